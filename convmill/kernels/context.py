@@ -1,0 +1,121 @@
+"""The context: one block of memory by which Python and the threads of native code talk.
+
+Also what threads need among themselves: a counter that hands out tasks, a barrier, and the
+processor's mode for denormal numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
+from convmill.lower.buffers import POINTERS, field_offset
+from convmill.lower.schedule import Machine
+
+SPINS = 4000  # turns of a waiting thread before it lets others run
+
+
+def field(e: Emitter, context: ir.Value, name: str) -> ir.Value:
+    """Value of a field: an address or a 64-bit integer."""
+    kind = POINTER if name in POINTERS else I64
+    return e.builder.load(e.at(context, field_offset(name), I8), typ=kind)
+
+
+def shared(e: Emitter, context: ir.Value, name: str) -> ir.Value:
+    """Address of a field that several threads write."""
+    return e.at(context, field_offset(name), I8)
+
+
+def read(e: Emitter, context: ir.Value, name: str) -> ir.Value:
+    """Value of a shared field now."""
+    return e.builder.load_atomic(shared(e, context, name), "acquire", 8, typ=I64)
+
+
+def write(e: Emitter, context: ir.Value, name: str, value: Index) -> None:
+    """Set a shared field."""
+    e.builder.atomic_rmw("xchg", shared(e, context, name), e.index(value), "seq_cst")
+
+
+@contextmanager
+def tasks(e: Emitter, context: ir.Value, count: Index) -> Iterator[ir.Value]:
+    """Take tasks from the common counter until ``count`` of them are given out."""
+    b = e.builder
+    take, work, done = (b.append_basic_block(name) for name in ("take", "work", "done"))
+    b.branch(take)
+    b.position_at_end(take)
+    counter = shared(e, context, "counter")
+    task = b.atomic_rmw("add", counter, ir.Constant(I64, 1), "seq_cst")
+    b.cbranch(e.less(task, count), work, done)
+    b.position_at_end(work)
+    yield task
+    b.branch(take)
+    b.position_at_end(done)
+
+
+def barrier(module: ir.Module, machine: Machine) -> ir.Function:
+    """(context): wait for all threads; the last one resets the counter and looks for a stop."""
+    e = Emitter(module, "barrier", [POINTER], machine.lanes)
+    b, context = e.builder, e.arguments[0]
+    generation = read(e, context, "generation")
+    arrived = b.atomic_rmw("add", shared(e, context, "arrived"), ir.Constant(I64, 1), "seq_cst")
+    last = b.icmp_signed("==", b.add(arrived, ir.Constant(I64, 1)), field(e, context, "threads"))
+    with b.if_else(last) as (then, otherwise):
+        with then:
+            write(e, context, "counter", 0)
+            write(e, context, "arrived", 0)
+            write(e, context, "stopping", read(e, context, "stop"))
+            b.atomic_rmw("add", shared(e, context, "generation"), ir.Constant(I64, 1), "seq_cst")
+        with otherwise:
+            spin, done = b.append_basic_block("spin"), b.append_basic_block("done")
+            before = b.block
+            b.branch(spin)
+            b.position_at_end(spin)
+            turns = b.phi(I64)
+            turns.add_incoming(ir.Constant(I64, 0), before)
+            _pause(e, machine)
+            with b.if_then(b.icmp_signed(">", turns, ir.Constant(I64, SPINS))):
+                b.call(e.declare("sched_yield", I32, []), [])
+            turns.add_incoming(b.add(turns, ir.Constant(I64, 1)), b.block)
+            waiting = b.icmp_signed("==", read(e, context, "generation"), generation)
+            b.cbranch(waiting, spin, done)
+            b.position_at_end(done)
+    return e.finish()
+
+
+def _pause(e: Emitter, machine: Machine) -> None:
+    """Tell the processor that this is a spinning loop."""
+    if machine.architecture == "x86_64":
+        e.builder.call(e.declare("llvm.x86.sse2.pause", VOID, []), [])
+    elif machine.architecture == "aarch64":
+        hint = e.declare("llvm.aarch64.hint", VOID, [I32])
+        e.builder.call(hint, [ir.Constant(I32, 1)])
+
+
+@contextmanager
+def denormals_as_zero(e: Emitter, machine: Machine) -> Iterator[None]:
+    """Within, denormal numbers count as zero: they slow arithmetic down many times.
+
+    The thread's mode is restored at the end.
+    """
+    b = e.builder
+    if machine.architecture == "x86_64":
+        get = e.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
+        set_ = e.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
+        old, new = e.scratch(I32, 1), e.scratch(I32, 1)
+        b.call(get, [old])
+        zeroing = ir.Constant(I32, 0x8040)  # flush to zero, denormals are zero
+        b.store(b.or_(b.load(old, typ=I32), zeroing), new)
+        b.call(set_, [new])
+        yield
+        b.call(set_, [old])
+    elif machine.architecture == "aarch64":
+        before = b.call(e.declare("llvm.aarch64.get.fpcr", I64, []), [])
+        set_ = e.declare("llvm.aarch64.set.fpcr", VOID, [I64])
+        b.call(set_, [b.or_(before, ir.Constant(I64, 1 << 24))])
+        yield
+        b.call(set_, [before])
+    else:
+        yield

@@ -1,0 +1,330 @@
+"""The small kernel language: one native function being written, on top of llvmlite.
+
+Python is the template language. An index is a Python int (folded while emitting) or an ``i64``
+value; offsets count elements of the type that is loaded. ``lanes`` float32 make one vector, and
+``count`` below ``lanes`` turns a load or a store into a masked one, so that no kernel ever reads or
+writes outside its buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from llvmlite import ir
+
+F32, F64 = ir.FloatType(), ir.DoubleType()
+BIT, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+POINTER, VOID = ir.PointerType(), ir.VoidType()
+
+Index = int | ir.Value
+
+
+class Emitter:
+    """One native function being written into ``module``; ``arguments`` are its LLVM types."""
+
+    def __init__(
+        self,
+        module: ir.Module,
+        name: str,
+        arguments: Sequence[ir.Type],
+        lanes: int,
+        *,
+        exported: bool = False,
+    ) -> None:
+        self.module, self.lanes = module, lanes
+        self.vector = ir.VectorType(F32, lanes)
+        self.integers = ir.VectorType(I32, lanes)
+        self.bytes = ir.VectorType(I8, lanes)
+        self.bits = ir.VectorType(BIT, lanes)
+        self.function = ir.Function(module, ir.FunctionType(VOID, list(arguments)), name)
+        if not exported:
+            self.function.linkage = "internal"
+            self.function.attributes.add("noinline")
+        self.function.attributes.add("nounwind")
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+
+    @property
+    def arguments(self) -> tuple[ir.Argument, ...]:
+        """The function's arguments."""
+        return self.function.args
+
+    def no_alias(self) -> None:
+        """Promise that no two pointer arguments reach the same memory."""
+        for argument in self.function.args:
+            if isinstance(argument.type, ir.PointerType):
+                argument.add_attribute("noalias")
+
+    def finish(self) -> ir.Function:
+        """End the function with a return."""
+        self.builder.ret_void()
+        return self.function
+
+    # -- indices ---------------------------------------------------------------------------------
+
+    def index(self, value: Index) -> ir.Value:
+        """An ``i64`` value of a Python int or of itself."""
+        return ir.Constant(I64, value) if isinstance(value, int) else value
+
+    def add(self, *terms: Index) -> Index:
+        """Sum of indices; the known part is folded into one constant."""
+        known = sum(term for term in terms if isinstance(term, int))
+        total: ir.Value | None = None
+        for term in terms:
+            if not isinstance(term, int):
+                total = term if total is None else self.builder.add(total, term, flags=["nsw"])
+        if total is None:
+            return known
+        return self.builder.add(total, self.index(known), flags=["nsw"]) if known else total
+
+    def mul(self, a: Index, b: Index) -> Index:
+        """Product of two indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a * b
+        if a == 1 or b == 1:
+            return b if a == 1 else a
+        return self.builder.mul(self.index(a), self.index(b), flags=["nsw"])
+
+    def sub(self, a: Index, b: Index) -> Index:
+        """Difference of two indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a - b
+        return self.builder.sub(self.index(a), self.index(b), flags=["nsw"])
+
+    def minimum(self, a: Index, b: Index) -> Index:
+        """The smaller of two indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return min(a, b)
+        a, b = self.index(a), self.index(b)
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def maximum(self, a: Index, b: Index) -> Index:
+        """The larger of two indices."""
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b)
+        a, b = self.index(a), self.index(b)
+        return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
+
+    def divide(self, a: Index, b: Index) -> Index:
+        """Quotient, rounded towards zero."""
+        if isinstance(a, int) and isinstance(b, int):
+            return a // b
+        return self.builder.sdiv(self.index(a), self.index(b))
+
+    # -- control ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(self, start: Index, stop: Index, step: int = 1) -> Iterator[Index]:
+        """``for index in range(start, stop, step)``; one known turn emits no loop."""
+        if isinstance(start, int) and isinstance(stop, int) and start < stop <= start + step:
+            yield start
+            return
+        builder = self.builder
+        body, done = builder.append_basic_block("body"), builder.append_basic_block("done")
+        first, last = self.index(start), self.index(stop)
+        if isinstance(start, int) and isinstance(stop, int) and start < stop:
+            builder.branch(body)
+        else:
+            builder.cbranch(builder.icmp_signed("<", first, last), body, done)
+        before = builder.block
+        builder.position_at_end(body)
+        index = builder.phi(I64)
+        index.add_incoming(first, before)
+        yield index
+        following = builder.add(index, self.index(step), flags=["nsw"])
+        index.add_incoming(following, builder.block)
+        builder.cbranch(builder.icmp_signed("<", following, last), body, done)
+        builder.position_at_end(done)
+
+    @contextmanager
+    def when(self, condition: ir.Value) -> Iterator[None]:
+        """``if condition:``"""
+        with self.builder.if_then(condition):
+            yield
+
+    def less(self, a: Index, b: Index) -> ir.Value:
+        """``a < b`` as one bit."""
+        return self.builder.icmp_signed("<", self.index(a), self.index(b))
+
+    def variable(self, initial: ir.Value) -> ir.Value:
+        """A mutable register: LLVM keeps it out of memory. Read by ``get``, written by ``set``."""
+        with self.builder.goto_entry_block():
+            slot = self.builder.alloca(initial.type)
+        slot.held = initial.type
+        self.builder.store(initial, slot)
+        return slot
+
+    def get(self, variable: ir.Value) -> ir.Value:
+        """Value of a variable."""
+        return self.builder.load(variable, typ=variable.held)
+
+    def set(self, variable: ir.Value, value: ir.Value) -> None:
+        """Assign a variable."""
+        self.builder.store(value, variable)
+
+    def scratch(self, element: ir.Type, count: int) -> ir.Value:
+        """``count`` elements on the stack, aligned to 64 bytes."""
+        with self.builder.goto_entry_block():
+            space = self.builder.alloca(ir.ArrayType(element, count))
+            space.align = 64
+            space.type = POINTER  # llvmlite types an alloca's pointer; all others here are opaque
+            return space
+
+    def call(self, function: ir.Function, *arguments: Index | float) -> ir.Value:
+        """Call another kernel; Python ints become ``i64``, floats ``float``."""
+        values = [
+            ir.Constant(F32, value) if isinstance(value, float) else
+            self.index(value) if isinstance(value, int) else value
+            for value in arguments
+        ]
+        return self.builder.call(function, values)
+
+    # -- memory ----------------------------------------------------------------------------------
+
+    def at(self, pointer: ir.Value, offset: Index, element: ir.Type = F32) -> ir.Value:
+        """Address ``offset`` elements behind ``pointer``."""
+        if isinstance(offset, int) and offset == 0:
+            return pointer
+        return self.builder.gep(pointer, [self.index(offset)], True, source_etype=element)
+
+    def load_scalar(self, pointer: ir.Value, offset: Index, element: ir.Type = F32) -> ir.Value:
+        """One element."""
+        return self.builder.load(self.at(pointer, offset, element), typ=element)
+
+    def store_scalar(
+        self, value: ir.Value, pointer: ir.Value, offset: Index, element: ir.Type = F32
+    ) -> None:
+        """Write one element."""
+        self.builder.store(value, self.at(pointer, offset, element))
+
+    def load(
+        self, pointer: ir.Value, offset: Index, count: int | None = None, element: ir.Type = F32
+    ) -> ir.Value:
+        """A vector; lanes from ``count`` on are zero and are not read."""
+        kind = ir.VectorType(element, self.lanes)
+        size = _bytes(element)
+        address = self.at(pointer, offset, element)
+        if count is None or count >= self.lanes:
+            return self.builder.load(address, typ=kind, align=size)
+        name = f"llvm.masked.load.v{self.lanes}{_suffix(element)}.p0"
+        function = self.declare(name, kind, [POINTER, I32, self.bits, kind])
+        zero = ir.Constant(kind, [0] * self.lanes)
+        return self.builder.call(function, [address, ir.Constant(I32, size), self.mask(count), zero])
+
+    def store(
+        self,
+        value: ir.Value,
+        pointer: ir.Value,
+        offset: Index,
+        count: int | None = None,
+        element: ir.Type = F32,
+    ) -> None:
+        """Write a vector; lanes from ``count`` on are not written."""
+        size = _bytes(element)
+        address = self.at(pointer, offset, element)
+        if count is None or count >= self.lanes:
+            self.builder.store(value, address, align=size)
+            return
+        name = f"llvm.masked.store.v{self.lanes}{_suffix(element)}.p0"
+        function = self.declare(name, VOID, [value.type, POINTER, I32, self.bits])
+        self.builder.call(function, [value, address, ir.Constant(I32, size), self.mask(count)])
+
+    def mask(self, count: int) -> ir.Constant:
+        """Bits that are set for the first ``count`` lanes."""
+        return ir.Constant(self.bits, [int(lane < count) for lane in range(self.lanes)])
+
+    def vectors(self, size: int, body: Callable[[Index, int], None]) -> None:
+        """``body(offset, count)`` for each vector of ``size`` elements, a last partial one too."""
+        full = size - size % self.lanes
+        if full:
+            with self.loop(0, full, self.lanes) as offset:
+                body(offset, self.lanes)
+        if size % self.lanes:
+            body(full, size % self.lanes)
+
+    def fill_zero(self, pointer: ir.Value, size: int) -> None:
+        """Zero ``size`` float32."""
+        self.vectors(size, lambda at, count: self.store(self.constant(0.0), pointer, at, count))
+
+    # -- vectors ---------------------------------------------------------------------------------
+
+    def declare(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
+        """A function of LLVM or of the process, declared once in a module."""
+        known = self.module.globals.get(name)
+        return known or ir.Function(self.module, ir.FunctionType(result, list(arguments)), name)
+
+    def constant(self, value: float) -> ir.Constant:
+        """A vector with ``value`` in every lane."""
+        return ir.Constant(self.vector, [float(value)] * self.lanes)
+
+    def whole(self, value: int) -> ir.Constant:
+        """A vector of ``i32`` with ``value`` in every lane."""
+        return ir.Constant(self.integers, [value] * self.lanes)
+
+    def broadcast(self, scalar: ir.Value) -> ir.Value:
+        """A scalar in every lane."""
+        kind = ir.VectorType(scalar.type, self.lanes)
+        empty = ir.Constant(kind, ir.Undefined)
+        first = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
+        return self.builder.shuffle_vector(first, empty, self.whole(0))
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """``a * b + c``, rounded once."""
+        return self.intrinsic("fma", a, b, c)
+
+    def intrinsic(self, name: str, *values: ir.Value) -> ir.Value:
+        """An LLVM intrinsic whose arguments and result have one type (sqrt, fabs, maxnum...)."""
+        kind = values[0].type
+        suffix = f"v{self.lanes}{_suffix(kind.element)}" if isinstance(kind, ir.VectorType) else (
+            _suffix(kind)
+        )
+        function = self.declare(f"llvm.{name}.{suffix}", kind, [kind] * len(values))
+        return self.builder.call(function, list(values))
+
+    def reduce(self, name: str, value: ir.Value) -> ir.Value:
+        """One scalar from a vector: ``fadd`` (a fixed tree) or ``fmax``."""
+        width = self.lanes
+        while width > 1:
+            width //= 2
+            order = [lane ^ width for lane in range(self.lanes)]
+            selector = ir.Constant(self.integers, order)
+            other = self.builder.shuffle_vector(value, value, selector)
+            value = self.builder.fadd(value, other) if name == "fadd" else self.larger(value, other)
+        return self.builder.extract_element(value, ir.Constant(I32, 0))
+
+    def larger(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The larger of two floats or of two vectors of them, lane by lane."""
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
+        """``lanes`` vectors as a square, transposed by log2(lanes) rounds of shuffles."""
+        rows, half = list(rows), 1
+        while half < self.lanes:
+            picked = list(rows)
+            for i in range(self.lanes):
+                if i & half:
+                    continue
+                lanes = range(self.lanes)
+                low = [n if not n & half else self.lanes + (n ^ half) for n in lanes]
+                high = [n ^ half if not n & half else self.lanes + n for n in lanes]
+                a, b = rows[i], rows[i | half]
+                picked[i] = self.builder.shuffle_vector(a, b, ir.Constant(self.integers, low))
+                picked[i | half] = self.builder.shuffle_vector(
+                    a, b, ir.Constant(self.integers, high)
+                )
+            rows, half = picked, half * 2
+        return rows
+
+
+def _bytes(element: ir.Type) -> int:
+    """Size of a scalar type in bytes."""
+    if isinstance(element, ir.IntType):
+        return max(1, element.width // 8)
+    return 4 if element == F32 else 8
+
+
+def _suffix(element: ir.Type) -> str:
+    """How LLVM spells a scalar type in the names of its intrinsics."""
+    if isinstance(element, ir.IntType):
+        return f"i{element.width}"
+    return "f32" if element == F32 else "f64"

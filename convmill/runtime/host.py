@@ -1,0 +1,69 @@
+"""The machine we run on: cores, vector width, and LLVM's description of the processor."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from functools import cache
+
+import llvmlite.binding as llvm
+
+from convmill.lower.schedule import Machine
+
+MOST_THREADS = 256
+
+
+@cache
+def initialize() -> None:
+    """Prepare LLVM for this processor, once in a process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    if sys.platform == "win32":  # what a waiting thread calls to let others run
+        switch = ctypes.windll.kernel32.SwitchToThread  # type: ignore[attr-defined]
+        address = ctypes.cast(switch, ctypes.c_void_p).value
+        llvm.add_symbol("sched_yield", address)
+
+
+@cache
+def features() -> frozenset[str]:
+    """Names of the processor's features that LLVM knows and that are there."""
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
+@cache
+def machine() -> Machine:
+    """Vector width and registers of this processor."""
+    architecture = {"AMD64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine(), platform.machine()
+    )
+    if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= features():
+        return Machine(16, 32, architecture)
+    if {"avx2", "fma"} <= features():
+        return Machine(8, 16, architecture)
+    return Machine(4, 32 if architecture == "aarch64" else 16, architecture)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def thread_count(threads: int | None) -> int:
+    """How many threads to use: all cores by default.
+
+    Raises ValueError where ``threads`` is no whole number from 1 to 256.
+    """
+    if threads is None:
+        return min(cores(), MOST_THREADS)
+    if isinstance(threads, bool) or not isinstance(threads, int) or not (
+        1 <= threads <= MOST_THREADS
+    ):
+        raise ValueError(
+            f"`threads` must be a whole number from 1 to {MOST_THREADS}, or None for all "
+            f"{cores()} cores. Received: threads={threads!r}"
+        )
+    return threads

@@ -1,0 +1,91 @@
+"""From a module of kernels to native code in this process."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import llvmlite.binding as llvm
+
+from convmill.kernels.run import build_inference, build_training
+from convmill.lower.buffers import Layout, layout_of
+from convmill.lower.schedule import Machine
+from convmill.lower.stages import Network
+from convmill.runtime import host
+
+NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+# LLVM's own state is shared in a process: one thread compiles at a time.
+_COMPILING = threading.RLock()
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """Native code of one program: ``entry(context address, thread)``, its record layout, the texts
+    on the way (IR before optimization, assembly) and the seconds it took."""
+
+    entry: Callable[[int, int], None]
+    layout: Layout
+    source: str
+    build_seconds: float
+    compile_seconds: float
+    _engine: llvm.ExecutionEngine = field(repr=False)
+    _module: llvm.ModuleRef = field(repr=False)
+    _target: llvm.TargetMachine = field(repr=False)
+
+    @cached_property
+    def optimized(self) -> str:
+        """LLVM IR after optimization."""
+        return str(self._module)
+
+    @cached_property
+    def assembly(self) -> str:
+        """The processor's instructions, as text."""
+        with _COMPILING:
+            module = llvm.parse_assembly(self.optimized)
+            return target_machine().emit_assembly(module)
+
+
+@lru_cache(maxsize=64)
+def compiled(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
+    """Native code for a network, built once in a process."""
+    with _COMPILING:
+        host.initialize()
+        start = time.perf_counter()
+        layout = layout_of(network, training, guard)
+        build = build_training if training else build_inference
+        source = str(build(network, layout, machine))
+        built = time.perf_counter()
+        target = target_machine()
+        module = llvm.parse_assembly(source)
+        module.verify()
+        optimize(module, target)
+        engine = llvm.create_mcjit_compiler(module, target)
+        engine.finalize_object()
+        address = engine.get_function_address("train" if training else "infer")
+        done = time.perf_counter()
+        return Compiled(
+            NATIVE(address), layout, source, built - start, done - built, engine, module, target
+        )
+
+
+def target_machine() -> llvm.TargetMachine:
+    """LLVM's description of this processor, its widest vectors allowed."""
+    flags = llvm.get_host_cpu_features().flatten()
+    if host.machine().architecture == "x86_64":
+        flags += ",-prefer-256-bit"  # kernels choose their width themselves
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=3)
+
+
+def optimize(module: llvm.ModuleRef, target: llvm.TargetMachine) -> None:
+    """LLVM's passes; loops are vectorized and unrolled by our kernels, not by LLVM."""
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_unrolling = False
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    builder = llvm.create_pass_builder(target, options)
+    builder.getModulePassManager().run(module, builder)
