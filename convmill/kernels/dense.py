@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from convmill.kernels.convolution import cover
-from convmill.kernels.lang import I8, I64, POINTER, Emitter, Index
+from convmill.kernels.lang import I8, I64, POINTER, Emitter, Index, cover
 from convmill.kernels.math import activate, gate
 from convmill.lower.schedule import MatrixTile
 from convmill.lower.stages import DenseStage

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from convmill.kernels import convolution, dense, elementwise, pooling
+from convmill.kernels import convolution, dense, elementwise, live, pooling
 from convmill.kernels.context import field
 from convmill.kernels.gather import gather, scatter
 from convmill.kernels.lang import F32, I8, I32, I64, POINTER, Emitter, Index
@@ -265,23 +265,25 @@ def _convolution_backward(
     build: Build, stage: ConvolutionStage, with_input: bool
 ) -> list[Kernel]:
     lanes = build.machine.lanes
-    live = [f"live/{stage.name}/{part}" for part in ("gradient", "offset", "count")]
+    if not keeps(build, f"live/{stage.name}/count"):
+        return []
+    lists = [f"live/{stage.name}/{part}" for part in ("gradient", "offset", "count")]
     kernels = [
         _with_slots(
-            build, convolution.live_places(build.module, stage, lanes),
+            build, live.live_places(build.module, stage, lanes),
             [f"value/{stage.output.buffer}", f"gradient/{stage.output.buffer}",
-             f"argmax/{stage.name}", *live],
+             f"argmax/{stage.name}", *lists],
         )
     ]
     if not with_input:
         return kernels
     chunk = window_chunk(stage, build.machine)
-    kernel = convolution.input_gradient(build.module, stage, chunk, lanes)
+    kernel = live.input_gradient(build.module, stage, chunk, lanes)
 
     def run(group: Group) -> None:
         e = group.e
         weights = parameter(build, e, field(e, group.context, "parameters"), stage.kernel)
-        names = [*live, f"gradient/{stage.input.buffer}"]
+        names = [*lists, f"gradient/{stage.input.buffer}"]
         each_image(
             build, group,
             lambda _, record: e.call(

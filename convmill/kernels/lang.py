@@ -316,6 +316,18 @@ class Emitter:
         return rows
 
 
+def cover(total: int, size: int, tail: bool = False) -> list[tuple[int, int, int]]:
+    """Cut ``range(total)`` into (start, stop, step) with at most one loop and one remainder.
+
+    With ``tail`` the last piece always stands alone, because its last vector is a partial one.
+    """
+    full = total - total % size
+    if tail and full == total and full > size:
+        return [(0, total - size, size), (total - size, total, size)]
+    pieces = [(0, full, size)] if full else []
+    return [*pieces, (full, total, total - full)] if full < total else pieces
+
+
 def _bytes(element: ir.Type) -> int:
     """Size of a scalar type in bytes."""
     if isinstance(element, ir.IntType):

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from convmill.kernels import convolution, dense
+from convmill.kernels import dense, live, narrow
 from convmill.kernels.context import field
 from convmill.kernels.images import Build, pack, parameter
 from convmill.kernels.lang import F32, I8, I64, Emitter, Index
 from convmill.kernels.update import penalty, squared_norm, transpose, update
-from convmill.lower.schedule import images_per_pass, weight_tile, window_chunk
+from convmill.lower.schedule import images_per_pass, taps_at_once, weight_tile, window_chunk
 from convmill.lower.stages import ConvolutionStage, DenseStage, Matrix
 
 
@@ -64,13 +64,27 @@ def gradients(build: Build) -> list[Work]:
 
 
 def _convolution_gradient(build: Build, stage: ConvolutionStage) -> Work:
-    layout = build.layout
-    live = (f"live/{stage.name}/{part}" for part in ("gradient", "offset", "count"))
-    record = (layout.length, layout.at(f"value/{stage.input.buffer}"), *(layout.at(n) for n in live))
-    kernel = convolution.weight_gradient(
-        build.module, stage, window_chunk(stage, build.machine), build.machine.lanes,
-        images_per_pass(stage), record,
-    )
+    layout, machine = build.layout, build.machine
+    slots = {
+        name: layout.at(name)
+        for name in (
+            f"value/{stage.input.buffer}", f"value/{stage.output.buffer}",
+            f"gradient/{stage.output.buffer}", f"argmax/{stage.name}",
+            *(f"live/{stage.name}/{part}" for part in ("gradient", "offset", "count")),
+        )
+        if name in layout.slots
+    }
+    if f"live/{stage.name}/count" in slots:
+        kernel = live.weight_gradient(
+            build.module, stage, window_chunk(stage, machine), machine.lanes,
+            images_per_pass(stage), layout.length, slots,
+        )
+        multiple = 1
+    else:
+        kernel = narrow.weight_gradient(
+            build.module, stage, taps_at_once(stage, machine), machine.lanes, layout.length, slots
+        )
+        multiple = machine.lanes
 
     def work(turn: Turn) -> None:
         e = turn.e
@@ -78,7 +92,7 @@ def _convolution_gradient(build: Build, stage: ConvolutionStage) -> Work:
         e.call(
             kernel, field(e, turn.context, "records"), turn.images,
             parameter(build, e, result, stage.kernel), parameter(build, e, result, stage.bias),
-            *share(turn, stage.output.channels),
+            *share(turn, stage.output.channels, multiple),
         )
 
     return work

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from convmill.lower.schedule import is_narrow
 from convmill.lower.stages import ConvolutionStage, Network, PoolingStage, Stage
 
 CACHE_LINE = 64
@@ -67,6 +68,8 @@ def backward_slots(network: Network, index: int, stage: Stage) -> dict[str, int]
     if isinstance(stage, ConvolutionStage):
         if stage.pooled:
             wanted[f"argmax/{stage.name}"] = stage.output.values
+        if index == network.first_backward and is_narrow(stage):
+            return wanted
         entries = stage.output.channels * stage.places
         wanted[f"live/{stage.name}/gradient"] = 4 * entries
         wanted[f"live/{stage.name}/offset"] = 4 * entries

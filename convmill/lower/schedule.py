@@ -118,6 +118,21 @@ def images_per_pass(stage: ConvolutionStage) -> int:
     return max(1, min(4, LEVEL_1_BYTES // (4 * stage.input.size)))
 
 
+MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
+
+
+def is_narrow(stage: ConvolutionStage) -> bool:
+    """Whether windows are so small (a first layer on grey or RGB images) that the weight gradient
+    is quicker with filters in the lanes, over all places, than along lists of live ones."""
+    return stage.taps * stage.pool[0] * stage.pool[1] <= MOST_NARROW_WORK
+
+
+def taps_at_once(stage: ConvolutionStage, machine: Machine) -> int:
+    """Taps whose sums stay in registers in the narrow kernel."""
+    pieces = -(-stage.taps // (machine.registers - 6))
+    return -(-stage.taps // pieces)
+
+
 def product_tile(columns: int, machine: Machine) -> MatrixTile:
     """Tile of a matrix product with ``columns`` outputs and eight images."""
     blocks = -(-columns // machine.lanes)

@@ -1,0 +1,66 @@
+"""Getting a known data set: from this machine in the order of places, else from the mirrors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from convmill.data.dataset import Array, DataError
+from convmill.data.download import MirrorFailed, download
+from convmill.data.known import KnownSet
+from convmill.data.sources import cache_folder, places, read_arrays, what_is_missing
+
+
+def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
+    """Finds the set on this machine or downloads it.
+
+    Returns:
+        (place, arrays): the folder or .npz file, and its four arrays, verified.
+
+    Raises:
+        DataError: wrong where the user put it; nowhere to be had; the cache cannot be written.
+    """
+    tried = [] if os.environ.get("CONVMILL_DATA") else ["$CONVMILL_DATA: not set"]
+    for place in places(known):
+        missing = what_is_missing(known, place.path)
+        if missing:
+            tried.append(f"{place.path}: {missing}")
+            continue
+        try:
+            return place.path, read_arrays(known, place.path)
+        except DataError as error:
+            if place.chosen:
+                raise
+            tried.append(str(error))
+    if os.environ.get("CONVMILL_OFFLINE", "0") not in ("", "0"):
+        raise _nowhere(known, [*tried, "mirrors: not asked, as CONVMILL_OFFLINE is set"])
+    try:
+        path = download(known, cache_folder())
+    except MirrorFailed as failures:
+        raise _nowhere(known, [*tried, str(failures)]) from failures
+    return path, read_arrays(known, path)
+
+
+def _nowhere(known: KnownSet, tried: list[str]) -> DataError:
+    own = os.environ.get("CONVMILL_DATA")
+    folder = f"{Path(own) / known.name}" if own else f"FOLDER/{known.name}"
+    lines = [
+        f"{known.title}: not to be had.",
+        "Tried:",
+        *(f"  {line}" for text in tried for line in text.splitlines()),
+        "To mend it, get these files on a machine with a network (from a server named above),",
+        *(
+            f"  {file.name}.gz  sha256 "
+            + (file.gz_sha256 or f"{file.content_sha256} when unpacked")
+            for file in known.files
+        ),
+        "and put them, packed or not,",
+        f"  into {folder}" + ("" if own else ", and set CONVMILL_DATA=FOLDER;"),
+        f"  or into {cache_folder() / known.cache_folder}",
+    ]
+    if known.npz:
+        lines += [
+            f"Or put {known.npz.name}, sha256 {known.npz.sha256},",
+            f"  into {cache_folder()}",
+        ]
+    return DataError("\n".join(lines))
