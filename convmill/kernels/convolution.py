@@ -15,7 +15,11 @@ from convmill.lower.stages import ConvolutionStage
 
 
 def forward(
-    module: ir.Module, stage: ConvolutionStage, tile: ForwardTile, lanes: int, pack_row: int,
+    module: ir.Module,
+    stage: ConvolutionStage,
+    tile: ForwardTile,
+    lanes: int,
+    pack_row: int,
     training: bool,
 ) -> ir.Function:
     """(x, weights, bias, y, argmax): y = maxpool(activation(convolution(x) + bias)).
@@ -35,8 +39,14 @@ def forward(
                     for left, right, windows in cover(stage.output.width, tile.windows):
                         with e.loop(left, right, windows) as column:
                             _tile(
-                                e, stage, (filter_, row, column), (rows, windows), counts,
-                                pack_row, tile.unroll, training,
+                                e,
+                                stage,
+                                (filter_, row, column),
+                                (rows, windows),
+                                counts,
+                                pack_row,
+                                tile.unroll,
+                                training,
                             )
     return e.finish()
 
@@ -58,17 +68,17 @@ def _tile(
     step_column = stage.strides[1] * stage.input.channels
     places = [
         (r * stage.pool[0] + i) * step_row + (c * stage.pool[1] + j) * step_column
-        for r in range(size[0]) for c in range(size[1])
-        for i in range(stage.pool[0]) for j in range(stage.pool[1])
+        for r in range(size[0])
+        for c in range(size[1])
+        for i in range(stage.pool[0])
+        for j in range(stage.pool[1])
     ]
     sums = []
     for v, count in enumerate(counts):
         at = e.add(filter_, v * e.lanes)
         start = e.load(bias, at, count) if stage.bias is not None else e.constant(0.0)
         sums.append([e.variable(start) for _ in places])
-    origin = e.add(
-        e.mul(row, stage.pool[0] * step_row), e.mul(column, stage.pool[1] * step_column)
-    )
+    origin = e.add(e.mul(row, stage.pool[0] * step_row), e.mul(column, stage.pool[1] * step_column))
     with e.loop(0, stage.kernel_size[0]) as tap_row:
         line = e.add(origin, e.mul(tap_row, stage.input.row))
         first = e.mul(tap_row, stage.window_row)

@@ -45,7 +45,15 @@ def product(
                     counts[-1] = columns - (blocks - 1) * lanes
                 with e.loop(start * lanes, stop * lanes, vectors * lanes) as column:
                     _product_tile(
-                        e, inner, weight_row, record, image, column, rows, counts, has_bias,
+                        e,
+                        inner,
+                        weight_row,
+                        record,
+                        image,
+                        column,
+                        rows,
+                        counts,
+                        has_bias,
                         activation,
                     )
     return e.finish()
@@ -110,8 +118,9 @@ def weight_gradient(
     result[input, unit] = sum over images, in order, of x[image, input] gradient[image, unit]; a
     ``tile`` of inputs x vectors of units stays in registers while the images go by.
     """
-    e = Emitter(module, f"{stage.name}.weight_gradient",
-                [POINTER, POINTER, I64, POINTER, I64, I64], lanes)
+    e = Emitter(
+        module, f"{stage.name}.weight_gradient", [POINTER, POINTER, I64, POINTER, I64, I64], lanes
+    )
     x, gradient, images, result, first, last = e.arguments
     units = stage.output.channels
     blocks = -(-units // lanes)

@@ -41,7 +41,9 @@ def activation_forward(module: ir.Module, stage: ActivationStage, lanes: int) ->
         _pixels(e, stage.input, stage.output, lambda a, b: _softmax(e, stage, a, b))
     else:
         _rows(
-            e, stage.input, stage.output,
+            e,
+            stage.input,
+            stage.output,
             lambda a, b, _, count: e.store(
                 activate(e, stage.activation, e.load(x, a, count)), y, b, count
             ),
@@ -58,10 +60,14 @@ def activation_backward(module: ir.Module, stage: ActivationStage, lanes: int) -
         _pixels(e, stage.input, stage.output, lambda a, b: _softmax_backward(e, stage, a, b))
     else:
         _rows(
-            e, stage.input, stage.output,
+            e,
+            stage.input,
+            stage.output,
             lambda a, b, _, count: e.store(
                 gate_input(e, stage.activation, e.load(x, a, count), e.load(gradient, b, count)),
-                result, a, count,
+                result,
+                a,
+                count,
             ),
         )
     return e.finish()
@@ -105,9 +111,7 @@ def softmax(e: Emitter, x: ir.Value, y: ir.Value, size: int) -> tuple[ir.Value, 
     e.vectors(size, raise_)
     whole = e.reduce("fadd", e.get(total))
     share = e.broadcast(b.fdiv(ir.Constant(F32, 1.0), whole))
-    e.vectors(
-        size, lambda at, count: e.store(b.fmul(e.load(y, at, count), share), y, at, count)
-    )
+    e.vectors(size, lambda at, count: e.store(b.fmul(e.load(y, at, count), share), y, at, count))
     return top, whole
 
 
@@ -134,21 +138,26 @@ def _softmax_backward(e: Emitter, stage: ActivationStage, source: Index, target:
         stage.input.channels,
         lambda at, count: e.store(
             b.fmul(e.load(y, at, count), b.fsub(e.load(gradient, at, count), every)),
-            result, at, count,
+            result,
+            at,
+            count,
         ),
     )
 
 
 def rescale(module: ir.Module, stage: RescaleStage, lanes: int, backward: bool) -> ir.Function:
     """(x, y): y = x scale + offset; backward (gradient of y, gradient of x): without the offset."""
-    e = Emitter(module, f"{stage.name}.{'backward' if backward else 'forward'}", [POINTER] * 2,
-                lanes)
+    e = Emitter(
+        module, f"{stage.name}.{'backward' if backward else 'forward'}", [POINTER] * 2, lanes
+    )
     e.no_alias()
     source, target = (stage.output, stage.input) if backward else (stage.input, stage.output)
     scale, offset = e.constant(stage.scale), e.constant(0.0 if backward else stage.offset)
     x, y = e.arguments
     _rows(
-        e, source, target,
+        e,
+        source,
+        target,
         lambda a, b, _, count: e.store(e.fma(e.load(x, a, count), scale, offset), y, b, count),
     )
     return e.finish()
@@ -160,7 +169,9 @@ def copy(module: ir.Module, stage: DropoutStage, lanes: int) -> ir.Function:
     e.no_alias()
     x, y = e.arguments
     _rows(
-        e, stage.input, stage.output,
+        e,
+        stage.input,
+        stage.output,
         lambda a, b, _, count: e.store(e.load(x, a, count), y, b, count),
     )
     return e.finish()
@@ -171,8 +182,12 @@ def dropout(module: ir.Module, stage: DropoutStage, lanes: int, backward: bool) 
 
     Backward the same mask is drawn again: (gradient of y, gradient of x, key).
     """
-    e = Emitter(module, f"{stage.name}.{'backward' if backward else 'forward'}",
-                [POINTER, POINTER, I64], lanes)
+    e = Emitter(
+        module,
+        f"{stage.name}.{'backward' if backward else 'forward'}",
+        [POINTER, POINTER, I64],
+        lanes,
+    )
     e.no_alias()
     b = e.builder
     x, y, key = e.arguments

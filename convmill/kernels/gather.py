@@ -15,24 +15,30 @@ def gather(module: ir.Module, tensor: Tensor, lanes: int) -> ir.Function:
     halo."""
     e = Emitter(module, "gather", [POINTER, I64, POINTER], lanes)
     e.no_alias()
-    image, kind, x = e.arguments
-    b, length = e.builder, tensor.width * tensor.channels
+    kind = e.arguments[1]
     for number, element in enumerate(ELEMENTS):
-        with e.when(b.icmp_signed("==", kind, ir.Constant(I64, number))):
-            with e.loop(0, tensor.height) as row:
-                source = e.at(image, e.mul(row, length), element)
-                target = e.at(x, e.add(tensor.origin, e.mul(row, tensor.row)))
-
-                def convert(at: Index, count: int) -> None:
-                    value = e.load(source, at, count, element)
-                    if element == I8:
-                        value = b.uitofp(value, e.vector)
-                    elif element == F64:
-                        value = b.fptrunc(value, e.vector)
-                    e.store(value, target, at, count)
-
-                e.vectors(length, convert)
+        with e.when(e.builder.icmp_signed("==", kind, ir.Constant(I64, number))):
+            _convert(e, tensor, element)
     return e.finish()
+
+
+def _convert(e: Emitter, tensor: Tensor, element: ir.Type) -> None:
+    """Copy an image of one type, row by row."""
+    image, _, x = e.arguments
+    length = tensor.width * tensor.channels
+    with e.loop(0, tensor.height) as row:
+        source = e.at(image, e.mul(row, length), element)
+        target = e.at(x, e.add(tensor.origin, e.mul(row, tensor.row)))
+
+        def one(at: Index, count: int) -> None:
+            value = e.load(source, at, count, element)
+            if element == I8:
+                value = e.builder.uitofp(value, e.vector)
+            elif element == F64:
+                value = e.builder.fptrunc(value, e.vector)
+            e.store(value, target, at, count)
+
+        e.vectors(length, one)
 
 
 def scatter(module: ir.Module, tensor: Tensor, lanes: int) -> ir.Function:
@@ -44,7 +50,5 @@ def scatter(module: ir.Module, tensor: Tensor, lanes: int) -> ir.Function:
     with e.loop(0, tensor.height) as row:
         source = e.at(y, e.add(tensor.origin, e.mul(row, tensor.row)))
         target = e.at(result, e.mul(row, length))
-        e.vectors(
-            length, lambda at, count: e.store(e.load(source, at, count), target, at, count)
-        )
+        e.vectors(length, lambda at, count: e.store(e.load(source, at, count), target, at, count))
     return e.finish()

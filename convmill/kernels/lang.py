@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from llvmlite import ir
 
@@ -17,7 +18,7 @@ F32, F64 = ir.FloatType(), ir.DoubleType()
 BIT, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 POINTER, VOID = ir.PointerType(), ir.VoidType()
 
-Index = int | ir.Value
+Index: TypeAlias = int | ir.Value
 
 
 class Emitter:
@@ -173,8 +174,11 @@ class Emitter:
     def call(self, function: ir.Function, *arguments: Index | float) -> ir.Value:
         """Call another kernel; Python ints become ``i64``, floats ``float``."""
         values = [
-            ir.Constant(F32, value) if isinstance(value, float) else
-            self.index(value) if isinstance(value, int) else value
+            ir.Constant(F32, value)
+            if isinstance(value, float)
+            else self.index(value)
+            if isinstance(value, int)
+            else value
             for value in arguments
         ]
         return self.builder.call(function, values)
@@ -209,7 +213,9 @@ class Emitter:
         name = f"llvm.masked.load.v{self.lanes}{_suffix(element)}.p0"
         function = self.declare(name, kind, [POINTER, I32, self.bits, kind])
         zero = ir.Constant(kind, [0] * self.lanes)
-        return self.builder.call(function, [address, ir.Constant(I32, size), self.mask(count), zero])
+        return self.builder.call(
+            function, [address, ir.Constant(I32, size), self.mask(count), zero]
+        )
 
     def store(
         self,
@@ -275,8 +281,10 @@ class Emitter:
     def intrinsic(self, name: str, *values: ir.Value) -> ir.Value:
         """An LLVM intrinsic whose arguments and result have one type (sqrt, fabs, maxnum...)."""
         kind = values[0].type
-        suffix = f"v{self.lanes}{_suffix(kind.element)}" if isinstance(kind, ir.VectorType) else (
-            _suffix(kind)
+        suffix = (
+            f"v{self.lanes}{_suffix(kind.element)}"
+            if isinstance(kind, ir.VectorType)
+            else (_suffix(kind))
         )
         function = self.declare(f"llvm.{name}.{suffix}", kind, [kind] * len(values))
         return self.builder.call(function, list(values))

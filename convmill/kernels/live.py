@@ -44,9 +44,7 @@ def live_places(module: ir.Module, stage: ConvolutionStage, lanes: int) -> ir.Fu
 
         def keep(offset: Index, count: int) -> None:
             here = e.add(at, offset)
-            gated = gate(
-                e, stage.activation, e.load(y, here, count), e.load(gradient, here, count)
-            )
+            gated = gate(e, stage.activation, e.load(y, here, count), e.load(gradient, here, count))
             place = start
             if stage.pooled:
                 winner = e.load(argmax, e.add(pixel, offset), count, I8)
@@ -112,24 +110,31 @@ def _pieces(
         for start, stop, wide in cover(vectors, chunk.vectors, length % lanes > 0):
             last = length - (stop - 1) * lanes if stop == vectors else lanes
             counts = [lanes] * (wide - 1) + [last]
-            with e.loop(top, bottom, rows) as row, e.loop(
-                start * lanes, stop * lanes, wide * lanes
-            ) as run:
+            with (
+                e.loop(top, bottom, rows) as row,
+                e.loop(start * lanes, stop * lanes, wide * lanes) as run,
+            ):
                 piece = [
                     (
                         e.add(e.mul(e.add(row, r), stage.input.row), run, v * lanes),
                         e.add(e.mul(e.add(row, r), length), run, v * lanes),
                         count,
                     )
-                    for r in range(rows) for v, count in enumerate(counts)
+                    for r in range(rows)
+                    for v, count in enumerate(counts)
                 ]
                 corner = e.builder.or_(e.index(row), e.index(run))
                 body(piece, e.builder.icmp_signed("==", corner, ir.Constant(I64, 0)))
 
 
 def weight_gradient(
-    module: ir.Module, stage: ConvolutionStage, chunk: WindowChunk, lanes: int, group: int,
-    record: int, slots: dict[str, int],
+    module: ir.Module,
+    stage: ConvolutionStage,
+    chunk: WindowChunk,
+    lanes: int,
+    group: int,
+    record: int,
+    slots: dict[str, int],
 ) -> ir.Function:
     """(records, images, gradient, bias gradient, first filter, last filter).
 
@@ -138,8 +143,9 @@ def weight_gradient(
     does not depend on threads. ``record`` is the length of a record and ``slots`` the offsets in
     it, in bytes.
     """
-    e = Emitter(module, f"{stage.name}.weight_gradient", [POINTER, I64, POINTER, POINTER, I64, I64],
-                lanes)
+    e = Emitter(
+        module, f"{stage.name}.weight_gradient", [POINTER, I64, POINTER, POINTER, I64, I64], lanes
+    )
     records, images, gradient, bias, first, last = e.arguments
     zero = ir.Constant(F32, 0.0)
     at_x = slots[f"value/{stage.input.buffer}"]

@@ -28,7 +28,11 @@ def through_softmax(network: Network) -> bool:
 
 
 def loss(
-    module: ir.Module, recipe: Recipe, classes: int, past_softmax: bool, with_gradient: bool,
+    module: ir.Module,
+    recipe: Recipe,
+    classes: int,
+    past_softmax: bool,
+    with_gradient: bool,
     lanes: int,
 ) -> ir.Function:
     """(outputs, labels, weight, scale, loss, correct, gradient), weight and scale float32.
@@ -37,7 +41,7 @@ def loss(
     logits where ``past_softmax``.
     """
     e = Emitter(module, "loss", [POINTER, POINTER, F32, F32, POINTER, POINTER, POINTER], lanes)
-    outputs, labels, weight, scale, result, correct, gradient = e.arguments
+    _, _, weight, scale, result, correct, gradient = e.arguments
     b, spec = e.builder, recipe.loss
     factor = e.broadcast(b.fmul(weight, scale))
     goal = gradient if with_gradient else None
@@ -112,7 +116,11 @@ def _logits(
 
 
 def _probabilities(
-    e: Emitter, spec: Loss, classes: int, past_softmax: bool, factor: ir.Value,
+    e: Emitter,
+    spec: Loss,
+    classes: int,
+    past_softmax: bool,
+    factor: ir.Value,
     goal: ir.Value | None,
 ) -> ir.Value:
     """With q = p / sum p, clipped to c: loss = -sum y log c.

@@ -27,8 +27,9 @@ def weight_gradient(
     images, taken in order: sum[tap] += x[tap] x gradient. ``first filter`` is a multiple of lanes;
     ``record`` is the length of a record and ``slots`` the offsets in it, in bytes.
     """
-    e = Emitter(module, f"{stage.name}.weight_gradient",
-                [POINTER, I64, POINTER, POINTER, I64, I64], lanes)
+    e = Emitter(
+        module, f"{stage.name}.weight_gradient", [POINTER, I64, POINTER, POINTER, I64, I64], lanes
+    )
     *_, first, last = e.arguments
     filters = stage.output.channels
     whole = filters - filters % lanes
@@ -95,8 +96,10 @@ def _gated(
 ) -> tuple[ir.Value, ir.Value | None]:
     """Gradient before the activation at one output place, and the place of the window it is for."""
     at = e.add(
-        stage.output.origin, e.mul(row, stage.output.row),
-        e.mul(column, stage.output.channels), filter_,
+        stage.output.origin,
+        e.mul(row, stage.output.row),
+        e.mul(column, stage.output.channels),
+        filter_,
     )
     y = e.load(e.at(base, slots[f"value/{stage.output.buffer}"], I8), at, count)
     behind = e.load(e.at(base, slots[f"gradient/{stage.output.buffer}"], I8), at, count)
@@ -109,9 +112,7 @@ def _gated(
     return gated, e.builder.zext(winner, e.integers)
 
 
-def _window(
-    e: Emitter, stage: ConvolutionStage, row: Index, column: Index, place: int
-) -> Index:
+def _window(e: Emitter, stage: ConvolutionStage, row: Index, column: Index, place: int) -> Index:
     """Offset in the input of the window at one place of a pooling window."""
     down, right = divmod(place, stage.pool[1])
     line = e.mul(e.add(e.mul(row, stage.pool[0]), down), stage.strides[0] * stage.input.row)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from convmill.kernels import images, weights
+from convmill.kernels import images, passes, weights
+from convmill.kernels.build import Build, Group, Kernel
 from convmill.kernels.context import barrier, denormals_as_zero, field, read, shared, tasks, write
-from convmill.kernels.images import Build
 from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
 from convmill.kernels.loss import through_softmax
 from convmill.kernels.weights import Turn, Work
@@ -44,16 +44,16 @@ def build_training(network: Network, layout: Layout, machine: Machine) -> ir.Mod
     return build.module
 
 
-def _training_kernels(build: Build) -> list[images.Kernel]:
+def _training_kernels(build: Build) -> list[Kernel]:
     """Gather, forward, loss, backward."""
     network = build.network
     kernels = [images.read_images(build)]
-    kernels += [images.forward(build, stage) for stage in network.stages]
+    kernels += [passes.forward(build, stage) for stage in network.stages]
     kernels += [images.write_outputs(build), images.measure(build)]
     last = len(network.stages) - (1 if through_softmax(network) else 0)
     for index in reversed(range(network.first_backward, last)):
         stage = network.stages[index]
-        kernels += images.backward(build, stage, index > network.first_backward)
+        kernels += passes.backward(build, stage, index > network.first_backward)
     return kernels
 
 
@@ -85,8 +85,12 @@ def _while_steps_remain(e: Emitter, context: ir.Value, step: ir.Value, body) -> 
 
 
 def _step(
-    build: Build, e: Emitter, group: ir.Function, phases: list[ir.Function | None],
-    wait: ir.Function, step: ir.Value,
+    build: Build,
+    e: Emitter,
+    group: ir.Function,
+    phases: list[ir.Function | None],
+    wait: ir.Function,
+    step: ir.Value,
 ) -> None:
     """One step: images, then the phases on parameters, a barrier behind each."""
     b = e.builder
@@ -103,9 +107,7 @@ def _step(
     with tasks(e, context, groups) as task:
         first = e.mul(task, IMAGES_PER_GROUP)
         images_here = e.minimum(IMAGES_PER_GROUP, e.sub(count, first))
-        records = e.at(
-            field(e, context, "records"), e.mul(first, build.layout.length), I8
-        )
+        records = e.at(field(e, context, "records"), e.mul(first, build.layout.length), I8)
         e.call(group, context, records, images_here, first, e.add(start, first), now, scale)
     e.call(wait, context)
     for phase in phases:
@@ -123,7 +125,7 @@ def build_inference(network: Network, layout: Layout, machine: Machine) -> ir.Mo
     build = Build(ir.Module("infer"), network, layout, machine, training=False)
     wait = barrier(build.module, machine)
     kernels = [images.read_images(build)]
-    kernels += [images.forward(build, stage) for stage in network.stages]
+    kernels += [passes.forward(build, stage) for stage in network.stages]
     kernels.append(images.write_outputs(build))
     copy = weights.copies(build)
     before = _phase(build, "copies", weights.all_copies(build, copy))
@@ -153,13 +155,17 @@ def _judge_function(build: Build) -> ir.Function:
     e = Emitter(build.module, "judge", [POINTER, POINTER, I64, I64], build.machine.lanes)
     context, records, count, position = e.arguments
     one = ir.Constant(F32, 1.0)
-    images.measure(build)(images.Group(e, context, records, count, 0, position, 0, one))
+    images.measure(build)(Group(e, context, records, count, 0, position, 0, one))
     return e.finish()
 
 
 def _infer_group(
-    e: Emitter, context: ir.Value, group: ir.Function, judge: ir.Function | None,
-    records: ir.Value, task: Index,
+    e: Emitter,
+    context: ir.Value,
+    group: ir.Function,
+    judge: ir.Function | None,
+    records: ir.Value,
+    task: Index,
 ) -> None:
     """One group of images forward, unless somebody asked to stop."""
     b, zero = e.builder, ir.Constant(I64, 0)

@@ -39,8 +39,13 @@ def _run(e: Emitter, first: Index, last: Index, body) -> None:  # type: ignore[n
 
 
 def update(
-    module: ir.Module, name: str, optimizer: Optimizer, regularizer: Regularizer | None,
-    decays: bool, slot_step: int, lanes: int,
+    module: ir.Module,
+    name: str,
+    optimizer: Optimizer,
+    regularizer: Regularizer | None,
+    decays: bool,
+    slot_step: int,
+    lanes: int,
 ) -> ir.Function:
     """(weights, gradients, slots, first, last, hyper, scale): one step on elements [first, last).
 
@@ -81,7 +86,11 @@ def update(
 
 
 def _step(
-    e: Emitter, optimizer: Optimizer, gradient: ir.Value, held: list[ir.Value], rate: ir.Value,
+    e: Emitter,
+    optimizer: Optimizer,
+    gradient: ir.Value,
+    held: list[ir.Value],
+    rate: ir.Value,
     corrected: ir.Value,
 ) -> tuple[ir.Value, list[ir.Value]]:
     """What is added to the weights, and the new slots in the order of ``optimizer.slots``."""
@@ -171,7 +180,7 @@ def transpose(module: ir.Module, lanes: int) -> ir.Function:
     kernels may read whole vectors of the copy. ``first row`` is a multiple of lanes.
     """
     e = Emitter(module, "transpose", [POINTER, I64, I64, POINTER, I64, I64, I64], lanes)
-    matrix, rows, columns, copy, copy_row, first, last = e.arguments
+    matrix, _, columns, copy, copy_row, first, last = e.arguments
     full_columns = e.mul(e.divide(columns, lanes), lanes)
     full_rows = e.add(first, e.mul(e.divide(e.sub(last, first), lanes), lanes))
     with e.loop(first, full_rows, lanes) as row:

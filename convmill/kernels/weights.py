@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from convmill.kernels import dense, live, narrow
+from convmill.kernels.build import Build, pack, parameter
 from convmill.kernels.context import field
-from convmill.kernels.images import Build, pack, parameter
 from convmill.kernels.lang import F32, I8, I64, Emitter, Index
 from convmill.kernels.update import penalty, squared_norm, transpose, update
 from convmill.lower.schedule import images_per_pass, taps_at_once, weight_tile, window_chunk
@@ -54,11 +54,16 @@ def gradients(build: Build) -> list[Work]:
     sized: list[tuple[int, Work]] = []
     for stage in network.stages:
         if isinstance(stage, ConvolutionStage) and network.trains(stage):
-            sized.append((stage.taps * stage.output.channels * stage.places,
-                          _convolution_gradient(build, stage)))
+            sized.append(
+                (
+                    stage.taps * stage.output.channels * stage.places,
+                    _convolution_gradient(build, stage),
+                )
+            )
         elif isinstance(stage, DenseStage) and network.trains(stage):
-            sized.append((stage.input.channels * stage.output.channels,
-                          _dense_gradient(build, stage)))
+            sized.append(
+                (stage.input.channels * stage.output.channels, _dense_gradient(build, stage))
+            )
     works = [work for _, work in sorted(sized, key=lambda pair: -pair[0])]
     return works + penalties(build)
 
@@ -68,16 +73,23 @@ def _convolution_gradient(build: Build, stage: ConvolutionStage) -> Work:
     slots = {
         name: layout.at(name)
         for name in (
-            f"value/{stage.input.buffer}", f"value/{stage.output.buffer}",
-            f"gradient/{stage.output.buffer}", f"argmax/{stage.name}",
+            f"value/{stage.input.buffer}",
+            f"value/{stage.output.buffer}",
+            f"gradient/{stage.output.buffer}",
+            f"argmax/{stage.name}",
             *(f"live/{stage.name}/{part}" for part in ("gradient", "offset", "count")),
         )
         if name in layout.slots
     }
     if f"live/{stage.name}/count" in slots:
         kernel = live.weight_gradient(
-            build.module, stage, window_chunk(stage, machine), machine.lanes,
-            images_per_pass(stage), layout.length, slots,
+            build.module,
+            stage,
+            window_chunk(stage, machine),
+            machine.lanes,
+            images_per_pass(stage),
+            layout.length,
+            slots,
         )
         multiple = 1
     else:
@@ -90,8 +102,11 @@ def _convolution_gradient(build: Build, stage: ConvolutionStage) -> Work:
         e = turn.e
         result = field(e, turn.context, "gradients")
         e.call(
-            kernel, field(e, turn.context, "records"), turn.images,
-            parameter(build, e, result, stage.kernel), parameter(build, e, result, stage.bias),
+            kernel,
+            field(e, turn.context, "records"),
+            turn.images,
+            parameter(build, e, result, stage.kernel),
+            parameter(build, e, result, stage.bias),
             *share(turn, stage.output.channels, multiple),
         )
 
@@ -102,7 +117,9 @@ def _dense_gradient(build: Build, stage: DenseStage) -> Work:
     tile, length = weight_tile(stage, build.machine), build.layout.length
     lanes = build.machine.lanes
     kernel = dense.weight_gradient(build.module, stage, tile, length, lanes)
-    bias = dense.bias_gradient(build.module, stage, length, lanes) if stage.bias is not None else None
+    bias = (
+        dense.bias_gradient(build.module, stage, length, lanes) if stage.bias is not None else None
+    )
 
     def work(turn: Turn) -> None:
         e = turn.e
@@ -110,7 +127,11 @@ def _dense_gradient(build: Build, stage: DenseStage) -> Work:
         x = e.at(records, build.layout.at(f"value/{stage.input.buffer}"), I8)
         gradient = e.at(records, build.layout.at(f"gradient/{stage.output.buffer}"), I8)
         e.call(
-            kernel, x, gradient, turn.images, parameter(build, e, result, stage.kernel),
+            kernel,
+            x,
+            gradient,
+            turn.images,
+            parameter(build, e, result, stage.kernel),
             *share(turn, stage.input.channels),
         )
         if bias is not None:
@@ -181,8 +202,13 @@ def updates(build: Build, turn_copies: Callable[[Turn, Matrix, Index, Index], No
         kind = (matrix.regularizer, matrix.decays)
         if kind not in kernels:
             kernels[kind] = update(
-                build.module, f"update.{len(kernels)}", recipe.optimizer, matrix.regularizer,
-                matrix.decays, build.network.parameter_elements, build.machine.lanes,
+                build.module,
+                f"update.{len(kernels)}",
+                recipe.optimizer,
+                matrix.regularizer,
+                matrix.decays,
+                build.network.parameter_elements,
+                build.machine.lanes,
             )
         return kernels[kind]
 
@@ -198,7 +224,11 @@ def updates(build: Build, turn_copies: Callable[[Turn, Matrix, Index, Index], No
             )
             hyper = e.at(field(e, turn.context, "hyper"), e.mul(turn.step, 2))
             e.call(
-                kernel, *arrays, e.mul(first, matrix.columns), e.mul(last, matrix.columns), hyper,
+                kernel,
+                *arrays,
+                e.mul(first, matrix.columns),
+                e.mul(last, matrix.columns),
+                hyper,
                 _clip_scale(build, turn, matrix),
             )
             turn_copies(turn, matrix, first, last)
@@ -227,15 +257,16 @@ def _clip_scale(build: Build, turn: Turn, matrix: Matrix) -> ir.Value:
 def copies(build: Build) -> Callable[[Turn, Matrix, Index, Index], None]:
     """Emit the transposed copy of some rows of a parameter, where a kernel reads one."""
     kernel = transpose(build.module, build.machine.lanes)
-    read = set()
-    for index, stage in enumerate(build.network.stages):
-        if isinstance(stage, ConvolutionStage):
-            read.add(stage.kernel)
-        elif (
+    read = {
+        stage.kernel
+        for index, stage in enumerate(build.network.stages)
+        if isinstance(stage, ConvolutionStage)
+        or (
             isinstance(stage, DenseStage)
-            and build.training and index > build.network.first_backward
-        ):
-            read.add(stage.kernel)
+            and build.training
+            and index > build.network.first_backward
+        )
+    }
 
     def copy(turn: Turn, matrix: Matrix, first: Index, last: Index) -> None:
         if matrix.index not in read:
@@ -251,9 +282,7 @@ def copies(build: Build) -> Callable[[Turn, Matrix, Index, Index], None]:
     return copy
 
 
-def all_copies(
-    build: Build, copy: Callable[[Turn, Matrix, Index, Index], None]
-) -> list[Work]:
+def all_copies(build: Build, copy: Callable[[Turn, Matrix, Index, Index], None]) -> list[Work]:
     """Transposed copies of all parameters, before the first step of a call."""
 
     def work_of(matrix: Matrix) -> Work:

@@ -79,12 +79,34 @@ def backward_slots(network: Network, index: int, stage: Stage) -> dict[str, int]
 
 # Fields of the context, eight bytes each: addresses, or 64-bit integers.
 POINTERS = (
-    "images", "labels", "weights", "order", "parameters", "packs", "gradients", "slots",
-    "records", "hyper", "losses", "correct", "outputs", "penalties", "norms", "seeds",
+    "images",
+    "labels",
+    "weights",
+    "order",
+    "parameters",
+    "packs",
+    "gradients",
+    "slots",
+    "records",
+    "hyper",
+    "losses",
+    "correct",
+    "outputs",
+    "penalties",
+    "norms",
+    "seeds",
 )
 NUMBERS = (
-    "image_stride", "image_type", "positions", "batch_size", "first_step", "last_step",
-    "threads", "iterations", "has_labels", "has_outputs",
+    "image_stride",
+    "image_type",
+    "positions",
+    "batch_size",
+    "first_step",
+    "last_step",
+    "threads",
+    "iterations",
+    "has_labels",
+    "has_outputs",
 )
 # Written by several threads, each on a cache line of its own.
 SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished")

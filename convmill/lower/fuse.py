@@ -27,7 +27,6 @@ from convmill.lower.stages import (
 from convmill.plan.graph import (
     LINEAR,
     Activate,
-    Activation,
     Convolution,
     Dense,
     Dropout,
@@ -95,8 +94,14 @@ def stage_of(node: Node, source: Tensor, result: Tensor) -> Stage:
         case Convolution():
             padded = source.padded(operation.padding)
             return ConvolutionStage(
-                name, padded, result, operation.kernel_size, operation.strides,
-                operation.kernel, operation.bias, operation.activation,
+                name,
+                padded,
+                result,
+                operation.kernel_size,
+                operation.strides,
+                operation.kernel,
+                operation.bias,
+                operation.activation,
             )
         case Pooling():
             corner = (operation.padding[0], operation.padding[2])
@@ -128,7 +133,12 @@ def fuse_activation(stages: Sequence[Stage]) -> list[Stage]:
             and before.activation == LINEAR
             and stage.activation.name in FUSABLE
         ):
-            fused[-1] = replace(before, activation=stage.activation, output=stage.output)
+            fused[-1] = replace(
+                before,
+                activation=stage.activation,
+                output=stage.output,
+                fused=(*before.fused, stage.name),
+            )
         else:
             fused.append(stage)
     return fused
@@ -164,7 +174,12 @@ def fuse_pooling(stages: Sequence[Stage]) -> list[Stage]:
             and not before.pooled
             and can_fuse(stage)
         ):
-            fused[-1] = replace(before, pool=stage.pool_size, output=stage.output)
+            fused[-1] = replace(
+                before,
+                pool=stage.pool_size,
+                output=stage.output,
+                fused=(*before.fused, stage.name),
+            )
         else:
             fused.append(stage)
     return fused
@@ -221,8 +236,15 @@ def place_parameters(
         pack_row = round_up(rows, lanes) if has_pack else 0
         matrices.append(
             Matrix(
-                index, offset, rows, columns, parameter.trainable, parameter.regularizer,
-                parameter.decays, packed if has_pack else None, pack_row,
+                index,
+                offset,
+                rows,
+                columns,
+                parameter.trainable,
+                parameter.regularizer,
+                parameter.decays,
+                packed if has_pack else None,
+                pack_row,
             )
         )
         offset = round_up(offset + rows * columns, ALIGNMENT)
@@ -233,8 +255,3 @@ def place_parameters(
 def round_up(value: int, multiple: int) -> int:
     """The next multiple of ``multiple``."""
     return -(-value // multiple) * multiple
-
-
-def is_softmax(activation: Activation) -> bool:
-    """Whether the activation is softmax."""
-    return activation.name == "softmax"

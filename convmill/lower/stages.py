@@ -56,7 +56,7 @@ class Tensor:
 class ConvolutionStage:
     """Convolution, bias, activation and, where ``pool`` is set, max pooling without overlap.
 
-    ``rows`` x ``columns`` places are convolved (before pooling); windows are ``pool`` large.
+    Windows are ``pool`` large; ``fused`` names the nodes that were taken in.
     """
 
     name: str
@@ -68,6 +68,7 @@ class ConvolutionStage:
     bias: int | None
     activation: Activation
     pool: tuple[int, int] = (1, 1)
+    fused: tuple[str, ...] = ()
 
     @property
     def pooled(self) -> bool:
@@ -105,7 +106,7 @@ class PoolingStage:
 
 @dataclass(frozen=True)
 class DenseStage:
-    """Matrix product, bias, activation."""
+    """Matrix product, bias, activation; ``fused`` names the nodes that were taken in."""
 
     name: str
     input: Tensor
@@ -113,6 +114,7 @@ class DenseStage:
     kernel: int
     bias: int | None
     activation: Activation
+    fused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,7 @@ class RescaleStage:
     offset: float
 
 
-Stage = (
-    ConvolutionStage | PoolingStage | DenseStage | ActivationStage | DropoutStage | RescaleStage
-)
+Stage = ConvolutionStage | PoolingStage | DenseStage | ActivationStage | DropoutStage | RescaleStage
 
 
 @dataclass(frozen=True)

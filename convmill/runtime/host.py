@@ -59,8 +59,10 @@ def thread_count(threads: int | None) -> int:
     """
     if threads is None:
         return min(cores(), MOST_THREADS)
-    if isinstance(threads, bool) or not isinstance(threads, int) or not (
-        1 <= threads <= MOST_THREADS
+    if (
+        isinstance(threads, bool)
+        or not isinstance(threads, int)
+        or not (1 <= threads <= MOST_THREADS)
     ):
         raise ValueError(
             f"`threads` must be a whole number from 1 to {MOST_THREADS}, or None for all "

@@ -59,8 +59,9 @@ class Records:
     def _clear_halo(self, tensor: Tensor) -> None:
         values = self.slot(f"value/{tensor.buffer}").view(np.float32)
         top, bottom, left, right = tensor.halo
-        grid = values[:, : tensor.size].reshape(self.count, -1, tensor.row // tensor.channels,
-                                                tensor.channels)
+        grid = values[:, : tensor.size].reshape(
+            self.count, -1, tensor.row // tensor.channels, tensor.channels
+        )
         grid[:, :top] = 0
         grid[:, grid.shape[1] - bottom :] = 0
         grid[:, :, :left] = 0

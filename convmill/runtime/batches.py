@@ -1,0 +1,96 @@
+"""What a run reads and what it measures, as arrays; and the checks that keep native code inside
+them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from convmill.lower.buffers import IMAGE_TYPES
+from convmill.plan.graph import Plan
+from convmill.plan.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Images and labels as arrays, and the order in which they are read.
+
+    ``x`` is (n, height, width, channels) uint8, float32 or float64, each image without gaps;
+    ``order`` int64 (m,) picks images; step s reads order[s * batch_size : (s + 1) * batch_size].
+    ``y`` is float32 (n, outputs), or int32 (n,) for the sparse loss; ``sample_weight`` is float32
+    (n,).
+    """
+
+    x: np.ndarray
+    order: np.ndarray
+    batch_size: int
+    y: np.ndarray | None = None
+    sample_weight: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured, one entry per position of ``order`` that was read.
+
+    ``loss`` float32 is each image's loss times its weight; ``correct`` float32 is 1 where it counts
+    as right; ``penalty`` float64, one per step, is the regularizers' loss before that step.
+    """
+
+    loss: np.ndarray
+    correct: np.ndarray
+    penalty: np.ndarray
+    steps: int
+
+
+def check(batches: Batches, plan: Plan, recipe: Recipe | None) -> None:
+    """Raise ValueError where any array has another shape or dtype than a run reads."""
+    order, count = batches.order, len(batches.x)
+    check_images(batches.x, plan)
+    if order.dtype != np.int64 or order.ndim != 1 or not len(order):
+        raise ValueError("`order` must be int64 indices, at least one")
+    if order.min() < 0 or order.max() >= count:
+        raise ValueError(f"`order` must index {count} images")
+    if batches.batch_size < 1:
+        raise ValueError(f"`batch_size` must be positive. Received: {batches.batch_size}")
+    if batches.y is not None:
+        check_labels(batches.y, count, plan, recipe)
+    weight = batches.sample_weight
+    if weight is not None and (weight.shape != (count,) or weight.dtype != np.float32):
+        raise ValueError(
+            f"`sample_weight` must be float32 ({count},). Received: {weight.dtype} {weight.shape}"
+        )
+
+
+def check_images(x: np.ndarray, plan: Plan) -> None:
+    """Raise ValueError for images that native code cannot read in place."""
+    shape = plan.input_shape
+    if x.shape[1:] != shape or x.dtype.name not in IMAGE_TYPES or not x.dtype.isnative:
+        raise ValueError(
+            f"`x` must be (n, {', '.join(map(str, shape))}) of {', '.join(IMAGE_TYPES)}. "
+            f"Received: shape {x.shape}, {x.dtype}"
+        )
+    if len(x) and not x[0].flags.c_contiguous:
+        raise ValueError("`x` must hold each image without gaps")
+
+
+def check_labels(y: np.ndarray, count: int, plan: Plan, recipe: Recipe | None) -> None:
+    """Raise ValueError for labels of another shape or dtype than the loss reads."""
+    if recipe is None:
+        raise ValueError("a Program without a recipe takes no labels")
+    sparse = recipe.loss.sparse
+    shape = (count,) if sparse else (count, *plan.output_shape)
+    dtype = np.dtype(np.int32 if sparse else np.float32)
+    if y.shape != shape or y.dtype != dtype:
+        raise ValueError(f"`y` must be {dtype} {shape}. Received: {y.dtype} {y.shape}")
+
+
+def check_outputs(outputs: np.ndarray, count: int, plan: Plan) -> None:
+    """Raise ValueError where predictions would not fit into ``outputs``."""
+    wanted = (count, *plan.output_shape)
+    fits = outputs.flags.c_contiguous and outputs.flags.writeable and outputs.dtype == np.float32
+    if not fits or outputs.shape != wanted:
+        raise ValueError(
+            f"`outputs` must be writable float32 {wanted} without gaps. "
+            f"Received: {outputs.dtype} {outputs.shape}"
+        )

@@ -1,0 +1,86 @@
+"""Weights, gradients and optimizer slots of one net, in the kernels' layout and in Keras'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from convmill.lower.stages import Matrix, Network
+from convmill.runtime.memory import aligned
+
+
+class Weights:
+    """Flat float32 arrays of all parameters; convolution kernels with their filters first."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        size = network.parameter_elements
+        self._names = network.recipe.optimizer.slots if network.recipe else ()
+        self.parameters = aligned(size, np.float32)
+        self.gradients = aligned(size, np.float32)
+        self.slots = aligned(size * len(self._names), np.float32)
+        self.packs = aligned(network.pack_elements, np.float32)
+
+    @property
+    def trainable(self) -> list[Matrix]:
+        """Parameters that are trained."""
+        return [matrix for matrix in self.network.matrices if matrix.trainable]
+
+    def set_parameters(self, values: Sequence[np.ndarray]) -> None:
+        """Take weights in Keras' layout, in the order of the plan's parameters."""
+        self._fill(self.parameters, self.network.matrices, "values", values)
+
+    def get_parameters(self) -> list[np.ndarray]:
+        """Copies of all weights in Keras' layout."""
+        return [self._take(self.parameters, matrix) for matrix in self.network.matrices]
+
+    def get_gradients(self) -> list[np.ndarray]:
+        """Copies of the gradients of all trainable parameters."""
+        return [self._take(self.gradients, matrix) for matrix in self.trainable]
+
+    def set_slots(self, values: Mapping[str, Sequence[np.ndarray]]) -> None:
+        """Take the optimizer's state: for each slot name one array per trainable parameter."""
+        for name, state in self._states().items():
+            self._fill(state, self.trainable, name, values[name])
+
+    def get_slots(self) -> dict[str, list[np.ndarray]]:
+        """Copies of the optimizer's state."""
+        return {
+            name: [self._take(state, matrix) for matrix in self.trainable]
+            for name, state in self._states().items()
+        }
+
+    def _states(self) -> dict[str, np.ndarray]:
+        if not self._names:
+            return {}
+        return dict(zip(self._names, self.slots.reshape(len(self._names), -1), strict=True))
+
+    def _fill(
+        self,
+        flat: np.ndarray,
+        matrices: Sequence[Matrix],
+        name: str,
+        values: Sequence[np.ndarray],
+    ) -> None:
+        """Write parameters into a flat array, all or none."""
+        if len(values) != len(matrices):
+            raise ValueError(f"`{name}` must hold {len(matrices)} arrays. Received: {len(values)}")
+        arrays = [np.asarray(value, np.float32) for value in values]
+        for matrix, value in zip(matrices, arrays, strict=True):
+            parameter = self.network.plan.parameters[matrix.index]
+            if value.shape != parameter.shape:
+                raise ValueError(
+                    f"{parameter.name} has shape {parameter.shape}. Received: shape {value.shape}"
+                )
+        for matrix, value in zip(matrices, arrays, strict=True):
+            ours = value.transpose(3, 0, 1, 2) if value.ndim == 4 else value
+            flat[matrix.offset : matrix.offset + matrix.size] = ours.reshape(-1)
+
+    def _take(self, flat: np.ndarray, matrix: Matrix) -> np.ndarray:
+        """A copy of one parameter in Keras' layout."""
+        shape = self.network.plan.parameters[matrix.index].shape
+        value = flat[matrix.offset : matrix.offset + matrix.size]
+        if len(shape) == 4:
+            return value.reshape(shape[3], *shape[:3]).transpose(1, 2, 3, 0).copy()
+        return value.reshape(shape).copy()
