@@ -126,9 +126,7 @@ class Activate:
     activation: Activation
 
 
-Operation = (
-    Input | Rescale | Convolution | Pooling | Flatten | Dense | Dropout | Activate
-)
+Operation = Input | Rescale | Convolution | Pooling | Flatten | Dense | Dropout | Activate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+# Every target sets up .venv by itself: Python 3.11 or newer and make are all that it takes.
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PARTS := datasets plan lower kernels runtime train data
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench peer-tests docs clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP) ## train the MNIST convnet, then look at it without its pooling
+	@$(PY) examples/mnist_convnet.py
+
+test: $(STAMP) ## run the tests, on two cores
+	@$(PY) -m pytest -q -n 2
+
+check: $(STAMP) ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about 3 GB)
+	@$(PY) -m benchmarks
+
+peer-tests: $(STAMP) ## run Keras' own tests through the compiler
+	@$(PY) -m tests.peers
+
+docs: $(VENV)/.docs ## write a reference of all modules to build/docs/index.html
+	@$(PY) -m pdoc --output-directory build/docs convmill $(addprefix convmill.,$(PARTS))
+
+clean: ## remove caches and build outputs; .venv, models and measurements stay
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name .venv -prune -o -name .venv-peers -prune -o -name .git -prune \
+		-o -name __pycache__ -type d -print | while read -r folder; do rm -rf "$$folder"; done
+
+# The stamp is written last: an installation that was interrupted starts again.
+$(STAMP): pyproject.toml
+	@command -v '$(PYTHON)' >/dev/null 2>&1 || { \
+		echo "convmill needs Python 3.11 or newer, and there is no '$(PYTHON)' here." >&2; \
+		echo "Install it, or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "convmill needs Python 3.11 or newer; '$(PYTHON)' is $$('$(PYTHON)' --version 2>&1)." >&2; \
+		echo "Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' comes without venv and ensurepip, which set up $(VENV)." >&2; \
+		echo "On Debian and Ubuntu: sudo apt install python3-venv. Then run make again." >&2; exit 1; }
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "Setting up $(VENV) (once, a few minutes) ..."; '$(PYTHON)' -m venv --clear $(VENV); }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || { \
+		echo "The packages could not be installed: see pip's message above. Then run make again." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.docs: $(STAMP)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@

@@ -1,0 +1,128 @@
+"""`python -m benchmarks`: measure, then show the table. It never asserts a time."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from benchmarks import fma_peak, imports, machine, report, results, setup_peers
+from benchmarks.nets import NETS
+from benchmarks.peers import PEERS
+from benchmarks.rounds import Settings, measure
+
+SECONDS = click.FloatRange(0, min_open=True)
+
+
+class Names(click.ParamType[list[str]]):
+    """A comma-separated list out of known names, or "all"."""
+
+    name = "NAME,..."
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.known = list(known)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        if value == "all":
+            return self.known
+        names = [name.strip() for name in str(value).split(",") if name.strip()]
+        for name in names:
+            if name not in self.known:
+                near = difflib.get_close_matches(name, self.known, 1, 0)[0]
+                self.fail(
+                    f"unknown name. Received: {name!r}. Did you mean {near!r}? "
+                    f"Known: {', '.join(self.known)}."
+                )
+        if not names:
+            self.fail("no name given")
+        return list(dict.fromkeys(names))
+
+
+def _new_file(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before the minutes of measuring, not after them."""
+    if file is not None and not file.resolve().parent.is_dir():
+        raise click.BadParameter(f"there is no such folder. Received: {str(file)!r}.")
+    return file
+
+
+def _progress(console: Console) -> Callable[[str], None]:
+    """Progress on standard error: one changing line on a terminal, silence elsewhere."""
+    if not console.is_terminal:
+        return lambda text: None
+    return lambda text: console.print(f"\x1b[2K{text}", end="\r", markup=False, highlight=False)
+
+
+def _choice(names: Iterable[str]) -> str:
+    return f'"all", or some of {", ".join(names)}.'
+
+
+@click.command(help=__doc__, context_settings={"show_default": True})
+@click.option("--nets", type=Names(NETS), default="notebook", help=_choice(NETS))
+@click.option("--peers", type=Names(PEERS), default="all", help=_choice(PEERS))
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Interleaved rounds.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, machine.available_cores()),
+    default=min(2, machine.available_cores()),
+    help="Threads of every peer.",
+)
+@click.option("--train-seconds", type=SECONDS, default=3.0, help="Length of a timed chunk.")
+@click.option("--evaluate-seconds", type=SECONDS, default=1.0, help="Length of a timed chunk.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float64"]),
+    default="float32",
+    help="Of the images; the notebook's own are float64.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_new_file,
+    help="Write every raw sample here, net by net.",
+)
+@click.option("--markdown", is_flag=True, help="Markdown instead of tables for the terminal.")
+def main(json_file: Path | None, markdown: bool, **options: Any) -> None:
+    try:
+        run = _measure(options, json_file)
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+    if markdown:
+        click.echo(report.markdown(run), nl=False)
+    else:
+        console = Console()
+        report.show(run, console if console.is_terminal else Console(width=110))
+
+
+def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
+    peers = [PEERS[name] for name in options["peers"]]
+    if any(peer.python == "peers" for peer in peers):
+        setup_peers.main()  # where it fails, the table says which peers have no figures
+    tell = _progress(Console(stderr=True))
+    repeats, threads = options["repeats"], options["threads"]
+    run = results.Run(
+        machine=machine.describe(),
+        options=options,
+        single_thread_gigaflops=[fma_peak.measure(1) for _ in range(repeats)],
+        imports=imports.measure(repeats, tell),
+        nets=[],
+    )
+    settings = Settings(
+        threads, repeats, options["train_seconds"], options["evaluate_seconds"], options["dtype"]
+    )
+    for net in options["nets"]:
+        run.nets.append(
+            measure(NETS[net], peers, settings, lambda: fma_peak.measure(threads), tell)
+        )
+        if json_file:
+            results.write_json(run, json_file)
+    tell("")
+    return run
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

@@ -1,0 +1,109 @@
+"""The peers, as data: the Python, trainer, options and environment of each."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS_ENVIRONMENT = ROOT / ".venv-peers"
+
+KERAS = "benchmarks.workers.keras_trainer:KerasTrainer"
+TORCH = "benchmarks.workers.torch_trainer:TorchTrainer"
+JAX = "benchmarks.workers.jax_trainer:JaxTrainer"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who it is, and how its worker runs.
+
+    `environment` is what this peer alone gets; `imports` names modules to import before the
+    trainer's; the report names the versions of `packages`.
+    """
+
+    name: str
+    label: str
+    trainer: str
+    packages: tuple[str, ...]
+    options: dict[str, bool] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
+    python: Literal["own", "peers"] = "peers"
+
+    def executable(self) -> Path:
+        """The Python that runs the benchmark for convmill, that of the peers' environment else."""
+        return Path(sys.executable) if self.python == "own" else peers_python()
+
+
+def peers_python() -> Path:
+    """Where the peers' environment has its Python; it may not have been made yet."""
+    return PEERS_ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _keras(backend: str) -> dict[str, str]:
+    return {"KERAS_BACKEND": backend}
+
+
+# Compiling without a cache on the disk: the first step then costs what it first costs a user.
+_INDUCTOR = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+_JIT = {"jit_compile": True}
+
+_ALL = (
+    Peer(
+        name="convmill",
+        label="convmill",
+        trainer=KERAS,
+        packages=("convmill", "keras", "jax", "llvmlite", "numpy"),
+        options={"accelerate": True},
+        imports=("convmill",),
+        # A net that convmill does not compile must be an error, never Keras' speed in its name.
+        environment={**_keras("jax"), "CONVMILL_STRICT": "1"},
+        python="own",
+    ),
+    Peer(
+        "keras-tensorflow", "Keras-TF", KERAS, ("keras", "tensorflow-cpu"), {}, _keras("tensorflow")
+    ),
+    Peer(
+        "keras-tensorflow-jit",
+        "Keras-TF, XLA",
+        KERAS,
+        ("keras", "tensorflow-cpu"),
+        _JIT,
+        _keras("tensorflow"),
+    ),
+    Peer("keras-jax", "Keras-JAX", KERAS, ("keras", "jax"), {}, _keras("jax")),
+    Peer("keras-torch", "Keras-PyTorch", KERAS, ("keras", "torch"), {}, _keras("torch")),
+    Peer("jax", "JAX", JAX, ("jax",)),
+    Peer("torch", "PyTorch", TORCH, ("torch",)),
+    Peer("torch-channels-last", "PyTorch, NHWC", TORCH, ("torch",), {"channels_last": True}),
+    Peer("torch-compile", "torch.compile", TORCH, ("torch",), {"compile": True}, _INDUCTOR),
+)
+PEERS = {peer.name: peer for peer in _ALL}
+
+
+# Paths of other Pythons, and what would make every import compile its bytecode anew.
+_LEFT_OUT = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+
+
+def plain_environment() -> dict[str, str]:
+    """This process's environment without what would favour one Python; CPU only."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    return {**inherited, "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def worker_environment(peer: Peer, threads: int) -> dict[str, str]:
+    """The whole environment of a peer's process, with the same threads for all."""
+    count = str(threads)
+    return {
+        **plain_environment(),
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "TF_NUM_INTRAOP_THREADS": count,
+        "TF_NUM_INTEROP_THREADS": count,
+        "NPROC": count,  # the size of XLA's thread pool
+        "CONVMILL_THREADS": count,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        **peer.environment,
+    }

@@ -1,0 +1,213 @@
+"""The tables: one content, shown by rich on a terminal or as Markdown."""
+
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.costs import forward_multiply_adds, roofline, training_multiply_adds
+from benchmarks.nets import NETS
+from benchmarks.results import NetResult, PeerResult, Run, summarise
+
+OURS = "convmill"
+BUSY_CORES = 0.1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table; the first row holds the headings, the first column the peers."""
+
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class NetReport:
+    title: str
+    grids: list[Grid]
+    lines: list[str]
+
+
+def _median(peer: PeerResult, what: str) -> float:
+    """The median rate at `what`: "training" or "evaluation"."""
+    return summarise([chunk.rate for chunk in getattr(peer, what)]).median
+
+
+def _best_other(result: NetResult, what: str) -> PeerResult | None:
+    others = [peer for peer in result.peers if peer.name != OURS and peer.measured]
+    return max(others, key=lambda peer: _median(peer, what), default=None)
+
+
+def _rate_cells(peer: PeerResult, best: PeerResult | None, what: str) -> list[str]:
+    """The rate with its spread, and its ratio to the best of the others."""
+    summary = summarise([chunk.rate for chunk in getattr(peer, what)])
+    ratio = f"{summary.median / _median(best, what):.2f}" if best else "-"
+    return [f"{summary.median:,.0f} ({summary.low:,.0f}..{summary.high:,.0f})", ratio]
+
+
+def _speed_grid(result: NetResult, limit: float | None) -> Grid:
+    """Training and evaluation rates; ratios are to the best of the others."""
+    rows = [["", "train images/s", "of best", "of roof", "evaluate images/s", "of best"]]
+    best = {what: _best_other(result, what) for what in ("training", "evaluation")}
+    for peer in result.peers:
+        if not peer.measured:
+            rows.append([peer.label, *["-"] * 5])
+            continue
+        training, evaluation = (_rate_cells(peer, other, what) for what, other in best.items())
+        share = f"{_median(peer, 'training') / limit:.0%}" if limit else "-"
+        rows.append([peer.label, *training, share, *evaluation])
+    return Grid(rows)
+
+
+def _cost_grid(result: NetResult) -> Grid:
+    """Seconds before the first result, memory, and the batch of the evaluation above."""
+    seconds = ["import s", "build s", "first step s", "first evaluation s"]
+    rows = [["", *seconds, "peak MB", "evaluation batch"]]
+    for peer in result.peers:
+        if not peer.measured:
+            rows.append([peer.label, *["-"] * 6])
+            continue
+        first = peer.trials[0].first_seconds
+        times = (peer.import_seconds, peer.build_seconds, peer.first_step_seconds, first)
+        memory = f"{peer.peak_memory / 1e6:,.0f}" if peer.peak_memory else "-"
+        batch = str(peer.evaluation_batch)
+        rows.append([peer.label, *(f"{value:.2f}" for value in times), memory, batch])
+    return Grid(rows)
+
+
+def _comparison(result: NetResult) -> list[str]:
+    """convmill against the best of the others, in words; empty where either is missing."""
+    ours = next((peer for peer in result.peers if peer.name == OURS and peer.measured), None)
+    if ours is None:
+        return []
+    lines = []
+    for what in ("training", "evaluation"):
+        if best := _best_other(result, what):
+            ratio = _median(ours, what) / _median(best, what)
+            lines.append(
+                f"convmill's {what}: {ratio:.2f} times the best of the others ({best.label})."
+            )
+    memory = {
+        peer.label: peer.peak_memory
+        for peer in result.peers
+        if peer is not ours and peer.peak_memory
+    }
+    if ours.peak_memory and memory:
+        label, least = min(memory.items(), key=lambda item: item[1])
+        ratio = ours.peak_memory / least
+        lines.append(
+            f"convmill's peak memory: {ratio:.2f} times the least of the others ({label})."
+        )
+    return lines
+
+
+def _roofline_line(result: NetResult, peak: float) -> str:
+    net = NETS[result.name]
+    training = roofline(training_multiply_adds(net), peak)
+    evaluation = roofline(forward_multiply_adds(net), peak)
+    return (
+        f"Dense roofline at {peak:.0f} GFLOP/s: {training:,.0f} images/s training, "
+        f"{evaluation:,.0f} evaluating."
+    )
+
+
+def _contention(result: NetResult) -> list[str]:
+    """A warning where other programs ran during the timed chunks."""
+    chunks = [chunk for peer in result.peers for chunk in (*peer.training, *peer.evaluation)]
+    others = [chunk.others for chunk in chunks if chunk.others is not None]
+    if not others or summarise(others).median < BUSY_CORES:
+        return []
+    cores = summarise(others)
+    return [
+        f"PROVISIONAL: other programs took {cores.median:.1f} cores "
+        f"({cores.low:.1f}..{cores.high:.1f}) meanwhile. Measure again on a machine at rest."
+    ]
+
+
+def net_report(result: NetResult, peak: float | None) -> NetReport:
+    """The tables of one net and the lines under them; `peak` in GFLOP/s."""
+    net = NETS[result.name]
+    multiply_adds = training_multiply_adds(net)
+    lines = _contention(result) + _comparison(result)
+    lines += [_roofline_line(result, peak)] if peak else []
+    lines += sorted({f"Data: {peer.data}." for peer in result.peers if peer.data})
+    lines += [f"{peer.label}: no figures. {peer.note}" for peer in result.peers if peer.note]
+    title = (
+        f"{net.name}: {net.parameters:,} parameters, batch {net.batch}, {net.optimizer}, "
+        f"{multiply_adds / 1e6:.2f} M multiply-adds an image to train"
+    )
+    limit = roofline(multiply_adds, peak) if peak else None
+    return NetReport(title, [_speed_grid(result, limit), _cost_grid(result)], lines)
+
+
+def _versions(run: Run) -> str:
+    seen: dict[str, set[str]] = {}
+    for peer in (peer for net in run.nets for peer in net.peers):
+        for package, version in peer.versions.items():
+            seen.setdefault(package, set()).add(version)
+    return ", ".join(
+        f"{package} {' and '.join(sorted(versions))}" for package, versions in sorted(seen.items())
+    )
+
+
+def header(run: Run) -> list[str]:
+    """The machine, the versions, and how it was measured."""
+    machine, options = run.machine, run.options
+    lines = [
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        machine["system"],
+        f"{machine['date']}; Python {machine['python']}; {_versions(run)}",
+        f"{options['threads']} threads; medians (least..greatest) of {options['repeats']} "
+        f"interleaved chunks of {options['train_seconds']:g} s training and "
+        f"{options['evaluate_seconds']:g} s evaluation; {options['dtype']} images",
+    ]
+    if run.single_thread_gigaflops:
+        one, peak = max(run.single_thread_gigaflops), run.peak_gigaflops
+        lines.append(
+            f"FMA peak: {one:.0f} GFLOP/s with one thread"
+            + (f", {peak:.0f} with {options['threads']}" if peak else "")
+        )
+    for package, seconds in run.imports.items():
+        shown = summarise(seconds) if seconds else None
+        text = f"{shown.median:.2f} s ({shown.low:.2f}..{shown.high:.2f})" if shown else "failed"
+        lines.append(f"import {package}: {text}")
+    return lines
+
+
+def show(run: Run, console: Console) -> None:
+    """The whole report on a terminal."""
+
+    def lines(texts: list[str]) -> None:
+        for text in texts:
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    lines(header(run))
+    for result in run.nets:
+        content = net_report(result, run.peak_gigaflops)
+        console.print()
+        console.print(content.title, style="bold", highlight=False, markup=False)
+        for grid in content.grids:
+            headings, *rows = grid.rows
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+            for index, heading in enumerate(headings):
+                table.add_column(heading, justify="right" if index else "left", no_wrap=not index)
+            for row in rows:
+                table.add_row(*row, style="bold" if row[0] == OURS else None)
+            console.print(table)
+        lines(content.lines)
+
+
+def _markdown_grid(grid: Grid) -> str:
+    headings, *rows = grid.rows
+    rule = ["---", *["---:"] * (len(headings) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *rows))
+
+
+def markdown(run: Run) -> str:
+    """The whole report as Markdown."""
+    parts = ["\n".join(f"- {line}" for line in header(run))]
+    for result in run.nets:
+        content = net_report(result, run.peak_gigaflops)
+        notes = "\n".join(f"- {line}" for line in content.lines)
+        parts += [f"### {content.title}", *map(_markdown_grid, content.grids), notes]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,119 @@
+"""Where a training step's time goes: cycles of each kernel for one image, on one thread.
+
+    python -m benchmarks.stages [--net notebook] [--images 6400] [--repeats 5]
+
+A stopwatch is put around every kernel while the net is being compiled, from outside, so that the
+engine knows nothing of it. Cycles are those of the processor's time stamp counter (its
+fixed rate, not the clock of the moment); of several runs the least counts. MNIST comes from
+CONVMILL_DATA, else random images, on which fewer or more places are live.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from benchmarks.images import load, one_hot
+from benchmarks.nets import NETS
+from convmill.kernels import images, passes, weights
+from convmill.kernels.lang import I64, POINTER
+from convmill.plan.read import read
+from convmill.plan.recipe import Loss, Optimizer, Recipe
+from convmill.runtime.program import Batches, Program
+
+CLOCKS = 64
+BATCH = 64
+names: list[str] = []
+
+
+def timed(kernel: Callable[[Any], None], name: str) -> Callable[[Any], None]:
+    """The same kernel, with its cycles added to a counter of its own."""
+    place = len(names)
+    names.append(name)
+
+    def run(turn: Any) -> None:
+        e = turn.e
+        now = e.declare("llvm.readcyclecounter", I64, [])
+        start = e.builder.call(now, [])
+        kernel(turn)
+        spent = e.builder.sub(e.builder.call(now, []), start)
+        if "cycles" not in e.module.globals:
+            clocks = ir.GlobalVariable(e.module, ir.ArrayType(I64, CLOCKS), "cycles")
+            clocks.initializer = ir.Constant(ir.ArrayType(I64, CLOCKS), None)
+        address = e.builder.bitcast(e.module.globals["cycles"], POINTER)
+        e.builder.atomic_rmw("add", e.at(address, place, I64), spent, "monotonic")
+
+    return run
+
+
+def install() -> None:
+    """Put a stopwatch around everything that a training program is made of."""
+    forward, backward = passes.forward, passes.backward
+    passes.forward = lambda build, stage: timed(forward(build, stage), f"{stage.name} forward")
+    passes.backward = lambda build, stage, needed: [
+        timed(kernel, f"{stage.name} backward {number}")
+        for number, kernel in enumerate(backward(build, stage, needed))
+    ]
+    for name in ("read_images", "measure"):
+        _wrap(images, name, single=True)
+    for name in ("gradients", "updates"):
+        _wrap(weights, name, single=False)
+
+
+def _wrap(module: Any, name: str, *, single: bool) -> None:
+    make = getattr(module, name)
+
+    def one(*arguments: Any) -> Any:
+        made = make(*arguments)
+        if single:
+            return timed(made, name)
+        return [timed(work, f"{name} {number}") for number, work in enumerate(made)]
+
+    setattr(module, name, one)
+
+
+def main() -> None:
+    """Print a table of cycles."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--net", default="notebook", choices=sorted(NETS))
+    parser.add_argument("--images", type=int, default=6400)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    from benchmarks.workers.keras_nets import build  # brings Keras
+
+    install()
+    net = NETS[options.net]
+    reading = read(build(net))
+    recipe = Recipe(Loss("categorical_crossentropy"), Optimizer("rmsprop"), "categorical")
+    program = Program(reading.plan, recipe, threads=1)
+    program.set_parameters([np.asarray(variable.numpy()) for variable in reading.variables])
+    code = program.code("training")
+    address = code._engine.get_global_value_address("cycles")
+    clocks = np.ctypeslib.as_array((ctypes.c_int64 * CLOCKS).from_address(address))
+    images_ = load(net, "float64")
+    x = images_.x[: options.images]
+    y = one_hot(images_.labels[: len(x)], reading.plan.output_shape[0])
+    batches = Batches(x, np.arange(len(x)), BATCH, y)
+    rates = np.full(-(-len(x) // BATCH), 1e-3)
+    least = np.full(CLOCKS, np.inf)
+    for _ in range(options.repeats):
+        clocks[:] = 0
+        start = time.process_time()
+        program.train(batches, rates)
+        print(f"{len(x) / (time.process_time() - start):,.0f} images a second of processor time")
+        least = np.minimum(least, clocks / len(x))
+    for name, cycles in zip(names, least, strict=False):
+        print(f"{name:28} {cycles / 1e3:8.1f} thousand cycles an image")
+    print(f"{'all':28} {least[: len(names)].sum() / 1e3:8.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What runs inside a peer's process: the loop that answers requests, a trainer per framework."""

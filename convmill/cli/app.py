@@ -1,0 +1,84 @@
+"""The command ``convmill`` itself, and how each kind of failure ends.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+Where the reader of a pipe leaves (``| head``), the command ends without a word, with 1.
+Nothing here imports Keras or NumPy, so that help and wrong arguments answer at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from convmill.cli.data import data
+from convmill.cli.errors import describe
+from convmill.cli.evaluate import evaluate
+from convmill.cli.help import Group
+from convmill.cli.predict import predict
+from convmill.cli.text import echo
+from convmill.cli.train import train
+
+INTERRUPTED = 130
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with 'convmill train', then 'convmill COMMAND --help'.",
+)
+@click.version_option(package_name="convmill", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Train small image classifiers on the CPU you have, compiled.
+
+    convmill turns a Keras convnet into one native program and trains that. The models it
+    writes are ordinary .keras files.
+    """
+
+
+for command in (train, evaluate, predict, data):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line (of the process, unless ``arguments`` are given); the exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        code = cli.main(arguments, prog_name="convmill", standalone_mode=False)
+        _flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue().rstrip("\n"), err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        echo("Stopped.", err=True)
+        return INTERRUPTED
+    except OSError as error:
+        _forget_output()
+        if not isinstance(error, BrokenPipeError):
+            echo(f"Error: {describe(error)}", err=True)
+        return 1
+    except MemoryError:
+        echo("Error: there is not enough memory for this.", err=True)
+        return 1
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _forget_output() -> None:
+    """Sends what is still to be written nowhere; Python would complain of it at the exit."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    echo(f"Warning: {message}", err=True)

@@ -1,0 +1,132 @@
+"""Where the command line's models come from: a file, a function in a script, or our default."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from convmill.cli.arrays import output_size
+from convmill.cli.errors import Failure
+
+SUFFIX = ".keras"
+OPTIMIZER = "rmsprop"
+# The smallest image that three 3x3 convolutions and two poolings leave something of.
+SMALLEST_UNPADDED = 18
+
+
+def load_model(path: Path) -> Any:
+    """The Keras model in a ``.keras`` file. Code that may hide in the file is never run.
+
+    Raises:
+        Failure: it is no such file, or a damaged one.
+    """
+    from convmill import models
+
+    if path.suffix != SUFFIX or not zipfile.is_zipfile(path):
+        raise Failure(_no_model(path))
+    try:
+        return models.load_model(path)  # safe_mode stays on
+    except Exception as error:  # the file can make Keras raise anything
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise Failure(f"{path}: Keras cannot load this model. {reason}") from error
+
+
+def _no_model(path: Path) -> str:
+    size = path.stat().st_size
+    if path.suffix != SUFFIX:
+        what = f"its name does not end in {SUFFIX}"
+    elif size == 0:
+        what = "it is empty"
+    else:
+        what = f"{size:,} bytes that are no such archive, or were cut short"
+    return f"{path} is no Keras model ({SUFFIX} file). Received: {what}."
+
+
+def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
+    """Calls the function that ``source``, ``script.py:function``, names; returns its model.
+
+    The function gets ``input_shape`` and ``classes`` where it has parameters of these names.
+
+    Raises:
+        Failure: no such function, an error in it, or what it returns is no Keras model.
+    """
+    import keras
+
+    script, _, name = source.rpartition(":")
+    path = Path(script)
+    try:
+        function = getattr(_import(path), name, None)
+        if not callable(function):
+            raise Failure(f"{path} has no function '{name}'.")
+        offered = {"input_shape": input_shape, "classes": classes}
+        wanted = inspect.signature(function).parameters
+        model = function(**{key: value for key, value in offered.items() if key in wanted})
+    except (Failure, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the script can raise anything, SystemExit too
+        raise Failure(f"{_place(error, path)}{type(error).__name__}: {error}") from error
+    if not isinstance(model, keras.Model):
+        raise Failure(f"{source} must return a Keras model. Received: {type(model).__name__}.")
+    return model
+
+
+def _import(path: Path) -> ModuleType:
+    """Runs a script as a module of its own, with its folder importable as under ``python``."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise Failure(f"{path} is no Python script: its name must end in .py.")
+    sys.path.insert(0, str(path.parent.resolve()))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """Where in the user's script the error arose: the innermost line that is theirs."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}, line {error.lineno}: "
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return f"{path}, line {lines[-1]}: " if lines else f"{path}: "
+
+
+def default_model(input_shape: tuple[int, ...], classes: int) -> Any:
+    """The MNIST convnet of ``examples/mnist_convnet.py`` for images and classes of any number.
+
+    Images too small to lose their border to each convolution are padded instead.
+    """
+    from convmill import layers, models
+
+    padding = "valid" if min(input_shape[:2]) >= SMALLEST_UNPADDED else "same"
+    model = models.Sequential()
+    model.add(layers.Input(input_shape))
+    model.add(layers.Conv2D(32, (3, 3), activation="relu", padding=padding))
+    model.add(layers.MaxPooling2D((2, 2), padding=padding))
+    model.add(layers.Conv2D(64, (3, 3), activation="relu", padding=padding))
+    model.add(layers.MaxPooling2D((2, 2), padding=padding))
+    model.add(layers.Conv2D(64, (3, 3), activation="relu", padding=padding))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(64, activation="relu"))
+    model.add(layers.Dense(classes, activation="softmax"))
+    return model
+
+
+def compile_model(model: Any, optimizer: str | None) -> None:
+    """Compiles a model that is not, or gives a compiled one another optimizer where one is named.
+
+    A model without a loss gets cross-entropy, so its last layer must give probabilities.
+    """
+    if model.compiled:
+        if optimizer is not None:
+            model.compile_from_config(model.get_compile_config() | {"optimizer": optimizer})
+        return
+    loss = "binary_crossentropy" if output_size(model) == 1 else "categorical_crossentropy"
+    model.compile(optimizer=optimizer or OPTIMIZER, loss=loss, metrics=["accuracy"])

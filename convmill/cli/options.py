@@ -1,0 +1,93 @@
+"""What several commands share: options, the data that ``--data`` names, and printing JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convmill import settings
+from convmill.cli.errors import Failure
+
+if TYPE_CHECKING:
+    from convmill.data import Dataset
+
+DATA_METAVAR = "NAME|FOLDER|FILE.npz"
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+)
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, settings.MAX_THREADS),
+    metavar="N",
+    help="CPU threads to compute with.  [default: one for each core]",
+)
+model_argument = click.argument(
+    "model_file", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+
+
+def load_data(name: str) -> Dataset:
+    """The data set of that name, or the one in that folder or file.
+
+    Raises:
+        click.BadParameter: neither a known name nor a path that exists.
+        Failure: it cannot be had, or what is there is wrong.
+    """
+    from convmill import data
+
+    try:
+        return data.load(name)
+    except data.DataError as error:
+        if _is_somewhere(name):
+            raise Failure(str(error)) from error
+        raise click.BadParameter(str(error), param_hint="--data") from error
+
+
+def _is_somewhere(name: str) -> bool:
+    from convmill.data.catalog import known_name
+    from convmill.data.dataset import DataError
+
+    if Path(name).expanduser().exists():
+        return True
+    try:
+        known_name(name)
+    except DataError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def stdout_for_json(as_json: bool) -> Iterator[None]:
+    """Keeps stdout for the JSON object: whatever else would be printed goes to stderr."""
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield
+
+
+def print_json(value: object) -> None:
+    """Prints JSON that every reader takes: numbers that are not finite become null."""
+    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def describe_scores(data_name: str, images: int, scores: dict[str, float]) -> str:
+    """The figures of ``evaluate`` in one line."""
+    loss_first = sorted(scores.items(), key=lambda score: "loss" not in score[0])
+    figures = ", ".join(f"{name} {value:.4f}" for name, value in loss_first)
+    return f"Test on {images:,} images of {data_name}: {figures}"

@@ -1,0 +1,73 @@
+"""``convmill predict``: what a saved model sees in pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from convmill.cli import options
+from convmill.cli.errors import Failure
+from convmill.cli.help import Command
+from convmill.cli.text import echo
+
+
+@click.command(cls=Command, short_help="Tell what is in a picture.")
+@options.model_argument
+@click.argument(
+    "pictures",
+    metavar="IMAGE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--invert/--no-invert",
+    default=None,
+    help="Swap dark and light: MNIST's digits are white on black, a pen's are black on white.  "
+    "[default: swap a grey picture whose background is not that of the training data]",
+)
+@click.option(
+    "--center",
+    is_flag=True,
+    help="Place the ink as MNIST does: 20 pixels long, its centre of mass in the middle of 28x28.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=3,
+    show_default=True,
+    help="How many classes to show.",
+)
+@options.json_option
+def predict(
+    model_file: Path,
+    pictures: tuple[Path, ...],
+    invert: bool | None,
+    center: bool,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Tell what the saved model in the file MODEL sees in PNG or JPEG pictures.
+
+    Each picture is made as large as the model reads, and grey or coloured as it wants.
+
+    \b
+    Examples:
+      convmill predict digits.keras seven.png
+      convmill predict digits.keras *.jpg --center
+    """
+    from convmill.cli.predicting import predictions
+
+    with options.stdout_for_json(as_json):
+        found, failed = predictions(model_file, pictures, invert=invert, center=center, top=top)
+    if as_json:
+        options.print_json([each.to_json() for each in found])
+    else:
+        for each in found:
+            echo(str(each))
+    for message in failed:
+        echo(message, err=True)
+    if failed:
+        raise Failure(f"{len(failed)} of {len(pictures)} pictures could not be used.")

@@ -1,0 +1,134 @@
+"""The work behind ``convmill train``: load, build, fit, test, save."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import convmill
+from convmill import data, utils
+from convmill.cli import card
+from convmill.cli.arrays import images_for, labels_for
+from convmill.cli.errors import Failure, as_failures
+from convmill.cli.models import build_model, compile_model, default_model, load_model
+from convmill.cli.options import describe_scores, load_data
+from convmill.cli.text import echo
+from convmill.data import Dataset
+from convmill.train.save import save_model
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what and how: the options of ``convmill train``."""
+
+    data_name: str | None
+    model: str | None
+    epochs: int
+    batch_size: int
+    optimizer: str | None
+    seed: int
+    threads: int | None
+    out: Path | None
+    quiet: bool
+
+    def say(self, line: str) -> None:
+        """Prints a line, unless only JSON was asked for."""
+        if not self.quiet:
+            echo(line)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Trains and tests a model, and saves it where ``job.out`` says; what ``--json`` prints.
+
+    Raises:
+        Failure, click.BadParameter: data or model cannot be used.
+        OSError: the model cannot be saved; a file that was there is as it was.
+    """
+    dataset = _load(job)
+    utils.set_random_seed(job.seed)
+    model = _model(job, dataset)
+    job.say(f"Model: {model.count_params():,} parameters; seed {job.seed}")
+    if job.out is None:
+        job.say("The model will not be saved: there is no --out")
+    trained = _fit(job, model, dataset)
+    # Before anything else, so that nothing can take what the training has cost.
+    if job.out is not None:
+        with as_failures(f"{job.out}: "):
+            save_model(model, job.out, {card.MEMBER: card.describe_data(dataset).to_json()})
+        job.say(f"Saved {job.out}")
+    return {
+        "data": dataset.name,
+        "seed": job.seed,
+        "parameters": model.count_params(),
+        **trained,
+        "test": _test(job, model, dataset),
+        "saved": None if job.out is None else str(job.out),
+    }
+
+
+def _load(job: Job) -> Dataset:
+    if job.data_name is None:
+        dataset, fallback = data.load_mnist_or_digits()
+        if fallback is not None:
+            echo(fallback, err=True)
+    else:
+        dataset = load_data(job.data_name)
+    if len(dataset.class_names) < 2:
+        raise Failure(f"{dataset.source}: at least two classes are needed. Received: one.")
+    size = "x".join(map(str, dataset.image_shape))
+    job.say(
+        f"Data: {dataset.name}, {len(dataset.x_train):,} images to learn from and "
+        f"{len(dataset.x_test):,} to test on, {size}, {len(dataset.class_names)} classes"
+    )
+    return dataset
+
+
+def _model(job: Job, dataset: Dataset) -> Any:
+    shape = dataset.image_shape
+    input_shape = shape if len(shape) == 3 else (*shape, 1)
+    classes = len(dataset.class_names)
+    if job.model is None:
+        model = default_model(input_shape, classes)
+    elif job.model.endswith(".keras"):
+        model = load_model(Path(job.model))
+    else:
+        model = build_model(job.model, input_shape, classes)
+    with as_failures():
+        if not model.built:
+            model.build((None, *input_shape))
+        compile_model(model, job.optimizer)
+        return convmill.accelerate(model, threads=job.threads)
+
+
+def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
+    x = images_for(model, dataset.x_train, dataset.name)
+    y = labels_for(model, dataset.y_train, len(dataset.class_names))
+    verbose = 0 if job.quiet else "auto"
+    start = time.perf_counter()
+    with as_failures():
+        history = model.fit(
+            x, y, epochs=job.epochs, batch_size=job.batch_size, verbose=verbose
+        ).history
+    seconds = time.perf_counter() - start
+    explanation = convmill.explain(model)
+    job.say(
+        f"Training took {seconds:.1f} s, "
+        f"compiling (for training and for testing) {explanation.compile_seconds:.1f} s"
+    )
+    return {
+        "history": history,
+        "fit_seconds": seconds,
+        "compile_seconds": explanation.compile_seconds,
+        "compiled": explanation.compiled,
+    }
+
+
+def _test(job: Job, model: Any, dataset: Dataset) -> dict[str, float]:
+    x = images_for(model, dataset.x_test, dataset.name)
+    y = labels_for(model, dataset.y_test, len(dataset.class_names))
+    with as_failures():
+        scores: dict[str, float] = model.evaluate(x, y, verbose=0, return_dict=True)
+    job.say(describe_scores(dataset.name, len(x), scores))
+    return scores

@@ -1,0 +1,23 @@
+"""Keras' models, whose ``fit``, ``evaluate`` and ``predict`` run compiled.
+
+``Sequential(...)`` and ``Model(inputs, outputs)`` make models of Keras' own classes: what they save
+loads in plain Keras. Classes may derive from them as from Keras'.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras.models import *  # noqa: F403
+
+from convmill.train.doors import clone_model, load_model
+
+if TYPE_CHECKING:
+    from keras import Model, Sequential
+
+    def __getattr__(name: str) -> Any: ...
+
+else:
+    from convmill.train.doors import Model, Sequential
+
+__all__ = ["Model", "Sequential", "clone_model", "load_model"]

@@ -1,0 +1,139 @@
+"""Follows a Keras model from its input to its output: the layers of a chain, in order.
+
+What a layer computes is the subject of ``read.py``; here only how layers are connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from convmill.plan.graph import NotCovered, Shape
+
+_ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"
+
+
+def not_covered(layer: Any, what: str, remedy: str) -> NotCovered:
+    """The refusal of ``layer``: its name, its class and what stands in the way."""
+    return NotCovered(f"layer {layer.name!r} ({type(layer).__name__}): {what}", remedy)
+
+
+def is_keras_class(thing: type) -> bool:
+    """Whether Keras wrote this class."""
+    return thing.__module__.partition(".")[0] == "keras"
+
+
+def check_model(model: Any) -> None:
+    """Raises NotCovered unless ``model`` is built from layers and has one input and one output."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
+    for method in ("call", "__call__"):
+        writer = next(base for base in type(model).__mro__ if method in vars(base))
+        if method in vars(model) or not is_keras_class(writer):
+            raise NotCovered(
+                f"model {model.name!r} ({type(model).__name__}) defines {method} in Python",
+                "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",
+            )
+    if not model.built or not hasattr(model, "inputs"):
+        raise NotCovered(
+            f"model {model.name!r} is not built, so that its shapes are unknown",
+            "begin it with keras.Input(shape), or call model.build((None, *image_shape))",
+        )
+    written = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    if len(model.inputs) != 1 or not isinstance(written, keras.KerasTensor):
+        raise NotCovered(
+            f"model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs "
+            f"(in a {type(written).__name__})",
+            "give keras.Model one input tensor and one output tensor, not in a list or a dict",
+        )
+
+
+def input_shape(model: Any) -> Shape:
+    """Shape of one image that ``model`` reads; ValueError where it is empty."""
+    tensor = model.inputs[0]
+    shape = tuple(tensor.shape[1:])
+    if any(size is None for size in shape) or not shape:
+        raise NotCovered(
+            f"model {model.name!r} reads images of shape {shape}",
+            "give keras.Input a shape without None, such as (28, 28, 1)",
+        )
+    if min(shape) < 1:
+        raise ValueError(
+            f"Every size in keras.Input(shape) must be at least 1. Received: shape={shape}"
+        )
+    if tensor.dtype != "float32":
+        raise NotCovered(f"model {model.name!r} reads dtype {tensor.dtype}", _ONE_DTYPE)
+    return shape
+
+
+def all_layers(model: Any) -> Iterator[Any]:
+    """Every layer of ``model`` and of the models inside it, Input aside, in no certain order."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            check_model(layer)
+            yield from all_layers(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            yield layer
+
+
+def chain(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (unique name, layer) from input to output; models inside ``model`` are flattened."""
+    for layer in list(model.layers) if isinstance(model, keras.Sequential) else _follow(model):
+        if isinstance(layer, keras.layers.InputLayer):
+            _check_input(layer)
+        elif isinstance(layer, keras.Model):
+            yield from chain(layer, f"{prefix}{layer.name}/")
+        else:
+            yield prefix + layer.name, layer
+
+
+def _follow(model: Any) -> list[Any]:
+    """Layers of a functional model, found by walking from its output back to its input."""
+    # A model made of the same tensors has a config even where a subclass hides its own.
+    graph = keras.Model(model.inputs, model.outputs, name=model.name)
+    try:
+        config = graph.get_config()
+    except Exception as error:  # whatever a user's initializer or regularizer raises
+        raise NotCovered(
+            f"model {model.name!r} cannot tell how its layers are connected: {error}",
+            "give every object in it a get_config, or use keras.Sequential",
+        ) from error
+    entries = {entry["name"]: entry for entry in config["layers"]}
+    entry = entries[config["output_layers"][0][0]]
+    found = []
+    while True:
+        try:
+            found.append(model.get_layer(entry["name"]))
+        except ValueError:
+            raise NotCovered(
+                f"operation {entry['name']!r} ({entry['class_name']}) is no layer",
+                "express it with a layer, for example keras.layers.Rescaling",
+            ) from None
+        if not entry["inbound_nodes"]:
+            return found[::-1]
+        entry = entries[_only_source(found[-1], entry["inbound_nodes"])]
+
+
+def _only_source(layer: Any, calls: list[Any]) -> str:
+    """Name of the one layer that ``layer`` reads, from its calls in a functional config."""
+    if len(calls) != 1:
+        raise not_covered(layer, f"is used {len(calls)} times", "use one layer for each place")
+    arguments, options = calls[0]["args"], calls[0]["kwargs"]
+    if len(arguments) != 1 or not isinstance(arguments[0], dict):
+        raise not_covered(layer, "reads several tensors", "build a chain of layers")
+    # fit and predict set ``training`` themselves, whatever the call said
+    given = {key: value for key, value in options.items() if value is not None}
+    given.pop("training", None)
+    if given:
+        raise not_covered(layer, f"is called with {given}", "call it with its input alone")
+    source: str = arguments[0]["config"]["keras_history"][0]
+    return source
+
+
+def _check_input(layer: Any) -> None:
+    if layer.dtype != "float32":
+        raise not_covered(layer, f"dtype={layer.dtype!r}", _ONE_DTYPE)
+    if layer.sparse or layer.optional or layer.ragged:
+        raise not_covered(layer, "is sparse, ragged or optional", "use a plain keras.Input")

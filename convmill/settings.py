@@ -1,0 +1,80 @@
+"""Every environment variable that convmill reads, with its type.
+
+They are read at each use, so a program may set them while it runs.
+
+| variable | meaning |
+|---|---|
+| ``CONVMILL_STRICT`` | 1: what the compiler does not cover is an error, not Keras' own path |
+| ``CONVMILL_THREADS`` | threads to compute with; default: one for each core |
+| ``CONVMILL_DATA`` | folder that holds data sets |
+| ``CONVMILL_OFFLINE`` | 1: nothing is downloaded |
+| ``NO_COLOR`` | set to anything: no colours (https://no-color.org) |
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from pathlib import Path
+
+MAX_THREADS = 256
+
+
+def strict() -> bool:
+    """Whether what is not covered is an error."""
+    return _flag("CONVMILL_STRICT")
+
+
+def offline() -> bool:
+    """Whether downloads are forbidden."""
+    return _flag("CONVMILL_OFFLINE")
+
+
+def data_folder() -> Path | None:
+    """The folder with the user's data sets."""
+    value = os.environ.get("CONVMILL_DATA")
+    return Path(value).expanduser() if value else None
+
+
+def colours() -> bool:
+    """Whether output may be coloured."""
+    return not os.environ.get("NO_COLOR")
+
+
+def threads() -> int | None:
+    """Threads to compute with, or None where each core gets one."""
+    value = os.environ.get("CONVMILL_THREADS")
+    if not value:
+        return None
+    try:
+        return check_threads(int(value), "CONVMILL_THREADS")
+    except ValueError as error:
+        raise ValueError(_threads_message("CONVMILL_THREADS", repr(value))) from error
+
+
+def check_threads(value: object, name: str = "threads") -> int:
+    """``value`` as a number of threads.
+
+    Raises:
+        ValueError: it is no whole number from 1 to MAX_THREADS.
+    """
+    try:
+        count = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if isinstance(value, bool) or not 1 <= count <= MAX_THREADS:
+        raise ValueError(_threads_message(name, repr(value)))
+    return count
+
+
+def _threads_message(name: str, received: str) -> str:
+    return f"{name} must be a whole number from 1 to {MAX_THREADS}. Received: {name}={received}"
+
+
+def _flag(name: str) -> bool:
+    value = os.environ.get(name, "").strip().lower()
+    if value in ("", "0", "false", "no", "off"):
+        return False
+    if value in ("1", "true", "yes", "on"):
+        return True
+    raise ValueError(f"{name} must be 0 or 1. Received: {name}={value!r}")

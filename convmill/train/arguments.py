@@ -1,0 +1,75 @@
+"""Checks of the arguments of fit, evaluate and predict.
+
+Keras takes many of these silently; each raises one ``ValueError`` that ends in "Received: ...".
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """``value`` as an int of at least ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
+        raise ValueError(
+            f"{name} must be a whole number, at least {least}. Received: {name}={value!r}"
+        )
+    return number
+
+
+def optional_whole(name: str, value: Any, least: int) -> int | None:
+    """``value`` as an int of at least ``least``, or None."""
+    return None if value is None else whole(name, value, least)
+
+
+def epochs(epochs: Any, initial_epoch: Any) -> tuple[int, int]:
+    """The number of epochs and the epoch to begin with."""
+    last, first = whole("epochs", epochs, 1), whole("initial_epoch", initial_epoch, 0)
+    if first >= last:
+        raise ValueError(
+            "initial_epoch must be below epochs, the number of the last epoch to train. "
+            f"Received: initial_epoch={first}, epochs={last}"
+        )
+    return last, first
+
+
+def validation_split(value: Any) -> float:
+    """A share from 0 up to, not including, 1."""
+    if not isinstance(value, int | float | np.number) or not 0 <= value < 1:
+        raise ValueError(
+            "validation_split must be a number from 0 up to, not including, 1. "
+            f"Received: validation_split={value!r}"
+        )
+    return float(value)
+
+
+def validation_freq(value: Any) -> Any:
+    """A number of epochs, or the list of epochs after which to validate."""
+    if isinstance(value, list | tuple | set):
+        for epoch in value:
+            whole("validation_freq", epoch, 1)
+        return list(value)
+    return whole("validation_freq", value, 1)
+
+
+def shuffle(value: Any) -> Any:
+    """True, False or "batch"."""
+    if isinstance(value, str) and value != "batch":
+        raise ValueError(f'shuffle must be True, False or "batch". Received: shuffle={value!r}')
+    return value if value == "batch" else bool(value)
+
+
+def verbosity(value: Any) -> int:
+    """0, 1 or 2; "auto" is 1."""
+    if value == "auto":
+        return 1
+    if value not in (0, 1, 2):
+        raise ValueError(f'verbose must be "auto", 0, 1 or 2. Received: verbose={value!r}')
+    return int(value)

@@ -1,0 +1,204 @@
+"""The one file that knows the inside of Keras' trainer. A new Keras release is work here alone.
+
+Written against Keras 3.15. The other modules use what Keras documents, and this file's functions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src import backend
+from keras.src.trainers import data_adapters
+from keras.src.trainers.data_adapters import array_data_adapter
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+from keras.src.trainers.epoch_iterator import EpochIterator
+
+METHODS = (
+    "fit",
+    "evaluate",
+    "predict",
+    "train_on_batch",
+    "test_on_batch",
+    "predict_on_batch",
+)
+
+# Keras' own methods, taken before anything of ours could stand in their place.
+KERAS: dict[str, Callable[..., Any]] = {name: getattr(keras.Model, name) for name in METHODS}
+SIGNATURES = {name: inspect.signature(method) for name, method in KERAS.items()}
+
+# What a class may override so that its training is its own affair.
+_TRAINING_STEPS = (
+    "train_step",
+    "test_step",
+    "compute_loss",
+    "compute_metrics",
+    "compute_loss_and_updates",
+    "make_train_function",
+    "make_test_function",
+    "get_metrics_result",
+    "reset_metrics",
+    "metrics",
+    "stateless_call",
+)
+_PREDICTION_STEPS = ("predict_step", "make_predict_function", "stateless_call")
+
+
+# Replacing Keras' methods for every model -------------------------------------------------------
+
+
+def patch(methods: Mapping[str, Callable[..., Any]]) -> None:
+    """Puts ``methods`` in the place of ``keras.Model``'s, for every model there is."""
+    for name, method in methods.items():
+        setattr(keras.Model, name, method)
+
+
+def unpatch() -> None:
+    """Takes back what ``patch`` did."""
+    for name in METHODS:
+        # Keras defines these in a base class of keras.Model, never in itself.
+        if name in vars(keras.Model):
+            delattr(keras.Model, name)
+
+
+def overridden(model: Any, names: Sequence[str]) -> list[str]:
+    """Those of ``names`` that the model's class or the model itself defines anew."""
+    own = [cls for cls in type(model).__mro__ if not _is_keras_or_ours(cls)]
+    return [name for name in names if name in vars(model) or any(name in vars(c) for c in own)]
+
+
+def own_steps(model: Any, training: bool) -> list[str]:
+    """Parts of Keras' steps, of training or of prediction, that the model defines anew."""
+    return overridden(model, _TRAINING_STEPS if training else _PREDICTION_STEPS)
+
+
+def _is_keras_or_ours(cls: type) -> bool:
+    return cls is object or cls.__module__.split(".")[0] in ("keras", "convmill", "tensorflow")
+
+
+# Building ---------------------------------------------------------------------------------------
+
+
+def layers_built(model: Any) -> bool:
+    """Whether every layer of the model has its weights."""
+    return all(layer.built for layer in model._flatten_layers())
+
+
+def build_layers(model: Any, x: np.ndarray) -> None:
+    """Builds the layers of a model for images like ``x``, (batch, ...); reads shapes alone."""
+    symbol = backend.KerasTensor(x.shape, backend.standardize_dtype(x.dtype))
+    backend.compute_output_spec(model, symbol, training=False)
+
+
+def training_built(model: Any) -> bool:
+    """Whether nothing of the layers, the metrics and the loss is still to be built."""
+    metrics, loss = model._compile_metrics, model._compile_loss
+    return (
+        layers_built(model)
+        and (metrics is None or metrics.built)
+        and (loss is None or loss.built)
+    )
+
+
+def build_training(model: Any, batch: tuple[Any, ...]) -> None:
+    """Builds what is not built yet, as Keras does at the first batch (x, y, sample_weight)."""
+    model._symbolic_build(data_batch=batch)
+
+
+def output_structure(model: Any) -> Any:
+    """The outputs of a functional model in the list or dict in which it returns them."""
+    return getattr(model, "_outputs_struct", None)
+
+
+# Data -------------------------------------------------------------------------------------------
+
+
+def is_array_data(*data: Any) -> bool:
+    """Whether Keras would take all of ``data`` as arrays (None passes)."""
+    return bool(array_data_adapter.can_convert_arrays(data))
+
+
+def is_adapter(x: Any) -> bool:
+    """Whether ``x`` is one of Keras' data adapters already."""
+    return isinstance(x, DataAdapter)
+
+
+def adapt(x: Any, y: Any, sample_weight: Any, class_weight: Any, shuffle: Any) -> Any:
+    """Keras' data adapter for input that is no array, with Keras' own checks and errors."""
+    return data_adapters.get_data_adapter(
+        x, y, sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle
+    )
+
+
+def order_iterator(
+    images: int, batch_size: int | None, steps: int | None, shuffle: Any
+) -> EpochIterator:
+    """Keras' iterator over the indices of ``images`` images, so that the order is Keras' own.
+
+    Its batches are int64 arrays; the random numbers come from NumPy's global state, as with Keras
+    on JAX.
+    """
+    return EpochIterator(
+        x=np.arange(images, dtype=np.int64),
+        batch_size=batch_size,
+        steps_per_epoch=steps,
+        shuffle=shuffle,
+    )
+
+
+def batch_iterator(adapter: Any, steps: int | None) -> EpochIterator:
+    """Keras' iterator over an adapter."""
+    return EpochIterator(x=adapter, steps_per_epoch=steps)
+
+
+def epoch(iterator: EpochIterator) -> Iterator[Any]:
+    """The batches of one epoch. Where they end early, a warning of Keras' says so."""
+    for _, _, batches in iterator:
+        yield batches[0]
+
+
+def first_batch(iterator: EpochIterator) -> Any:
+    """The first batch, or None where there is none; ``reset`` the iterator afterwards."""
+    return next(epoch(iterator), None)
+
+
+# Metrics ----------------------------------------------------------------------------------------
+
+
+def loss_tracker(model: Any) -> Any:
+    """The ``keras.metrics.Mean`` behind the log ``loss``."""
+    return model._loss_tracker
+
+
+def compiled_metrics(model: Any) -> list[tuple[Any, bool]]:
+    """The metrics that ``compile`` named, each with whether sample weights count in it."""
+    compiled = model._compile_metrics
+    if compiled is None:
+        return []
+    groups = ((compiled._flat_metrics, False), (compiled._flat_weighted_metrics, True))
+    return [
+        (metric, weighted)
+        for lists, weighted in groups
+        for group in lists
+        if group is not None
+        for metric in group.metrics
+    ]
+
+
+def other_metrics(model: Any) -> list[Any]:
+    """Metrics of the model that ``compile`` did not name: its own, and those of its layers."""
+    known = [model._loss_tracker, model._compile_metrics]
+    return [metric for metric in model.metrics if not any(metric is one for one in known)]
+
+
+def flatten_logs(model: Any, logs: Mapping[str, float]) -> Any:
+    """Logs as ``evaluate`` returns them: one number, or a list in the order of the metrics."""
+    return model._flatten_metrics_in_order(logs)
+
+
+def initial_epoch(model: Any, given: int) -> int:
+    """The epoch to begin with: a callback's (``BackupAndRestore``), else the one given."""
+    return int(model._initial_epoch or given)

@@ -1,0 +1,91 @@
+"""``train_on_batch``, ``test_on_batch`` and ``predict_on_batch``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from convmill.train import attach
+from convmill.train.arrays import Given, take
+from convmill.train.evaluate import measure_part
+from convmill.train.feed import Part
+from convmill.train.fit import train_part
+from convmill.train.prepare import Preparation
+from convmill.train.progress import Progress
+from convmill.train.scores import Scores
+
+
+def prepare_train_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
+    """Checks one step of training, and returns what runs it; raises as ``prepare_fit`` does."""
+    ready, given = _take(model, arguments)
+    part = _part(ready, given, arguments.get("class_weight"))
+
+    def run() -> Any:
+        bound = ready.bind()
+        scores = Scores(bound)
+        scores.reset()
+        bound.pull()
+        try:
+            train_part(bound, part, scores, Progress())
+        finally:
+            bound.push()
+        return _logs(model, scores, arguments)
+
+    return run
+
+
+def prepare_test_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
+    """Checks one evaluation, and returns what runs it; raises as ``prepare_fit`` does."""
+    ready, given = _take(model, arguments)
+    part = _part(ready, given, None)
+
+    def run() -> Any:
+        bound = ready.bind()
+        scores = Scores(bound)
+        scores.reset()
+        bound.pull_weights()
+        measure_part(bound, scores, part, bound.penalty(), Progress())
+        return _logs(model, scores, arguments)
+
+    return run
+
+
+def prepare_predict_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
+    """Checks one prediction, and returns what runs it; raises as ``prepare_fit`` does."""
+    ready, given = _take(model, arguments, training=False)
+    samples = ready.samples(given)
+
+    def run() -> np.ndarray:
+        bound = ready.bind()
+        bound.pull_weights()
+        return bound.program.predict(samples.x)
+
+    return run
+
+
+def _take(
+    model: Any, arguments: dict[str, Any], training: bool = True
+) -> tuple[Preparation, Given]:
+    """The batch as arrays, and the model bound: its layers are built on that batch if need be."""
+    ready = Preparation(model, arguments, training)
+    given = take(
+        arguments["x"], arguments.get("y"), arguments.get("sample_weight"), ready.names
+    )
+    if ready.bound is None:
+        attach.build_layers(model, given.x)
+        ready.bind()
+    return ready, given
+
+
+def _part(ready: Preparation, given: Given, class_weight: Any) -> Part:
+    samples = ready.samples(given, class_weight)
+    if not attach.training_built(ready.model):
+        attach.build_training(ready.model, (samples.x, samples.given, samples.weight))
+    return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
+
+
+def _logs(model: Any, scores: Scores, arguments: dict[str, Any]) -> Any:
+    logs = scores.logs()
+    return logs if arguments.get("return_dict", False) else attach.flatten_logs(model, logs)

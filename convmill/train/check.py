@@ -1,0 +1,129 @@
+"""Checks of data before a step. What Keras lets pass silently would here be read outside a buffer.
+
+Each check either passes or raises one ``ValueError`` that says where, what was received and what
+would work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+# Bytes looked at together: they stay in a core's cache for the second look.
+CHUNK_BYTES = 1 << 18
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def numbers(array: np.ndarray, argument: str) -> None:
+    """Whether an array holds real numbers in this machine's byte order."""
+    dtype = array.dtype
+    if dtype.kind not in "buif" and str(dtype) != "bfloat16":
+        kinds = {"c": "complex numbers", "O": "objects", "U": "text", "S": "text"}
+        raise ValueError(
+            f"{argument} must hold real numbers, not {kinds.get(dtype.kind, 'other things')}. "
+            f"Received: {argument} of dtype {dtype}, shape {array.shape}"
+        )
+    if not dtype.isnative:
+        raise ValueError(
+            f"{argument} must be in this machine's byte order: pass "
+            f'{argument}.astype({argument}.dtype.newbyteorder("=")). '
+            f"Received: {argument} of dtype {dtype.str!r}"
+        )
+
+
+def lengths(x: np.ndarray, y: np.ndarray | None, weight: np.ndarray | None) -> None:
+    """Whether x, y and the weights hold something, and equally many."""
+    named = {"x": x, "y": y, "sample_weight": weight}
+    present = {name: array for name, array in named.items() if array is not None}
+    for name, array in present.items():
+        if array.ndim == 0 or len(array) == 0:
+            raise ValueError(
+                f"{name} must hold at least one image's worth. "
+                f"Received: {name} of shape {array.shape}"
+            )
+    counts = {name: len(array) for name, array in present.items()}
+    if len(set(counts.values())) > 1:
+        received = ", ".join(f"{name} of length {count}" for name, count in counts.items())
+        raise ValueError(
+            f"{' and '.join(counts)} must have the same number of samples. Received: {received}"
+        )
+
+
+def finite(array: np.ndarray, argument: str) -> None:
+    """Whether every number is finite, also once it is float32; looks at each number once."""
+    if array.dtype.kind != "f" or array.size == 0:
+        return
+    rows = max(1, CHUNK_BYTES // max(1, array[0].nbytes))
+    for start in range(0, len(array), rows):
+        chunk = array[start : start + rows]
+        # NaN fails both comparisons; no temporary array is made.
+        if not (float(chunk.min()) >= -LARGEST and float(chunk.max()) <= LARGEST):
+            _say_where(chunk, start, argument)
+
+
+def _say_where(chunk: np.ndarray, start: int, argument: str) -> None:
+    bad = np.argwhere(~(np.abs(chunk, dtype=np.float64) <= LARGEST))[0]
+    value = chunk[tuple(bad)]
+    place = ", ".join(map(str, (start + int(bad[0]), *map(int, bad[1:]))))
+    raise ValueError(
+        f"{argument} must hold finite numbers that float32 can hold. "
+        f"Received: {argument}[{place}] = {value}"
+    )
+
+
+def class_indices(y: np.ndarray, classes: int) -> None:
+    """Whether every label is a whole number from 0 to ``classes - 1``; y is (n,)."""
+    if y.dtype.kind == "f":
+        whole = y == np.floor(y)  # False for NaN; infinities fail below
+        if not whole.all():
+            _bad_label(y, int(np.argmin(whole)), classes)
+    if not (y.min() >= 0 and y.max() < classes):
+        _bad_label(y, int(np.argmin((y >= 0) & (y < classes))), classes)
+
+
+def _bad_label(y: np.ndarray, index: int, classes: int) -> None:
+    raise ValueError(
+        f"y must hold class indices, whole numbers from 0 to {classes - 1}, as the model has "
+        f"{classes} outputs. Received: y[{index}] = {y[index]}"
+    )
+
+
+def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarray:
+    """The weight of each image, float32 (n,), from the weight of its class.
+
+    The class is the position of the largest value where y is one-hot, else y itself, rounded.
+
+    Raises:
+        ValueError: a class that y holds has no weight, or a weight is not finite.
+    """
+    if y.ndim > 1 and y.shape[-1] != 1:
+        classes = np.argmax(y, axis=-1)
+    else:
+        classes = np.round(y.reshape(len(y), -1)[:, 0]).astype(np.int64)
+    if classes.ndim != 1:
+        raise ValueError(
+            "class_weight needs one class for each image. " f"Received: y of shape {y.shape}"
+        )
+    if not isinstance(class_weight, Mapping):
+        raise ValueError(
+            "class_weight must be a dict from class index to weight. "
+            f"Received: class_weight={class_weight!r}"
+        )
+    present, places = np.unique(classes, return_inverse=True)
+    weights = np.empty(len(present), np.float32)
+    for position, label in enumerate(present):
+        if int(label) not in class_weight:
+            count = int(np.sum(classes == label))
+            raise ValueError(
+                f"class_weight must name a weight for every class in y; class {label} "
+                f"({count} of {len(y)} images) has none. "
+                f"Received: class_weight={dict(class_weight)}"
+            )
+        weights[position] = class_weight[int(label)]
+        if not np.isfinite(weights[position]):
+            raise ValueError(
+                "class_weight must hold finite numbers. "
+                f"Received: class_weight={dict(class_weight)}"
+            )
+    return weights[places]

@@ -1,0 +1,172 @@
+"""``evaluate`` and ``predict``: native passes without training, with Keras' callbacks and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from convmill.train import arguments as checks
+from convmill.train import attach
+from convmill.train.bound import Bound
+from convmill.train.feed import Group, Part
+from convmill.train.hooks import hears_batches
+from convmill.train.prepare import Feeds, Preparation
+from convmill.train.progress import Progress, progress_for
+from convmill.train.scores import Scores
+
+if TYPE_CHECKING:
+    from convmill.runtime.program import Record
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """One pass over data that is measured and not trained on."""
+
+    model: Any
+    bound: Bound
+    feed: Feeds
+    scores: Scores
+    callbacks: Any
+    progress: Progress
+
+
+def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
+    """Checks a call of ``evaluate``, and returns what runs it; raises as ``prepare_fit`` does."""
+    ready = Preparation(model, arguments)
+    given = arguments.get
+    feed = ready.feed(
+        given("x"),
+        given("y"),
+        given("sample_weight"),
+        batch_size=given("batch_size"),
+        steps=given("steps"),
+    )
+    verbose = given("verbose", "auto")
+    checks.verbosity(verbose)
+    ready.build_training(feed)
+    bound = ready.bind()
+
+    def run() -> Any:
+        logs = _evaluate(model, bound, feed, given("callbacks"), verbose)
+        return logs if given("return_dict", False) else attach.flatten_logs(model, logs)
+
+    return run
+
+
+def _evaluate(
+    model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
+) -> dict[str, Any]:
+    feed.begin()
+    listed, shows = callback_list(model, callbacks, feed.steps, verbose)
+    scores = Scores(bound)
+    with progress_for(verbose if shows else 0, 1, "Evaluate") as progress:
+        progress.begin(0, feed.images, feed.steps)
+        logs = measure(Measuring(model, bound, feed, scores, listed, progress))
+        progress.end(logs, scores.totals.images)
+    return logs
+
+
+def callback_list(model: Any, callbacks: Any, steps: int | None, verbose: Any) -> tuple[Any, bool]:
+    """Keras' list of callbacks, and whether progress is ours to show."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks, False
+    listed = keras.callbacks.CallbackList(
+        callbacks, add_progbar=False, verbose=verbose, epochs=1, steps=steps, model=model
+    )
+    displays = (isinstance(one, keras.callbacks.ProgbarLogger) for one in listed.callbacks)
+    return listed, not any(displays)
+
+
+def measure(call: Measuring) -> dict[str, Any]:
+    """Runs through the feed once; the logs."""
+    model, callbacks, scores = call.model, call.callbacks, call.scores
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    scores.reset()
+    call.bound.pull_weights()
+    penalty = call.bound.penalty()
+    hooked = hears_batches(callbacks.callbacks, "test")
+    for group in call.feed.epoch(whole=not hooked):
+        if hooked:
+            callbacks.on_test_batch_begin(group.first)
+        for part in group.parts:
+            measure_part(call.bound, scores, part, penalty, call.progress)
+        if hooked:
+            callbacks.on_test_batch_end(group.last, scores.logs())
+        if model.stop_evaluating:
+            break
+    if scores.totals.images == 0:
+        raise ValueError("x gave no batch to evaluate. Received: an empty stream of batches")
+    logs = scores.logs()
+    callbacks.on_test_end(logs)
+    return logs
+
+
+def measure_part(
+    bound: Bound, scores: Scores, part: Part, penalty: float, progress: Progress
+) -> None:
+    """One part's losses and, where a metric must see them, predictions."""
+    outputs = None
+    if scores.need_outputs:
+        outputs = np.empty((len(part.order), *bound.plan.output_shape), np.float32)
+
+    def watch(record: Record) -> None:
+        if progress.wants_update() and len(record.loss):
+            progress.update(*scores.preview(part, record))
+
+    record = bound.evaluate(part, outputs, watch)
+    scores.add(part, record, outputs, penalty)
+
+
+# predict ----------------------------------------------------------------------------------------
+
+
+def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
+    """Checks a call of ``predict``, and returns what runs it; raises as ``prepare_fit`` does."""
+    ready = Preparation(model, arguments, training=False)
+    given = arguments.get
+    feed = ready.feed(given("x"), batch_size=given("batch_size"), steps=given("steps"))
+    verbose = given("verbose", "auto")
+    checks.verbosity(verbose)
+    bound = ready.bind()
+    return lambda: _predict(model, bound, feed, given("callbacks"), verbose)
+
+
+def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any) -> np.ndarray:
+    feed.begin()
+    listed, shows = callback_list(model, callbacks, feed.steps, verbose)
+    hooked = hears_batches(listed.callbacks, "predict")
+    model.stop_predicting = False
+    outputs: list[np.ndarray] = []
+    with progress_for(verbose if shows else 0, 1, "Predict") as progress:
+        progress.begin(0, feed.images, feed.steps)
+        listed.on_predict_begin()
+        bound.pull_weights()
+        for group in feed.epoch(whole=not hooked):
+            if hooked:
+                listed.on_predict_batch_begin(group.first)
+            predicted = _predict_group(bound, group)
+            outputs.append(predicted)
+            if hooked:
+                listed.on_predict_batch_end(group.last, {"outputs": predicted})
+            if model.stop_predicting:
+                break
+        if not outputs:
+            raise ValueError("x gave no batch to predict. Received: an empty stream of batches")
+        progress.end({}, sum(map(len, outputs)))
+    listed.on_predict_end()
+    return np.concatenate(outputs)
+
+
+def _predict_group(bound: Bound, group: Group) -> np.ndarray:
+    # Nothing is shuffled here: a part's images lie side by side.
+    return np.concatenate(
+        [
+            bound.program.predict(part.samples.x[part.order[0] : part.order[-1] + 1])
+            for part in group.parts
+        ]
+    )

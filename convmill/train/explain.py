@@ -1,0 +1,146 @@
+"""What was compiled of a Keras model and how, for people; or why it was not compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from convmill.plan.graph import NotCovered
+from convmill.runtime.program import Kind
+from convmill.runtime.report import Report, StageReport, report
+from convmill.train.bound import Bound
+
+TEXT_WIDTH = 118
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Prints as a table. ``report`` holds the figures; None where the model is not compiled, and
+    then ``reason`` and ``remedy`` say why and what would help.
+    """
+
+    model: str
+    report: Report | None
+    reason: str = ""
+    remedy: str = ""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the model runs compiled."""
+        return self.report is not None
+
+    @property
+    def stages(self) -> tuple[StageReport, ...]:
+        """One row for each stage, in order."""
+        return self.report.stages if self.report else ()
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds from the Plan to native code: building the IR and compiling it."""
+        if self.report is None:
+            return 0.0
+        return self.report.build_seconds + self.report.compile_seconds
+
+    def ir(self, stage: str, kind: Kind = "training") -> str:
+        """LLVM IR of one stage, optimized.
+
+        Raises KeyError for a stage that does not exist, NotCovered for a model not compiled.
+        """
+        return self._report().ir(stage, kind)
+
+    def assembly(self, stage: str, kind: Kind = "training") -> str:
+        """The processor's instructions of one stage.
+
+        Raises KeyError for a stage that does not exist, NotCovered for a model not compiled.
+        """
+        return self._report().assembly(stage, kind)
+
+    def _report(self) -> Report:
+        if self.report is None:
+            raise NotCovered(self.reason, self.remedy)
+        return self.report
+
+    def __rich__(self) -> RenderableType:
+        if self.report is None:
+            lines = [f"{self.model} is not compiled: {self.reason}."]
+            return Text("\n".join([*lines, f"{self.remedy}."] if self.remedy else lines))
+        return Group(_table(self.model, self.report), Text(_summary(self.report)))
+
+    def __str__(self) -> str:
+        out = StringIO()
+        Console(file=out, width=TEXT_WIDTH, no_color=True).print(self)
+        return out.getvalue().rstrip()
+
+    __repr__ = __str__
+
+
+def explain(model: Any) -> Explanation:
+    """What convmill makes of a Keras model: stages, tiles, arithmetic, memory, seconds.
+
+    A compiled model (``model.compile``) is explained for training and inference, else for
+    inference alone. Native code that is not there yet is built; the model is not changed.
+    """
+    try:
+        training = getattr(model, "optimizer", None) is not None
+        bound = Bound(model, training=training)
+        return Explanation(model.name, report(bound.program))
+    except NotCovered as gap:
+        return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
+
+
+def _table(model: str, found: Report) -> Table:
+    """Stages as rows."""
+    kind = "training" if found.program.recipe is not None else "inference"
+    table = Table(
+        title=f"{model}: compiled for {kind}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("stage")
+    table.add_column("computes", no_wrap=True)
+    table.add_column("fused in")
+    table.add_column("output", justify="right")
+    table.add_column("tiles in registers,\nvectors last")
+    table.add_column("dense", justify="right")
+    table.add_column("done", justify="right")
+    for row in found.stages:
+        shape = " x ".join(map(str, row.output_shape))
+        table.add_row(
+            row.name,
+            row.operation,
+            "\n".join(row.fused),
+            shape,
+            row.tiles.replace("; ", "\n"),
+            f"{row.dense:,}" if row.dense else "",
+            f"{row.done:,}" if row.done else "",
+        )
+    return table
+
+
+def _summary(found: Report) -> str:
+    """Totals below the table."""
+    saved = found.dense / found.done if found.done else 1.0
+    return "\n".join(
+        [
+            f"Vectors of {found.lanes} float32, {found.threads} threads.",
+            f"Multiply-adds of an image: {found.dense:,} dense, {found.done:,} really done "
+            f"({saved:.2f} times fewer).",
+            f"Memory: {_bytes(found.parameter_bytes)} for weights and optimizer, "
+            f"{_bytes(found.record_bytes)} for each image of a batch.",
+            f"Compiled in {found.build_seconds + found.compile_seconds:.2f} s: "
+            f"{found.build_seconds:.2f} s to build the LLVM IR, "
+            f"{found.compile_seconds:.2f} s to compile it.",
+        ]
+    )
+
+
+def _bytes(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

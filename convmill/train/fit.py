@@ -1,0 +1,237 @@
+"""``fit``: epochs of native steps, with Keras' callbacks, logs and History."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from convmill.train import arguments as checks
+from convmill.train import attach
+from convmill.train.arrays import take
+from convmill.train.bound import Bound
+from convmill.train.evaluate import Measuring, measure
+from convmill.train.feed import Part
+from convmill.train.hooks import hears_batches
+from convmill.train.prepare import Feeds, Preparation, is_stream
+from convmill.train.progress import Progress, progress_for
+from convmill.train.scores import Scores
+
+if TYPE_CHECKING:
+    from convmill.runtime.program import Record
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What to validate with, and after which epochs."""
+
+    feed: Feeds
+    every: Any  # a number of epochs, or a list of epochs counted from 1
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether epoch, counted from 0, ends with validation."""
+        if isinstance(self.every, list):
+            return epoch + 1 in self.every
+        return bool((epoch + 1) % self.every == 0)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Everything that one call of ``fit`` goes by."""
+
+    model: Any
+    bound: Bound
+    feed: Feeds
+    validation: Validation | None
+    epochs: int
+    initial_epoch: int
+    callbacks: Any
+    verbose: Any
+
+
+def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
+    """Checks a call of ``fit``, and returns what runs it.
+
+    Raises:
+        NotCovered: Keras has to run it.
+        ValueError: an argument, the model or the data make no sense.
+    """
+    ready = Preparation(model, arguments)
+    given = arguments.get
+    last, first = checks.epochs(given("epochs", 1), given("initial_epoch", 0))
+    shuffle = checks.shuffle(given("shuffle", True))
+    split = checks.validation_split(given("validation_split", 0.0) or 0.0)
+    data = (given("x"), given("y"), given("sample_weight"))
+    held_out: Any = given("validation_data")
+    if split and held_out is None:
+        data, held_out = _split(ready, data, split)
+    feed = ready.feed(
+        *data,
+        batch_size=given("batch_size"),
+        steps=given("steps_per_epoch"),
+        steps_name="steps_per_epoch",
+        shuffle=shuffle,
+        class_weight=given("class_weight"),
+    )
+    validation = None
+    if held_out is not None:
+        validation = Validation(
+            ready.feed(
+                *keras.utils.unpack_x_y_sample_weight(held_out),
+                batch_size=_first_given(given("validation_batch_size"), given("batch_size")),
+                steps=given("validation_steps"),
+                steps_name="validation_steps",
+                argument="validation_data",
+            ),
+            checks.validation_freq(given("validation_freq", 1)),
+        )
+    checks.verbosity(given("verbose", "auto"))
+    ready.build_training(feed)
+    call = Fit(
+        model=model,
+        bound=ready.bind(),
+        feed=feed,
+        validation=validation,
+        epochs=_capped(last),
+        initial_epoch=first,
+        callbacks=given("callbacks"),
+        verbose=given("verbose", "auto"),
+    )
+    return lambda: run_fit(call)
+
+
+def _split(ready: Preparation, data: tuple[Any, Any, Any], split: float) -> tuple[Any, Any]:
+    """Training data and validation data: the last share ``split`` of the images."""
+    if is_stream(data[0]):
+        raise ValueError(
+            "validation_split needs arrays. Pass validation_data instead. "
+            f"Received: x of type {type(data[0]).__name__}, validation_split={split}"
+        )
+    whole = take(*data, ready.names)
+    at = int(np.floor(len(whole) * (1.0 - split)))
+    if at in (0, len(whole)):
+        raise ValueError(
+            f"validation_split leaves no images to train or to validate on. "
+            f"Received: validation_split={split} of {len(whole)} images"
+        )
+    train, rest = whole.part(0, at), whole.part(at, len(whole))
+    return (train.x, train.y, train.weight), (rest.x, rest.y, rest.weight)
+
+
+def _first_given(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _capped(epochs: int) -> int:
+    """Keras' limit for trial runs, ``keras.config.set_max_epochs``."""
+    most = keras.config.max_epochs()
+    if most and most < epochs:
+        warnings.warn(f"Limiting epochs to {most}", stacklevel=2)
+        return int(most)
+    return epochs
+
+
+def run_fit(call: Fit) -> Any:
+    """Trains; returns the model's History."""
+    model = call.model
+    call.feed.begin()
+    callbacks, shows = _callback_list(call)
+    model.stop_training = False
+    scores = Scores(call.bound)
+    logs: dict[str, Any] = {}
+    with progress_for(call.verbose if shows else 0, call.epochs) as progress:
+        callbacks.on_train_begin()
+        try:
+            for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
+                logs = _epoch(call, epoch, callbacks, scores, progress)
+                if model.stop_training:
+                    break
+        finally:
+            call.bound.push()
+        callbacks.on_train_end(logs=logs)
+    return model.history
+
+
+def _callback_list(call: Fit) -> tuple[Any, bool]:
+    """Keras' list of callbacks, and whether progress is ours to show."""
+    if isinstance(call.callbacks, keras.callbacks.CallbackList):
+        return call.callbacks, False
+    callbacks = keras.callbacks.CallbackList(
+        call.callbacks,
+        add_history=True,
+        add_progbar=False,
+        verbose=call.verbose,
+        epochs=call.epochs,
+        steps=call.feed.steps,
+        model=call.model,
+    )
+    displays = (isinstance(one, keras.callbacks.ProgbarLogger) for one in callbacks.callbacks)
+    return callbacks, not any(displays)
+
+
+def _epoch(
+    call: Fit, epoch: int, callbacks: Any, scores: Scores, progress: Progress
+) -> dict[str, Any]:
+    """One epoch with its validation; the logs of both."""
+    scores.reset()
+    callbacks.on_epoch_begin(epoch)
+    call.bound.reread()  # a callback may have frozen layers, or set another loss
+    progress.begin(epoch, call.feed.images, call.feed.steps)
+    _train(call, callbacks, scores, progress)
+    if scores.totals.images == 0:
+        raise ValueError(
+            f"x gave no batch for epoch {epoch + 1} of {call.epochs}. Let the generator go on "
+            "for ever and give steps_per_epoch, or pass a PyDataset."
+        )
+    logs = scores.logs()
+    images = scores.totals.images
+    if call.validation is not None and call.validation.is_due(epoch):
+        call.validation.feed.begin()
+        validated = measure(
+            Measuring(
+                call.model, call.bound, call.validation.feed, scores, callbacks, Progress()
+            )
+        )
+        logs |= {f"val_{name}": value for name, value in validated.items()}
+    progress.end(logs, images)
+    callbacks.on_epoch_end(epoch, logs)
+    return logs
+
+
+def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> None:
+    """The steps of one epoch, with batch hooks where a callback has them."""
+    model, bound = call.model, call.bound
+    hooked = hears_batches(callbacks.callbacks, "train")
+    bound.pull()
+    try:
+        for group in call.feed.epoch(whole=not hooked):
+            if hooked:
+                callbacks.on_train_batch_begin(group.first)
+                bound.pull()
+            for part in group.parts:
+                train_part(bound, part, scores, progress)
+            if hooked:
+                bound.push()
+                callbacks.on_train_batch_end(group.last, scores.logs())
+            if model.stop_training:
+                break
+    finally:
+        bound.push()
+
+
+def train_part(bound: Bound, part: Part, scores: Scores, progress: Progress) -> None:
+    """The steps of one part; the scores follow."""
+    outputs = None
+    if scores.need_outputs:
+        outputs = np.empty((len(part.order), *bound.plan.output_shape), np.float32)
+
+    def watch(record: Record) -> None:
+        if progress.wants_update():
+            progress.update(*scores.preview(part, record))
+
+    record = bound.train(part, outputs, watch)
+    scores.add(part, record, outputs)

@@ -1,0 +1,80 @@
+"""From a call of a Keras method to the compiled path, or to Keras with a line that says why."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from convmill.plan.graph import NotCovered
+from convmill.train import attach
+from convmill.train.batch import (
+    prepare_predict_on_batch,
+    prepare_test_on_batch,
+    prepare_train_on_batch,
+)
+from convmill.train.evaluate import prepare_evaluate, prepare_predict
+from convmill.train.fit import prepare_fit
+from convmill.train.session import Session, session
+
+_PREPARE: dict[str, Callable[[Any, dict[str, Any]], Callable[[], Any]]] = {
+    "fit": prepare_fit,
+    "evaluate": prepare_evaluate,
+    "predict": prepare_predict,
+    "train_on_batch": prepare_train_on_batch,
+    "test_on_batch": prepare_test_on_batch,
+    "predict_on_batch": prepare_predict_on_batch,
+}
+_NEED_COMPILE = ("fit", "evaluate", "train_on_batch", "test_on_batch")
+
+# Keras evaluates inside its own fit with this argument: that run is Keras' already.
+_INSIDE_KERAS = "_use_cached_eval_dataset"
+
+
+def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Runs the method ``name`` of ``model``, compiled where it is covered, else as Keras does."""
+    keras_method = attach.KERAS[name]
+    uncompiled = name in _NEED_COMPILE and not model.compiled
+    if _INSIDE_KERAS in kwargs or uncompiled:
+        return keras_method(model, *args, **kwargs)
+    try:
+        bound = attach.SIGNATURES[name].bind(model, *args, **kwargs)
+    except TypeError:
+        return keras_method(model, *args, **kwargs)  # raises in Keras' words
+    bound.apply_defaults()
+    arguments = {key: value for key, value in bound.arguments.items() if key != "self"}
+    extra = arguments.pop("kwargs", {})
+    if extra:
+        return keras_method(model, *args, **kwargs)
+    try:
+        run = _PREPARE[name](model, arguments)
+    except NotCovered as gap:
+        fall_back(session(model), gap, model)
+        return keras_method(model, **arguments)
+    return run()
+
+
+def method(name: str) -> Callable[..., Any]:
+    """A method that stands where Keras' method ``name`` stands."""
+
+    @functools.wraps(attach.KERAS[name])
+    def routed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(name, self, args, kwargs)
+
+    return routed
+
+
+def fall_back(current: Session, gap: NotCovered, model: Any) -> None:
+    """Says once for each reason that Keras takes over; raises where the model is strict."""
+    if current.is_strict:
+        raise gap
+    if gap.reason in current.said:
+        return
+    current.said.add(gap.reason)
+    remedy = f" To have it compiled: {gap.remedy}." if gap.remedy else ""
+    print(
+        f"convmill: {model.name} runs on Keras' own path. Not covered: {gap.reason}.{remedy}",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,84 @@
+"""The package as a whole: its layers import one way, and its wheel holds what it should."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "convmill"
+# A layer may import those before it. What is not named here may be imported by all, or is a door
+# into the package, which imports all of them.
+ORDER = ("plan", "lower", "kernels", "runtime", "train", "data", "cli")
+# Names of packages that few files may import, and these files.
+ONLY_IN = {
+    "llvmlite": ("kernels/", "runtime/"),
+    "keras.src": ("train/attach.py",),
+    "jax": (),
+}
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """(module, line) of everything that a file imports, wherever in it; `from a import b`: a.b."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def layer(module: str) -> str | None:
+    """Which layer a module of ours belongs to."""
+    top, *rest = module.split(".")
+    return rest[0] if top == "convmill" and rest and rest[0] in ORDER else None
+
+
+def test_imports_go_one_way():
+    against = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        here = path.relative_to(PACKAGE).parts[0]
+        if here not in ORDER:
+            continue
+        for module, line in imports(path):
+            there = layer(module)
+            if there is not None and ORDER.index(there) > ORDER.index(here):
+                against.append(f"{path.relative_to(ROOT)}:{line}: {here} imports {module}")
+    assert not against, "\n".join(against)
+
+
+def test_some_packages_are_imported_in_few_places():
+    stray = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        for module, line in imports(path):
+            for package, places in ONLY_IN.items():
+                within = module == package or module.startswith(f"{package}.")
+                if within and not name.startswith(places):
+                    stray.append(f"convmill/{name}:{line}: {module}")
+    assert not stray, "\n".join(stray)
+
+
+def test_every_layer_is_there():
+    assert [name for name in ORDER if not (PACKAGE / name).is_dir()] == []
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
+    code = f"from hatchling.build import build_wheel; print(build_wheel({str(tmp_path)!r}))"
+    built = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
+        names = wheel.namelist()
+        points = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "convmill = convmill.cli:main" in wheel.read(points).decode()
+    assert "convmill/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"convmill"}

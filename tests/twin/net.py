@@ -1,0 +1,197 @@
+"""A whole Plan forward, backward and through optimizer steps, node by node, in float64.
+
+Every native program is held against this; nothing here is fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from convmill.plan import graph
+from convmill.plan.graph import Node, Plan
+from convmill.plan.recipe import Recipe
+from tests.twin import convolution, dense, elementwise, losses, pooling, updates
+
+Arrays = Sequence[np.ndarray]
+
+
+def forward(
+    plan: Plan, parameters: Arrays, x: np.ndarray, training_masks: Arrays | None = None
+) -> dict[str, np.ndarray]:
+    """Outputs of every node: name -> float64 (n, *node.shape).
+
+    x (n, *plan.input_shape), any real dtype; ``parameters`` in the plan's order and Keras' layout;
+    ``training_masks``: in training one (n, *shape) array of 0 and 1 for each dropout, by its seed
+    (1 keeps); None outside training, where dropout does nothing.
+    """
+    weights = [np.asarray(value, dtype=np.float64) for value in parameters]
+    outputs: dict[str, np.ndarray] = {}
+    for node in plan.nodes:
+        read = outputs[node.inputs[0]] if node.inputs else np.asarray(x, dtype=np.float64)
+        y = _forward(node, weights, read, training_masks)
+        outputs[node.name] = y.reshape(len(x), *node.shape)
+    return outputs
+
+
+def gradients(
+    plan: Plan,
+    recipe: Recipe,
+    parameters: Arrays,
+    x: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    training_masks: Arrays | None = None,
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Losses of the images (n,), times their sample weights, and the gradient of every parameter.
+
+    The gradients are those of ``sum(losses) / (n for the reduction "mean", else 1)`` plus the
+    regularizers' penalty; they are not clipped. Frozen parameters have one too.
+    """
+    outputs = forward(plan, parameters, x, training_masks)
+    each, by_output = losses.loss(recipe.loss, outputs[plan.nodes[-1].name], y)
+    share = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    divisor = len(x) if recipe.loss.reduction == "mean" else 1
+    by_output = by_output * share[:, None] / divisor
+    _, result = backward(plan, parameters, outputs, by_output, training_masks)
+    for gradient, parameter, value in zip(result, plan.parameters, parameters, strict=True):
+        gradient += updates.penalty_gradient(parameter.regularizer, np.asarray(value, np.float64))
+    return each * share, result
+
+
+def backward(
+    plan: Plan,
+    parameters: Arrays,
+    outputs: Mapping[str, np.ndarray],
+    by_output: np.ndarray,
+    training_masks: Arrays | None = None,
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """Gradients of every node's output, by name, and of every parameter, without regularizers.
+
+    ``outputs`` is what ``forward`` returned for the same parameters and masks; ``by_output``
+    (n, *plan.output_shape) is the gradient of the last node's output.
+    """
+    weights = [np.asarray(value, dtype=np.float64) for value in parameters]
+    by_node = {name: np.zeros(output.shape) for name, output in outputs.items()}
+    by_node[plan.nodes[-1].name] += by_output
+    by_parameter = [np.zeros(weight.shape) for weight in weights]
+    for node in reversed(plan.nodes[1:]):
+        read = outputs[node.inputs[0]]
+        d_read, found = _backward(node, weights, read, by_node[node.name], training_masks)
+        by_node[node.inputs[0]] += d_read.reshape(read.shape)
+        for index, gradient in found.items():
+            by_parameter[index] += gradient
+    return by_node, by_parameter
+
+
+def penalty(plan: Plan, parameters: Arrays) -> float:
+    """The regularizers' part of the loss."""
+    return sum(
+        updates.penalty(parameter.regularizer, np.asarray(weight, dtype=np.float64))
+        for parameter, weight in zip(plan.parameters, parameters, strict=True)
+    )
+
+
+@dataclass
+class State:
+    """Parameters in the plan's order; slots: name -> one array per trainable parameter."""
+
+    parameters: list[np.ndarray]
+    slots: dict[str, list[np.ndarray]]
+    iterations: int = 0
+
+
+def start(plan: Plan, recipe: Recipe, parameters: Arrays) -> State:
+    """The state before the first step: slots are zeros."""
+    trainable = [parameter.shape for parameter in plan.parameters if parameter.trainable]
+    return State(
+        parameters=[np.asarray(value, dtype=np.float64) for value in parameters],
+        slots={slot: [np.zeros(shape) for shape in trainable] for slot in recipe.optimizer.slots},
+    )
+
+
+def step(
+    plan: Plan,
+    recipe: Recipe,
+    state: State,
+    rate: float,
+    x: np.ndarray,
+    y: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    training_masks: Arrays | None = None,
+) -> tuple[State, np.ndarray]:
+    """The state after one step on one batch, and the losses that ``gradients`` returns."""
+    each, found = gradients(plan, recipe, state.parameters, x, y, sample_weight, training_masks)
+    indices = [index for index, one in enumerate(plan.parameters) if one.trainable]
+    limited = updates.clipped(recipe.optimizer.clip, [found[index] for index in indices])
+    after = State(list(state.parameters), {slot: [] for slot in state.slots}, state.iterations + 1)
+    for position, (index, gradient) in enumerate(zip(indices, limited, strict=True)):
+        after.parameters[index], slots = updates.update(
+            recipe.optimizer,
+            rate,
+            state.iterations,
+            state.parameters[index],
+            gradient,
+            {slot: values[position] for slot, values in state.slots.items()},
+            decays=plan.parameters[index].decays,
+        )
+        for slot in after.slots:
+            after.slots[slot].append(slots[slot])
+    return after, each
+
+
+def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -> np.ndarray:
+    match node.operation:
+        case graph.Input():
+            return x
+        case graph.Flatten():
+            return x.reshape(len(x), -1)
+        case graph.Rescale(scale, offset):
+            return elementwise.rescale(x, scale, offset)
+        case graph.Dropout(rate, seed):
+            return x if masks is None else elementwise.dropout(x, masks[seed], rate)
+        case graph.Activate(activation):
+            return elementwise.activation(activation, x)
+        case graph.Pooling() as op:
+            return pooling.forward(op.kind, x, op.pool_size, op.strides, op.padding)
+        case graph.Convolution() | graph.Dense() as op:
+            return elementwise.activation(op.activation, _linear(op, weights, x))
+
+
+def _linear(op: graph.Convolution | graph.Dense, weights: Arrays, x: np.ndarray) -> np.ndarray:
+    """What the operation's activation reads."""
+    bias = None if op.bias is None else weights[op.bias]
+    if isinstance(op, graph.Dense):
+        return dense.forward(x, weights[op.kernel], bias)
+    return convolution.forward(x, weights[op.kernel], bias, op.strides, op.padding)
+
+
+def _backward(
+    node: Node, weights: Arrays, x: np.ndarray, gradient: np.ndarray, masks: Arrays | None
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Gradient of what the node read, and of its parameters by their index."""
+    match node.operation:
+        case graph.Rescale(scale, _):
+            return gradient * scale, {}
+        case graph.Dropout(rate, seed) if masks is not None:
+            return elementwise.dropout(gradient, masks[seed], rate), {}
+        case graph.Activate(activation):
+            return elementwise.activation_gradient(activation, x, gradient), {}
+        case graph.Pooling() as op:
+            whole = len(node.shape) == 1  # global pooling, whose ties Keras shares
+            wide = gradient[:, None, None] if whole else gradient
+            size = (op.pool_size, op.strides, op.padding)
+            return pooling.backward(op.kind, x, wide, *size, shared=whole), {}
+        case graph.Convolution() | graph.Dense() as op:
+            before = elementwise.activation_gradient(
+                op.activation, _linear(op, weights, x), gradient
+            )
+            if isinstance(op, graph.Dense):
+                found = dense.backward(x, weights[op.kernel], before)
+            else:
+                found = convolution.backward(x, weights[op.kernel], before, op.strides, op.padding)
+            d_x, d_kernel, d_bias = found
+            return d_x, {op.kernel: d_kernel} | ({} if op.bias is None else {op.bias: d_bias})
+    return gradient, {}  # Flatten, and dropout outside training: only the shape changes
