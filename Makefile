@@ -20,8 +20,7 @@ test: $(STAMP) ## run the tests, on two cores
 	@$(PY) -m pytest -q -n 2
 
 check: $(STAMP) ## ruff and mypy
-	@$(PY) -m ruff check .
-	@$(PY) -m mypy
+	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy && exit $$style
 
 bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about 3 GB)
 	@$(PY) -m benchmarks

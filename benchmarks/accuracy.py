@@ -2,9 +2,9 @@
 
     python -m benchmarks.accuracy [--seeds 5] [--epochs 5] [--engines convmill keras-tensorflow]
 
-Each training is a process of its own with its own seed: the net's initial weights, the order of the
-images, five epochs of RMSprop at batch 64, then the accuracy on MNIST's 10,000 test images. Printed are
-every seed's accuracy and, for each engine, the mean with Student's 95 % interval of the mean.
+Each training is a process of its own with its own seed: the net's initial weights, the order of
+the images, five epochs of RMSprop at batch 64, then the accuracy on MNIST's 10,000 test images.
+Printed are every seed's accuracy and, for each engine, the mean with Student's 95 % interval.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Needs NumPy alone, because each worker runs it in the environment of its own fra
 import gzip
 import os
 import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def read_idx(file: Path) -> np.ndarray:
     """A gzipped IDX file: two zero bytes, type 8 (bytes), rank, big-endian sizes, the bytes."""
     try:
         content = gzip.decompress(file.read_bytes())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file.name} cannot be read as gzip: {error}. Fetch it again.") from error
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(

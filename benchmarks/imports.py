@@ -1,4 +1,4 @@
-"""What `import` costs: each package in fresh processes of its own, in turn."""
+"""What importing costs: each statement in fresh processes of its own, in turn."""
 
 import subprocess
 import sys
@@ -6,18 +6,22 @@ from collections.abc import Callable
 
 from benchmarks.peers import ROOT, plain_environment
 
-PACKAGES = ("keras", "convmill")
+# The last pair, because a package that puts off its imports is not ready yet after `import` alone.
+STATEMENTS = (
+    "import keras",
+    "import convmill",
+    "from keras import layers, models",
+    "from convmill import layers, models",
+)
 TIMEOUT = 120.0
 
-_PROGRAM = (
-    "import time; start = time.perf_counter(); import {package}; print(time.perf_counter() - start)"
-)
+_PROGRAM = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
 
 
-def _seconds(package: str) -> float | None:
-    """Seconds that the import takes within one fresh process; None where it fails."""
+def _seconds(statement: str) -> float | None:
+    """Seconds that the statement takes in a fresh process; None where it fails."""
     finished = subprocess.run(
-        [sys.executable, "-c", _PROGRAM.format(package=package)],
+        [sys.executable, "-c", _PROGRAM.format(statement)],
         cwd=ROOT,
         env={**plain_environment(), "KERAS_BACKEND": "jax"},
         capture_output=True,
@@ -29,13 +33,13 @@ def _seconds(package: str) -> float | None:
 
 
 def measure(repeats: int, tell: Callable[[str], None]) -> dict[str, list[float]]:
-    """Seconds of every import, by package."""
-    seconds: dict[str, list[float]] = {package: [] for package in PACKAGES}
+    """Seconds of every import, by statement."""
+    seconds: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
     # The first of each fills the disk's cache and does not count.
     for number in range(repeats + 1):
-        for package in PACKAGES:
-            tell(f"import {package}, {number} of {repeats}")
-            value = _seconds(package)
+        for statement in STATEMENTS:
+            tell(f"{statement}, {number} of {repeats}")
+            value = _seconds(statement)
             if number and value is not None:
-                seconds[package].append(value)
+                seconds[statement].append(value)
     return seconds

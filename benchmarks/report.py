@@ -156,7 +156,7 @@ def header(run: Run) -> list[str]:
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         machine["system"],
-        f"{machine['date']}; Python {machine['python']}; {_versions(run)}",
+        "; ".join(filter(None, (machine["date"], f"Python {machine['python']}", _versions(run)))),
         f"{options['threads']} threads; medians (least..greatest) of {options['repeats']} "
         f"interleaved chunks of {options['train_seconds']:g} s training and "
         f"{options['evaluate_seconds']:g} s evaluation; {options['dtype']} images",
@@ -167,10 +167,10 @@ def header(run: Run) -> list[str]:
             f"FMA peak: {one:.0f} GFLOP/s with one thread"
             + (f", {peak:.0f} with {options['threads']}" if peak else "")
         )
-    for package, seconds in run.imports.items():
+    for statement, seconds in run.imports.items():
         shown = summarise(seconds) if seconds else None
         text = f"{shown.median:.2f} s ({shown.low:.2f}..{shown.high:.2f})" if shown else "failed"
-        lines.append(f"import {package}: {text}")
+        lines.append(f"{statement}: {text}")
     return lines
 
 

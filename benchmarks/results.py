@@ -87,7 +87,7 @@ class NetResult:
 
 @dataclass
 class Run:
-    """A whole run of the benchmark. `imports` holds seconds by name of package."""
+    """A whole run of the benchmark. `imports` holds seconds by statement."""
 
     machine: dict[str, Any]
     options: dict[str, Any]

@@ -56,11 +56,15 @@ def timed(kernel: Callable[[Any], None], name: str) -> Callable[[Any], None]:
 def install() -> None:
     """Put a stopwatch around everything that a training program is made of."""
     forward, backward = passes.forward, passes.backward
-    passes.forward = lambda build, stage: timed(forward(build, stage), f"{stage.name} forward")
-    passes.backward = lambda build, stage, needed: [
-        timed(kernel, f"{stage.name} backward {number}")
-        for number, kernel in enumerate(backward(build, stage, needed))
-    ]
+
+    def timed_forward(build: Any, stage: Any) -> Any:
+        return timed(forward(build, stage), f"{stage.name} forward")
+
+    def timed_backward(build: Any, stage: Any, with_input: bool) -> Any:
+        kernels = backward(build, stage, with_input)
+        return [timed(kernel, f"{stage.name} backward {n}") for n, kernel in enumerate(kernels)]
+
+    passes.forward, passes.backward = timed_forward, timed_backward
     for name in ("read_images", "measure"):
         _wrap(images, name, single=True)
     for name in ("gradients", "updates"):

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import tokenize
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from types import CodeType, ModuleType, TracebackType
 
 from convmill.imports import install_with_keras
 
+NOTEBOOK = ".ipynb"
 CANNOT_OPEN = 2
 RAISED = 1
 
@@ -35,7 +37,7 @@ class Cell:
 
 def is_program(argument: str) -> bool:
     """Whether a first argument of ``python -m convmill`` is a program to run."""
-    return argument.endswith((".py", ".ipynb")) or os.path.isfile(argument)
+    return argument.endswith((".py", NOTEBOOK)) or os.path.isfile(argument)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -65,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        return _report(error)
+        return _report(error, notebook=path.endswith(NOTEBOOK))
     return 0
 
 
@@ -75,22 +77,25 @@ def _complain(what: str, error: OSError) -> None:
 
 def _main_module(path: str) -> ModuleType:
     main = ModuleType("__main__")
-    main.__file__ = path
+    main.__file__ = os.path.abspath(path)
     vars(main)["__builtins__"] = builtins
-    if path.endswith(".ipynb"):
+    if path.endswith(NOTEBOOK):
         vars(main)["display"] = print  # what notebooks have without importing it
     return main
 
 
-def _report(error: BaseException) -> int:
+def _report(error: BaseException, notebook: bool) -> int:
     """Prints the traceback as Python does, without our own frames; the exit code."""
     error.__traceback__ = _without_ours(error.__traceback__)
-    sys.stdout.flush()
-    sys.excepthook(type(error), error, error.__traceback__)
-    if isinstance(error, KeyboardInterrupt) and hasattr(signal, "SIGINT") and os.name == "posix":
+    if notebook:
+        traceback.print_exception(error)  # Python's own hook finds lines in files alone
+    else:
+        sys.excepthook(type(error), error, error.__traceback__)
+    if isinstance(error, KeyboardInterrupt) and os.name == "posix":
         # So a shell sees that Ctrl-C ended the program, and stops its loop.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     return RAISED
@@ -107,12 +112,12 @@ def _without_ours(found: TracebackType | None) -> TracebackType | None:
 
 def _codes(path: str) -> Iterator[CodeType]:
     """What to execute, in order. Reads the file now; compiles each piece when its turn comes."""
-    if path.endswith(".ipynb"):
+    if path.endswith(NOTEBOOK):
         cells = read_notebook(path)
         return (code for cell in cells for code in _compile_cell(cell))
     with open(path, "rb") as file:
         content = file.read()
-    return _compile_script(content, path)
+    return _compile_script(content, os.path.abspath(path))
 
 
 def _compile_script(content: bytes, path: str) -> Iterator[CodeType]:

@@ -79,4 +79,6 @@ def check(name: str) -> None:
         for line in file.detail.splitlines():
             echo(f"    {line}")
     if not report.ok:
-        raise Failure(f"{name} is missing or damaged: 'convmill data fetch {name}' mends it.")
+        wrong = any(file.state == "wrong" for file in report.files)
+        first = "Remove the files that are wrong; then" if wrong else "Not on this machine;"
+        raise Failure(f"{first} 'convmill data fetch {name}' downloads {name}.")

@@ -28,7 +28,8 @@ class Build:
 @dataclass(frozen=True)
 class Group:
     """A group of images inside the function being written: where their records start, how many
-    they are, and where they stand in the batch and in the order of all images."""
+    they are, where they stand in the batch and in the order of all images, the step, the loss'
+    factor, and memory of this thread alone."""
 
     e: Emitter
     context: ir.Value
@@ -38,6 +39,7 @@ class Group:
     position: Index
     step: Index
     scale: ir.Value
+    scratch: ir.Value
 
 
 Kernel = Callable[[Group], None]

@@ -111,23 +111,36 @@ def _finish_tile(
     area = stage.pool[0] * stage.pool[1]
     for r in range(size[0]):
         for c in range(size[1]):
-            line, place = e.add(row, r), e.add(column, c)
-            pixel = e.add(e.mul(line, stage.output.width), place)
-            target = e.add(
-                stage.output.origin,
-                e.mul(line, stage.output.row),
-                e.mul(place, stage.output.channels),
-            )
             for v, count in enumerate(counts):
                 first = (r * size[1] + c) * area
                 window = [e.get(total) for total in sums[v][first : first + area]]
-                value, winner = _maximum(e, stage, window)
-                channel = e.add(filter_, v * e.lanes)
-                e.store(value, y, e.add(target, channel), count)
-                if training and stage.pooled:
-                    at = e.add(e.mul(pixel, stage.output.channels), channel)
-                    narrow = e.builder.trunc(winner, e.bytes)
-                    e.store(narrow, argmax, at, count, I8)
+                place = (e.add(row, r), e.add(column, c), e.add(filter_, v * e.lanes))
+                store_window(e, stage, window, place, count, y, argmax if training else None)
+
+
+def store_window(
+    e: Emitter,
+    stage: ConvolutionStage,
+    window: list[ir.Value],
+    place: tuple[Index, Index, Index],
+    count: int,
+    y: ir.Value,
+    argmax: ir.Value | None,
+) -> None:
+    """Activate the sums of one pooling window, store the maximum at ``place`` (row, column,
+    filter) of the output and, where ``argmax`` is given, which of them it was."""
+    row, column, channel = place
+    pixel = e.add(e.mul(row, stage.output.width), column)
+    target = e.add(
+        stage.output.origin,
+        e.mul(row, stage.output.row),
+        e.mul(column, stage.output.channels),
+    )
+    value, winner = _maximum(e, stage, window)
+    e.store(value, y, e.add(target, channel), count)
+    if argmax is not None and stage.pooled:
+        at = e.add(e.mul(pixel, stage.output.channels), channel)
+        e.store(e.builder.trunc(winner, e.bytes), argmax, at, count, I8)
 
 
 def _maximum(

@@ -98,12 +98,11 @@ def measure(build: Build) -> Kernel:
 
 
 def group_function(build: Build, kernels: list[Kernel]) -> ir.Function:
-    """(context, records, images, position in batch, position, step, scale): all of ``kernels``."""
-    e = Emitter(
-        build.module, "group", [POINTER, POINTER, I64, I64, I64, I64, F32], build.machine.lanes
-    )
-    context, records, images, in_batch, position, step, scale = e.arguments
-    group = Group(e, context, records, images, in_batch, position, step, scale)
+    """(context, records, images, position in batch, position, step, scale, scratch): all of
+    ``kernels``."""
+    arguments = [POINTER, POINTER, I64, I64, I64, I64, F32, POINTER]
+    e = Emitter(build.module, "group", arguments, build.machine.lanes)
+    group = Group(e, *e.arguments)
     for kernel in kernels:
         kernel(group)
     return e.finish()

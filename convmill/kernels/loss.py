@@ -217,8 +217,9 @@ def _difference(
         value = b.fmul(gap, gap) if squared else e.intrinsic("fabs", gap)
         e.set(total, b.fadd(e.get(total), _only(e, value, count)))
         if goal is not None:
-            sign = e.intrinsic("copysign", e.constant(1.0), gap)
-            slope = gap if squared else b.select(b.fcmp_unordered("!=", gap, zero), sign, zero)
+            # At zero JAX, and so Keras on it, takes 1 as the slope of |y - x| by y - x.
+            sign = b.select(b.fcmp_unordered(">", gap, zero), e.constant(1.0), e.constant(-1.0))
+            slope = gap if squared else sign
             e.store(b.fmul(b.fmul(slope, mean), factor), goal, at, count)
 
     e.vectors(classes, add)

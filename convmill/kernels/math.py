@@ -69,7 +69,7 @@ def exp(e: Emitter, x: ir.Value) -> ir.Value:
 
 
 def log(e: Emitter, x: ir.Value) -> ir.Value:
-    """Natural logarithm of positive normal numbers."""
+    """Natural logarithm of positive normal numbers; what is no number stays so."""
     b = e.builder
     bits = b.bitcast(x, e.integers)
     exponent = b.sub(b.lshr(bits, e.whole(23)), e.whole(126))
@@ -81,7 +81,8 @@ def log(e: Emitter, x: ir.Value) -> ir.Value:
     y = b.fmul(b.fmul(polynomial(e, m, _LOG), m), z)
     y = e.fma(n, e.constant(_LN2_LOW), y)
     y = e.fma(z, e.constant(-0.5), y)
-    return e.fma(n, e.constant(_LN2_HIGH), b.fadd(m, y))
+    y = e.fma(n, e.constant(_LN2_HIGH), b.fadd(m, y))
+    return b.select(b.fcmp_unordered("uno", x, x), x, y)
 
 
 def sigmoid(e: Emitter, x: ir.Value) -> ir.Value:
@@ -169,12 +170,14 @@ def gate(e: Emitter, activation: Activation, y: ir.Value, gradient: ir.Value) ->
         case "linear":
             return gradient
         case "relu" | "leaky_relu":
-            # At zero Keras-JAX takes 0 for relu and 1 for leaky relu.
-            open_ = b.fcmp_unordered(">=" if activation.slope else ">", y, zero)
+            # At zero Keras-JAX takes 1 for leaky relu, and 0 for relu or where there is a ceiling.
+            leaky = activation.slope and activation.ceiling is None
+            open_ = b.fcmp_unordered(">=" if leaky else ">", y, zero)
             shut = b.fmul(gradient, e.constant(activation.slope)) if activation.slope else zero
             if activation.ceiling is not None:
                 below = b.fcmp_unordered("<", y, e.constant(activation.ceiling))
                 gradient = b.select(below, gradient, zero)
+                shut = b.select(b.fcmp_unordered("<", y, zero), shut, zero)
             return b.select(open_, gradient, shut)
         case "sigmoid":
             return b.fmul(gradient, b.fmul(y, b.fsub(one, y)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from convmill.kernels import convolution, dense, elementwise, live, pooling
+from convmill.kernels import convolution, dense, elementwise, live, pooling, winograd
 from convmill.kernels.build import (
     Build,
     Group,
@@ -19,7 +19,7 @@ from convmill.kernels.build import (
 )
 from convmill.kernels.context import field
 from convmill.kernels.lang import I64, Index
-from convmill.lower.schedule import forward_tile, product_tile, window_chunk
+from convmill.lower.schedule import forward_tile, product_tile, window_chunk, winograd_tile
 from convmill.lower.stages import (
     ActivationStage,
     ConvolutionStage,
@@ -70,7 +70,7 @@ def backward(build: Build, stage: Stage, with_input: bool) -> list[Kernel]:
             return [_dropout(build, stage, backward=True)]
         case PoolingStage():
             kernel = pooling.backward(module, stage, lanes)
-            names = [out, f"argmax/{stage.name}", into]
+            names = [*value_slots(stage), out, f"argmax/{stage.name}", into]
         case ActivationStage():
             kernel = elementwise.activation_backward(module, stage, lanes)
             names = [*value_slots(stage), out, into]
@@ -80,26 +80,37 @@ def backward(build: Build, stage: Stage, with_input: bool) -> list[Kernel]:
 
 
 def _convolution_forward(build: Build, stage: ConvolutionStage) -> Kernel:
-    tile = forward_tile(stage, build.machine)
-    pack_row = build.network.matrices[stage.kernel].pack_row
+    machine, matrix = build.machine, build.network.matrices[stage.kernel]
     training = keeps(build, f"argmax/{stage.name}")
-    kernel = convolution.forward(build.module, stage, tile, build.machine.lanes, pack_row, training)
+    if matrix.winograd is not None:
+        tile = winograd_tile(stage, machine)
+        kernel = winograd.forward(
+            build.module, stage, tile, machine.lanes, matrix.pack_row, training
+        )
+    else:
+        kernel = convolution.forward(
+            build.module,
+            stage,
+            forward_tile(stage, machine),
+            machine.lanes,
+            matrix.pack_row,
+            training,
+        )
     value_in, value_out, argmax = value_slots(stage, f"argmax/{stage.name}")
 
     def run(group: Group) -> None:
         e = group.e
         weights = pack(build, e, group.context, stage.kernel)
+        if matrix.winograd is not None:
+            weights = e.at(field(e, group.context, "packs"), matrix.winograd)
         bias = parameter(build, e, field(e, group.context, "parameters"), stage.bias)
 
         def one(_: Index, record: ir.Value) -> None:
-            e.call(
-                kernel,
-                slot(build, record, value_in, e),
-                weights,
-                bias,
-                slot(build, record, value_out, e),
-                slot(build, record, argmax, e),
+            source, target, places = (
+                slot(build, record, name, e) for name in (value_in, value_out, argmax)
             )
+            arguments = [source, weights, bias, target, places]
+            e.call(kernel, *arguments, *([group.scratch] if matrix.winograd is not None else []))
 
         each_image(build, group, one)
 

@@ -60,7 +60,9 @@ def forward(module: ir.Module, stage: PoolingStage, lanes: int, training: bool) 
                 if stage.kind == "average":
                     e.set(total, b.fadd(e.get(total), value))
                 else:
+                    # what is no number wins, and then nothing is larger
                     larger = b.fcmp_ordered(">", value, e.get(total))
+                    larger = b.or_(larger, b.fcmp_unordered("uno", value, value))
                     flat = e.index(e.add(e.mul(i, stage.input.width), j))
                     here = e.broadcast(b.trunc(flat, I32))
                     e.set(total, b.select(larger, value, e.get(total)))
@@ -83,11 +85,11 @@ def _output_place(e: Emitter, stage: PoolingStage, row: Index, column: Index) ->
 
 
 def backward(module: ir.Module, stage: PoolingStage, lanes: int) -> ir.Function:
-    """(gradient of y, argmax, gradient of x): to the winner of each window, or to all alike."""
-    e = Emitter(module, f"{stage.name}.backward", [POINTER] * 3, lanes)
+    """(x, y, gradient of y, argmax, gradient of x): to the winner of each window; to all pixels
+    alike for the average; to all that reach the maximum alike where ties are shared."""
+    e = Emitter(module, f"{stage.name}.backward", [POINTER] * 5, lanes)
     e.no_alias()
-    b = e.builder
-    gradient, argmax, result = e.arguments
+    x, y, gradient, argmax, result = e.arguments
     e.fill_zero(result, stage.input.size)
     with _windows(e, stage) as (row, column, window):
         source = _pixel(e, stage.output, row, column)
@@ -95,20 +97,49 @@ def backward(module: ir.Module, stage: PoolingStage, lanes: int) -> ir.Function:
 
         def spread(channel: Index, count: int) -> None:
             value = e.load(gradient, e.add(source, channel), count)
-            winner = None
+            winner = highest = None
             if stage.kind == "average":
-                value = b.fmul(value, _share(e, window))
+                value = e.builder.fmul(value, _share(e, window))
+            elif stage.shares_ties:
+                highest = e.load(y, e.add(source, channel), count)
+                value = e.builder.fdiv(value, _ties(e, stage, x, highest, window, channel, count))
             else:
                 at = e.add(_output_place(e, stage, row, column), channel)
                 winner = e.load(argmax, at, count, I32)
             with e.loop(top, bottom) as i, e.loop(left, right) as j:
                 target = e.add(_pixel(e, stage.input, i, j), channel)
-                part = value
+                chosen = None
                 if winner is not None:
                     flat = e.index(e.add(e.mul(i, stage.input.width), j))
-                    here = b.icmp_signed("==", winner, e.broadcast(b.trunc(flat, I32)))
-                    part = b.select(here, value, e.constant(0.0))
-                e.store(b.fadd(e.load(result, target, count), part), result, target, count)
+                    here = e.broadcast(e.builder.trunc(flat, I32))
+                    chosen = e.builder.icmp_signed("==", winner, here)
+                elif highest is not None:
+                    chosen = e.builder.fcmp_ordered("==", e.load(x, target, count), highest)
+                part = value
+                if chosen is not None:
+                    part = e.builder.select(chosen, value, e.constant(0.0))
+                before = e.load(result, target, count)
+                e.store(e.builder.fadd(before, part), result, target, count)
 
         e.vectors(stage.output.channels, spread)
     return e.finish()
+
+
+def _ties(
+    e: Emitter,
+    stage: PoolingStage,
+    x: ir.Value,
+    highest: ir.Value,
+    window: tuple[Index, ...],
+    channel: Index,
+    count: int,
+) -> ir.Value:
+    """How many pixels of a window reach its maximum."""
+    top, bottom, left, right = window
+    total = e.variable(e.constant(0.0))
+    with e.loop(top, bottom) as i, e.loop(left, right) as j:
+        value = e.load(x, e.add(_pixel(e, stage.input, i, j), channel), count)
+        same = e.builder.fcmp_ordered("==", value, highest)
+        one = e.builder.select(same, e.constant(1.0), e.constant(0.0))
+        e.set(total, e.builder.fadd(e.get(total), one))
+    return e.get(total)

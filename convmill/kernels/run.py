@@ -14,7 +14,7 @@ from convmill.kernels.context import barrier, denormals_as_zero, field, read, sh
 from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
 from convmill.kernels.loss import through_softmax
 from convmill.kernels.weights import Turn, Work
-from convmill.lower.buffers import Layout
+from convmill.lower.buffers import Layout, scratch_elements
 from convmill.lower.schedule import IMAGES_PER_GROUP, Machine
 from convmill.lower.stages import Network
 
@@ -108,7 +108,9 @@ def _step(
         first = e.mul(task, IMAGES_PER_GROUP)
         images_here = e.minimum(IMAGES_PER_GROUP, e.sub(count, first))
         records = e.at(field(e, context, "records"), e.mul(first, build.layout.length), I8)
-        e.call(group, context, records, images_here, first, e.add(start, first), now, scale)
+        position = e.add(start, first)
+        scratch = _scratch(build, e, context, thread)
+        e.call(group, context, records, images_here, first, position, now, scale, scratch)
     e.call(wait, context)
     for phase in phases:
         if phase is not None:
@@ -144,10 +146,17 @@ def build_inference(network: Network, layout: Layout, machine: Machine) -> ir.Mo
         groups = e.divide(e.add(positions, IMAGES_PER_GROUP - 1), IMAGES_PER_GROUP)
         away = e.mul(thread, IMAGES_PER_GROUP * layout.length)
         records = e.at(field(e, context, "records"), away, I8)
+        scratch = _scratch(build, e, context, thread)
         with tasks(e, context, groups) as task:
-            _infer_group(e, context, group, judge, records, task)
+            _infer_group(e, context, group, judge, (records, scratch), task)
     e.finish()
     return build.module
+
+
+def _scratch(build: Build, e: Emitter, context: ir.Value, thread: ir.Value) -> ir.Value:
+    """This thread's own memory."""
+    elements = scratch_elements(build.network, build.machine)
+    return e.at(field(e, context, "scratch"), e.mul(thread, elements))
 
 
 def _judge_function(build: Build) -> ir.Function:
@@ -155,7 +164,7 @@ def _judge_function(build: Build) -> ir.Function:
     e = Emitter(build.module, "judge", [POINTER, POINTER, I64, I64], build.machine.lanes)
     context, records, count, position = e.arguments
     one = ir.Constant(F32, 1.0)
-    images.measure(build)(Group(e, context, records, count, 0, position, 0, one))
+    images.measure(build)(Group(e, context, records, count, 0, position, 0, one, records))
     return e.finish()
 
 
@@ -164,16 +173,19 @@ def _infer_group(
     context: ir.Value,
     group: ir.Function,
     judge: ir.Function | None,
-    records: ir.Value,
+    memory: tuple[ir.Value, ir.Value],
     task: Index,
 ) -> None:
-    """One group of images forward, unless somebody asked to stop."""
+    """One group of images forward, unless somebody asked to stop; ``memory`` is this thread's
+    records and scratch."""
+    records, scratch = memory
     b, zero = e.builder, ir.Constant(I64, 0)
     going = b.icmp_signed("==", read(e, context, "stop"), zero)
     with e.when(going):
         first = e.mul(task, IMAGES_PER_GROUP)
         count = e.minimum(IMAGES_PER_GROUP, e.sub(field(e, context, "positions"), first))
-        e.call(group, context, records, count, first, first, zero, ir.Constant(F32, 1.0))
+        one = ir.Constant(F32, 1.0)
+        e.call(group, context, records, count, first, first, zero, one, scratch)
         if judge is not None:
             wanted = b.icmp_signed("!=", field(e, context, "has_labels"), zero)
             with e.when(wanted):

@@ -16,15 +16,16 @@ def regularized(
     e: Emitter, regularizer: Regularizer | None, gradient: ir.Value, weight: ir.Value
 ) -> ir.Value:
     """gradient + l1 sign(w) + 2 l2 w."""
-    b, zero = e.builder, e.constant(0.0)
+    b = e.builder
     if regularizer is None:
         return gradient
     if regularizer.l2:
         gradient = e.fma(weight, e.constant(2 * regularizer.l2), gradient)
     if regularizer.l1:
-        sign = e.intrinsic("copysign", e.constant(regularizer.l1), weight)
-        sign = b.select(b.fcmp_unordered("!=", weight, zero), sign, zero)
-        gradient = b.fadd(gradient, sign)
+        # At zero JAX, and so Keras on it, takes 1 as the slope of |w|.
+        up = b.fcmp_unordered(">=", weight, e.constant(0.0))
+        slope = b.select(up, e.constant(regularizer.l1), e.constant(-regularizer.l1))
+        gradient = b.fadd(gradient, slope)
     return gradient
 
 
@@ -148,6 +149,8 @@ def squared_norm(
     def one(at: Index, count: int) -> None:
         weight = e.load(weights, at, count)
         value = regularized(e, regularizer, e.load(gradients, at, count), weight)
+        if count < e.lanes:
+            value = e.builder.select(e.mask(count), value, e.constant(0.0))
         e.set(total, e.fma(value, value, e.get(total)))
 
     _run(e, 0, size, one)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from convmill.kernels import dense, live, narrow
+from convmill.kernels import dense, live, narrow, winograd
 from convmill.kernels.build import Build, pack, parameter
 from convmill.kernels.context import field
 from convmill.kernels.lang import F32, I8, I64, Emitter, Index
@@ -255,8 +255,10 @@ def _clip_scale(build: Build, turn: Turn, matrix: Matrix) -> ir.Value:
 
 
 def copies(build: Build) -> Callable[[Turn, Matrix, Index, Index], None]:
-    """Emit the transposed copy of some rows of a parameter, where a kernel reads one."""
+    """Emit the transposed copy of some rows of a parameter, where a kernel reads one, and behind it
+    Winograd's transform of those filters."""
     kernel = transpose(build.module, build.machine.lanes)
+    transform = winograd.transform_weights(build.module, build.machine.lanes)
     read = {
         stage.kernel
         for index, stage in enumerate(build.network.stages)
@@ -278,6 +280,10 @@ def copies(build: Build) -> Callable[[Turn, Matrix, Index, Index], None]:
             e.call(
                 kernel, source, matrix.rows, matrix.columns, target, matrix.pack_row, first, last
             )
+            if matrix.winograd is not None:
+                channels = matrix.columns // 9
+                result = e.at(field(e, turn.context, "packs"), matrix.winograd)
+                e.call(transform, target, channels, matrix.pack_row, result, first, last)
 
     return copy
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convmill.lower.schedule import is_narrow
+from convmill.lower.schedule import Machine, is_narrow, takes_winograd, winograd_scratch
 from convmill.lower.stages import ConvolutionStage, Network, PoolingStage, Stage
 
 CACHE_LINE = 64
@@ -63,7 +63,7 @@ def backward_slots(network: Network, index: int, stage: Stage) -> dict[str, int]
     wanted = {f"gradient/{stage.output.buffer}": 4 * stage.output.size}
     if index > network.first_backward:
         wanted[f"gradient/{stage.input.buffer}"] = 4 * stage.input.size
-    if isinstance(stage, PoolingStage) and stage.kind == "max":
+    if isinstance(stage, PoolingStage) and stage.kind == "max" and not stage.shares_ties:
         wanted[f"argmax/{stage.name}"] = 4 * stage.output.values
     if isinstance(stage, ConvolutionStage):
         if stage.pooled:
@@ -75,6 +75,19 @@ def backward_slots(network: Network, index: int, stage: Stage) -> dict[str, int]
         wanted[f"live/{stage.name}/offset"] = 4 * entries
         wanted[f"live/{stage.name}/count"] = 4 * stage.output.channels
     return wanted
+
+
+def scratch_elements(network: Network, machine: Machine) -> int:
+    """Float32 elements of scratch that one thread needs, in whole cache lines."""
+    most = max(
+        (
+            winograd_scratch(stage, machine)
+            for stage in network.stages
+            if isinstance(stage, ConvolutionStage) and takes_winograd(stage)
+        ),
+        default=0,
+    )
+    return -(-most * 4 // CACHE_LINE) * CACHE_LINE // 4
 
 
 # Fields of the context, eight bytes each: addresses, or 64-bit integers.
@@ -95,6 +108,7 @@ POINTERS = (
     "penalties",
     "norms",
     "seeds",
+    "scratch",
 )
 NUMBERS = (
     "image_stride",

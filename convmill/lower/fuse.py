@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from convmill.lower.schedule import takes_winograd
 from convmill.lower.stages import (
     ActivationStage,
     ConvolutionStage,
@@ -106,7 +107,14 @@ def stage_of(node: Node, source: Tensor, result: Tensor) -> Stage:
         case Pooling():
             corner = (operation.padding[0], operation.padding[2])
             return PoolingStage(
-                name, source, result, operation.kind, operation.pool_size, operation.strides, corner
+                name,
+                source,
+                result,
+                operation.kind,
+                operation.pool_size,
+                operation.strides,
+                corner,
+                shares_ties=operation.kind == "max" and operation.ties == "share",
             )
         case Dense():
             return DenseStage(
@@ -194,6 +202,7 @@ def can_fuse(stage: PoolingStage) -> bool:
     )
     return (
         stage.kind == "max"
+        and not stage.shares_ties
         and stage.strides == stage.pool_size
         and stage.padding == (0, 0)
         and fits
@@ -223,6 +232,11 @@ def place_parameters(
 ) -> tuple[tuple[Matrix, ...], int, int]:
     """Parameters as matrices, one behind the other; kernels also get a transposed copy."""
     dense = {stage.kernel for stage in stages if isinstance(stage, DenseStage)}
+    transformed = {
+        stage.kernel: stage.input.channels
+        for stage in stages
+        if isinstance(stage, ConvolutionStage) and takes_winograd(stage)
+    }
     matrices, offset, packed = [], 0, 0
     for index, parameter in enumerate(plan.parameters):
         shape = parameter.shape
@@ -234,6 +248,11 @@ def place_parameters(
             rows, columns = 1, shape[0]
         has_pack = rows > 1 or len(shape) > 1
         pack_row = round_up(rows, lanes) if has_pack else 0
+        pack, winograd = packed if has_pack else None, None
+        packed = round_up(packed + columns * pack_row, ALIGNMENT)
+        if index in transformed:
+            winograd = packed
+            packed = round_up(packed + 16 * transformed[index] * pack_row, ALIGNMENT)
         matrices.append(
             Matrix(
                 index,
@@ -243,12 +262,12 @@ def place_parameters(
                 parameter.trainable,
                 parameter.regularizer,
                 parameter.decays,
-                packed if has_pack else None,
+                pack,
                 pack_row,
+                winograd,
             )
         )
         offset = round_up(offset + rows * columns, ALIGNMENT)
-        packed = round_up(packed + columns * pack_row, ALIGNMENT)
     return tuple(matrices), offset, packed
 
 

@@ -93,7 +93,8 @@ class ConvolutionStage:
 
 @dataclass(frozen=True)
 class PoolingStage:
-    """Max or average pooling over any windows, cut at the image's edges."""
+    """Max or average pooling over any windows, cut at the image's edges; ``shares_ties`` divides a
+    maximum's gradient among all pixels that reach it."""
 
     name: str
     input: Tensor
@@ -102,6 +103,7 @@ class PoolingStage:
     pool_size: tuple[int, int]
     strides: tuple[int, int]
     padding: tuple[int, int]  # top, left
+    shares_ties: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ class Matrix:
 
     Convolution kernels are (filters, kernel height x width x channels in), dense ones (inputs,
     units), biases (1, units). ``offset`` counts elements from the start of all parameters.
-    ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None.
+    ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None; ``winograd`` the
+    place of its transform, 16 x channels in x ``pack_row``, where the forward pass reads that.
     """
 
     index: int
@@ -170,6 +173,7 @@ class Matrix:
     decays: bool
     pack: int | None = None
     pack_row: int = 0
+    winograd: int | None = None
 
     @property
     def size(self) -> int:

@@ -83,14 +83,16 @@ class Convolution:
 class Pooling:
     """Max or average over windows; the average counts real pixels alone (not the padding).
 
-    Global pooling is a window as large as the image, with ``keepdims`` telling whether the two
-    spatial axes stay.
+    Global pooling is a window as large as the image. Where several pixels of a window reach the
+    maximum, the ``first`` in row-major order has the gradient, or they ``share`` it equally, as in
+    Keras' GlobalMaxPooling2D on JAX.
     """
 
     kind: Literal["max", "average"]
     pool_size: tuple[int, int]
     strides: tuple[int, int]
     padding: tuple[int, int, int, int]
+    ties: Literal["first", "share"] = "first"
 
 
 @dataclass(frozen=True)

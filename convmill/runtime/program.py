@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from convmill.lower.buffers import IMAGE_TYPES
+from convmill.lower.buffers import IMAGE_TYPES, scratch_elements
 from convmill.lower.fuse import lower
 from convmill.lower.schedule import IMAGES_PER_GROUP, Machine
 from convmill.plan.graph import Plan
@@ -50,6 +50,8 @@ class Program:
         self.network = lower(plan, recipe, self.machine.lanes)
         self._weights = Weights(self.network)
         self._records: dict[tuple[bool, int], Records] = {}
+        elements = scratch_elements(self.network, self.machine)
+        self._scratch = aligned(elements * self.threads, np.float32)
         self.finished = 0  # steps (in inference images) of the last run, a stopped one too
 
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
@@ -95,8 +97,8 @@ class Program:
         steps = -(-count // batches.batch_size)
         if self.recipe is None or batches.y is None:
             raise ValueError("training needs a recipe and labels")
-        if len(rates) != steps:
-            raise ValueError(f"`rates` must hold {steps} rates. Received: {len(rates)}")
+        if np.shape(rates) != (steps,):
+            raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")
         code = self.code("training")
         context["records"] = self._records_for(code, True, min(batches.batch_size, count)).memory
         context["hyper"] = self._hyper(np.asarray(rates, np.float64), iterations)
@@ -193,6 +195,7 @@ class Program:
         context["positions"], context["batch_size"] = count, batches.batch_size
         context["parameters"] = self._weights.parameters
         context["packs"] = self._weights.packs
+        context["scratch"] = self._scratch
         context["threads"] = self.threads
         if batches.y is not None:
             context["labels"] = np.ascontiguousarray(batches.y)

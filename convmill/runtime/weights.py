@@ -29,7 +29,8 @@ class Weights:
 
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
         """Take weights in Keras' layout, in the order of the plan's parameters."""
-        self._fill(self.parameters, self.network.matrices, "values", values)
+        arrays = self._checked(self.network.matrices, "values", values)
+        self._write(self.parameters, self.network.matrices, arrays)
 
     def get_parameters(self) -> list[np.ndarray]:
         """Copies of all weights in Keras' layout."""
@@ -41,8 +42,12 @@ class Weights:
 
     def set_slots(self, values: Mapping[str, Sequence[np.ndarray]]) -> None:
         """Take the optimizer's state: for each slot name one array per trainable parameter."""
-        for name, state in self._states().items():
-            self._fill(state, self.trainable, name, values[name])
+        states = self._states()
+        if set(values) != set(states):
+            raise ValueError(f"slots must be {', '.join(states)}. Received: {', '.join(values)}")
+        arrays = {name: self._checked(self.trainable, name, values[name]) for name in states}
+        for name, state in states.items():
+            self._write(state, self.trainable, arrays[name])
 
     def get_slots(self) -> dict[str, list[np.ndarray]]:
         """Copies of the optimizer's state."""
@@ -56,14 +61,10 @@ class Weights:
             return {}
         return dict(zip(self._names, self.slots.reshape(len(self._names), -1), strict=True))
 
-    def _fill(
-        self,
-        flat: np.ndarray,
-        matrices: Sequence[Matrix],
-        name: str,
-        values: Sequence[np.ndarray],
-    ) -> None:
-        """Write parameters into a flat array, all or none."""
+    def _checked(
+        self, matrices: Sequence[Matrix], name: str, values: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """``values`` as float32; ValueError where their number or a shape is wrong."""
         if len(values) != len(matrices):
             raise ValueError(f"`{name}` must hold {len(matrices)} arrays. Received: {len(values)}")
         arrays = [np.asarray(value, np.float32) for value in values]
@@ -73,6 +74,12 @@ class Weights:
                 raise ValueError(
                     f"{parameter.name} has shape {parameter.shape}. Received: shape {value.shape}"
                 )
+        return arrays
+
+    def _write(
+        self, flat: np.ndarray, matrices: Sequence[Matrix], arrays: Sequence[np.ndarray]
+    ) -> None:
+        """Write parameters in Keras' layout into a flat array."""
         for matrix, value in zip(matrices, arrays, strict=True):
             ours = value.transpose(3, 0, 1, 2) if value.ndim == 4 else value
             flat[matrix.offset : matrix.offset + matrix.size] = ours.reshape(-1)

@@ -148,7 +148,7 @@ def labels(y: np.ndarray, plan: Plan, loss: Loss) -> np.ndarray:
             )
         else:
             raise ValueError(_shape_message(y, shape, loss))
-    check.finite(y, "y")
+    # Targets that are not finite are for Keras' TerminateOnNaN to notice: no memory is at stake.
     return np.ascontiguousarray(y, dtype=np.float32)
 
 
@@ -207,7 +207,7 @@ def _array(value: Any, argument: str) -> np.ndarray:
         raise NotCovered(
             f"{argument} of type {type(value).__name__} ({error})", "pass a NumPy array"
         ) from error
-    if array.dtype.kind == "O" and array.ndim == 0:  # sparse matrices and other strangers
+    if array.dtype.kind == "O" and not isinstance(value, np.ndarray | list | tuple):  # sparse ones
         raise NotCovered(f"{argument} of type {type(value).__name__}", "pass a NumPy array")
     check.numbers(array, argument)
     if str(array.dtype) == "bfloat16":

@@ -6,6 +6,7 @@ Written against Keras 3.15. The other modules use what Keras documents, and this
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -133,36 +134,53 @@ def adapt(x: Any, y: Any, sample_weight: Any, class_weight: Any, shuffle: Any) -
     )
 
 
-def order_iterator(
-    images: int, batch_size: int | None, steps: int | None, shuffle: Any
-) -> EpochIterator:
-    """Keras' iterator over the indices of ``images`` images, so that the order is Keras' own.
+class Batches(EpochIterator):
+    """Keras' iterator over a data adapter's batches, without its look ahead.
 
-    Its batches are int64 arrays; the random numbers come from NumPy's global state, as with Keras
-    on JAX.
+    It knows where an epoch begins and ends; ``together`` batches are taken between two hooks.
     """
-    return EpochIterator(
-        x=np.arange(images, dtype=np.int64),
-        batch_size=batch_size,
-        steps_per_epoch=steps,
-        shuffle=shuffle,
+
+    def __init__(self, x: Any, together: int, **arguments: Any) -> None:
+        super().__init__(x=x, steps_per_execution=together, **arguments)
+        self.together = together
+
+    def __next__(self) -> tuple[int, int, Iterator[Any]]:
+        return next(self._epoch_iterator)
+
+    def epoch(self) -> Iterator[tuple[int, int, list[Any]]]:
+        """One epoch: the numbers of the first and the last step, and the batches, in turn.
+
+        Where the batches end early, a warning of Keras' says so.
+        """
+        for first, last, batches in self:
+            found = list(itertools.islice(batches, self.together))
+            if not found:
+                with self.catch_stop_iteration():
+                    raise StopIteration
+                return
+            yield first, last, found
+
+    def first(self) -> Any:
+        """The first batch, or None where there is none; ``reset`` afterwards."""
+        return next((batches[0] for _, _, batches in self.epoch()), None)
+
+
+def order_batches(
+    images: int, batch_size: int | None, steps: int | None, shuffle: Any, together: int
+) -> Batches:
+    """Batches of indices of ``images`` images, int64 arrays, in the order that Keras would take.
+
+    The random numbers come from NumPy's global state, as with Keras on JAX.
+    """
+    indices = np.arange(images, dtype=np.int64)
+    return Batches(
+        indices, together, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle
     )
 
 
-def batch_iterator(adapter: Any, steps: int | None) -> EpochIterator:
-    """Keras' iterator over an adapter."""
-    return EpochIterator(x=adapter, steps_per_epoch=steps)
-
-
-def epoch(iterator: EpochIterator) -> Iterator[Any]:
-    """The batches of one epoch. Where they end early, a warning of Keras' says so."""
-    for _, _, batches in iterator:
-        yield batches[0]
-
-
-def first_batch(iterator: EpochIterator) -> Any:
-    """The first batch, or None where there is none; ``reset`` the iterator afterwards."""
-    return next(epoch(iterator), None)
+def adapter_batches(adapter: Any, steps: int | None, together: int) -> Batches:
+    """The batches of one of Keras' data adapters, as NumPy arrays."""
+    return Batches(adapter, together, steps_per_epoch=steps)
 
 
 # Metrics ----------------------------------------------------------------------------------------
@@ -186,6 +204,11 @@ def compiled_metrics(model: Any) -> list[tuple[Any, bool]]:
         if group is not None
         for metric in group.metrics
     ]
+
+
+def loss_weights(model: Any) -> Any:
+    """What ``compile`` was given as ``loss_weights``."""
+    return getattr(model._compile_loss, "_user_loss_weights", None)
 
 
 def other_metrics(model: Any) -> list[Any]:

@@ -91,13 +91,7 @@ class Bound:
         rates = recipes.rates(self.model.optimizer, part.steps)
         self.ahead = True
         session(self.model).running = self
-        finished = 0
-
-        def note(record: Record) -> None:
-            nonlocal finished
-            finished = record.steps
-            watch(record)
-
+        self.program.finished = 0  # a run that fails before its first step counts none
         try:
             return self.program.train(
                 _batches(part),
@@ -105,10 +99,10 @@ class Bound:
                 iterations=self.iterations,
                 seeds=self._seeds(),
                 outputs=outputs,
-                watch=note,
+                watch=watch,
             )
         finally:
-            self._count(getattr(self.program, "finished", finished))
+            self._count(self.program.finished)
 
     def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Record:
         """Measures losses and predictions of a part."""

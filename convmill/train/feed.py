@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -81,15 +80,14 @@ class ArrayFeed:
         together: int = 1,
     ) -> None:
         self.given = given
-        self.iterator = attach.order_iterator(len(given), batch_size, steps, shuffle)
-        self.batch_size = int(self.iterator.data_adapter.batch_size)
-        self.together = together
+        self.batches = attach.order_batches(len(given), batch_size, steps, shuffle, together)
+        self.batch_size = int(self.batches.data_adapter.batch_size)
         self.prepare = prepare
         self.samples: Samples | None = None
 
     @property
     def steps(self) -> int | None:
-        return self.iterator.num_batches
+        return self.batches.num_batches
 
     @property
     def images(self) -> int | None:
@@ -99,10 +97,10 @@ class ArrayFeed:
         return self.given.part(0, self.batch_size)
 
     def as_keras_built(self) -> None:
-        attach.first_batch(self.iterator)  # draws a permutation that no epoch uses
+        self.batches.first()  # draws a permutation that no epoch uses
 
     def begin(self) -> None:
-        self.iterator.reset()
+        self.batches.reset()
 
     def check(self) -> None:
         """Checks the arrays now, and not at the first epoch."""
@@ -112,9 +110,11 @@ class ArrayFeed:
     def epoch(self, whole: bool) -> Iterator[Group]:
         self.check()
         assert self.samples is not None
-        for first, batches in _taken(attach.epoch(self.iterator), None if whole else self.together):
+        found: Iterator[tuple[int, int, list[np.ndarray]]] = self.batches.epoch()
+        if whole:
+            found = _as_one(found)
+        for first, last, batches in found:
             part = Part(self.samples, np.concatenate(batches), self.batch_size)
-            last = first + (len(batches) if whole else self.together) - 1
             yield Group(first, last, (part,))
 
 
@@ -130,15 +130,14 @@ class StreamFeed:
         steps: int | None,
         together: int = 1,
     ) -> None:
-        self.iterator = attach.batch_iterator(adapter, steps)
-        self.together = together
+        self.batches = attach.adapter_batches(adapter, steps, together)
         self.prepare = prepare
         self.names = names
         self._first: Given | None = None
 
     @property
     def steps(self) -> int | None:
-        return self.iterator.num_batches
+        return self.batches.num_batches
 
     @property
     def images(self) -> int | None:
@@ -146,20 +145,20 @@ class StreamFeed:
 
     def first(self) -> Given | None:
         if self._first is None:
-            batch = attach.first_batch(self.iterator)
+            batch = self.batches.first()
             self._first = None if batch is None else self._take(batch)
         return self._first
 
     def begin(self) -> None:
-        self.iterator.reset()
+        self.batches.reset()
 
     def as_keras_built(self) -> None:
         """Nothing: ``first`` drew from the stream what Keras would have drawn."""
 
     def epoch(self, whole: bool) -> Iterator[Group]:
-        for first, batches in _taken(attach.epoch(self.iterator), self.together):
+        for first, last, batches in self.batches.epoch():
             parts = tuple(self._part(first + i, batch) for i, batch in enumerate(batches))
-            yield Group(first, first + self.together - 1, parts)
+            yield Group(first, last, parts)
 
     def _part(self, step: int, batch: Any) -> Part:
         try:
@@ -174,9 +173,10 @@ class StreamFeed:
         return take(x, y, sample_weight, self.names)
 
 
-def _taken(batches: Iterator[Any], count: int | None) -> Iterator[tuple[int, list[Any]]]:
-    """Batches by ``count`` (None: all), each list with the number of its first batch."""
-    first = 0
-    while found := list(itertools.islice(batches, count)):
-        yield first, found
-        first += len(found)
+def _as_one(
+    groups: Iterator[tuple[int, int, list[np.ndarray]]],
+) -> Iterator[tuple[int, int, list[np.ndarray]]]:
+    """All groups of an epoch in one."""
+    found = list(groups)
+    if found:
+        yield 0, found[-1][1], [batch for _, _, batches in found for batch in batches]

@@ -142,6 +142,10 @@ def check_class(model: Any, training: bool) -> None:
         raise NotCovered(
             "keras.distribution is active", "call keras.distribution.set_distribution(None)"
         )
+    if training and attach.loss_weights(model) is not None:
+        raise NotCovered(
+            f"loss_weights={attach.loss_weights(model)!r}", "leave loss_weights out"
+        )
     if training and attach.other_metrics(model):
         raise NotCovered(
             "the model or a layer of it keeps metrics of its own",

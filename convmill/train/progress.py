@@ -22,6 +22,7 @@ import keras
 
 from convmill import settings
 
+EPOCH = "Epoch"
 DRAW_SECONDS = 0.1  # between two drawings of the live line
 LONGEST_BAR = 24
 SHORTEST_BAR = 8
@@ -50,7 +51,7 @@ class Progress:
 
 
 @contextmanager
-def progress_for(verbose: Any, epochs: int, title: str = "Epoch") -> Iterator[Progress]:
+def progress_for(verbose: Any, epochs: int, title: str = EPOCH) -> Iterator[Progress]:
     """The progress that ``verbose`` ("auto", 0, 1 or 2) asks for, on standard output."""
     progress = _choose(1 if verbose == "auto" else int(verbose), epochs, title)
     try:
@@ -103,7 +104,8 @@ class _Timed(Progress):
     @property
     def name(self) -> str:
         """What is going on."""
-        return f"{self.title} {self.epoch + 1}/{self.epochs}" if self.epochs > 1 else self.title
+        counted = self.title == EPOCH
+        return f"{self.title} {self.epoch + 1}/{self.epochs}" if counted else self.title
 
 
 class PlainLines(_Timed):

@@ -174,7 +174,7 @@ def test_one_output_tells_two_classes_apart(run, tmp_path, script):
         ("too_many", "TypeError"),
         (
             "subclassed",
-            "models of one input and one output, Sequential or functional. Received: Own",
+            "Sequential or functional. Received: Own",
         ),
         ("too_deep", "Received"),
         ("large", "The model reads images of 28x28x1. Received: "),

@@ -180,10 +180,9 @@ def _backward(
         case graph.Activate(activation):
             return elementwise.activation_gradient(activation, x, gradient), {}
         case graph.Pooling() as op:
-            whole = len(node.shape) == 1  # global pooling, whose ties Keras shares
-            wide = gradient[:, None, None] if whole else gradient
+            wide = gradient[:, None, None] if len(node.shape) == 1 else gradient
             size = (op.pool_size, op.strides, op.padding)
-            return pooling.backward(op.kind, x, wide, *size, shared=whole), {}
+            return pooling.backward(op.kind, x, wide, *size, shared=op.ties == "share"), {}
         case graph.Convolution() | graph.Dense() as op:
             before = elementwise.activation_gradient(
                 op.activation, _linear(op, weights, x), gradient

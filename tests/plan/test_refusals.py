@@ -1,0 +1,260 @@
+"""What the Plan cannot express is refused by name; what makes no sense is an error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, regularizers
+
+from convmill.plan.graph import NotCovered
+from convmill.plan.read import read
+from tests.plan.nets import IMAGE, sequential
+
+
+class Doubled(layers.Conv2D):
+    def call(self, inputs: Any) -> Any:
+        return 2 * super().call(inputs)
+
+
+class Custom(layers.Layer):
+    def __init__(self, secret: object) -> None:  # no config can be made of it
+        super().__init__()
+        self.secret = secret
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+class Orthogonal(regularizers.Regularizer):
+    def __call__(self, x: Any) -> Any:
+        return keras.ops.sum(x)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class Nameless(keras.initializers.Initializer):
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        return keras.ops.zeros(shape, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        raise OSError("no source")
+
+
+def replaced_call() -> Any:
+    layer = layers.Flatten()
+    layer.call = lambda inputs: inputs
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: layers.Conv2D(2, 2, dilation_rate=2), ["Conv2D", "dilation_rate=(2, 2)"]),
+        (lambda: layers.Conv2D(2, 2, groups=2), ["groups=2"]),
+        (lambda: layers.Conv2D(2, 2, kernel_constraint="non_neg"), ["kernel_constraint=NonNeg"]),
+        (lambda: layers.Conv2D(2, 2, bias_constraint="unit_norm"), ["bias_constraint=UnitNorm"]),
+        (lambda: layers.Conv2D(2, 2, activity_regularizer="l2"), ["activity_regularizer=L2"]),
+        (
+            lambda: layers.Conv2D(2, 2, kernel_regularizer=Orthogonal()),
+            ["kernel_regularizer=Orthogonal"],
+        ),
+        (
+            lambda: layers.Conv2D(2, 2, bias_regularizer=Orthogonal()),
+            ["bias_regularizer=Orthogonal"],
+        ),
+        (lambda: layers.Conv2D(2, 2, dtype="mixed_bfloat16"), ["dtype='mixed_bfloat16'"]),
+        (lambda: layers.Conv2D(2, 2, dtype="float16"), ["dtype='float16'"]),
+        (lambda: layers.Conv2D(2, 2, lora_rank=1), ["lora_rank=1"]),
+        (lambda: layers.Conv2D(2, 2, activation="silu"), ["activation=silu"]),
+        (lambda: layers.Conv2D(2, 2, activation=lambda x: x), ["activation=<lambda>"]),
+        (lambda: layers.Conv2D(2, 2, activation=layers.PReLU()), ["PReLU"]),
+        (lambda: layers.Dense(2), ["Dense", "shape (8, 9, 2)"]),
+        (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 2)), ["noise_shape=(None, 1, 1, 2)"]),
+        (lambda: layers.ReLU(threshold=1.0), ["threshold=1.0"]),
+        (lambda: layers.Softmax(axis=1), ["axis=1"]),
+        (lambda: layers.Rescaling([0.5, 1.0]), ["scale of shape (2,)"]),
+        (lambda: layers.Rescaling(1.0, offset=np.ones(2)), ["offset of shape (2,)"]),
+        (lambda: layers.BatchNormalization(), ["BatchNormalization", "not covered"]),
+        (lambda: layers.DepthwiseConv2D(2), ["DepthwiseConv2D", "not covered"]),
+        (lambda: layers.SpatialDropout2D(0.5), ["SpatialDropout2D", "not covered"]),
+        (lambda: layers.MaxPooling2D(2, data_format="channels_first"), ["channels_first"]),
+        (lambda: layers.Flatten(data_format="channels_first"), ["channels_first"]),
+        (lambda: Doubled(2, 2), ["Doubled", "defines call"]),
+        (lambda: Custom(object()), ["Custom", "not covered"]),
+        (replaced_call, ["call was replaced"]),
+    ],
+)
+@pytest.mark.parametrize("functional", [False, True])
+def test_layers_that_are_not_covered_are_named(
+    make: Callable[[], Any], words: list[str], functional: bool
+) -> None:
+    layer = make()
+    model = sequential(layer)
+    if functional:
+        image = keras.Input(IMAGE)
+        model = keras.Model(image, layer(image))
+    with pytest.raises(NotCovered) as refusal:
+        read(model)
+    assert f"layer {layer.name!r}" in refusal.value.reason or "PReLU" in words
+    for word in words:
+        assert word in refusal.value.reason
+    assert refusal.value.remedy
+
+
+def test_quantized_layers_are_refused() -> None:
+    layer = layers.Dense(2)
+    model = sequential(layer, shape=(5,))
+    layer.quantize("int8")
+    with pytest.raises(NotCovered, match="int8"):
+        read(model)
+
+
+def two_inputs() -> keras.Model:
+    images = [keras.Input(IMAGE), keras.Input(IMAGE)]
+    return keras.Model(images, layers.Add()(images))
+
+
+def two_outputs() -> keras.Model:
+    image = keras.Input(IMAGE)
+    return keras.Model(image, [layers.ReLU()(image), layers.Flatten()(image)])
+
+
+def residual() -> keras.Model:
+    image = keras.Input(IMAGE)
+    return keras.Model(image, layers.Add()([image, layers.ReLU()(image)]))
+
+
+def named_output() -> keras.Model:
+    image = keras.Input(IMAGE)
+    return keras.Model(image, {"flat": layers.Flatten()(image)})
+
+
+def an_operation() -> keras.Model:
+    image = keras.Input(IMAGE)
+    return keras.Model(image, layers.Flatten()(image * 2))
+
+
+def shared() -> keras.Model:
+    image, layer = keras.Input(IMAGE), layers.ReLU()
+    return keras.Model(image, layer(layers.Conv2D(2, 1)(layer(image))))
+
+
+def shared_sequential() -> keras.Model:
+    layer = layers.ReLU()
+    return sequential(layer, layers.Conv2D(2, 1), layer)
+
+
+def shared_below() -> keras.Model:
+    layer = layers.ReLU()
+    return sequential(keras.Sequential([layers.Conv2D(2, 1), layer]), layer)
+
+
+def without_config() -> keras.Model:
+    image = keras.Input(IMAGE)
+    return keras.Model(image, layers.Conv2D(1, 1, kernel_initializer=Nameless())(image))
+
+
+def masked() -> keras.Model:
+    inputs, mask = keras.Input((4,)), keras.Input((4,), dtype="bool")
+    return keras.Model([inputs, mask], layers.Softmax()(inputs, mask=mask))
+
+
+def subclass() -> keras.Model:
+    class Net(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.flatten = layers.Flatten()
+
+        def call(self, inputs: Any) -> Any:
+            return self.flatten(inputs)
+
+    model = Net()
+    model(np.zeros((1, *IMAGE), np.float32))
+    return model
+
+
+def extra_weight() -> keras.Model:
+    class Net(keras.Sequential):
+        pass
+
+    model = Net([keras.Input(IMAGE), layers.Flatten()])
+    model.scale = keras.Variable(np.ones(()), name="scale")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (two_inputs, "2 inputs"),
+        (two_outputs, "2 outputs"),
+        (residual, "Add"),
+        (named_output, "in a dict"),
+        (an_operation, "Multiply"),
+        (shared, "used 2 times"),
+        (shared_sequential, "more than once"),
+        (shared_below, "more than once"),
+        (masked, "2 inputs"),
+        (subclass, "defines call"),
+        (without_config, "no source"),
+        (extra_weight, "scale"),
+        (lambda: keras.Sequential(), "is not built"),
+        (lambda: sequential(layers.Conv2D(1, 1), shape=(None, 8, 1)), r"\(None, 8, 1\)"),
+        (lambda: keras.Sequential([keras.Input((4, 4, 1), dtype="uint8"), layers.Flatten()]), "u"),
+    ],
+)
+def test_models_that_are_no_chain_are_refused(make: Callable[[], keras.Model], words: str) -> None:
+    with pytest.raises(NotCovered, match=words) as refusal:
+        read(make())
+    assert refusal.value.remedy
+
+
+# Models that make no sense -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 1), (8, 0, 1), (8, 8, 0)])
+def test_empty_images_are_an_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"at least 1. Received: shape=\("):
+        read(sequential(layers.Flatten(), shape=shape))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sequential(layers.Conv2D(1, 9)),
+        lambda: sequential(layers.MaxPooling2D(9)),
+        lambda: sequential(layers.AveragePooling2D((1, 10))),
+        lambda: sequential(layers.Conv2D(0, 1)),
+        lambda: sequential(layers.Conv2D(1, 0)),
+        lambda: sequential(layers.Conv2D(1, 1, strides=0)),
+        lambda: sequential(layers.MaxPooling2D(0)),
+        lambda: sequential(layers.Conv2D(1, 2, strides=2, dilation_rate=2)),
+        lambda: sequential(layers.Conv2D(3, 2, groups=2)),
+        lambda: sequential(layers.Conv2D(1, 2, padding="full")),
+        lambda: sequential(layers.MaxPooling2D(2, padding="full")),
+        lambda: sequential(layers.Flatten(), shape=(-1, 8, 1)),
+        lambda: sequential(layers.Flatten(), layers.Dense(1), shape=(None, 8, 1)),
+        lambda: sequential(layers.Dropout(1.5)),
+    ],
+)
+def test_keras_itself_refuses_impossible_layers(make: Callable[[], keras.Model]) -> None:
+    """Held here so that a Keras release that lets one of them pass is noticed."""
+    with pytest.raises(ValueError, match=r"(?i)received|cannot convert"):
+        make()
+
+
+def test_numbers_that_are_not_finite_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"scale .* Received: scale=nan"):
+        read(sequential(layers.Rescaling(math.nan)))
+    with pytest.raises(ValueError, match=r"offset .* Received: offset=inf"):
+        read(sequential(layers.Rescaling(1.0, offset=math.inf)))
+
+
+def test_something_else_than_a_model_is_an_error() -> None:
+    with pytest.raises(TypeError, match="Received: str"):
+        read("model.keras")
