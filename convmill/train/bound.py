@@ -39,6 +39,7 @@ class Bound:
         self.reading: Reading = read(self.model)
         self.recipe: Recipe | None = None
         if self.training:
+            self.reading = recipes.mark_decay(self.model.optimizer, self.reading)
             self.recipe = recipes.read_recipe(self.model, self.reading)
         self.program = session(self.model).program(self.plan, self.recipe)
 

@@ -1,0 +1,365 @@
+"""Small nets written down directly as Plans, data for them, and the comparison with the twin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convmill.lower.schedule import Machine
+from convmill.plan.graph import (
+    Activate,
+    Activation,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    Node,
+    Operation,
+    Parameter,
+    Plan,
+    Pooling,
+    Regularizer,
+    Rescale,
+    Shape,
+)
+from convmill.plan.recipe import Loss, Optimizer, Recipe
+from convmill.runtime.program import Batches, Program, Record
+from tests.twin import losses
+from tests.twin import net as twin
+
+GUARD = 64  # bytes behind each part of a record
+TOLERANCE = 1e-5  # relative norm, against float64
+WIDTHS = {
+    "16 lanes": Machine(16, 32),
+    "8 lanes": Machine(8, 16),
+    "4 lanes": Machine(4, 16),
+}
+Pair = tuple[int, int]
+
+
+class Chain:
+    """A Plan being written: nodes and parameters so far."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.nodes = [Node("input", Input(), (), shape)]
+        self.parameters: list[Parameter] = []
+        self.dropouts = 0
+
+    @property
+    def shape(self) -> Shape:
+        """What the last node writes."""
+        return self.nodes[-1].shape
+
+    def add(self, operation: Operation, shape: Shape) -> None:
+        """Append a node that reads the last one."""
+        name = f"{type(operation).__name__.lower()}{len(self.nodes)}"
+        self.nodes.append(Node(name, operation, (self.nodes[-1].name,), shape))
+
+    def parameter(self, shape: Shape, **options: Any) -> int:
+        """Index of a new parameter."""
+        self.parameters.append(Parameter(f"parameter{len(self.parameters)}", shape, **options))
+        return len(self.parameters) - 1
+
+
+Layer = Callable[[Chain], None]
+
+
+def plan_of(shape: Shape, *layers: Layer) -> Plan:
+    """The Plan of ``layers`` behind one another."""
+    chain = Chain(shape)
+    for layer in layers:
+        layer(chain)
+    return Plan(tuple(chain.nodes), tuple(chain.parameters))
+
+
+def padding_of(shape: Shape, size: Pair, strides: Pair, padding: str) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) for "valid" or "same"; an odd pixel goes below and right."""
+    if padding == "valid":
+        return 0, 0, 0, 0
+    pads = []
+    for extent, window, stride in zip(shape[:2], size, strides, strict=True):
+        total = max((math.ceil(extent / stride) - 1) * stride + window - extent, 0)
+        pads += [total // 2, total - total // 2]
+    return pads[0], pads[1], pads[2], pads[3]
+
+
+def grid(shape: Shape, size: Pair, strides: Pair, pads: tuple[int, int, int, int]) -> Pair:
+    """Rows and columns of windows."""
+    rows = (shape[0] + pads[0] + pads[1] - size[0]) // strides[0] + 1
+    return rows, (shape[1] + pads[2] + pads[3] - size[1]) // strides[1] + 1
+
+
+def conv(
+    filters: int,
+    size: Pair = (3, 3),
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+    activation: str | Activation = "relu",
+    *,
+    bias: bool = True,
+    trainable: bool = True,
+    regularizer: Regularizer | None = None,
+) -> Layer:
+    """A convolution."""
+
+    def add(chain: Chain) -> None:
+        shape = chain.shape
+        pads = padding_of(shape, size, strides, padding)
+        kernel = chain.parameter(
+            (*size, shape[2], filters), trainable=trainable, regularizer=regularizer
+        )
+        place = chain.parameter((filters,), trainable=trainable) if bias else None
+        operation = Convolution(filters, size, strides, pads, named(activation), kernel, place)
+        chain.add(operation, (*grid(shape, size, strides, pads), filters))
+
+    return add
+
+
+def pool(
+    kind: Any,
+    size: Pair,
+    strides: Pair | None = None,
+    padding: str = "valid",
+    ties: Any = "first",
+) -> Layer:
+    """Max or average pooling; windows lie side by side unless told otherwise."""
+
+    def add(chain: Chain) -> None:
+        steps = strides or size
+        pads = padding_of(chain.shape, size, steps, padding)
+        places = grid(chain.shape, size, steps, pads)
+        chain.add(Pooling(kind, size, steps, pads, ties), (*places, chain.shape[2]))
+
+    return add
+
+
+def dense(
+    units: int,
+    activation: str | Activation = "linear",
+    *,
+    bias: bool = True,
+    trainable: bool = True,
+    regularizer: Regularizer | None = None,
+    decays: bool = True,
+) -> Layer:
+    """A dense layer."""
+
+    def add(chain: Chain) -> None:
+        options = {"trainable": trainable, "decays": decays}
+        kernel = chain.parameter((chain.shape[0], units), regularizer=regularizer, **options)
+        place = chain.parameter((units,), **options) if bias else None
+        chain.add(Dense(units, named(activation), kernel, place), (units,))
+
+    return add
+
+
+def flatten(chain: Chain) -> None:
+    """Flatten."""
+    chain.add(Flatten(), (math.prod(chain.shape),))
+
+
+def activate(activation: str | Activation) -> Layer:
+    """An activation layer."""
+    return lambda chain: chain.add(Activate(named(activation)), chain.shape)
+
+
+def rescale(scale: float, offset: float) -> Layer:
+    """Rescaling."""
+    return lambda chain: chain.add(Rescale(scale, offset), chain.shape)
+
+
+def dropout(rate: float) -> Layer:
+    """Dropout, with the next seed."""
+
+    def add(chain: Chain) -> None:
+        chain.add(Dropout(rate, chain.dropouts), chain.shape)
+        chain.dropouts += 1
+
+    return add
+
+
+def named(activation: str | Activation) -> Activation:
+    """An activation by the name that Keras gives it, with Keras' constants."""
+    if isinstance(activation, Activation):
+        return activation
+    known = {
+        "relu6": Activation("relu", ceiling=6.0),
+        "leaky_relu": Activation("leaky_relu", slope=0.2),
+        "elu": Activation("elu", slope=1.0),
+    }
+    return known.get(activation) or Activation(activation)  # type: ignore[arg-type]
+
+
+# Data --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Data:
+    """Images, labels, sample weights and the order in which they are read."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    order: np.ndarray
+    batch_size: int
+
+    @property
+    def batches(self) -> Batches:
+        """As a Program reads it."""
+        return Batches(self.x, self.order, self.batch_size, self.y, self.weight)
+
+    @property
+    def steps(self) -> int:
+        """Number of batches."""
+        return -(-len(self.order) // self.batch_size)
+
+    def batch(self, step: int) -> np.ndarray:
+        """Indices of the images of one step."""
+        return self.order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def weight_of(self, chosen: np.ndarray) -> np.ndarray | None:
+        """Sample weights of some images."""
+        return None if self.weight is None else self.weight[chosen]
+
+
+def images(rng: np.random.Generator, count: int, shape: Shape, dtype: str) -> np.ndarray:
+    """Random images: 0 to 255, or standard normal."""
+    if dtype == "uint8":
+        return rng.integers(0, 256, (count, *shape), np.uint8)
+    return rng.standard_normal((count, *shape)).astype(dtype)
+
+
+def labels(rng: np.random.Generator, count: int, plan: Plan, loss: Loss) -> np.ndarray:
+    """Labels that suit a loss: class indices, one-hot rows, zeros and ones, or any numbers."""
+    shape = (count, *plan.output_shape)
+    classes = rng.integers(0, shape[-1], count).astype(np.int32)
+    if loss.sparse:
+        return classes
+    if loss.name == "categorical_crossentropy":
+        return np.eye(shape[-1], dtype=np.float32)[classes]
+    if loss.name == "binary_crossentropy":
+        return rng.integers(0, 2, shape).astype(np.float32)
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def parameters(rng: np.random.Generator, plan: Plan, scale: float = 1.0) -> list[np.ndarray]:
+    """Random weights that keep the size of what they read (times ``scale`` in the first)."""
+    values = []
+    for index, parameter in enumerate(plan.parameters):
+        fan_in = math.prod(parameter.shape[:-1])
+        spread = 0.1 if len(parameter.shape) == 1 else fan_in**-0.5
+        spread *= scale if index == 0 else 1
+        values.append((rng.standard_normal(parameter.shape) * spread).astype(np.float32))
+    return values
+
+
+def data(
+    rng: np.random.Generator,
+    plan: Plan,
+    loss: Loss,
+    count: int = 11,
+    batch_size: int = 4,
+    *,
+    dtype: str = "float32",
+    weighted: bool = False,
+) -> Data:
+    """Random images in a random order, each read once."""
+    weight = rng.random(count).astype(np.float32) + 0.5 if weighted else None
+    return Data(
+        images(rng, count, plan.input_shape, dtype),
+        labels(rng, count, plan, loss),
+        weight,
+        rng.permutation(count).astype(np.int64),
+        batch_size,
+    )
+
+
+# Programs ----------------------------------------------------------------------------------------
+
+
+def recipe_of(loss: str | Loss, optimizer: Optimizer | None = None, **options: Any) -> Recipe:
+    """A Recipe with the loss of that name, and plain SGD unless told otherwise."""
+    spec = loss if isinstance(loss, Loss) else Loss(loss)  # type: ignore[arg-type]
+    return Recipe(spec, optimizer or Optimizer("sgd"), **options)
+
+
+def loss_name(loss: Loss) -> str:
+    """A loss's name, with those of its options that are not the usual ones."""
+    words = [loss.name, "logits" if loss.from_logits else ""]
+    words += ["smooth" if loss.label_smoothing else "", "sum" if loss.reduction == "sum" else ""]
+    return " ".join(word for word in words if word)
+
+
+def program_of(
+    plan: Plan, recipe: Recipe | None, values: Sequence[np.ndarray], **options: Any
+) -> Program:
+    """A Program with these weights; two threads unless told otherwise."""
+    options.setdefault("threads", 2)
+    program = Program(plan, recipe, **options)
+    program.set_parameters(values)
+    return program
+
+
+def poisoned(count: int, plan: Plan) -> np.ndarray:
+    """Room for predictions, NaN until they are written."""
+    return np.full((count, *plan.output_shape), np.nan, np.float32)
+
+
+def parts_of_records(program: Program, training: bool, name: str) -> np.ndarray:
+    """One part of all records, as float32 (images, elements)."""
+    (records,) = (held for key, held in program._records.items() if key[0] == training)
+    return records.slot(name).view(np.float32)
+
+
+def assert_intact(program: Program) -> None:
+    """No guard inside a record was written to."""
+    assert program._records
+    assert all(records.intact() for records in program._records.values())
+
+
+def assert_near(
+    ours: np.ndarray, exact: np.ndarray, what: str, tolerance: float = TOLERANCE
+) -> None:
+    """The difference's norm is at most ``tolerance`` times that of ``exact``."""
+    assert ours.shape == exact.shape, what
+    assert np.isfinite(ours).all(), f"{what} holds what is no number"
+    difference = np.linalg.norm(ours - exact)
+    size = np.linalg.norm(exact)
+    assert difference <= tolerance * size, f"{what}: {difference:.3g} away, of {size:.3g}"
+
+
+def assert_follows_twin(
+    program: Program, values: Sequence[np.ndarray], given: Data, tolerance: float = TOLERANCE
+) -> Record:
+    """Predictions, losses, accuracies and the gradients of the last step agree with float64.
+
+    The steps are made with a rate of zero, so that all of them see the same weights. The plan has
+    neither dropout nor regularizers.
+    """
+    plan, recipe = program.plan, program.recipe
+    assert recipe is not None
+    order = given.order
+    outputs = poisoned(len(order), plan)
+    record = program.train(given.batches, np.zeros(given.steps), outputs=outputs)
+    exact = twin.forward(plan, values, given.x)[plan.nodes[-1].name]
+    assert_near(outputs, exact[order], "predictions of the training pass", tolerance)
+    each, _ = twin.gradients(plan, recipe, values, given.x, given.y, given.weight)
+    assert_near(record.loss, each[order], "losses", tolerance)
+    if recipe.accuracy is not None:
+        right = losses.correct(recipe.accuracy, outputs.astype(np.float64), given.y[order])
+        np.testing.assert_array_equal(record.correct, right.astype(np.float32))
+    chosen = given.batch(given.steps - 1)
+    _, gradients = twin.gradients(
+        plan, recipe, values, given.x[chosen], given.y[chosen], given.weight_of(chosen)
+    )
+    trainable = [index for index, one in enumerate(plan.parameters) if one.trainable]
+    for index, ours in zip(trainable, program.get_gradients(), strict=True):
+        assert_near(ours, gradients[index], f"gradient of parameter {index}", tolerance)
+    for before, after in zip(values, program.get_parameters(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    return record

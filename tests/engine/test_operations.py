@@ -1,0 +1,340 @@
+"""Every operation, activation and loss at least once, against the float64 twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convmill.plan.graph import Activation, Plan, Regularizer
+from convmill.plan.recipe import Loss
+from tests.engine.fences import fenced
+from tests.engine.nets import (
+    GUARD,
+    WIDTHS,
+    activate,
+    assert_follows_twin,
+    assert_intact,
+    assert_near,
+    conv,
+    data,
+    dense,
+    flatten,
+    loss_name,
+    parameters,
+    plan_of,
+    poisoned,
+    pool,
+    program_of,
+    recipe_of,
+    rescale,
+)
+from tests.twin import net as twin
+
+ACTIVATIONS = [
+    "linear",
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "sigmoid",
+    "tanh",
+    "softmax",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    Activation("relu", slope=0.25),
+    Activation("relu", slope=0.25, ceiling=0.5),
+    Activation("elu", slope=0.5),
+]
+
+
+def follows(plan, loss, *, weighted=False, accuracy=None, count=11, y=None, **options):
+    """Train and predict with a plan between fences; all must agree with the twin."""
+    rng = np.random.default_rng(7)
+    recipe = recipe_of(loss, accuracy=accuracy)
+    values = parameters(rng, plan)
+    sample = data(rng, plan, recipe.loss, count, 4, weighted=weighted)
+    if y is not None:
+        sample.y[...] = y(sample.y, rng)
+    program = program_of(plan, recipe, values, guard=GUARD, **options)
+    with fenced():
+        record = assert_follows_twin(program, values, sample)
+        outputs = poisoned(count, plan)
+        evaluated = program.evaluate(sample.batches, outputs=outputs)
+    exact = twin.forward(plan, values, sample.x)[plan.nodes[-1].name]
+    assert_near(outputs, exact[sample.order], "predictions")
+    assert_near(evaluated.loss, record.loss.astype(np.float64), "losses of an evaluation", 1e-6)
+    np.testing.assert_array_equal(evaluated.correct, record.correct)
+    assert_intact(program)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+def test_activation(activation):
+    """In a convolution, in one with pooling, behind pooling, in a dense layer, twice in a row."""
+    plan = plan_of(
+        (7, 6, 2),
+        conv(5, activation=activation),
+        conv(17, (2, 2), activation=activation),
+        pool("max", (2, 1)),
+        activate(activation),
+        activate(activation),
+        flatten,
+        dense(9, activation),
+        dense(3),
+    )
+    follows(plan, "mean_squared_error")
+
+
+@pytest.mark.parametrize("kind", ["max", "average"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize(
+    ("size", "strides"),
+    [((2, 2), (2, 2)), ((3, 3), (2, 2)), ((2, 3), (3, 1)), ((1, 1), (1, 1)), ((4, 5), (4, 5))],
+)
+def test_pooling(kind, padding, size, strides):
+    """Windows side by side, overlapping, with gaps, of one pixel, too large to be fused."""
+    plan = plan_of(
+        (9, 11, 3), conv(18, (2, 2)), pool(kind, size, strides, padding), flatten, dense(2)
+    )
+    follows(plan, "mean_squared_error")
+
+
+@pytest.mark.parametrize("size", [(2, 2), (6, 5)])
+@pytest.mark.parametrize(
+    ("kind", "ties"), [("max", "first"), ("max", "share"), ("average", "first")]
+)
+def test_pooling_over_the_whole_image(kind, ties, size):
+    whole = pool(kind, size, ties=ties)
+    plan = plan_of((*size, 3), conv(17, (1, 1)), whole, flatten, dense(2))
+    follows(plan, "mean_squared_error")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("filters", [1, 4, 15, 16, 40])
+def test_channels(width, filters):
+    """Numbers of channels below, at and above a vector, for a first and a second convolution."""
+    plan = plan_of(
+        (8, 7, filters),
+        conv(filters, bias=False),
+        pool("max", (2, 2)),
+        conv(filters + 1, (2, 2), padding="same"),
+        flatten,
+        dense(filters, "tanh"),
+        dense(filters),
+    )
+    follows(plan, "mean_squared_error", machine=WIDTHS[width])
+
+
+ORDERS = {
+    "dense alone": (flatten, dense(3)),
+    "rescaling first": (rescale(2.0, 1.0), flatten, dense(3)),
+    "convolution last": (conv(2), flatten),
+    "softmax first and last": (
+        activate("softmax"),
+        conv(3, (1, 1)),
+        activate("softmax"),
+        flatten,
+    ),
+    "pooling first": (
+        pool("max", (2, 2)),
+        pool("average", (2, 2)),
+        conv(3, (1, 1), activation="elu"),
+        flatten,
+    ),
+    "pooling last": (conv(3, (1, 1)), rescale(0.5, -1.0), pool("max", (5, 4)), flatten),
+    "padding behind rescaling": (
+        conv(3, activation="linear"),
+        rescale(0.5, 0.0),
+        conv(2, (3, 2), padding="same"),
+        flatten,
+    ),
+    "activations last": (flatten, dense(3, "relu"), activate("linear"), activate("sigmoid")),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_order_of_layers(name):
+    """Nets that begin, end and go on in unusual ways."""
+    follows(plan_of((5, 4, 2), *ORDERS[name]), "mean_squared_error")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("pooled", [True, False])
+@pytest.mark.parametrize("image", [(4, 4), (7, 6), (9, 13), (30, 29)])
+def test_windows_of_three_by_three(image, pooled, width):
+    """Convolutions that go through 2x2 tiles: even and odd images, and more tiles than a cache."""
+    plan = plan_of(
+        (*image, 17),
+        conv(33, padding="same" if image == (7, 6) else "valid", activation="elu"),
+        *([pool("max", (2, 2))] if pooled else []),
+        flatten,
+        dense(2),
+    )
+    follows(plan, "mean_squared_error", machine=WIDTHS[width], count=3)
+
+
+@pytest.mark.parametrize(
+    "frozen", [{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 2}, {0, 1, 2}], ids=lambda each: str(sorted(each))
+)
+def test_frozen_layers(frozen):
+    """Gradients of what is trained do not depend on what is frozen before, between or behind."""
+    plan = plan_of(
+        (8, 8, 2),
+        conv(5, trainable=0 not in frozen),
+        pool("max", (2, 2)),
+        conv(6, (2, 2), trainable=1 not in frozen),
+        flatten,
+        dense(3, "softmax", trainable=2 not in frozen),
+    )
+    follows(plan, "categorical_crossentropy")
+
+
+def test_frozen_kernel_beside_a_trained_bias():
+    trained = plan_of((5, 5, 2), conv(3), flatten, dense(2))
+    kernels = {0, 2}
+    halves = tuple(
+        type(one)(one.name, one.shape, trainable=index not in kernels)
+        for index, one in enumerate(trained.parameters)
+    )
+    follows(Plan(trained.nodes, halves), "mean_squared_error")
+
+
+def test_nothing_to_train():
+    """A net without parameters still measures its loss and predicts."""
+    follows(plan_of((4, 4, 3), pool("max", (2, 2)), flatten), "mean_squared_error")
+
+
+# Losses ------------------------------------------------------------------------------------------
+
+
+def soft(y, rng):
+    """Rows of shares in place of one-hot rows."""
+    shares = rng.random(y.shape)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def case_name(case):
+    """The loss, the activation before it, and whether labels are soft."""
+    return f"{loss_name(case[0])} {case[1]}" + (" soft" if soft in case else "")
+
+
+LOSSES = [
+    (Loss("categorical_crossentropy"), "softmax", "categorical", None),
+    (Loss("categorical_crossentropy"), "softmax", None, soft),
+    (Loss("categorical_crossentropy"), "sigmoid", "categorical", None),
+    (Loss("categorical_crossentropy", from_logits=True), "linear", "categorical", None),
+    (Loss("categorical_crossentropy", from_logits=True), "linear", None, soft),
+    (Loss("categorical_crossentropy", label_smoothing=0.2), "softmax", "categorical", None),
+    (
+        Loss("categorical_crossentropy", from_logits=True, label_smoothing=0.1),
+        "linear",
+        "categorical",
+        None,
+    ),
+    (Loss("categorical_crossentropy", reduction="sum"), "softmax", None, None),
+    (Loss("sparse_categorical_crossentropy"), "softmax", "sparse", None),
+    (Loss("sparse_categorical_crossentropy"), "sigmoid", "sparse", None),
+    (Loss("sparse_categorical_crossentropy", from_logits=True), "linear", "sparse", None),
+    (Loss("sparse_categorical_crossentropy", reduction="sum"), "softmax", None, None),
+    (Loss("binary_crossentropy"), "sigmoid", "binary", None),
+    (Loss("binary_crossentropy", from_logits=True), "linear", "binary", None),
+    (Loss("binary_crossentropy", label_smoothing=0.3), "sigmoid", None, None),
+    (Loss("binary_crossentropy", from_logits=True, label_smoothing=0.3), "linear", None, None),
+    (Loss("binary_crossentropy", reduction="sum"), "sigmoid", None, None),
+    (Loss("mean_squared_error"), "linear", None, None),
+    (Loss("mean_squared_error", reduction="sum"), "sigmoid", None, None),
+    (Loss("mean_absolute_error"), "linear", None, None),
+    (Loss("mean_absolute_error", reduction="sum"), "tanh", None, None),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("case", LOSSES, ids=case_name)
+def test_loss(case, weighted):
+    loss, activation, accuracy, y = case
+    plan = plan_of((3, 3, 1), flatten, dense(18, activation))
+    follows(plan, loss, weighted=weighted, accuracy=accuracy, y=y)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 16, 20])
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [("binary_crossentropy", "sigmoid"), ("mean_squared_error", "linear")],
+)
+def test_number_of_outputs(loss, activation, classes):
+    plan = plan_of((3, 3, 1), flatten, dense(classes, activation))
+    follows(plan, loss, accuracy="binary" if activation == "sigmoid" else None)
+
+
+def test_regularizers():
+    """Their loss is told apart from the images', and moves weights, but not ``get_gradients``."""
+    plan = plan_of(
+        (5, 5, 1),
+        conv(3, regularizer=Regularizer(l1=0.01)),
+        flatten,
+        dense(4, "tanh", regularizer=Regularizer(l1=0.01, l2=0.02)),
+        dense(2, regularizer=Regularizer(l2=0.1)),
+    )
+    rng = np.random.default_rng(2)
+    recipe = recipe_of("mean_squared_error")
+    values = parameters(rng, plan)
+    values[0][0, 0, 0, 0] = 0  # where |w| has no slope
+    sample = data(rng, plan, recipe.loss, 12, 4)
+    program = program_of(plan, recipe, values)
+    state = twin.start(plan, recipe, values)
+    penalties = []
+    for step in range(sample.steps):
+        chosen = sample.batch(step)
+        penalties.append(twin.penalty(plan, state.parameters))
+        state, _ = twin.step(plan, recipe, state, 0.1, sample.x[chosen], sample.y[chosen])
+    with fenced():
+        record = program.train(sample.batches, np.full(sample.steps, 0.1))
+    np.testing.assert_allclose(record.penalty, penalties, rtol=1e-6)
+    for ours, exact in zip(program.get_parameters(), state.parameters, strict=True):
+        assert_near(ours, exact, "weights behind three steps")
+    np.testing.assert_array_equal(program.evaluate(sample.batches).penalty, np.zeros(3))
+
+
+NO_NUMBERS = [
+    (Loss("categorical_crossentropy"), "softmax"),
+    (Loss("categorical_crossentropy"), "sigmoid"),
+    (Loss("categorical_crossentropy", from_logits=True), "linear"),
+    (Loss("sparse_categorical_crossentropy"), "softmax"),
+    (Loss("sparse_categorical_crossentropy", from_logits=True), "linear"),
+    (Loss("binary_crossentropy"), "sigmoid"),
+    (Loss("binary_crossentropy", from_logits=True), "linear"),
+    (Loss("mean_squared_error"), "tanh"),
+    (Loss("mean_absolute_error"), "gelu"),
+]
+
+
+def shows_no_number(plan, loss):
+    """Weights of the first layer that became NaN show in all losses and in all weights."""
+    rng = np.random.default_rng(0)
+    values = parameters(rng, plan)
+    values[0][...] = np.nan
+    sample = data(rng, plan, loss, 6, 6)
+    program = program_of(plan, recipe_of(loss), values)
+    record = program.train(sample.batches, np.full(1, 0.1))
+    assert np.isnan(record.loss).all()
+    assert np.isnan(program.evaluate(sample.batches).loss).all()
+    assert all(np.isnan(weight).any() for weight in program.get_parameters())
+
+
+@pytest.mark.parametrize("case", NO_NUMBERS, ids=case_name)
+def test_no_number_hides_behind_a_loss(case):
+    loss, activation = case
+    shows_no_number(plan_of((2, 2, 1), flatten, dense(3), dense(3, activation)), loss)
+
+
+def test_no_number_hides_behind_a_layer():
+    layers = (
+        conv(2, activation="elu"),
+        pool("max", (2, 2)),
+        conv(2, (1, 1), activation="gelu"),
+        pool("max", (2, 2), (1, 1)),
+        activate("leaky_relu"),
+        pool("average", (2, 2)),
+        flatten,
+        dense(3, "relu6"),
+    )
+    shows_no_number(plan_of((8, 8, 1), *layers), Loss("mean_squared_error"))

@@ -1,0 +1,170 @@
+"""A run that is stopped from outside ends behind a whole step, and says which."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+from convmill.plan.recipe import Optimizer
+from convmill.runtime.program import Record
+from tests.engine.nets import (
+    conv,
+    data,
+    dense,
+    dropout,
+    flatten,
+    parameters,
+    plan_of,
+    pool,
+    program_of,
+    recipe_of,
+)
+
+PLAN = plan_of((6, 6, 1), conv(3), pool("max", (2, 2)), flatten, dropout(0.2), dense(3, "softmax"))
+RECIPE = recipe_of("categorical_crossentropy", Optimizer("adam"))
+STEPS = 400_000  # far more than can be done between two looks
+SEEDS = np.array([9], np.uint64)
+
+
+class Enough(Exception):
+    """What a watch of these tests raises."""
+
+
+def prepared(steps=STEPS, threads=2):
+    """A Program with small weights and very many small batches."""
+    rng = np.random.default_rng(0)
+    sample = data(rng, PLAN, RECIPE.loss, 20, 3)
+    order = np.tile(sample.order, -(-steps * 3 // 20))[: steps * 3]
+    return (
+        program_of(PLAN, RECIPE, parameters(rng, PLAN), threads=threads),
+        dataclasses.replace(sample, order=order).batches,
+    )
+
+
+def replayed(steps):
+    """The same run with just so many steps."""
+    program, batches = prepared(steps)
+    record = program.train(batches, np.full(steps, 1e-4), seeds=SEEDS)
+    return program, record
+
+
+def state(program):
+    """All bits of weights and slots."""
+    slots = program.get_slots()
+    arrays = [*program.get_parameters(), *(one for name in sorted(slots) for one in slots[name])]
+    return [array.tobytes() for array in arrays]
+
+
+@pytest.mark.parametrize("error", [Enough("stop"), KeyboardInterrupt()], ids=["error", "interrupt"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_watch_raises_stops_behind_a_step(error, threads):
+    program, batches = prepared(threads=threads)
+    seen: list[Record] = []
+
+    def watch(record):
+        seen.append(record)
+        if record.steps:
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        program.train(batches, np.full(STEPS, 1e-4), seeds=SEEDS, watch=watch)
+    assert raised.value is error
+    shown = seen[-1].steps
+    assert 0 < shown <= program.finished < STEPS
+    again, record = replayed(program.finished)
+    assert state(program) == state(again)
+    last = seen[-1]
+    assert len(last.loss) == len(last.correct) == 3 * shown
+    assert len(last.penalty) == shown
+    np.testing.assert_array_equal(last.loss, record.loss[: 3 * shown])
+
+
+def test_a_stopped_program_goes_on():
+    """What is left behind is a start like any other."""
+    program, batches = prepared()
+
+    def watch(record):
+        raise Enough
+
+    with pytest.raises(Enough):
+        program.train(batches, np.full(STEPS, 1e-4), seeds=SEEDS, watch=watch)
+    done, more = program.finished, 5
+    rest = dataclasses.replace(batches, order=batches.order[3 * done : 3 * (done + more)])
+    program.train(rest, np.full(more, 1e-4), seeds=SEEDS, iterations=done)
+    again, _ = replayed(done + more)
+    assert state(program) == state(again)
+    assert np.isfinite(program.predict(batches.x)).all()
+
+
+def test_a_watch_sees_whole_steps_and_the_end():
+    program, batches = prepared(20_000)
+    seen: list[Record] = []
+    record = program.train(batches, np.full(20_000, 1e-4), seeds=SEEDS, watch=seen.append)
+    assert program.finished == record.steps == 20_000
+    assert seen[-1].steps == 20_000
+    steps = [one.steps for one in seen]
+    assert steps == sorted(steps)
+    for one in seen:
+        assert len(one.loss) == len(one.correct) == 3 * one.steps
+        np.testing.assert_array_equal(one.loss, record.loss[: len(one.loss)])
+
+
+def test_what_a_watch_raises_at_the_end_goes_on_too():
+    """A short run is over before anybody looks: the watch is called with all of it."""
+    program, batches = prepared(2)
+
+    def watch(record):
+        if record.steps == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        program.train(batches, np.full(2, 1e-4), seeds=SEEDS, watch=watch)
+    assert program.finished == 2
+    assert state(program) == state(replayed(2)[0])
+
+
+def test_inference_stops():
+    program, batches = prepared()
+    before = state(program)
+    positions = 3_000_000
+    many = dataclasses.replace(batches, order=np.zeros(positions, np.int64))
+    images = np.broadcast_to(batches.x[:1], (positions, 6, 6, 1))
+
+    def watch(record):
+        raise Enough
+
+    with pytest.raises(Enough):
+        program.evaluate(many, watch=watch)
+    assert program.finished < positions
+    with pytest.raises(Enough):
+        program.predict(images, watch=watch)
+    assert program.finished < positions
+    assert state(program) == before
+    assert len(program.evaluate(batches).loss) == len(batches.order)
+
+
+def test_a_thread_that_does_not_start(monkeypatch):
+    """Where the system gives no thread, those that run are not left waiting for it."""
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def refuse(thread):
+        if len(started) == 1:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    program, batches = prepared(2)
+    before = state(program)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            program.train(batches, np.full(2, 1e-4), seeds=SEEDS)
+    assert not any(thread.is_alive() for thread in started)
+    assert state(program) == before
+    assert program.finished == 0
+    program.train(batches, np.full(2, 1e-4), seeds=SEEDS)
+    assert state(program) == state(replayed(2)[0])

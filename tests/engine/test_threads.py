@@ -1,0 +1,166 @@
+"""The same bits for any number of threads, and for two Programs at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+from convmill.plan.graph import Regularizer
+from convmill.plan.recipe import Clip, Optimizer
+from convmill.runtime.program import Program, Record
+from tests.engine.nets import (
+    activate,
+    conv,
+    data,
+    dense,
+    dropout,
+    flatten,
+    parameters,
+    plan_of,
+    poisoned,
+    pool,
+    program_of,
+    recipe_of,
+    rescale,
+)
+
+ALL_KINDS = plan_of(
+    (13, 12, 3),
+    rescale(1 / 3, 0.1),
+    conv(9),
+    dropout(0.3),
+    conv(20, (2, 3), padding="same", regularizer=Regularizer(l1=1e-3)),
+    pool("max", (2, 2)),
+    conv(17, (3, 3), (2, 1), "same", "gelu"),
+    pool("max", (3, 3), (1, 1), "same"),
+    activate("leaky_relu"),
+    pool("average", (2, 2), (1, 1)),
+    dropout(0.5),
+    flatten,
+    dense(33, "tanh", regularizer=Regularizer(l2=1e-2)),
+    dense(5, "softmax"),
+)
+NARROW_FIRST = plan_of(
+    (9, 9, 1),
+    conv(18, activation="elu"),
+    pool("max", (2, 2)),
+    conv(5, (2, 2), trainable=False),
+    pool("average", (2, 2)),
+    flatten,
+    dense(1, "sigmoid"),
+)
+CASES = {
+    "all kinds of layers": (
+        ALL_KINDS,
+        recipe_of(
+            "sparse_categorical_crossentropy",
+            Optimizer("adam", amsgrad=True, weight_decay=0.01, clip=Clip("global_norm", 0.5)),
+            accuracy="sparse",
+        ),
+    ),
+    "small windows, a frozen layer": (
+        NARROW_FIRST,
+        recipe_of("binary_crossentropy", Optimizer("rmsprop", momentum=0.5, centered=True)),
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """All that a run leaves behind."""
+
+    record: Record
+    arrays: tuple[np.ndarray, ...]
+
+
+def prepared(case: str, threads: int, seed: int = 0) -> tuple[Program, dict]:
+    """A Program and the arguments of ``train``: 41 images in batches of 12."""
+    plan, recipe = CASES[case]
+    rng = np.random.default_rng(seed)
+    program = program_of(plan, recipe, parameters(rng, plan), threads=threads)
+    sample = data(rng, plan, recipe.loss, 41, 12, weighted=True)
+    order = np.concatenate([rng.permutation(41) for _ in range(6)])
+    sample = dataclasses.replace(sample, order=order)
+    arguments = {
+        "batches": sample.batches,
+        "rates": np.linspace(0.01, 0.001, sample.steps),
+        "iterations": 5,
+        "seeds": np.arange(3, 3 + plan.dropouts, dtype=np.uint64),
+        "outputs": poisoned(len(order), plan),
+    }
+    return program, arguments
+
+
+def run(program: Program, arguments: dict) -> Result:
+    """Train, then evaluate."""
+    record = program.train(**arguments)
+    after = program.evaluate(arguments["batches"])
+    slots = [one for name in sorted(program.get_slots()) for one in program.get_slots()[name]]
+    arrays = (
+        record.loss, record.correct, record.penalty, arguments["outputs"], after.loss,
+        *program.get_parameters(), *program.get_gradients(), *slots,
+    )  # fmt: skip
+    return Result(record, arrays)
+
+
+def assert_same_bits(one: Result, other: Result) -> None:
+    """Every array is the same, bit by bit."""
+    assert one.record.steps == other.record.steps
+    for ours, theirs in zip(one.arrays, other.arrays, strict=True):
+        assert np.isfinite(ours).all()
+        assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_number_of_threads_gives_the_same_bits(case):
+    alone = run(*prepared(case, 1))
+    for threads in (2, 3, 8):
+        assert_same_bits(run(*prepared(case, threads)), alone)
+
+
+def test_a_second_run_gives_the_same_bits():
+    """What a run leaves in buffers does not reach the next one."""
+    program, arguments = prepared("all kinds of layers", 2)
+    values = program.get_parameters()
+    first = run(program, arguments)
+    program.set_parameters(values)
+    program.set_slots(
+        {name: [np.zeros_like(one) for one in slots] for name, slots in program.get_slots().items()}
+    )
+    program.predict(arguments["batches"].x[:1])
+    assert_same_bits(run(program, arguments | {"outputs": arguments["outputs"].copy()}), first)
+
+
+@pytest.mark.parametrize("cases", [("all kinds of layers",) * 2, tuple(CASES)], ids=["", "mixed"])
+def test_two_programs_at_once(cases):
+    """Two Programs, of the same native code or not, in two Python threads."""
+    alone = [run(*prepared(case, 2, seed)) for seed, case in enumerate(cases)]
+    both = [prepared(case, 2, seed) for seed, case in enumerate(cases)]
+    gate = threading.Barrier(2)
+    found: dict[int, Result] = {}
+
+    def work(number: int) -> None:
+        gate.wait()
+        found[number] = run(*both[number])
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for number, result in enumerate(alone):
+        assert_same_bits(found[number], result)
+
+
+def test_many_threads_and_one_image():
+    """More threads than there is work for."""
+    program, arguments = prepared("all kinds of layers", 8)
+    one = dataclasses.replace(arguments["batches"], order=np.zeros(1, np.int64))
+    loss = {}
+    for threads in (1, 8):
+        program.threads = threads
+        loss[threads] = program.evaluate(one).loss
+    np.testing.assert_array_equal(loss[1], loss[8])

@@ -1,0 +1,141 @@
+"""Data that make no sense give one clear error, and leave the model as it was."""
+
+import keras
+import numpy as np
+import pytest
+
+from convmill import models
+from convmill.train import check
+from tests.train.nets import compiled, convnet, images
+
+pytestmark = pytest.mark.usefixtures("strict")
+
+X, Y = images(20)
+LABELS = Y.argmax(axis=1)
+SPARSE = "sparse_categorical_crossentropy"
+
+
+def with_value(array, place, value):
+    """A copy with one number changed."""
+    changed = array.astype("float64")
+    changed[place] = value
+    return changed
+
+
+BAD = {
+    # name: (x, y, loss, what the message says)
+    "class_too_large": (X, with_value(LABELS, 7, 3), SPARSE, r"0 to 2, .*Received: y\[7\] = 3"),
+    "class_negative": (X, with_value(LABELS, 2, -1), SPARSE, r"Received: y\[2\] = -1"),
+    "class_fraction": (X, with_value(LABELS, 5, 1.5), SPARSE, r"Received: y\[5\] = 1\.5"),
+    "class_nan": (X, with_value(LABELS, 4, np.nan), SPARSE, r"Received: y\[4\] = nan"),
+    "class_infinite": (X, with_value(LABELS, 4, np.inf), SPARSE, r"Received: y\[4\] = inf"),
+    "class_integers": (X, LABELS + 1, SPARSE, r"Received: y\[\d+\] = 3"),
+    "nan": (with_value(X, (3, 1, 2, 0), np.nan), Y, None, r"x\[3, 1, 2, 0\] = nan"),
+    "infinity": (with_value(X, (19, 5, 5, 0), -np.inf), Y, None, r"x\[19, 5, 5, 0\] = -inf"),
+    "past_float32": (with_value(X, (1, 0, 0, 0), 1e39), Y, None, r"x\[1, 0, 0, 0\] = 1e\+39"),
+    "other_size": (np.zeros((20, 7, 7, 1)), Y, None, r"\(n, 6, 6, 1\).* \(20, 7, 7, 1\)"),
+    "wrong_rank": (np.zeros((20, 36)), Y, None, r"\(n, 6, 6, 1\).*\(20, 36\)"),
+    "channels": (np.zeros((20, 6, 6, 3)), Y, None, r"\(20, 6, 6, 3\)"),
+    "complex": (X.astype("complex64"), Y, None, "complex numbers.*complex64"),
+    "objects": (X.astype(object), Y, None, "not objects"),
+    "text": (X.astype(str), Y, None, "not text"),
+    "big_endian": (X.astype(">f4"), Y, None, "byte order.*'>f4'"),
+    "empty": (X[:0], Y[:0], None, r"at least one.*\(0, 6, 6, 1\)"),
+    "no_x": (None, Y, None, "x=None"),
+    "no_y": (X, None, None, "y=None"),
+    "one_hot_for_sparse": (X, Y, SPARSE, r"fits the loss categorical_crossentropy.*\(20, 3\)"),
+    "sparse_for_one_hot": (X, LABELS, None, r"fits the loss sparse_categorical.*\(20,\)"),
+    "other_outputs": (X, np.zeros((20, 4)), None, r"\(n, 3\).*\(20, 4\)"),
+    "lengths": (X, Y[:19], None, "x of length 20, y of length 19"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_give_one_clear_error(name):
+    x, y, loss, message = BAD[name]
+    model = compiled(convnet(models.Sequential), loss=loss or "categorical_crossentropy")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=message) as raised:
+        model.fit(x, y, verbose=0)
+    assert "Received: " in str(raised.value)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert model.optimizer.iterations.numpy() == 0
+
+
+@pytest.mark.parametrize("method", ["evaluate", "train_on_batch", "test_on_batch"])
+def test_the_other_methods_check_too(method):
+    model = compiled(convnet(models.Sequential), loss=SPARSE)
+    with pytest.raises(ValueError, match=r"y\[7\] = 3"):
+        getattr(model, method)(X, with_value(LABELS, 7, 3))
+
+
+def test_validation_data_are_checked_before_the_first_step():
+    model = compiled(convnet(models.Sequential), loss=SPARSE)
+    with pytest.raises(ValueError, match=r"y\[0\] = 9"):
+        model.fit(X, LABELS, validation_data=(X, np.full(20, 9)), verbose=0)
+    assert model.optimizer.iterations.numpy() == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_sample_weights_must_be_finite(value):
+    model = compiled(convnet(models.Sequential))
+    with pytest.raises(ValueError, match=rf"sample_weight\[3\] = {value}"):
+        model.fit(X, Y, sample_weight=with_value(np.ones(20), 3, value), verbose=0)
+
+
+def test_a_class_without_a_weight_is_named():
+    model = compiled(convnet(models.Sequential))
+    count = int(Y[:, 2].sum())
+    with pytest.raises(ValueError, match=rf"class 2 \({count} of 20 images\) has none"):
+        model.fit(X, Y, class_weight={0: 1.0, 1: 2.0}, verbose=0)
+
+
+def test_class_and_sample_weights_exclude_each_other():
+    model = compiled(convnet(models.Sequential))
+    weights = {0: 1.0, 1: 1.0, 2: 1.0}
+    with pytest.raises(ValueError, match="cannot both be given"):
+        model.fit(X, Y, class_weight=weights, sample_weight=np.ones(20), verbose=0)
+
+
+def test_labels_may_come_as_lists_floats_and_columns():
+    model = compiled(convnet(models.Sequential), loss=SPARSE)
+    expected = model.test_on_batch(X, LABELS)
+    for same in (LABELS.tolist(), LABELS.astype("float64"), LABELS[:, None], LABELS.astype("u1")):
+        assert model.test_on_batch(X, same) == expected
+
+
+def test_one_image_is_enough():
+    model = compiled(convnet(models.Sequential))
+    assert model.fit(X[:1], Y[:1], verbose=0).epoch == [0]
+    assert model.predict(X[:1], verbose=0).shape == (1, 3)
+
+
+@pytest.mark.parametrize("count", [1, 5, 3000])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_every_place_is_looked_at(count, dtype):
+    """The check for finite numbers works in pieces: the first and the last number count too."""
+    array = np.zeros((count, 40), dtype)
+    check.finite(array, "x")
+    for place in ((0, 0), (count - 1, 39), (count // 2, 7)):
+        spoilt = array.copy()
+        spoilt[place] = np.nan
+        with pytest.raises(ValueError, match=rf"x\[{place[0]}, {place[1]}\] = nan"):
+            check.finite(spoilt, "x")
+        with pytest.raises(ValueError, match=rf"x\[{place[0]}, {place[1]}\] = nan"):
+            check.finite(spoilt[:, ::-1][:, ::-1], "x")
+
+
+def test_large_numbers_are_no_infinity():
+    check.finite(np.full((100, 100), 3e38, "float32"), "x")
+    check.finite(np.full((100, 100), -3e38, "float64"), "x")
+
+
+def test_predict_takes_what_it_is_given():
+    """No weights are at stake: a NaN in is a NaN out, as in Keras."""
+    model = convnet(models.Sequential)
+    found = model.predict(with_value(X, (3, 1, 2, 0), np.nan), verbose=0)
+    assert np.isnan(found[3]).all()
+    assert np.isfinite(np.delete(found, 3, axis=0)).all()
+    np.testing.assert_allclose(found[:3], convnet(keras.Sequential).predict(X[:3], verbose=0),
+                               atol=2e-5)

@@ -1,0 +1,195 @@
+"""What is not covered: Keras' own path and one line, or an error where the model is strict."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import convmill
+from convmill import models
+from tests.train.nets import (
+    SHAPE,
+    assert_same_history,
+    assert_same_state,
+    compiled,
+    convnet,
+    images,
+    seeded_fit,
+)
+
+X, Y = images(32)
+
+
+def normalized(kind):
+    """A net with a layer that the compiler does not know."""
+    keras.utils.set_random_seed(3)
+    stack = [
+        keras.Input(SHAPE),
+        layers.Flatten(),
+        layers.LayerNormalization(name="unknown"),
+        layers.Dense(3, activation="softmax"),
+    ]
+    return kind(stack)
+
+
+def test_one_line_says_what_and_what_to_do(capsys):
+    model = compiled(normalized(models.Sequential))
+    for _ in range(2):
+        seeded_fit(model, X, Y)
+    model.evaluate(X, Y, verbose=0)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("convmill: sequential")
+    assert "'unknown' (LayerNormalization)" in err
+    assert "To have it compiled: " in err
+
+
+def test_another_model_and_another_reason_are_told_again(capsys):
+    for _ in range(2):
+        seeded_fit(compiled(normalized(models.Sequential)), X, Y)
+    model = compiled(convnet(models.Sequential), optimizer="ftrl")
+    seeded_fit(model, X, Y)
+    compiled(model, optimizer="adadelta")
+    seeded_fit(model, X, Y)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert "Ftrl" in lines[2]
+    assert "Adadelta" in lines[3]
+
+
+def test_keras_path_gives_what_keras_gives():
+    theirs, ours = compiled(normalized(keras.Sequential)), compiled(normalized(models.Sequential))
+    arguments = {"validation_data": (X, Y), "epochs": 2}
+    assert_same_history(
+        seeded_fit(ours, X, Y, **arguments), seeded_fit(theirs, X, Y, **arguments), tolerance=0
+    )
+    assert_same_state(ours, theirs, tolerance=0)
+    assert ours.evaluate(X, Y, verbose=0) == theirs.evaluate(X, Y, verbose=0)
+
+
+def test_even_what_we_refuse_is_left_to_keras_there():
+    """Not covered behaves as if convmill were not there: no check of ours stands in the way."""
+    model = compiled(normalized(models.Sequential))
+    assert model.fit(X, Y, epochs=0, verbose=0).history == {}
+
+
+@pytest.mark.parametrize("how", ["environment", "argument"])
+def test_strict_makes_it_an_error(how, monkeypatch, capsys):
+    model = compiled(normalized(keras.Sequential))
+    if how == "environment":
+        monkeypatch.setenv("CONVMILL_STRICT", "1")
+    convmill.accelerate(model, strict=True if how == "argument" else None)
+    with pytest.raises(convmill.NotCovered) as raised:
+        model.fit(X, Y, verbose=0)
+    assert "LayerNormalization" in raised.value.reason
+    assert raised.value.remedy
+    assert capsys.readouterr().err == ""
+
+
+def test_an_argument_overrules_the_environment(monkeypatch, capsys):
+    monkeypatch.setenv("CONVMILL_STRICT", "1")
+    model = convmill.accelerate(compiled(normalized(keras.Sequential)), strict=False)
+    model.predict(X, verbose=0)
+    assert "LayerNormalization" in capsys.readouterr().err
+
+
+def test_a_switch_that_is_neither_on_nor_off(monkeypatch):
+    monkeypatch.setenv("CONVMILL_STRICT", "perhaps")
+    with pytest.raises(ValueError, match=r"CONVMILL_STRICT must be 0 or 1\. Received: .*'perhaps'"):
+        compiled(normalized(models.Sequential)).fit(X, Y, verbose=0)
+
+
+class OwnStep(keras.Sequential):
+    """Its training step is its own affair."""
+
+    def train_step(self, *args, **kwargs):
+        return super().train_step(*args, **kwargs)
+
+
+class OwnLoss(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.mean(keras.ops.square(y - y_pred))
+
+
+def plain_net(kind):
+    keras.utils.set_random_seed(3)
+    return kind([keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)])
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: compiled(plain_net(OwnStep), loss="mse"), "OwnStep defines its own train_step"),
+        (lambda: compiled(plain_net(OwnLoss), loss="mse"), "OwnLoss defines its own compute_loss"),
+        (lambda: compiled(convnet(), run_eagerly=True), "run_eagerly=True"),
+        (lambda: compiled(convnet(), loss="huber"), "huber"),
+        (lambda: compiled(convnet(), loss_weights=0.5), "loss_weights=0.5"),
+    ],
+    ids=["train_step", "compute_loss", "eager", "loss", "loss_weights"],
+)
+def test_reasons(make, reason, capsys):
+    model = convmill.accelerate(make())
+    assert seeded_fit(model, X, Y).epoch == [0]
+    assert reason in capsys.readouterr().err
+
+
+def test_a_step_of_its_own_does_not_keep_predict_from_running_compiled(capsys):
+    model = convmill.accelerate(plain_net(OwnStep), strict=True)
+    model.predict(X, verbose=0)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_that_is_not_compiled_is_told_so_by_keras():
+    model = convnet(models.Sequential)
+    with pytest.raises(ValueError, match=r"You must call `compile\(\)`"):
+        model.fit(X, Y)
+
+
+def test_a_wrong_argument_is_keras_to_name():
+    model = compiled(convnet(models.Sequential))
+    with pytest.raises(TypeError, match="colour"):
+        model.fit(X, Y, colour="red")
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed, but will be ignored")
+def test_no_batch_of_a_generator_is_lost_to_keras(built):
+    """Where the model had to be built to see that it is not covered, a batch was looked at."""
+
+    def batches():
+        for start in (0, 8, 16, 24):
+            yield X[start : start + 8], Y[start : start + 8]
+
+    def build(kind):
+        keras.utils.set_random_seed(3)
+        stack = [layers.Flatten(), layers.LayerNormalization(), layers.Dense(3)]
+        return compiled(kind([keras.Input(SHAPE), *stack] if built else stack), loss="mse")
+
+    theirs, ours = build(keras.Sequential), build(models.Sequential)
+    arguments = {"steps_per_epoch": 4, "batch_size": None}
+    expected = seeded_fit(theirs, batches(), **arguments)
+    assert_same_history(seeded_fit(ours, batches(), **arguments), expected, tolerance=0)
+    assert_same_state(ours, theirs, tolerance=0)
+
+
+def test_random_numbers_are_drawn_as_without_us():
+    """After a fallback, NumPy's and Python's generators stand where plain Keras leaves them."""
+    states = []
+    for kind in (keras.Sequential, models.Sequential):
+        keras.utils.set_random_seed(3)
+        stack = [layers.Flatten(), layers.LayerNormalization(), layers.Dense(3)]
+        seeded_fit(compiled(kind(stack), loss="mse"), X, Y)
+        states.append((np.random.random(), random.random()))
+    assert states[0] == states[1]
+
+
+def test_sparse_matrices_are_left_to_keras(capsys):
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    keras.utils.set_random_seed(3)
+    model = models.Sequential([keras.Input((36,)), layers.Dense(3, activation="softmax")])
+    compiled(model)
+    seeded_fit(model, scipy_sparse.csr_matrix(X.reshape(32, 36)), Y)
+    assert "x of type csr_matrix" in capsys.readouterr().err

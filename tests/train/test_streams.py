@@ -1,0 +1,217 @@
+"""Input that is no array: generators and PyDatasets, batch by batch into the compiled step."""
+
+import keras
+import numpy as np
+import pytest
+
+from convmill import models
+from tests.train.nets import (
+    assert_same_history,
+    assert_same_state,
+    compiled,
+    convnet,
+    images,
+    seeded_fit,
+)
+
+pytestmark = [
+    pytest.mark.usefixtures("strict"),
+    # Keras says so for every generator, as shuffle=True is the default
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed, but will be ignored"),
+]
+
+X, Y = images()
+SIZE = 16
+
+
+def batches(x=X, y=Y, size=SIZE, weights=None):
+    """Batches for ever."""
+    while True:
+        for start in range(0, len(x), size):
+            part = slice(start, start + size)
+            yield (x[part], y[part]) if weights is None else (x[part], y[part], weights[part])
+
+
+class Rows(keras.utils.PyDataset):
+    """The same batches by index; counts how often it is told of an epoch."""
+
+    def __init__(self, x=X, y=Y, **kwargs):
+        super().__init__(**kwargs)
+        self.x, self.y, self.epochs = x, y, 0
+
+    def __len__(self):
+        return -(-len(self.x) // SIZE)
+
+    def __getitem__(self, index):
+        part = slice(index * SIZE, (index + 1) * SIZE)
+        return self.x[part], self.y[part]
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def pair(**options):
+    return [compiled(convnet(kind), **options) for kind in (keras.Sequential, models.Sequential)]
+
+
+def both_fit(make, **arguments):
+    """Fits plain Keras and ours on streams that ``make`` gives, and compares."""
+    theirs, ours = pair(weighted_metrics=["accuracy"])
+    arguments = {"batch_size": None} | arguments
+    expected = seeded_fit(theirs, make(), **arguments)
+    assert_same_history(seeded_fit(ours, make(), **arguments), expected)
+    assert_same_state(ours, theirs)
+
+
+def test_a_generator_that_goes_on_for_ever():
+    both_fit(batches, steps_per_epoch=2, epochs=3)
+
+
+def test_a_generator_with_sample_weights():
+    both_fit(lambda: batches(weights=np.linspace(0, 2, len(X))), steps_per_epoch=3)
+
+
+def test_a_generator_to_validate_with():
+    theirs, ours = pair()
+    arguments = {"steps_per_epoch": 3, "batch_size": None, "epochs": 2, "validation_steps": 2}
+    expected = seeded_fit(theirs, batches(), validation_data=batches(), **arguments)
+    found = seeded_fit(ours, batches(), validation_data=batches(), **arguments)
+    assert_same_history(found, expected)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_dataset_by_index(shuffle):
+    both_fit(Rows, shuffle=shuffle, epochs=2)
+
+
+def test_a_dataset_with_class_weights():
+    both_fit(Rows, class_weight={0: 1.0, 1: 3.0, 2: 0.5})
+
+
+def test_a_dataset_read_by_threads():
+    both_fit(lambda: Rows(workers=2, max_queue_size=2), shuffle=False)
+
+
+def test_a_dataset_hears_of_its_epochs():
+    theirs, ours = pair()
+    told = [Rows(), Rows()]
+    seeded_fit(theirs, told[0], batch_size=None, epochs=3)
+    seeded_fit(ours, told[1], batch_size=None, epochs=3)
+    assert told[1].epochs == told[0].epochs
+
+
+def test_a_model_without_input_is_built_on_the_first_batch():
+    def build(kind):
+        keras.utils.set_random_seed(3)
+        net = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+        return compiled(kind(net))
+
+    theirs, ours = build(keras.Sequential), build(models.Sequential)
+    arguments = {"steps_per_epoch": 3, "batch_size": None}
+    expected = seeded_fit(theirs, batches(), **arguments)
+    assert_same_history(seeded_fit(ours, batches(), **arguments), expected)
+    assert_same_state(ours, theirs)
+
+
+def test_evaluate_and_predict():
+    theirs, ours = pair()
+    expected = theirs.evaluate(Rows(), verbose=0)
+    np.testing.assert_allclose(ours.evaluate(Rows(), verbose=0), expected, atol=2e-5)
+    np.testing.assert_allclose(
+        ours.predict(Rows(), verbose=0), theirs.predict(X, SIZE, verbose=0), atol=2e-5
+    )
+    assert ours.predict(batches(), steps=2, verbose=0).shape == (32, 3)
+
+
+def test_batches_of_different_sizes():
+    def uneven():
+        for size in (16, 1, 15):
+            yield X[:size], Y[:size]
+
+    model = compiled(convnet(models.Sequential))
+    with pytest.warns(UserWarning, match="ran out of data"):
+        seeded_fit(model, uneven(), batch_size=None)
+    assert model.optimizer.iterations.numpy() == 3
+
+
+def test_an_error_in_a_generator_goes_on_and_keeps_what_was_learned():
+    def failing():
+        for number, batch in enumerate(batches()):
+            if number == 3:
+                raise OSError("the disk is gone")
+            yield batch
+
+    model, three = compiled(convnet(models.Sequential)), compiled(convnet(models.Sequential))
+    with pytest.raises(OSError, match="the disk is gone"):
+        seeded_fit(model, failing(), steps_per_epoch=5, batch_size=None)
+    seeded_fit(three, batches(), steps_per_epoch=3, batch_size=None)
+    assert_same_state(model, three, tolerance=0)
+    assert model.predict(X, verbose=0).shape == (48, 3)
+
+
+def test_a_generator_that_ends_too_early():
+    def two():
+        for _, batch in zip(range(2), batches(), strict=False):
+            yield batch
+
+    model = compiled(convnet(models.Sequential))
+    with (
+        pytest.warns(UserWarning, match="ran out of data"),
+        pytest.raises(ValueError, match=r"no batch for epoch 2 of 3"),
+    ):
+        seeded_fit(model, two(), steps_per_epoch=2, epochs=3, batch_size=None)
+    assert model.optimizer.iterations.numpy() == 2
+
+
+def test_an_empty_generator():
+    model = compiled(convnet(models.Sequential))
+    with pytest.raises(ValueError, match="empty generator"):
+        seeded_fit(model, iter_of([]), batch_size=None)
+
+
+def iter_of(items):
+    yield from items
+
+
+def test_a_generator_whose_batches_change_their_shape():
+    def growing():
+        yield X[:16], Y[:16]
+        yield X[:16], Y[:16]
+        yield np.zeros((16, 7, 7, 1)), Y[:16]
+
+    model = compiled(convnet(models.Sequential))
+    with pytest.raises(ValueError, match=r"batch 2 .*Received: x of shape \(16, 7, 7, 1\)"):
+        seeded_fit(model, growing(), steps_per_epoch=3, batch_size=None)
+    assert model.optimizer.iterations.numpy() == 2
+
+
+def test_a_bad_label_names_its_batch():
+    def labelled():
+        yield X[:16], np.zeros(16, int)
+        yield X[:16], np.full(16, 3)
+
+    model = compiled(convnet(models.Sequential), loss="sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match=r"batch 1 .*Received: y\[0\] = 3"):
+        seeded_fit(model, labelled(), steps_per_epoch=2, batch_size=None)
+
+
+def test_a_generator_may_ask_the_model_that_it_feeds():
+    seen = []
+
+    def asking(model):
+        for batch in batches():
+            seen.append(model.predict(X[:4], verbose=0))
+            yield batch
+
+    asked, alone = compiled(convnet(models.Sequential)), compiled(convnet(models.Sequential))
+    seeded_fit(asked, asking(asked), steps_per_epoch=6, batch_size=None)
+    seeded_fit(alone, batches(), steps_per_epoch=6, batch_size=None)
+    assert_same_state(asked, alone, tolerance=0)
+    # two batches are drawn before training begins, so the fourth answer is of trained weights
+    assert not np.array_equal(seen[0], seen[3])
+
+
+def test_a_stream_takes_no_validation_split():
+    model = compiled(convnet(models.Sequential))
+    with pytest.raises(ValueError, match="validation_split needs arrays"):
+        seeded_fit(model, batches(), validation_split=0.2, batch_size=None)
