@@ -40,6 +40,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         counted = {
-            "calls": COUNTS.calls, "images": COUNTS.images, "fallbacks": dict(COUNTS.fallbacks)
+            "calls": COUNTS.calls,
+            "images": COUNTS.images,
+            "fallbacks": dict(COUNTS.fallbacks),
         }
         item.user_properties.append(("convmill", json.dumps(counted)))

@@ -29,7 +29,7 @@ def convnet(sequential=None, dropout=0.0):
         layers.Dropout(dropout, seed=4, name="drop"),
         layers.Dense(CLASSES, activation="softmax", name="say"),
     ]
-    return (sequential or keras.Sequential)(stack)
+    return (sequential or keras.Sequential)(stack, name="net")
 
 
 def compiled(model, optimizer="rmsprop", loss="categorical_crossentropy", **options):
