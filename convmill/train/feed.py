@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +55,7 @@ class Feed(Protocol):
         """One epoch's groups; ``whole`` allows the epoch to be a single group."""
 
     def first(self) -> Given | None:
-        """The first batch, None where there is none; ``begin`` afterwards."""
+        """The first batch, without moving on; None where there is none."""
 
     def begin(self) -> None:
         """Goes back to the start: an epoch begins anew."""
@@ -134,6 +135,7 @@ class StreamFeed:
         self.prepare = prepare
         self.names = names
         self._first: Given | None = None
+        self._at_start = False  # whether Keras' adapter was told that an epoch has ended
 
     @property
     def steps(self) -> int | None:
@@ -145,32 +147,52 @@ class StreamFeed:
 
     def first(self) -> Given | None:
         if self._first is None:
+            self._at_start = False
             batch = self.batches.first()
-            self._first = None if batch is None else self._take(batch)
+            self.begin()
+            with _named(0):
+                self._first = None if batch is None else self._take(batch)
         return self._first
 
+    def check(self) -> None:
+        """Checks the first batch now, and not at the first epoch."""
+        first = self.first()
+        if first is not None:
+            with _named(0):
+                self.prepare(first)
+
     def begin(self) -> None:
-        self.batches.reset()
+        if not self._at_start:
+            self.batches.reset()
+            self._at_start = True
 
     def as_keras_built(self) -> None:
         """Nothing: ``first`` drew from the stream what Keras would have drawn."""
 
     def epoch(self, whole: bool) -> Iterator[Group]:
+        self._at_start = False
         for first, last, batches in self.batches.epoch():
             parts = tuple(self._part(first + i, batch) for i, batch in enumerate(batches))
             yield Group(first, last, parts)
 
     def _part(self, step: int, batch: Any) -> Part:
-        try:
+        with _named(step):
             samples = self.prepare(self._take(batch))
-        except ValueError as error:
-            raise ValueError(f"In batch {step} of the data: {error}") from error
         order = np.arange(len(samples), dtype=np.int64)
         return Part(samples, order, len(samples))
 
     def _take(self, batch: Any) -> Given:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         return take(x, y, sample_weight, self.names)
+
+
+@contextmanager
+def _named(step: int) -> Iterator[None]:
+    """Adds to an error about data which batch they were."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"In batch {step} of the data: {error}") from error
 
 
 def _as_one(

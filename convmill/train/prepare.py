@@ -6,10 +6,12 @@ nothing changed but what Keras would build itself.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from convmill.plan.graph import NotCovered
 from convmill.train import attach
@@ -41,8 +43,8 @@ class Preparation:
 
     def bind(self) -> Bound:
         """Reads the model, whose layers are built by now."""
-        check_class(self.model, self.training)
         if self.bound is None:
+            check_class(self.model, self.training)
             self.bound = Bound(self.model, self.training)
             self.names = _names(self.model)
             if self.training:
@@ -75,7 +77,7 @@ class Preparation:
             stream = StreamFeed(
                 adapter, self.samples, names=self.names, steps=count, together=together
             )
-            self.build(stream)
+            self.look(stream)
             return stream
         given = take(x, y, sample_weight, self.names)
 
@@ -88,6 +90,21 @@ class Preparation:
         self.build(arrays)
         arrays.check()
         return arrays
+
+    def look(self, stream: StreamFeed) -> None:
+        """Checks a stream's first batch, while Keras can still take over.
+
+        Where Keras would not have looked, the random generators are left as they were: a
+        ``PyDataset`` is shuffled for each look.
+        """
+        keras_looks = self.training and not attach.training_built(self.model)
+        states = random.getstate(), np.random.get_state()
+        _first(stream)
+        if not keras_looks:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+        self.build(stream)
+        stream.check()
 
     def samples(
         self, given: Given, class_weight: Mapping[int, float] | None = None
@@ -102,11 +119,7 @@ class Preparation:
         if self.bound is not None:
             return
         attach.build_layers(self.model, _first(feed).x)
-        try:
-            self.bind()
-        except NotCovered:
-            feed.begin()  # Keras goes on with the same stream
-            raise
+        self.bind()
         if isinstance(feed, StreamFeed):
             feed.names = self.names
 

@@ -107,8 +107,6 @@ def _given_loss(model: Any, shape: Shape) -> Any:
         raise NotCovered("the model was compiled without a loss", _LOSS_REMEDY)
     if isinstance(given, (list, tuple, dict)):
         raise NotCovered(f"loss={given!r}", "pass one loss, not in a list or a dict")
-    if getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None) is not None:
-        raise NotCovered("loss_weights", "scale the learning rate, or sample_weight, instead")
     if not isinstance(given, str):
         return given
     if given.lower() in ("crossentropy", "ce"):

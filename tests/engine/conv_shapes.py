@@ -27,13 +27,12 @@ from typing import Any
 
 import numpy as np
 
-from convmill.lower.buffers import Layout
 from convmill.lower.schedule import Machine
-from convmill.lower.stages import ConvolutionStage, Tensor
+from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Convolution, Plan
 from convmill.plan.recipe import Loss
 from convmill.runtime.program import Batches, Program
-from tests.engine.nets import GUARD, WIDTHS, conv, dense, flatten, plan_of, recipe_of
+from tests.engine.nets import GUARD, WIDTHS, conv, dense, flatten, in_records, plan_of, recipe_of
 
 IMAGES = 3
 HIGHEST = 2**24  # float32 holds every whole number up to here
@@ -168,15 +167,6 @@ def integers(rng: np.random.Generator, shape: Sequence[int], share: float) -> np
     return (values * (rng.random(shape) < share)).astype(np.float32)
 
 
-def inside(memory: np.ndarray, layout: Layout, kind: str, tensor: Tensor) -> np.ndarray:
-    """One tensor (n, height, width, channels) from the records, without its halo."""
-    part = layout.slots[f"{kind}/{tensor.buffer}"]
-    values = memory[:, part.offset : part.offset + 4 * tensor.size].view(np.float32)
-    whole = values.reshape(len(memory), -1, tensor.row // tensor.channels, tensor.channels)
-    top, _, left, _ = tensor.halo
-    return whole[:, top : top + tensor.height, left : left + tensor.width]
-
-
 def differences(
     shape: Shape, threads: Sequence[int], machine: Machine | None = None, *, identity: bool
 ) -> list[str]:
@@ -227,13 +217,13 @@ def _unequal(program: Program, exact: Exact, identity: bool) -> Iterator[str]:
     (records,) = program._records.values()
     gradients = program.get_gradients()
     found = {
-        "forward": (inside(records.memory, records.layout, "value", stage.output), exact.y),
+        "forward": (in_records(program, "value", stage.output), exact.y),
         "dW": (gradients[1 if identity else 0], exact.dw),
         "bias gradient": (gradients[2 if identity else 1], exact.db),
     }
     if identity:
         found["dX"] = (
-            inside(records.memory, records.layout, "gradient", stage.input), exact.dx
+            in_records(program, "gradient", stage.input), exact.dx
         )  # fmt: skip
     for name, (ours, wanted) in found.items():
         if not np.array_equal(ours, wanted.astype(np.float32)):

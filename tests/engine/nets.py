@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from convmill.lower.schedule import Machine
+from convmill.lower.stages import Tensor
 from convmill.plan.graph import (
     Activate,
     Activation,
@@ -310,10 +311,13 @@ def poisoned(count: int, plan: Plan) -> np.ndarray:
     return np.full((count, *plan.output_shape), np.nan, np.float32)
 
 
-def parts_of_records(program: Program, training: bool, name: str) -> np.ndarray:
-    """One part of all records, as float32 (images, elements)."""
-    (records,) = (held for key, held in program._records.items() if key[0] == training)
-    return records.slot(name).view(np.float32)
+def in_records(program: Program, kind: Literal["value", "gradient"], tensor: Tensor) -> np.ndarray:
+    """A tensor's values or gradients, (images, height, width, channels), behind a training run."""
+    (records,) = (held for key, held in program._records.items() if key[0])
+    flat = records.slot(f"{kind}/{tensor.buffer}").view(np.float32)
+    whole = flat.reshape(len(flat), -1, tensor.row // tensor.channels, tensor.channels)
+    top, _, left, _ = tensor.halo
+    return whole[:, top : top + tensor.height, left : left + tensor.width]
 
 
 def assert_intact(program: Program) -> None:

@@ -109,7 +109,7 @@ def test_pooling_over_the_whole_image(kind, ties, size):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("filters", [1, 4, 15, 16, 40])
+@pytest.mark.parametrize("filters", [1, 15, 40])
 def test_channels(width, filters):
     """Numbers of channels below, at and above a vector, for a first and a second convolution."""
     plan = plan_of(
@@ -158,8 +158,9 @@ def test_order_of_layers(name):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("pooled", [True, False])
-@pytest.mark.parametrize("image", [(4, 4), (7, 6), (9, 13), (30, 29)])
+@pytest.mark.parametrize(
+    ("image", "pooled"), [((4, 4), True), ((7, 6), False), ((9, 13), True), ((30, 29), False)]
+)
 def test_windows_of_three_by_three(image, pooled, width):
     """Convolutions that go through 2x2 tiles: even and odd images, and more tiles than a cache."""
     plan = plan_of(
@@ -247,12 +248,12 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("case", LOSSES, ids=case_name)
-def test_loss(case, weighted):
+def test_loss(case):
+    """With sample weights, which other tests leave out."""
     loss, activation, accuracy, y = case
     plan = plan_of((3, 3, 1), flatten, dense(18, activation))
-    follows(plan, loss, weighted=weighted, accuracy=accuracy, y=y)
+    follows(plan, loss, weighted=True, accuracy=accuracy, y=y)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 16, 20])

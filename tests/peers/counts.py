@@ -66,5 +66,6 @@ def _count_fallbacks(counts: Counts) -> None:
 
 
 def _without_names(reason: str) -> str:
-    """A reason without the names of layers, models and weights, which differ from case to case."""
-    return re.sub(r"\b(layer|model|weight) '[^']*'", r"a \1", reason)
+    """A reason without names of layers, models and weights, and without random numbers."""
+    reason = re.sub(r"\b(layer|model|weight) '[^']*'", r"a \1", reason)
+    return re.sub(r"=[\[({].*\d\.\d{6}.*", "=...", reason)

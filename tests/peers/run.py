@@ -61,7 +61,8 @@ def run(
             timeout=TIME_LIMIT,
         )
         if done.returncode not in (0, 1):  # all passed, or some failed
-            raise RuntimeError(f"pytest stopped ({done.returncode}):\n{done.stdout[-4000:]}")
+            said = (done.stdout + done.stderr)[-4000:]
+            raise RuntimeError(f"pytest stopped ({done.returncode}):\n{said}")
         return _read(report)
 
 

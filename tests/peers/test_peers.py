@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.peers.groups import EXPLAINED, GROUPS
 from tests.peers.run import Case, run
 from tests.peers.table import Result, markdown, problems, settled
@@ -82,6 +83,7 @@ def test_the_table_counts_and_explains(result):
     assert "| trainer | 6 | a reason |" in text
 
 
-def test_a_module_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match="no_such_test"):
-        run(("trainers.no_such_test",), "", (), tmp_path)
+def test_tests_that_could_not_be_run_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", "ls")  # in place of Python: a usage error
+    with pytest.raises(RuntimeError, match="pytest stopped"):
+        run(("trainers.trainer_test",), "", (), tmp_path)

@@ -175,6 +175,27 @@ def test_no_batch_of_a_generator_is_lost_to_keras(built):
     assert_same_state(ours, theirs, tolerance=0)
 
 
+def test_a_dataset_that_was_looked_at_is_still_good_for_keras(capsys):
+    """A target that only Keras can spread over the outputs shows in the first batch."""
+
+    class Rows(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            part = slice(index * 16, index * 16 + 16)
+            return X[part], Y[part, :1]
+
+    theirs, ours = (
+        compiled(plain_net(kind), loss="mse") for kind in (keras.Sequential, models.Sequential)
+    )
+    arguments = {"batch_size": None, "shuffle": False}
+    for _ in range(2):
+        expected = seeded_fit(theirs, Rows(), **arguments)
+        assert_same_history(seeded_fit(ours, Rows(), **arguments), expected, tolerance=0)
+    assert "y of shape (16, 1)" in capsys.readouterr().err
+
+
 def test_random_numbers_are_drawn_as_without_us():
     """After a fallback, NumPy's and Python's generators stand where plain Keras leaves them."""
     states = []

@@ -84,6 +84,15 @@ def test_a_dataset_by_index(shuffle):
     both_fit(Rows, shuffle=shuffle, epochs=2)
 
 
+def test_a_second_fit_on_a_dataset_is_shuffled_as_in_keras():
+    theirs, ours = pair()
+    for _ in range(2):
+        expected = seeded_fit(theirs, Rows(), batch_size=None, shuffle=True)
+        assert_same_history(
+            seeded_fit(ours, Rows(), batch_size=None, shuffle=True), expected
+        )
+
+
 def test_a_dataset_with_class_weights():
     both_fit(Rows, class_weight={0: 1.0, 1: 3.0, 2: 0.5})
 
@@ -185,14 +194,16 @@ def test_a_generator_whose_batches_change_their_shape():
     assert model.optimizer.iterations.numpy() == 2
 
 
-def test_a_bad_label_names_its_batch():
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_bad_label_names_its_batch(bad):
     def labelled():
-        yield X[:16], np.zeros(16, int)
-        yield X[:16], np.full(16, 3)
+        for batch in range(3):
+            yield X[:16], np.full(16, 3 if batch == bad else 0)
 
     model = compiled(convnet(models.Sequential), loss="sparse_categorical_crossentropy")
-    with pytest.raises(ValueError, match=r"batch 1 .*Received: y\[0\] = 3"):
-        seeded_fit(model, labelled(), steps_per_epoch=2, batch_size=None)
+    with pytest.raises(ValueError, match=rf"batch {bad} .*Received: y\[0\] = 3"):
+        seeded_fit(model, labelled(), steps_per_epoch=3, batch_size=None)
+    assert model.optimizer.iterations.numpy() == bad
 
 
 def test_a_generator_may_ask_the_model_that_it_feeds():
