@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import losses, metrics, optimizers
 
+from convmill.plan.chain import is_keras_class
 from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.read import Reading
 from convmill.plan.recipe import EPSILON, Clip, Loss, LossName, Optimizer, Recipe
@@ -230,10 +231,10 @@ def _read_optimizer(optimizer: Any) -> Optimizer:
     if optimizer.weight_decay is not None:
         decay = _check("weight_decay", optimizer.weight_decay, 0)
     common: dict[str, Any] = {"weight_decay": decay, "clip": _read_clip(optimizer)}
-    if type(optimizer) is optimizers.SGD:
+    if _is(optimizer, optimizers.SGD):
         momentum = _check("momentum", optimizer.momentum, 0, 1)
         return Optimizer("sgd", momentum=momentum, nesterov=bool(optimizer.nesterov), **common)
-    if type(optimizer) is optimizers.RMSprop:
+    if _is(optimizer, optimizers.RMSprop):
         return Optimizer(
             "rmsprop",
             rho=_check("rho", optimizer.rho, 0, 1),
@@ -242,7 +243,7 @@ def _read_optimizer(optimizer: Any) -> Optimizer:
             centered=bool(optimizer.centered),
             **common,
         )
-    if type(optimizer) in (optimizers.Adam, optimizers.AdamW):
+    if _is(optimizer, optimizers.Adam) or _is(optimizer, optimizers.AdamW):
         below_one = math.nextafter(1.0, 0.0)
         return Optimizer(
             "adam",
@@ -253,6 +254,12 @@ def _read_optimizer(optimizer: Any) -> Optimizer:
             **common,
         )
     raise NotCovered(f"the optimizer {title}", "use SGD, RMSprop, Adam or AdamW")
+
+
+def _is(optimizer: Any, kind: type) -> bool:
+    """Whether this is Keras' own ``kind``; on PyTorch Keras derives a class of the same name."""
+    found = type(optimizer)
+    return issubclass(found, kind) and is_keras_class(found) and found.__name__ == kind.__name__
 
 
 def _read_clip(optimizer: Any) -> Clip | None:
