@@ -182,7 +182,10 @@ def _say_skipped(number: int, line: str) -> None:
 def _compile_cell(cell: Cell) -> Iterator[CodeType]:
     """A cell's statements; the value of a last expression is shown, as in a notebook."""
     linecache.cache[cell.name] = (
-        len(cell.source), None, cell.source.splitlines(keepends=True), cell.name
+        len(cell.source),
+        None,
+        cell.source.splitlines(keepends=True),
+        cell.name,
     )
     body = ast.parse(cell.source, cell.name).body
     last: list[ast.stmt] = []

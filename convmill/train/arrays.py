@@ -223,9 +223,7 @@ def _only(value: Any, argument: str, names: Sequence[str]) -> Any:
         if len(value) == 1 and getattr(value[0], "ndim", 0) > 0:
             return value[0]
         if any(getattr(item, "ndim", 0) > 0 for item in value):
-            raise NotCovered(
-                f"{len(value)} arrays as {argument}", f"pass {argument} as one array"
-            )
+            raise NotCovered(f"{len(value)} arrays as {argument}", f"pass {argument} as one array")
     if isinstance(value, Mapping):
         raise NotCovered(
             f"a dict with {list(value)} as {argument}", f"pass {argument} as one array"

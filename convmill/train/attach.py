@@ -98,9 +98,7 @@ def training_built(model: Any) -> bool:
     """Whether nothing of the layers, the metrics and the loss is still to be built."""
     metrics, loss = model._compile_metrics, model._compile_loss
     return (
-        layers_built(model)
-        and (metrics is None or metrics.built)
-        and (loss is None or loss.built)
+        layers_built(model) and (metrics is None or metrics.built) and (loss is None or loss.built)
     )
 
 
@@ -173,9 +171,7 @@ def order_batches(
     The random numbers come from NumPy's global state, as with Keras on JAX.
     """
     indices = np.arange(images, dtype=np.int64)
-    return Batches(
-        indices, together, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle
-    )
+    return Batches(indices, together, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle)
 
 
 def adapter_batches(adapter: Any, steps: int | None, together: int) -> Batches:

@@ -103,7 +103,7 @@ def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarra
         classes = np.round(y.reshape(len(y), -1)[:, 0]).astype(np.int64)
     if classes.ndim != 1:
         raise ValueError(
-            "class_weight needs one class for each image. " f"Received: y of shape {y.shape}"
+            f"class_weight needs one class for each image. Received: y of shape {y.shape}"
         )
     if not isinstance(class_weight, Mapping):
         raise ValueError(

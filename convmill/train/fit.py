@@ -192,9 +192,7 @@ def _epoch(
     if call.validation is not None and call.validation.is_due(epoch):
         call.validation.feed.begin()
         validated = measure(
-            Measuring(
-                call.model, call.bound, call.validation.feed, scores, callbacks, Progress()
-            )
+            Measuring(call.model, call.bound, call.validation.feed, scores, callbacks, Progress())
         )
         logs |= {f"val_{name}": value for name, value in validated.items()}
     progress.end(logs, images)

@@ -106,9 +106,7 @@ class Preparation:
         self.build(stream)
         stream.check()
 
-    def samples(
-        self, given: Given, class_weight: Mapping[int, float] | None = None
-    ) -> Samples:
+    def samples(self, given: Given, class_weight: Mapping[int, float] | None = None) -> Samples:
         """Arrays checked for this model."""
         bound = self.bind()
         loss = bound.recipe.loss if bound.recipe is not None else None
@@ -156,9 +154,7 @@ def check_class(model: Any, training: bool) -> None:
             "keras.distribution is active", "call keras.distribution.set_distribution(None)"
         )
     if training and attach.loss_weights(model) is not None:
-        raise NotCovered(
-            f"loss_weights={attach.loss_weights(model)!r}", "leave loss_weights out"
-        )
+        raise NotCovered(f"loss_weights={attach.loss_weights(model)!r}", "leave loss_weights out")
     if training and attach.other_metrics(model):
         raise NotCovered(
             "the model or a layer of it keeps metrics of its own",
