@@ -55,6 +55,8 @@ def test_hash_is_that_of_the_plain_file() -> None:
         (idx_header((2**32 - 1,) * 4), "more than it can hold"),
         (gzip.compress(idx_header((2**31, 2**31))), "more than it can hold"),
     ],
+    # Not the content: gzip puts the time into it, and test processes must agree on the names.
+    ids=lambda value: "" if isinstance(value, bytes) else value,
 )
 def test_refuses_damage(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "items"
