@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from convmill.lower.fuse import lower
+from convmill.lower.schedule import takes_winograd
+from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Activation, Plan, Regularizer
 from convmill.plan.recipe import Loss
 from tests.engine.fences import fenced
@@ -170,6 +173,8 @@ def test_windows_of_three_by_three(image, pooled, width):
         flatten,
         dense(2),
     )
+    (stage,) = (each for each in lower(plan, None, 16).stages if isinstance(each, ConvolutionStage))
+    assert takes_winograd(stage)
     follows(plan, "mean_squared_error", machine=WIDTHS[width], count=3)
 
 
