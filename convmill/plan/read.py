@@ -342,7 +342,8 @@ def _global_pooling(reader: _Reader, layer: Any, shape: Shape) -> _Read:
     )
     whole = (shape[0], shape[1])
     written = (1, 1, shape[2]) if layer.keepdims else (shape[2],)
-    return graph.Pooling(kind, whole, whole, (0, 0, 0, 0), ties="share"), written
+    ties: Literal["first", "share"] = "share" if kind == "max" else "first"
+    return graph.Pooling(kind, whole, whole, (0, 0, 0, 0), ties), written
 
 
 def _flatten(reader: _Reader, layer: Any, shape: Shape) -> _Read:

@@ -146,7 +146,7 @@ def test_pooling() -> None:
         (6, 7, 2),
     )
     whole = ((8, 9), (8, 9), (0, 0, 0, 0))
-    assert operation(layers.GlobalMaxPooling2D()) == (graph.Pooling("max", *whole), (2,))
+    assert operation(layers.GlobalMaxPooling2D()) == (graph.Pooling("max", *whole, "share"), (2,))
     assert operation(layers.GlobalAveragePooling2D(keepdims=True)) == (
         graph.Pooling("average", *whole),
         (1, 1, 2),
