@@ -25,6 +25,7 @@ from convmill.plan.chain import (
     not_covered,
 )
 from convmill.plan.graph import LINEAR, Activation, NotCovered, Shape
+from convmill.plan.windows import same_padding
 
 
 @dataclass(frozen=True)
@@ -192,16 +193,6 @@ def _regularizer(layer: Any, argument: str, regularizer: Any) -> graph.Regulariz
     return graph.Regularizer(l1=float(config.get("l1", 0.0)), l2=float(config.get("l2", 0.0)))
 
 
-def _same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after one axis so that ceil(size / stride) windows fit.
-
-    As in TensorFlow, and in XLA's "SAME": an odd zero goes after.
-    """
-    windows = math.ceil(size / stride)
-    total = max((windows - 1) * stride + window - size, 0)
-    return total // 2, total - total // 2
-
-
 @dataclass(frozen=True)
 class _Windows:
     """Where windows lie on an image: padding (top, bottom, left, right), rows and columns."""
@@ -224,7 +215,7 @@ def _windows(
         raise not_covered(layer, f"padding={layer.padding!r}", 'use "valid" or "same"')
     pads = [(0, 0), (0, 0)]
     if layer.padding == "same":
-        pads = [_same_padding(*axis) for axis in zip(shape[:2], window, strides, strict=True)]
+        pads = [same_padding(*axis) for axis in zip(shape[:2], window, strides, strict=True)]
     counts = [
         (shape[axis] + sum(pads[axis]) - window[axis]) // strides[axis] + 1 for axis in (0, 1)
     ]

@@ -23,7 +23,7 @@ from convmill.lower.stages import (
     RescaleStage,
     Stage,
 )
-from convmill.plan.costs import costs
+from convmill.plan.costs import node_multiply_adds
 from convmill.runtime.program import Kind, Program
 
 
@@ -184,7 +184,7 @@ def _multiply_adds(program: Program, index: int, stage: Stage) -> tuple[int, int
     if not isinstance(stage, (ConvolutionStage, DenseStage)):
         return 0, 0
     network, training = program.network, program.recipe is not None
-    forward = costs(program.plan)[stage.name].forward
+    forward = node_multiply_adds(program.plan, program.plan.node(stage.name))
     backward = int(index >= network.first_backward) + int(index > network.first_backward)
     backward = backward if training else 0
     dense = forward * (1 + backward)

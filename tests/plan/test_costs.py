@@ -1,18 +1,26 @@
-"""Multiply-adds, parameters and bytes of a Plan, counted by hand."""
+"""Multiply-adds, parameters, bytes and borders, counted by hand."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import keras
 from keras import layers
 
-from convmill.plan.costs import costs
+from convmill.plan.costs import Cost, costs, node_multiply_adds, pooled_by, total
+from convmill.plan.describe import describe
 from convmill.plan.read import read
-from tests.plan.nets import sequential
+from tests.plan.nets import IMAGE, notebook, sequential
 
 
-def test_costs_count_every_place_and_no_input_gradient_for_the_first_layer() -> None:
-    plan = read(
+def each(model: Any) -> list[Cost]:
+    """Costs of all steps but the input."""
+    return list(costs(describe(model)).values())[1:]
+
+
+def test_every_place_reads_the_kernel_and_the_first_layer_has_no_input_gradient() -> None:
+    pool, convolution, flat, dense = each(
         sequential(
             layers.MaxPooling2D(2),
             layers.Conv2D(3, (2, 1), use_bias=False),
@@ -20,18 +28,115 @@ def test_costs_count_every_place_and_no_input_gradient_for_the_first_layer() -> 
             layers.Dense(5),
             shape=(6, 8, 2),
         )
-    ).plan
-    pool, convolution, flat, dense = list(costs(plan).values())[1:]
-    assert (pool.forward, pool.training, pool.parameters) == (0, 0, 0)
-    assert pool.output_bytes == flat_bytes(3, 4, 2)
+    )
+    assert (pool.forward, pool.training, pool.parameters) == (3 * 4 * 2 * 4, 3 * 4 * 2 * 4, 0)
+    assert pool.output_bytes == 4 * (3 * 4 * 2)
     assert convolution.forward == (2 * 4 * 3) * (2 * 1 * 2)
     assert convolution.training == 2 * convolution.forward
     assert convolution.parameters == 2 * 1 * 2 * 3
-    assert flat.output_bytes == flat_bytes(2, 4, 3)
+    assert (flat.output_bytes, flat.kept_bytes) == (4 * (2 * 4 * 3), 0)
     assert dense.forward == 24 * 5
     assert dense.training == 3 * dense.forward
     assert dense.parameters == 24 * 5 + 5
 
 
-def flat_bytes(*shape: int) -> int:
-    return 4 * math.prod(shape)
+def test_the_dense_roofline_of_the_notebook() -> None:
+    outline = describe(notebook())
+    found = costs(outline)
+    weighted = [
+        found[step.name].training - 2 * step.activation_work
+        for step in outline.steps
+        if step.kind in ("convolution", "dense")
+    ]
+    assert sum(weighted) == 8_188_032
+    assert total(found).parameters == total(found).trainable == 93_322
+
+
+def test_frozen_layers_cost_no_weight_gradient() -> None:
+    frozen, trained = layers.Conv2D(2, 3), layers.Conv2D(2, 3)
+    frozen.trainable = False
+    first, second = each(sequential(frozen, trained))
+    assert first.training == first.forward
+    assert first.trainable == 0
+    assert second.training == 2 * second.forward
+    behind = each(sequential(layers.Conv2D(2, 3), frozen))[1]
+    assert behind.training == 2 * behind.forward
+
+
+def test_max_pooling_leaves_one_gradient_a_window() -> None:
+    first, pool, second, other = each(
+        sequential(
+            layers.Conv2D(4, 1),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(4, 2, activation="relu"),
+            layers.MaxPooling2D((3, 2)),
+            shape=(8, 12, 3),
+        )
+    )
+    # nothing is dropped: all is computed forward, and a quarter goes backward
+    assert first.sparse_training == first.forward + first.forward // 4
+    # of 3x5 places two columns of windows, 1x2 of 3x2, are read, and 2 of 15 have a gradient
+    work, extra = (3 * 5 * 4) * (2 * 2 * 4), 3 * 5 * 4
+    assert second.forward == work + extra
+    assert second.training == 3 * work + 2 * extra
+    assert second.sparse_training == round(
+        work * (12 / 15 + 2 * 2 / 15) + extra * (12 / 15 + 2 / 15)
+    )
+    assert (first.kept_bytes, second.kept_bytes) == (0, 0)
+    assert pool.kept_bytes == 4 * 6 * 4 * 5
+    assert other.dropped == (0, 1)
+
+
+def test_pooling_that_is_not_alone_or_overlaps_leaves_all_gradients() -> None:
+    for pooling in (
+        layers.AveragePooling2D(2),
+        layers.MaxPooling2D(3, strides=2),
+        layers.MaxPooling2D(2, padding="same"),
+    ):
+        outline = describe(sequential(layers.Conv2D(2, 3, name="c"), pooling, shape=(7, 7, 1)))
+        assert pooled_by(outline, outline.step("c")) is None
+    image = keras.Input(IMAGE)
+    map_ = layers.Conv2D(2, 3, name="c")(image)
+    pooled = layers.Flatten()(layers.MaxPooling2D()(map_))
+    outline = describe(keras.Model(image, [pooled, layers.Flatten()(map_)]))
+    assert pooled_by(outline, outline.step("c")) is None
+    outline = describe(keras.Model(image, [pooled, map_]))
+    assert pooled_by(outline, outline.step("c")) is None
+
+
+def test_pooling_behind_activation_and_dropout_counts() -> None:
+    model = sequential(
+        layers.Conv2D(2, 3, name="c"),
+        layers.ReLU(),
+        layers.Dropout(0.5),
+        layers.MaxPooling2D(name="p"),
+    )
+    outline = describe(model)
+    pooling = pooled_by(outline, outline.step("c"))
+    assert pooling is not None
+    assert pooling.name == "p"
+
+
+def test_borders() -> None:
+    for layer, border, dropped in (
+        (layers.Conv2D(1, 3), (2, 2), (0, 0)),
+        (layers.Conv2D(1, 3, padding="same"), (0, 0), (0, 0)),
+        (layers.Conv2D(1, (3, 1), dilation_rate=2), (4, 0), (0, 0)),
+        (layers.MaxPooling2D(2), (0, 1), (0, 1)),
+        (layers.MaxPooling2D(3), (1, 0), (2, 0)),
+        (layers.Conv2D(1, 3, strides=2), (1, 1), (1, 0)),
+        (layers.GlobalMaxPooling2D(), (0, 0), (0, 0)),
+    ):
+        (cost,) = each(sequential(layer))
+        assert (cost.border, cost.dropped) == (border, dropped), layer
+
+
+def test_a_plan_and_an_outline_agree() -> None:
+    model = notebook()
+    plan, outline = read(model).plan, describe(model)
+    for node in plan.nodes[1:]:
+        step = outline.step(node.name)
+        assert step.shape == node.shape
+        if step.kind in ("convolution", "dense"):
+            assert step.multiply_adds == node_multiply_adds(plan, node)
+        assert costs(outline)[node.name].output_bytes == 4 * math.prod(node.shape)

@@ -1,0 +1,96 @@
+"""Describes any graph of Keras layers as an Outline: shapes, windows, parameters, arithmetic.
+
+``read.py`` reads what can be compiled and refuses the rest; here nothing is refused. A layer that
+is not known is a step of its own kind, "other", that may read anything.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import layers
+
+from convmill.plan.graph import Shape
+from convmill.plan.known import Known, known
+from convmill.plan.outline import Outline, Step, Unknown
+from convmill.plan.rebuild import check_graph, rebuild
+from convmill.plan.walk import Call, walk
+
+
+def describe(model: Any, input_shape: Shape | None = None) -> Outline:
+    """The Outline of a Keras model; the model is not changed.
+
+    Args:
+        model: a Sequential or functional model, built, or any with ``input_shape``.
+        input_shape: the shape of one image, (height, width, channels), where the model does not
+            say it, or to see what another size would bring.
+
+    Raises:
+        TypeError: ``model`` is no Keras model.
+        ValueError: its layers cannot be known, or its sizes are not.
+    """
+    check_graph(model)
+    built, dead_end = rebuild(model, input_shape)
+    followed = walk(built)
+    counted: dict[int, str] = {}
+    steps = []
+    for call in followed.calls:
+        steps.append(_step(call, counted.get(id(call.layer))))
+        counted.setdefault(id(call.layer), call.name)
+    return Outline(model.name, tuple(steps), followed.inputs, followed.outputs, dead_end)
+
+
+def _step(call: Call, shared_with: str | None) -> Step:
+    layer, found = call.layer, known(call)
+    parameters = trainable = 0
+    if isinstance(layer, keras.Layer) and shared_with is None:
+        parameters = layer.count_params()
+        trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    activation = _activation(layer) if found else "linear"
+    return Step(
+        name=call.name,
+        layer=type(layer).__name__,
+        kind=found.kind if found else "other",
+        inputs=call.inputs,
+        shape=call.shape,
+        reads=found.reads if found else Unknown(),
+        parameters=parameters,
+        trainable=trainable,
+        multiply_adds=found.multiply_adds if found else 0,
+        counted=found is not None,
+        activation=activation,
+        activation_work=_activation_work(call, activation, found),
+        bias=bool(getattr(layer, "use_bias", False)),
+        pool=found.pool if found else None,
+        shared_with=shared_with,
+    )
+
+
+def _activation(layer: Any) -> str:
+    """Name of the activation that a layer applies to what it computed."""
+    if isinstance(layer, tuple(_ACTIVATION_LAYERS)):
+        return _ACTIVATION_LAYERS.get(type(layer), "other")
+    function = getattr(layer, "activation", None)
+    if function is None:
+        return "linear"
+    if isinstance(function, keras.Layer):
+        return _activation(function)
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _activation_work(call: Call, activation: str, found: Known | None) -> int:
+    """One operation a value; an activation layer's are its own arithmetic, counted there."""
+    if found is None or found.kind == "activation" or activation == "linear":
+        return 0
+    return math.prod(call.shape)
+
+
+_ACTIVATION_LAYERS: dict[type, str] = {
+    layers.ReLU: "relu",
+    layers.LeakyReLU: "leaky_relu",
+    layers.PReLU: "prelu",
+    layers.ELU: "elu",
+    layers.Softmax: "softmax",
+}

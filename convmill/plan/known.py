@@ -1,0 +1,247 @@
+"""What is known of each of Keras' layers: how it reads places, and its arithmetic for one image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import layers
+
+from convmill.plan.chain import is_keras_class
+from convmill.plan.outline import Flat, Kind, Reads, Same, Spans, Unknown, Whole, Windows
+from convmill.plan.walk import Call
+from convmill.plan.windows import resampled_spans, same_padding, transposed_spans
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a layer."""
+
+    kind: Kind
+    reads: Reads
+    multiply_adds: int = 0
+    pool: Any = None
+
+
+def known(call: Call) -> Known | None:
+    """What the call computes; None for a layer that we do not know."""
+    if not isinstance(call.layer, keras.Layer):
+        return _operation(call)
+    for candidate in type(call.layer).__mro__:
+        if candidate in _LAYERS:
+            return _LAYERS[candidate](call)
+        if "call" in vars(candidate) and not _is_input(call.layer):
+            return None
+    return None
+
+
+def _is_input(layer: Any) -> bool:
+    return isinstance(layer, layers.InputLayer)
+
+
+def _values(call: Call) -> int:
+    return math.prod(call.shape)
+
+
+def _last(layer: Any) -> bool:
+    """Whether a layer counts channels last."""
+    return getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def _input(call: Call) -> Known:
+    return Known("input", Same())
+
+
+def _same(kind: Kind, work: int = 0) -> Callable[[Call], Known]:
+    """Each place by itself, with so many operations a value."""
+    return lambda call: Known(kind, Same(), work * _values(call))
+
+
+def _normalization(call: Call) -> Known:
+    """One multiply-add a value: with its statistics at hand a normalization is scale and shift.
+
+    Along channels it stays at its place; over rows or columns every value depends on all.
+    """
+    axis = getattr(call.layer, "axis", -1)
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    batch = isinstance(call.layer, (layers.BatchNormalization, layers.Normalization))
+    along = batch or {axis % (len(call.shape) + 1) for axis in axes} == {len(call.shape)}
+    return Known("normalization", Same() if along else Whole(), _values(call))
+
+
+def _softmax(call: Call) -> Known:
+    axis = call.layer.axis
+    return Known("activation", Same() if axis == -1 else Unknown(), _values(call))
+
+
+def _convolution(call: Call) -> Known:
+    """Every output place reads the whole kernel once; groups and depth are in its shape."""
+    layer = call.layer
+    places = _values(call) // math.prod(_written(layer))
+    kernel = _kernel(layer)
+    return Known("convolution", _windows(call, layer.kernel_size), places * kernel)
+
+
+def _written(layer: Any) -> tuple[int, ...]:
+    """Channels that a convolution writes."""
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return (layer.kernel.shape[2] * layer.kernel.shape[3],)
+    return (layer.filters,)
+
+
+def _kernel(layer: Any) -> int:
+    """Weights that one place of the output reads, biases aside."""
+    if isinstance(layer, layers.SeparableConv2D):
+        return math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    return math.prod(layer.kernel.shape)
+
+
+def _transposed(call: Call) -> Known:
+    """Every input place meets the whole kernel once."""
+    layer, read = call.layer, call.read[0]
+    places = math.prod(read) // layer.kernel.shape[-1]
+    work = places * math.prod(layer.kernel.shape)
+    plain = layer.output_padding in (None, (None, None)) and max(layer.dilation_rate) == 1
+    if not plain or not _last(layer):
+        return Known("convolution", Unknown(), work)
+    axes = zip(read[:2], call.shape[:2], layer.kernel_size, layer.strides, strict=True)
+    spans = [transposed_spans(*axis, layer.padding) for axis in axes]
+    return Known("convolution", Spans(*spans), work)
+
+
+def _windows(call: Call, size: tuple[int, ...]) -> Reads:
+    """Windows of a convolution or a pooling layer over images."""
+    layer = call.layer
+    if len(size) != 2 or not _last(layer) or layer.padding not in ("valid", "same"):
+        return Unknown()
+    strides = tuple(layer.strides)
+    dilation = tuple(getattr(layer, "dilation_rate", (1, 1)))
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+    if layer.padding == "same":
+        extents = [(size[axis] - 1) * dilation[axis] + 1 for axis in (0, 1)]
+        axes = zip(call.read[0][:2], extents, strides, strict=True)
+        padding = sum((same_padding(*axis) for axis in axes), ())
+    return Windows(tuple(size), strides, dilation, padding)  # type: ignore[arg-type]
+
+
+def _pooling(call: Call) -> Known:
+    """One operation for each value that a window reads."""
+    size = tuple(call.layer.pool_size)
+    kind = "max" if isinstance(call.layer, layers.MaxPooling2D) else "average"
+    return Known("pooling", _windows(call, size), _values(call) * math.prod(size), kind)
+
+
+def _global_pooling(call: Call) -> Known:
+    kind = "max" if isinstance(call.layer, layers.GlobalMaxPooling2D) else "average"
+    return Known("pooling", Whole(), math.prod(call.read[0]), kind)
+
+
+def _dense(call: Call) -> Known:
+    """On images a dense layer is a 1x1 convolution; on anything else a unit reads all of it."""
+    places = _values(call) // call.layer.units
+    work = places * math.prod(call.layer.kernel.shape)
+    if len(call.shape) == 1:
+        return Known("dense", Whole(), work)
+    return Known("dense", Same() if len(call.shape) == 3 else Unknown(), work)
+
+
+def _reshape(call: Call) -> Known:
+    """Places stay where they are, or lie in one axis, or are mixed in a way not looked into."""
+    before, after = call.read[0], call.shape
+    if len(after) == 1:
+        return Known("shape", Flat())
+    kept = before[:2] == after[:2] and len(before) > 1
+    return Known("shape", Same() if kept else Unknown())
+
+
+def _moved(call: Call) -> Known:
+    """Zero padding, or cropping, which is padding by less than nothing."""
+    if not _last(call.layer):
+        return Known("shape", Unknown())
+    sign = 1 if isinstance(call.layer, layers.ZeroPadding2D) else -1
+    pairs = call.layer.padding if sign > 0 else call.layer.cropping
+    padding = tuple(sign * count for pair in pairs for count in pair)
+    return Known("shape", Windows((1, 1), (1, 1), (1, 1), padding))
+
+
+def _upsampling(call: Call) -> Known:
+    layer = call.layer
+    if not _last(layer) or layer.interpolation not in ("nearest", "bilinear"):
+        return Known("shape", Unknown())
+    axes = zip(call.read[0][:2], layer.size, strict=True)
+    spans = [resampled_spans(*axis, layer.interpolation) for axis in axes]
+    return Known("shape", Spans(*spans))
+
+
+def _merge(call: Call) -> Known:
+    """One operation for each value of each further input."""
+    return Known("merge", Same(), _values(call) * max(len(call.read) - 1, 1))
+
+
+def _concatenate(call: Call) -> Known:
+    channels = call.layer.axis in (-1, len(call.shape))
+    return Known("merge", Same() if channels else Unknown())
+
+
+# Operations that Keras makes of ``x + y`` and its like; they have classes, and no public ones.
+_MERGES = {"Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"}
+_ELEMENTWISE = {"Relu", "Relu6", "Sigmoid", "Tanh", "Gelu", "Silu", "Elu", "Exp", "Log", "Square"}
+
+
+def _operation(call: Call) -> Known | None:
+    name = type(call.layer).__name__
+    if not is_keras_class(type(call.layer)):
+        return None
+    if name in _MERGES:
+        return _merge(call)
+    if name in _ELEMENTWISE:
+        return Known("activation", Same(), _values(call))
+    return None
+
+
+_LAYERS: dict[type, Callable[[Call], Known]] = {
+    layers.InputLayer: _input,
+    layers.Conv2D: _convolution,
+    layers.DepthwiseConv2D: _convolution,
+    layers.SeparableConv2D: _convolution,
+    layers.Conv2DTranspose: _transposed,
+    layers.Dense: _dense,
+    layers.MaxPooling2D: _pooling,
+    layers.AveragePooling2D: _pooling,
+    layers.GlobalMaxPooling2D: _global_pooling,
+    layers.GlobalAveragePooling2D: _global_pooling,
+    layers.Flatten: _reshape,
+    layers.Reshape: _reshape,
+    layers.ZeroPadding2D: _moved,
+    layers.Cropping2D: _moved,
+    layers.UpSampling2D: _upsampling,
+    layers.Activation: _same("activation", 1),
+    layers.ReLU: _same("activation", 1),
+    layers.LeakyReLU: _same("activation", 1),
+    layers.PReLU: _same("activation", 1),
+    layers.ELU: _same("activation", 1),
+    layers.Softmax: _softmax,
+    layers.BatchNormalization: _normalization,
+    layers.LayerNormalization: _normalization,
+    layers.UnitNormalization: _normalization,
+    layers.Normalization: _normalization,
+    layers.GroupNormalization: lambda call: Known("normalization", Whole(), _values(call)),
+    layers.Rescaling: _same("normalization", 1),
+    layers.Dropout: _same("dropout", 1),
+    layers.SpatialDropout2D: _same("dropout", 1),
+    layers.GaussianNoise: _same("dropout", 1),
+    layers.GaussianDropout: _same("dropout", 1),
+    layers.AlphaDropout: _same("dropout", 1),
+    layers.ActivityRegularization: _same("dropout"),
+    layers.Identity: _same("shape"),
+    layers.Add: _merge,
+    layers.Subtract: _merge,
+    layers.Multiply: _merge,
+    layers.Average: _merge,
+    layers.Maximum: _merge,
+    layers.Minimum: _merge,
+    layers.Concatenate: _concatenate,
+}

@@ -1,0 +1,199 @@
+"""Outlines: shapes and parameters are Keras' own, for random graphs and for known architectures."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Any
+
+import keras
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from convmill.plan.describe import describe
+from convmill.plan.outline import Same, Step, Unknown, Whole, Windows
+from tests.plan.graphs import graph
+from tests.plan.nets import IMAGE, notebook, sequential
+
+
+def last(model: Any) -> Step:
+    return describe(model).steps[-1]
+
+
+def taps(model: keras.Model, step: Step, read: tuple[int, ...]) -> int:
+    """Multiply-adds by another way than ours: of each value of the output, from its kernel."""
+    layer = model.get_layer(step.name)
+    values = math.prod(step.shape)
+    if isinstance(layer, layers.SeparableConv2D):
+        depth = read[-1] * layer.depth_multiplier
+        height, width = layer.kernel_size
+        return math.prod(step.shape[:2]) * depth * height * width + values * depth
+    if isinstance(layer, layers.Conv2DTranspose):
+        return math.prod(read) * layer.filters * math.prod(layer.kernel_size)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return values * math.prod(layer.kernel_size)
+    if isinstance(layer, layers.Conv2D):
+        return values * math.prod(layer.kernel_size) * read[-1] // layer.groups
+    if isinstance(layer, layers.Dense):
+        return values * read[-1]
+    return values * math.prod(layer.pool_size)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_shapes_parameters_and_arithmetic_are_those_of_keras(random: Random) -> None:
+    model = graph(random)
+    outline = describe(model)
+    assert outline.parameters == model.count_params()
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    assert sum(step.trainable for step in outline.steps) == trainable
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            continue
+        step = outline.step(layer.name)
+        assert step.shape == tuple(layer.output.shape[1:])
+        assert step.parameters == layer.count_params()
+        if step.kind in ("convolution", "dense") or (isinstance(step.reads, Windows) and step.pool):
+            assert step.multiply_adds == taps(model, step, outline.step(step.inputs[0]).shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        # multiply-adds that the papers give: He et al. (2016), Howard et al. (2017),
+        # Sandler et al. (2018)
+        ("ResNet50", 3.8e3),
+        ("MobileNet", 569),
+        ("MobileNetV2", 300),
+    ],
+)
+def test_known_architectures(name: str, millions: float) -> None:
+    model = getattr(keras.applications, name)(weights=None)
+    outline = describe(model)
+    assert outline.parameters == model.count_params()
+    weighted = [step for step in outline.steps if step.kind in ("convolution", "dense")]
+    assert sum(step.multiply_adds for step in weighted) == pytest.approx(millions * 1e6, rel=0.03)
+    assert all(step.counted for step in outline.steps)
+
+
+def test_the_notebook() -> None:
+    outline = describe(notebook())
+    parameters = [step.parameters for step in outline.steps if step.parameters]
+    assert parameters == [320, 18_496, 36_928, 36_928, 650]
+    assert outline.last_map is not None
+    assert outline.last_map.shape == (3, 3, 64)
+
+
+def test_groups_divide_the_arithmetic() -> None:
+    assert last(sequential(layers.Conv2D(4, 3, groups=2))).multiply_adds == (6 * 7 * 4) * 9 * 1
+
+
+def test_pooling_and_activations_are_counted() -> None:
+    model = sequential(
+        layers.Conv2D(4, 3, activation="relu", name="c"),
+        layers.MaxPooling2D((2, 3), name="p"),
+        layers.ReLU(name="r"),
+        layers.GlobalAveragePooling2D(name="g"),
+    )
+    outline = describe(model)
+    assert outline.step("c").activation_work == 6 * 7 * 4
+    assert outline.step("p").multiply_adds == (3 * 2 * 4) * 6
+    assert (outline.step("r").multiply_adds, outline.step("r").activation_work) == (3 * 2 * 4, 0)
+    assert outline.step("g").multiply_adds == 3 * 2 * 4
+
+
+def test_activations_have_their_names() -> None:
+    assert last(sequential(layers.Conv2D(1, 3, activation="gelu"))).activation == "gelu"
+    assert last(sequential(layers.Activation("tanh"))).activation == "tanh"
+    assert last(sequential(layers.LeakyReLU())).activation == "leaky_relu"
+    assert last(sequential(layers.Dense(2, activation=layers.ELU()))).activation == "elu"
+    assert last(sequential(layers.MaxPooling2D())).activation == "linear"
+
+
+def test_shared_layers_and_models_are_counted_once() -> None:
+    image = keras.Input(IMAGE)
+    inner = keras.Sequential([layers.Conv2D(2, 3, padding="same", name="c")], name="inner")
+    model = keras.Model(image, inner(inner(image)))
+    outline = describe(model)
+    assert [step.name for step in outline.steps[1:]] == ["inner/c", "inner/c (2)"]
+    assert [step.parameters for step in outline.steps[1:]] == [38, 0]
+    assert outline.steps[2].shared_with == "inner/c"
+    assert outline.steps[2].multiply_adds == outline.steps[1].multiply_adds > 0
+
+
+def test_sums_written_with_operators_are_merges() -> None:
+    image = keras.Input(IMAGE)
+    step = last(keras.Model(image, layers.ReLU()(image) + image))
+    assert (step.kind, step.reads, step.multiply_adds) == ("merge", Same(), math.prod(IMAGE))
+
+
+class Half(layers.Conv2D):
+    """A convolution that computes something else."""
+
+    def call(self, inputs):
+        return super().call(inputs) / 2
+
+
+def test_layers_that_nobody_knows_are_described_as_far_as_keras_does() -> None:
+    step = last(sequential(Half(3, 2)))
+    assert (step.kind, step.reads, step.counted) == ("other", Unknown(), False)
+    assert (step.shape, step.parameters) == ((7, 8, 3), 3 * (2 * 2 * 2) + 3)
+
+
+def test_dense_on_images_is_a_1x1_convolution() -> None:
+    step = last(sequential(layers.Dense(5)))
+    assert (step.reads, step.multiply_adds) == (Same(), 8 * 9 * 2 * 5)
+    flat = last(sequential(layers.Flatten(), layers.Dense(5)))
+    assert flat.reads == Whole()
+
+
+def test_another_size_is_looked_at_without_touching_the_model() -> None:
+    model = keras.Sequential([layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"not built.*input_shape"):
+        describe(model)
+    assert describe(model, (8, 8, 1)).steps[1].shape == (6, 6, 3)
+    assert not model.built
+    assert not model.layers[0].built
+    assert describe(model, (16, 8, 1)).steps[1].shape == (14, 6, 3)
+
+
+def test_functional_models_for_any_size_want_one() -> None:
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, layers.Conv2D(3, 3)(image))
+    with pytest.raises(ValueError, match=r"any size.*input_shape"):
+        describe(model)
+    assert describe(model, (8, 9, 3)).steps[-1].shape == (6, 7, 3)
+    with pytest.raises(ValueError, match=r"cannot be built for input_shape=\(2, 2, 3\)"):
+        describe(model, (2, 2, 3))
+
+
+def test_a_dead_end_is_named() -> None:
+    model = keras.Sequential([layers.Conv2D(3, 3), layers.MaxPooling2D(), layers.Conv2D(3, 5)])
+    outline = describe(model, (8, 8, 1))
+    assert outline.dead_end is not None
+    assert outline.dead_end.layer == model.layers[2].name
+    assert "window of 5x5 is larger than the 3x3 map" in outline.dead_end.reason
+    assert [step.layer for step in outline.steps] == ["InputLayer", "Conv2D", "MaxPooling2D"]
+    assert describe(model, (16, 16, 1)).dead_end is None
+
+
+@pytest.mark.parametrize("shape", [(), (0, 8, 1), (8.0, 8, 1), (8, None, 1)])
+def test_input_shapes_that_are_none(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"input_shape must be the sizes of one image.*Received"):
+        describe(notebook(), shape)
+
+
+class Written(keras.Model):
+    """A model whose graph is Python."""
+
+    def call(self, inputs):
+        return inputs
+
+
+def test_what_is_no_graph_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"model must be a Keras model. Received: str"):
+        describe("model.keras")
+    with pytest.raises(ValueError, match="defines call in Python"):
+        describe(Written())

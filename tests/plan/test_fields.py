@@ -1,0 +1,136 @@
+"""Receptive fields: against what changes in Keras when a pixel does, and published figures."""
+
+from __future__ import annotations
+
+from random import Random
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+from convmill.plan.describe import describe
+from convmill.plan.fields import AxisField, fields
+from tests.plan.graphs import graph, perturb
+from tests.plan.nets import notebook, sequential, unpooled
+
+
+def spans(seen: np.ndarray) -> list[tuple[int, int] | None]:
+    """First and last pixel along axis 0 that reaches each place of axis 1."""
+    found = []
+    for place in range(seen.shape[1]):
+        pixels = np.flatnonzero(seen[:, place])
+        found.append((int(pixels[0]), int(pixels[-1])) if len(pixels) else None)
+    return found
+
+
+def check_axis(axis: AxisField, seen: np.ndarray) -> None:
+    """``seen``: bool (pixels, places) along one axis."""
+    assert list(axis.spans) == spans(seen)
+    if axis.jump is None:
+        return
+    assert axis.start is not None
+    for place, span in enumerate(axis.spans):
+        first = axis.start + place * axis.jump
+        window = range(max(first, 0), min(first + axis.size, axis.length))
+        if span is not None:  # dilation leaves holes that padding can fall into
+            assert window[0] <= span[0] <= span[1] <= window[-1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_fields_are_what_reaches_each_unit(random: Random) -> None:
+    model = graph(random)
+    outline = describe(model)
+    last = outline.outputs[0]
+    (field,) = fields(outline)[last].values()
+    assert field.known
+    seen = perturb(model)
+    rows, columns = field.rows, field.columns
+    sees_rows, sees_columns = seen.any(axis=(1, 3)), seen.any(axis=(0, 2))
+    if all(span is not None for span in (*rows.spans, *columns.spans)):
+        check_axis(rows, sees_rows)
+        check_axis(columns, sees_columns)
+    for row, column in np.ndindex(*seen.shape[2:]):
+        sees = rows.spans[row] is not None and columns.spans[column] is not None
+        assert seen[:, :, row, column].any() == sees
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "jump"),
+    [
+        # Araujo, Norris and Sim (Distill, 2019), for the layer before global pooling
+        ("VGG16", 212, 32),
+        ("ResNet50", 483, 32),
+        ("MobileNet", 315, 32),
+        ("InceptionV3", 1311, 32),
+    ],
+)
+def test_published_fields(name: str, size: int, jump: int) -> None:
+    make = getattr(keras.applications, name)
+    outline = describe(make(weights=None, include_top=False, input_shape=(224, 224, 3)))
+    assert outline.last_map is not None
+    (field,) = fields(outline)[outline.last_map.name].values()
+    assert (field.rows.size, field.rows.jump) == (size, jump)
+    assert (field.columns.size, field.columns.jump) == (size, jump)
+
+
+def test_the_notebook_with_and_without_pooling() -> None:
+    for model, size, jump, share in (
+        (notebook(), 18, 4, (18 * 18) / (28 * 28)),
+        (unpooled(), 7, 1, (7 * 7) / (28 * 28)),
+    ):
+        outline = describe(model)
+        assert outline.last_map is not None
+        (field,) = fields(outline)[outline.last_map.name].values()
+        assert (field.rows.size, field.rows.jump, field.rows.start) == (size, jump, 0)
+        assert field.share == share
+
+
+def test_same_padding_begins_before_the_image() -> None:
+    outline = describe(sequential(layers.Conv2D(1, (5, 3), padding="same", name="same")))
+    (field,) = fields(outline)["same"].values()
+    assert (field.rows.start, field.columns.start) == (-2, -1)
+    assert field.rows.spans[0] == (0, 2)
+
+
+def test_dense_sees_what_pooling_left() -> None:
+    outline = describe(
+        sequential(layers.MaxPooling2D(2, name="pool"), layers.Flatten(), layers.Dense(1, name="d"))
+    )
+    (field,) = fields(outline)["d"].values()
+    assert field.columns.spans == ((0, 7),)  # the ninth column is in no window
+    assert (field.rows.size, field.columns.size) == (8, 8)
+    assert (field.rows.jump, field.rows.start) == (None, None)
+
+
+def test_a_flattened_unit_sees_what_its_place_saw() -> None:
+    outline = describe(sequential(layers.Conv2D(2, 3), layers.Flatten(name="flat")))
+    (field,) = fields(outline)["flat"].values()
+    assert (field.rows.size, field.columns.size) == (3, 3)
+
+
+def test_several_inputs_have_fields_of_their_own() -> None:
+    left, right = keras.Input((8, 8, 1), name="left"), keras.Input((8, 8, 1), name="right")
+    joined = layers.Add(name="sum")([layers.Conv2D(1, 3, padding="same")(left), right])
+    seen = fields(describe(keras.Model([left, right], joined)))["sum"]
+    assert {name: field.rows.size for name, field in seen.items()} == {"left": 3, "right": 1}
+
+
+class Mixed(keras.layers.Layer):
+    """A layer that nobody knows."""
+
+    def call(self, inputs):
+        return inputs[:, ::-1]
+
+
+def test_behind_a_layer_that_is_not_known_fields_are_not_known() -> None:
+    outline = describe(sequential(Mixed(name="mixed"), layers.Conv2D(1, 3, name="after")))
+    seen = fields(outline)
+    for name in ("mixed", "after"):
+        (field,) = seen[name].values()
+        assert not field.known
+    assert outline.step("mixed").kind == "other"
+    assert not outline.step("mixed").counted
