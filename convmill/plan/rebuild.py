@@ -37,6 +37,8 @@ def rebuild(model: Any, input_shape: Shape | None) -> tuple[Any, DeadEnd | None]
         ValueError: the sizes are not known, or the model cannot be copied.
     """
     built = bool(getattr(model, "inputs", None))
+    if isinstance(model, keras.Sequential) and not model.layers:
+        raise ValueError(f"model {model.name!r} has no layers. Add some with model.add(layer).")
     if input_shape is None:
         _check_sizes(model, built)
         return model, None

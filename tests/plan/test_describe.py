@@ -195,5 +195,7 @@ class Written(keras.Model):
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(TypeError, match=r"model must be a Keras model. Received: str"):
         describe("model.keras")
+    with pytest.raises(ValueError, match="has no layers"):
+        describe(keras.Sequential([keras.Input(IMAGE)]))
     with pytest.raises(ValueError, match="defines call in Python"):
         describe(Written())

@@ -1,0 +1,65 @@
+"""What explain tells of a compiled model, and of one that is not."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import convmill
+
+
+def small(*extra: keras.layers.Layer) -> keras.Sequential:
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 8)),
+            layers.Conv2D(16, 3, activation="relu", name="conv"),
+            layers.MaxPooling2D(name="pool"),
+            *extra,
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax", name="dense"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def test_stages_and_their_arithmetic() -> None:
+    found = convmill.explain(small())
+    assert found.compiled
+    conv, dense, _ = found.stages
+    assert conv.fused == ("pool",)
+    assert conv.output_shape == (5, 5, 16)
+    forward = (10 * 10 * 16) * (3 * 3 * 8)
+    # the first layer has no input gradient; behind 2x2 max pooling a quarter of gradients is left
+    assert (conv.dense, conv.done) == (2 * forward, forward + forward // 4)
+    assert dense.dense == 3 * (5 * 5 * 16 * 3)
+    assert found.compile_seconds > 0
+    assert "conv 3x3 + relu + max 2x2" in str(found)
+
+
+def test_places_that_were_live_are_counted_after_training() -> None:
+    model = convmill.accelerate(small())
+    random = np.random.default_rng(0)
+    before = convmill.explain(model).stages[0].done
+    model.fit(random.random((64, 12, 12, 8)), random.integers(0, 3, 64), verbose=0)
+    assert convmill.explain(model).stages[0].done < before
+
+
+def test_texts_of_a_stage() -> None:
+    found = convmill.explain(small())
+    assert "define" in found.ir("conv")
+    assert "conv.forward" in found.ir("conv", "inference")
+    assert found.assembly("conv")
+    with pytest.raises(KeyError, match=r"no stage 'nothing'; the stages are conv, dense"):
+        found.ir("nothing")
+
+
+def test_a_model_that_is_not_compiled() -> None:
+    found = convmill.explain(small(layers.BatchNormalization(name="norm")))
+    assert not found.compiled
+    assert found.stages == ()
+    assert "not compiled: layer 'norm' (BatchNormalization)" in str(found)
+    with pytest.raises(convmill.NotCovered, match="BatchNormalization"):
+        found.ir("conv")
