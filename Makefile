@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-PARTS := datasets plan lower kernels runtime train data
+PARTS := datasets plan lower kernels runtime train data inspection view
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench peer-tests docs clean
@@ -28,7 +28,9 @@ bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about
 peer-tests: $(STAMP) ## run Keras' own tests through the compiler
 	@$(PY) -m tests.peers
 
-docs: $(VENV)/.docs ## write a reference of all modules to build/docs/index.html
+docs: $(VENV)/.docs ## make the lesson and its notebook again, and a reference in build/docs
+	@$(PY) docs/rebuild_lesson.py
+	@$(PY) docs/lesson_notebook.py
 	@$(PY) -m pdoc --output-directory build/docs convmill $(addprefix convmill.,$(PARTS))
 
 clean: ## remove caches and build outputs; .venv, models and measurements stay

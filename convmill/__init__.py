@@ -18,12 +18,23 @@ from typing import TYPE_CHECKING, Any
 from convmill.backends import choose as _choose_backend
 
 if TYPE_CHECKING:
+    from convmill.inspection.compare import compare
+    from convmill.inspection.report import inspect
     from convmill.plan.graph import NotCovered
     from convmill.train.doors import accelerate, install, restore, uninstall
     from convmill.train.explain import explain
 
 __version__ = "0.1.0"
-__all__ = ["NotCovered", "accelerate", "explain", "install", "restore", "uninstall"]
+__all__ = [
+    "NotCovered",
+    "accelerate",
+    "compare",
+    "explain",
+    "inspect",
+    "install",
+    "restore",
+    "uninstall",
+]
 
 _choose_backend()
 
@@ -32,6 +43,8 @@ _OURS = {
     "NotCovered": "convmill.plan.graph",
     "accelerate": "convmill.train.doors",
     "explain": "convmill.train.explain",
+    "compare": "convmill.inspection.compare",
+    "inspect": "convmill.inspection.report",
     "restore": "convmill.train.doors",
     "install": "convmill.train.doors",
     "uninstall": "convmill.train.doors",

@@ -1,7 +1,7 @@
 """Turns what a terminal showed into the picture of the README.
 
-    tmux capture-pane -e -p -S - > transcript.txt
-    python docs/terminal_picture.py transcript.txt docs/terminal.svg --title "make demo"
+tmux capture-pane -e -p -S - > transcript.txt
+python docs/terminal_picture.py transcript.txt docs/terminal.svg --title "make demo"
 """
 
 import argparse

@@ -15,12 +15,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "convmill"
 # A layer may import those before it. What is not named here may be imported by all, or is a door
 # into the package, which imports all of them.
-ORDER = ("plan", "lower", "kernels", "runtime", "train", "data", "cli")
+ORDER = ("plan", "lower", "kernels", "runtime", "train", "data", "inspection", "view", "cli")
 # Packages that may be imported in few places only, and packages that some layers never import.
 ONLY_IN = {
     "llvmlite": ("kernels/", "runtime/"),
     "keras.src": ("train/attach.py",),
-    "jax": (),
+    "jax": ("view/gradient.py",),
+    "matplotlib": ("view/",),
 }
 NEVER_IN = {
     "keras": ("lower/", "kernels/", "runtime/", "data/"),

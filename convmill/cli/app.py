@@ -19,7 +19,9 @@ from convmill.cli.data import data
 from convmill.cli.errors import describe
 from convmill.cli.evaluate import evaluate
 from convmill.cli.help import Group
+from convmill.cli.inspect import inspect
 from convmill.cli.predict import predict
+from convmill.cli.show import show
 from convmill.cli.text import echo
 from convmill.cli.train import train
 
@@ -40,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (train, evaluate, predict, data):
+for command in (train, evaluate, predict, inspect, show, data):
     cli.add_command(command)
 
 

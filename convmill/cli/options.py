@@ -72,8 +72,13 @@ def stdout_for_json(as_json: bool) -> Iterator[None]:
 
 
 def print_json(value: object) -> None:
-    """Prints JSON that every reader takes: numbers that are not finite become null."""
-    click.echo(json.dumps(_plain(value), indent=2, allow_nan=False))
+    """Prints JSON that every reader takes."""
+    click.echo(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """JSON that every reader takes: numbers that are not finite become null."""
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
@@ -91,3 +96,23 @@ def describe_scores(data_name: str, images: int, scores: dict[str, float]) -> st
     loss_first = sorted(scores.items(), key=lambda score: "loss" not in score[0])
     figures = ", ".join(f"{name} {value:.4f}" for name, value in loss_first)
     return f"Test on {images:,} images of {data_name}: {figures}"
+
+
+def check_model_source(source: str, parameter: str) -> None:
+    """Raises click.BadParameter unless ``source`` names FILE.keras or SCRIPT.py:FUNCTION."""
+    script, colon, function = source.rpartition(":")
+    from_script = bool(colon) and script.endswith(".py")
+    path = Path(script if from_script else source)
+    if path.is_dir():
+        problem = f"{path} is a folder; a file is needed."
+    elif not path.is_file():
+        problem = f"There is no file {path}."
+    elif path.suffix == ".py" and not from_script:
+        problem = f"Say which function builds the model: {path}:FUNCTION"
+    elif not from_script and path.suffix != ".keras":
+        problem = f"It must be FILE.keras or SCRIPT.py:FUNCTION. Received: {source}"
+    elif from_script and not function.isidentifier():
+        problem = f"'{function}' cannot be the name of a function."
+    else:
+        return
+    raise click.BadParameter(problem, param_hint=parameter)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
-from convmill.cli import options
+from convmill.cli import files, options
 from convmill.cli.errors import describe, nearest
 from convmill.cli.help import Command
 
@@ -77,7 +78,18 @@ class OptimizerName(click.Choice[str]):
     metavar="FILE.keras",
     help="Where to save the trained model.  [default: it is not saved]",
 )
-@click.option("--force", is_flag=True, help="Replace the file that --out names.")
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Hold back every fifth training image, and test on these after each epoch.",
+)
+@click.option(
+    "--history",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Where to write loss and metrics of each epoch; 'convmill show curves' draws them.",
+)
+@click.option("--force", is_flag=True, help="Replace the files that --out and --history name.")
 @options.json_option
 def train(
     data_name: str | None,
@@ -88,6 +100,8 @@ def train(
     seed: int | None,
     threads: int | None,
     out: Path | None,
+    validate: bool,
+    history: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -98,17 +112,32 @@ def train(
       convmill train --out digits.keras
       convmill train --data photos/ --epochs 20
       convmill train --data set.npz --model net.py:build
+      convmill train --validate --history run.json
     """
     if out is not None:
         _check_out(out, force)
+    if history is not None:
+        _check_history(history, force)
     if model is not None:
-        _check_model(model)
+        options.check_model_source(model, "--model")
 
     from convmill.cli.training import Job, run
 
     if seed is None:
         seed = random.randrange(LARGEST_SEED)
-    job = Job(data_name, model, epochs, batch_size, optimizer, seed, threads, out, quiet=as_json)
+    job = Job(
+        data_name,
+        model,
+        epochs,
+        batch_size,
+        optimizer,
+        seed,
+        threads,
+        out,
+        validate,
+        history,
+        quiet=as_json,
+    )
     with options.stdout_for_json(as_json):
         result = run(job)
     if as_json:
@@ -123,27 +152,25 @@ def _check_out(out: Path, force: bool) -> None:
     except (OSError, ValueError) as error:
         reason = describe(error) if isinstance(error, OSError) else str(error)
         raise click.BadParameter(reason, param_hint="--out") from error
-    if out.exists() and not force:
+    _check_force(out, force, "--out")
+
+
+def _check_history(history: Path, force: bool) -> None:
+    files.check_destination(history, (".json",), "--history")
+    try:
+        # Only trying tells; after the training it would be too late.
+        tempfile.TemporaryFile(dir=history.parent).close()
+    except OSError as error:
         raise click.BadParameter(
-            f"{out} exists already. Give --force to replace it, or another name.",
-            param_hint="--out",
+            f"The folder {history.parent} takes no new files: {error.strerror}.",
+            param_hint="--history",
+        ) from error
+    _check_force(history, force, "--history")
+
+
+def _check_force(path: Path, force: bool, option: str) -> None:
+    if path.exists() and not force:
+        raise click.BadParameter(
+            f"{path} exists already. Give --force to replace it, or another name.",
+            param_hint=option,
         )
-
-
-def _check_model(model: str) -> None:
-    script, colon, function = model.rpartition(":")
-    from_script = bool(colon) and script.endswith(".py")
-    path = Path(script if from_script else model)
-    if path.is_dir():
-        problem = f"{path} is a folder; a file is needed."
-    elif not path.is_file():
-        problem = f"There is no file {path}."
-    elif path.suffix == ".py" and not from_script:
-        problem = f"Say which function builds the model: {path}:FUNCTION"
-    elif not from_script and path.suffix != ".keras":
-        problem = f"It must be FILE.keras or SCRIPT.py:FUNCTION. Received: {model}"
-    elif from_script and not function.isidentifier():
-        problem = f"'{function}' cannot be the name of a function."
-    else:
-        return
-    raise click.BadParameter(problem, param_hint="--model")

@@ -12,10 +12,12 @@ from convmill import data, utils
 from convmill.cli import card
 from convmill.cli.arrays import images_for, labels_for
 from convmill.cli.errors import Failure, as_failures
+from convmill.cli.histories import write_history
 from convmill.cli.models import build_model, compile_model, default_model, load_model
 from convmill.cli.options import describe_scores, load_data
 from convmill.cli.text import echo
 from convmill.data import Dataset
+from convmill.data.dataset import every_fifth_for_test
 from convmill.train.save import save_model
 
 
@@ -31,6 +33,8 @@ class Job:
     seed: int
     threads: int | None
     out: Path | None
+    validate: bool
+    history: Path | None
     quiet: bool
 
     def say(self, line: str) -> None:
@@ -58,6 +62,9 @@ def run(job: Job) -> dict[str, Any]:
         with as_failures(f"{job.out}: "):
             save_model(model, job.out, {card.MEMBER: card.describe_data(dataset).to_json()})
         job.say(f"Saved {job.out}")
+    if job.history is not None:
+        write_history(trained["history"], job.history)
+        job.say(f"Wrote {job.history}")
     return {
         "data": dataset.name,
         "seed": job.seed,
@@ -105,11 +112,22 @@ def _model(job: Job, dataset: Dataset) -> Any:
 def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
     x = images_for(model, dataset.x_train, dataset.name)
     y = labels_for(model, dataset.y_train, len(dataset.class_names))
+    validation = None
+    if job.validate:
+        train, held_back = every_fifth_for_test(dataset.y_train)
+        job.say(f"Held back: {len(held_back):,} of these images, to test on after each epoch")
+        validation = x[held_back], y[held_back]
+        x, y = x[train], y[train]
     verbose = 0 if job.quiet else "auto"
     start = time.perf_counter()
     with as_failures():
         history = model.fit(
-            x, y, epochs=job.epochs, batch_size=job.batch_size, verbose=verbose
+            x,
+            y,
+            epochs=job.epochs,
+            batch_size=job.batch_size,
+            validation_data=validation,
+            verbose=verbose,
         ).history
     seconds = time.perf_counter() - start
     explanation = convmill.explain(model)

@@ -10,7 +10,7 @@ from llvmlite import ir
 from convmill.kernels.context import field
 from convmill.kernels.lang import I8, Emitter, Index
 from convmill.lower.buffers import Layout
-from convmill.lower.schedule import Machine
+from convmill.lower.machine import Machine
 from convmill.lower.stages import Network, Stage
 
 

@@ -15,7 +15,8 @@ from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
 from convmill.kernels.loss import through_softmax
 from convmill.kernels.weights import Turn, Work
 from convmill.lower.buffers import Layout, scratch_elements
-from convmill.lower.schedule import IMAGES_PER_GROUP, Machine
+from convmill.lower.machine import Machine
+from convmill.lower.schedule import IMAGES_PER_GROUP
 from convmill.lower.stages import Network
 
 

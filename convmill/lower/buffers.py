@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convmill.lower.schedule import Machine, is_narrow, takes_winograd, winograd_scratch
+from convmill.lower.machine import Machine
+from convmill.lower.schedule import is_narrow, takes_winograd, winograd_scratch
 from convmill.lower.stages import ConvolutionStage, Network, PoolingStage, Stage
 
 CACHE_LINE = 64

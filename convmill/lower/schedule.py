@@ -7,17 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from convmill.lower.machine import Machine
 from convmill.lower.stages import ConvolutionStage, DenseStage, Matrix
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Vector width in float32 lanes, how many vector registers there are, and the architecture
-    (``x86_64``, ``aarch64`` or another)."""
-
-    lanes: int
-    registers: int
-    architecture: str = "x86_64"
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def _step(call: Call, shared_with: str | None) -> Step:
     if isinstance(layer, keras.Layer) and shared_with is None:
         parameters = layer.count_params()
         trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
-    activation = _activation(layer) if found else "linear"
+    activation = _activation(layer, found) if found else "linear"
     return Step(
         name=call.name,
         layer=type(layer).__name__,
@@ -68,15 +68,17 @@ def _step(call: Call, shared_with: str | None) -> Step:
     )
 
 
-def _activation(layer: Any) -> str:
-    """Name of the activation that a layer applies to what it computed."""
+def _activation(layer: Any, found: Known) -> str:
+    """Name of the activation that a layer, or an operation, applies to what it computed."""
+    if not isinstance(layer, keras.Layer):
+        return type(layer).__name__.lower() if found.kind == "activation" else "linear"
     if isinstance(layer, tuple(_ACTIVATION_LAYERS)):
         return _ACTIVATION_LAYERS.get(type(layer), "other")
     function = getattr(layer, "activation", None)
     if function is None:
         return "linear"
     if isinstance(function, keras.Layer):
-        return _activation(function)
+        return _activation(function, found)
     return str(getattr(function, "__name__", type(function).__name__))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import sys
 from functools import cache
+from pathlib import Path
 
-import llvmlite.binding as llvm
-
-from convmill.lower.schedule import Machine
+from convmill.lower.machine import Machine
 
 MOST_THREADS = 256
 
@@ -18,6 +18,8 @@ MOST_THREADS = 256
 @cache
 def initialize() -> None:
     """Prepare LLVM for this processor, once in a process."""
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     if sys.platform == "win32":  # what a waiting thread calls to let others run
@@ -28,7 +30,28 @@ def initialize() -> None:
 
 @cache
 def features() -> frozenset[str]:
+    """Names of the processor's features.
+
+    Linux lists them by the names that LLVM has for those that we ask for; so who only wants to know
+    the width of vectors need not wait for LLVM to be loaded.
+    """
+    return _listed_features() or llvm_features()
+
+
+def _listed_features() -> frozenset[str]:
+    """What Linux tells of an x86 processor; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    flags = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(flags[1].split()) if flags else frozenset()
+
+
+def llvm_features() -> frozenset[str]:
     """Names of the processor's features that LLVM knows and that are there."""
+    import llvmlite.binding as llvm
+
     return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
 
 

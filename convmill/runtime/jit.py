@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 
 from convmill.kernels.run import build_inference, build_training
 from convmill.lower.buffers import Layout, layout_of
-from convmill.lower.schedule import Machine
+from convmill.lower.machine import Machine
 from convmill.lower.stages import Network
 from convmill.runtime import host
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from convmill.lower.buffers import IMAGE_TYPES, scratch_elements
 from convmill.lower.fuse import lower
-from convmill.lower.schedule import IMAGES_PER_GROUP, Machine
+from convmill.lower.machine import Machine
+from convmill.lower.schedule import IMAGES_PER_GROUP
 from convmill.plan.graph import Plan
 from convmill.plan.recipe import Recipe
 from convmill.runtime import host, workers

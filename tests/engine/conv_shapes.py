@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.lower.schedule import Machine
+from convmill.lower.machine import Machine
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Convolution, Plan
 from convmill.plan.recipe import Loss

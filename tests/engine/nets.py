@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from convmill.lower.schedule import Machine
+from convmill.lower.machine import Machine
 from convmill.lower.stages import Tensor
 from convmill.plan.graph import (
     Activate,

@@ -18,8 +18,8 @@ and with convmill under it. *Only in Keras* counts cases that pass in plain Kera
 convmill; each is explained below. *Compiled cases* are those in which compiled code ran at all,
 *compiled calls* and *images* what was counted at `Program.train`, `evaluate` and `predict`, and
 *fallbacks* the refusals, after each of which Keras itself ran. What neither passes nor skips wants
-what is not there: TensorFlow, PyTorch, Grain, or a file that the keras wheel leaves out. Some tests draw random numbers and
-stop early, so that calls and images differ a little from run to run.
+what is not there: TensorFlow, PyTorch, Grain, or a file that the keras wheel leaves out. Some tests
+draw random numbers and stop early, so that calls and images differ a little from run to run.
 """
 
 

@@ -1,0 +1,158 @@
+"""How far the predicted time of a training step is from the measured one.
+
+    python -m benchmarks.predictions [--fit] [--net notebook --net gap ...]
+
+Trains each net that the compiler covers on random images, a few batches, and prints predicted and
+measured milliseconds a step, the least of the rounds. ``--fit`` also fits the coefficients of
+`convmill/inspection/speed.py` to what was measured, within bounds that `benchmarks.stages` sets,
+and leaves each net out in turn to tell how well nets that were not fitted are predicted. Both want
+a machine at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import lsq_linear
+
+import convmill  # before Keras, whose backend it chooses
+from benchmarks.nets import NETS, Net
+from benchmarks.workers import keras_nets
+from convmill.inspection import speed
+from convmill.plan.costs import costs
+from convmill.plan.describe import describe
+from convmill.plan.graph import NotCovered
+
+BATCH_SIZES = (16, 64, 256)
+ROUNDS = 5
+SECONDS = 0.4  # that a measured epoch should take
+# Cycles a unit of work in the notebook's net, from `python -m benchmarks.stages`: sums of steps
+# cannot tell layers apart that occur together in every net.
+STAGE_CYCLES = {
+    "first": 0.089,
+    "direct": 0.045,
+    "winograd": 0.028,
+    "backward": 0.068,
+    "dense": 0.060,
+    "parameters": 1.8,
+}
+FREEDOM = 2.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One net at one batch size: its work by kind, the machine's rate and seconds a step."""
+
+    net: str
+    batch_size: int
+    work: dict[str, float]
+    rate: float
+    seconds: float
+
+
+def sample(net: Net, batch_size: int) -> Sample:
+    """Measure one net; raises NotCovered where it is not compiled."""
+    model = keras_nets.build(net)
+    model.compile(keras_nets.optimizer(net), "sparse_categorical_crossentropy")
+    convmill.accelerate(model, strict=True)
+    measured = []
+    batches = 2
+    _epoch(model, net, batch_size, batches)  # compiles
+    batches = max(2, round(SECONDS / _epoch(model, net, batch_size, batches)))
+    for _ in range(ROUNDS):
+        speed.machine_rate.cache_clear()
+        measured.append((speed.machine_rate(), _epoch(model, net, batch_size, batches)))
+    # neighbours on the machine only ever slow things down
+    rates, seconds = zip(*measured, strict=True)
+    outline = describe(model)
+    spent = costs(outline)
+    done = dict.fromkeys(speed.RELATIVE_COST, 0.0) | {"step": 1.0}
+    for step in outline.steps:
+        for kind, amount in speed.work(outline, step, spent[step.name], batch_size).items():
+            done[kind] += amount
+    return Sample(net.name, batch_size, done, max(rates), min(seconds))
+
+
+def _epoch(model: object, net: Net, batch_size: int, batches: int) -> float:
+    """Seconds of one step, of an epoch of so many."""
+    random = np.random.default_rng(0)
+    count = batch_size * batches
+    x = random.random((count, *net.input_shape), np.float32)
+    y = random.integers(0, net.classes, count)
+    start = time.perf_counter()
+    model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)  # type: ignore[attr-defined]
+    return (time.perf_counter() - start) / batches
+
+
+def predicted(one: Sample, coefficients: dict[str, float]) -> float:
+    """Seconds of a step."""
+    return sum(coefficients[kind] * amount for kind, amount in one.work.items()) / one.rate
+
+
+def fitted(samples: Sequence[Sample]) -> dict[str, float]:
+    """Coefficients with the least sum of squared relative errors, none farther from the measured
+    stages than by a factor of two once these are brought to the machine's scale."""
+    kinds = list(speed.RELATIVE_COST)
+    rows = [[one.work[kind] / one.rate / one.seconds for kind in kinds] for one in samples]
+    matrix, ones = np.asarray(rows), np.ones(len(samples))
+    measured = np.asarray([STAGE_CYCLES.get(kind, 0.0) for kind in kinds])
+    staged = matrix @ measured
+    scale = float(staged @ ones / (staged @ staged))
+    least = measured * scale / FREEDOM
+    most = np.where(measured > 0, measured * scale * FREEDOM, np.inf)
+    # the solver wants columns of like size
+    sizes = matrix.max(axis=0, initial=1e-12)
+    solution = lsq_linear(matrix / sizes, ones, (least * sizes, most * sizes)).x / sizes
+    return dict(zip(kinds, solution.tolist(), strict=True))
+
+
+def _print(samples: Sequence[Sample], left_out: dict[str, dict[str, float]]) -> None:
+    print("| net | batch | measured, ms | predicted, ms | ratio |" + " left out |" * bool(left_out))
+    print("|---|---:|---:|---:|---:|" + "---:|" * bool(left_out))
+    for one in samples:
+        told = predicted(one, speed.RELATIVE_COST)
+        line = f"| {one.net} | {one.batch_size} | {one.seconds * 1e3:.2f} | {told * 1e3:.2f} "
+        line += f"| {told / one.seconds:.2f} |"
+        if left_out:
+            line += f" {predicted(one, left_out[one.net]) / one.seconds:.2f} |"
+        print(line)
+    ratios = [predicted(one, speed.RELATIVE_COST) / one.seconds for one in samples]
+    within = sum(1 / 1.5 < ratio < 1.5 for ratio in ratios)
+    print(f"\nWithin a factor of 1.5: {within} of {len(ratios)}; median {np.median(ratios):.2f}")
+
+
+def main() -> None:
+    """Measure, fit if asked to, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fit", action="store_true", help="fit the coefficients as well")
+    parser.add_argument("--net", action="append", choices=list(NETS), help="only this net")
+    arguments = parser.parse_args()
+    samples = []
+    for name in arguments.net or NETS:
+        for batch_size in BATCH_SIZES:
+            try:
+                samples.append(sample(NETS[name], batch_size))
+            except NotCovered as gap:
+                print(f"{name}: not compiled ({gap.reason})")
+                break
+            if samples[-1].seconds > SECONDS:  # a larger batch tells nothing new
+                break
+    rate = max(one.rate for one in samples)
+    samples = [replace(one, rate=rate) for one in samples]
+    print(f"The machine's rate: {rate / 1e9:.1f} thousand million multiply-adds a second\n")
+    left_out: dict[str, dict[str, float]] = {}
+    if arguments.fit:
+        speed.RELATIVE_COST.update(fitted(samples))
+        for kind, value in speed.RELATIVE_COST.items():
+            print(f'    "{kind}": {value:.3g},')
+        for name in {one.net for one in samples}:
+            left_out[name] = fitted([one for one in samples if one.net != name])
+    _print(samples, left_out)
+
+
+if __name__ == "__main__":
+    main()

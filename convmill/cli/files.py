@@ -1,0 +1,57 @@
+"""Writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from convmill.cli.errors import Failure
+
+
+def check_destination(path: Path, suffixes: tuple[str, ...], option: str) -> None:
+    """Raises before any work is done where a file of this name cannot be meant.
+
+    Raises:
+        click.BadParameter: naming ``option``: the name ends in none of ``suffixes``, is that of a
+            folder, or lies in a folder that is not there.
+    """
+    if path.suffix.lower() not in suffixes:
+        problem = f"The file name must end in {' or '.join(suffixes)}. Received: {path}"
+    elif path.is_dir():
+        problem = f"{path} is a folder; a file name is needed."
+    elif not path.parent.is_dir():
+        problem = f"There is no folder {path.parent}: create it first."
+    else:
+        return
+    raise click.BadParameter(problem, param_hint=option)
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Has ``write`` fill a file beside ``path``, which then takes its place at once.
+
+    Raises:
+        Failure: it cannot be written (no permission, disk full). A file that was there is as it
+            was.
+    """
+    target = Path(os.path.realpath(path))  # where a link leads, so that the link stays
+    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        kept = " The file that was there is as it was." if target.exists() else ""
+        reason = error.strerror or str(error)
+        raise Failure(f"{path} could not be written: {reason}.{kept}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

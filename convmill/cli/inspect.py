@@ -1,0 +1,187 @@
+"""``convmill inspect``: what a design implies before it is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convmill.cli import options
+from convmill.cli.errors import Failure, as_failures
+from convmill.cli.help import Command
+
+if TYPE_CHECKING:
+    from convmill.inspection.document import Report
+    from convmill.inspection.report import Inspection
+
+Shape = tuple[int, ...]
+
+# What a function that builds a model is given where nothing else is said: MNIST's.
+INPUT_SHAPE = (28, 28, 1)
+CLASSES = 10
+MNIST_IMAGES = 60_000
+
+
+class Model(click.ParamType):
+    """A saved model, or a function in a script that builds one."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is; BadParameter where there is no such file."""
+        try:
+            options.check_model_source(value, "MODEL")
+        except click.BadParameter as error:
+            self.fail(error.message, param, ctx)
+        return str(value)
+
+
+class Sizes(click.ParamType):
+    """The shape of an image as text: 28x28x1."""
+
+    name = "sizes"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Shape:
+        """The sizes; BadParameter where they are none."""
+        if not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", str(value)):
+            self.fail(
+                f"It must be height, width and channels, such as 28x28x1. Received: {value}",
+                param,
+                ctx,
+            )
+        return tuple(map(int, str(value).split("x")))
+
+
+@click.command(cls=Command, short_help="See what a design implies before it is trained.")
+@click.argument("model", metavar="MODEL", type=Model())
+@click.option(
+    "--compare",
+    "other",
+    type=Model(),
+    metavar="MODEL",
+    help="Another design, to be laid beside the first.",
+)
+@click.option(
+    "--input-shape",
+    type=Sizes(),
+    metavar="HxWxC",
+    help="Size of an image: height x width x channels.  [default: what the model says, else "
+    "28x28x1]",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=MNIST_IMAGES,
+    show_default=True,
+    help="How many images there are to learn from.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Images in one step of learning.",
+)
+@options.json_option
+@click.option("--markdown", is_flag=True, help="Print Markdown, with all the columns.")
+def inspect(
+    model: str,
+    other: str | None,
+    input_shape: Shape | None,
+    images: int,
+    batch_size: int,
+    as_json: bool,
+    markdown: bool,
+) -> None:
+    """See shapes, parameters, arithmetic, memory and receptive fields of a model's layers, and
+    what in its design is worth a thought.
+
+    MODEL is a .keras file, or SCRIPT.py:FUNCTION, a function that returns a Keras model. Nothing is
+    trained, and no data are needed.
+
+    \b
+    Examples:
+      convmill inspect digits.keras
+      convmill inspect net.py:build --input-shape 32x32x3
+      convmill inspect net.py:one --compare net.py:two
+    """
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown exclude each other.")
+    with options.stdout_for_json(as_json or markdown):
+        report = _report(model, other, input_shape, images, batch_size)
+    if as_json:
+        options.print_json(report.to_dict())
+    elif markdown:
+        click.echo(report.markdown(), nl=False)
+    else:
+        from rich.console import Console
+
+        Console().print(report)
+
+
+def _report(
+    source: str, other: str | None, shape: Shape | None, images: int, batch_size: int
+) -> Report:
+    """One design, or two side by side."""
+    first = _inspect(source, shape, images, batch_size)
+    if other is None:
+        return first
+    from convmill.inspection.compare import compare
+
+    return compare(first, _inspect(other, shape, images, batch_size))
+
+
+def _inspect(source: str, shape: Shape | None, images: int, batch_size: int) -> Inspection:
+    import keras
+
+    import convmill
+    from convmill.cli.models import load_model
+
+    keras.utils.clear_session()  # so that two designs name their layers alike
+    if source.endswith(".keras"):
+        model = load_model(Path(source))
+    else:
+        model = _build(source, shape or INPUT_SHAPE)
+        shape = shape if model.built else shape or INPUT_SHAPE
+    with as_failures():
+        return convmill.inspect(model, input_shape=shape, images=images, batch_size=batch_size)
+
+
+def _build(source: str, shape: Shape) -> Any:
+    """The model that the user's function builds; a Failure names the layer that does not fit."""
+    import keras
+
+    from convmill.cli.models import build_model
+
+    filtered = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()  # or the layer is lost from the traceback
+    try:
+        return build_model(source, shape, CLASSES)
+    except Failure as failure:
+        layer = _failing_layer(failure.__cause__)
+        if layer is None:
+            raise
+        where = f"Layer '{layer.name}' ({type(layer).__name__}) cannot be built."
+        raise Failure(f"{failure.message.rstrip()}\n{where}") from failure
+    finally:
+        if filtered:
+            keras.config.enable_traceback_filtering()
+
+
+def _failing_layer(error: BaseException | None) -> Any:
+    """The innermost layer, models aside, in which an error arose."""
+    import keras
+
+    layer, trace = None, error.__traceback__ if error else None
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, keras.Layer) and not isinstance(owner, keras.Model):
+            layer = owner
+        trace = trace.tb_next
+    return layer

@@ -1,0 +1,159 @@
+"""Two designs side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cached_property
+from itertools import zip_longest
+from typing import Any
+
+from convmill.inspection import columns, numbers
+from convmill.inspection.document import Column, Document, Report, Section, Table
+from convmill.inspection.plain import comparison_dict
+from convmill.inspection.report import Inspection, Row
+
+Pair = tuple[Row | None, Row | None]
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Report):
+    """Two inspections, their layers aligned. Prints as a table, and shows itself in notebooks."""
+
+    a: Inspection
+    b: Inspection
+
+    @cached_property
+    def aligned(self) -> tuple[Pair, ...]:
+        """Rows of both that belong together; None where one has no such layer."""
+        return tuple(_aligned(self.a.rows, self.b.rows))
+
+    @property
+    def ratios(self) -> dict[str, float | None]:
+        """Totals of B to those of A, by name; None where one of them has no such figure."""
+        return {total.key: total.ratio(self.a, self.b) for total in TOTALS}
+
+    def document(self) -> Document:
+        """What there is to say."""
+        return Document(
+            title=f"A: {self.a.name}   B: {self.b.name}",
+            tables=(_layers(self.aligned), _totals(self.a, self.b)),
+            lines=(),
+            sections=(_section("A", self.a), _section("B", self.b)),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, with units in the keys, fit for JSON."""
+        return comparison_dict(self)
+
+
+def compare(a: Inspection, b: Inspection) -> Comparison:
+    """Lays two designs side by side, layer by layer and in sum."""
+    return Comparison(a, b)
+
+
+def _section(letter: str, inspection: Inspection) -> Section:
+    found = inspection.findings
+    return Section(f"Findings of {letter}, {inspection.name}: {len(found) or 'none'}", found)
+
+
+# Layers ------------------------------------------------------------------------------------------
+
+# Title, rank, note and cell.
+_PAIRED: tuple[tuple[str, int, str, columns.CellText], ...] = (
+    ("output", 1, "", columns.shape),
+    ("parameters", 3, "", columns.parameters),
+    ("training", 4, "training: multiply-adds for one image", columns.training),
+    ("time", 5, f"time: {columns.TIME}", columns.time),
+    ("kept", 6, f"kept: {columns.KEPT}", columns.kept),
+    ("sees", 2, f"sees: {columns.SEES}", columns.sees),
+)
+
+
+def _aligned(a: tuple[Row, ...], b: tuple[Row, ...]) -> Iterator[Pair]:
+    """Layers of the same kind beside each other, in their order; the others by their place."""
+    kinds = [[str(row.step.kind) for row in rows] for rows in (a, b)]
+    matcher = SequenceMatcher(a=kinds[0], b=kinds[1], autojunk=False)
+    for _, start, end, other_start, other_end in matcher.get_opcodes():
+        yield from zip_longest(a[start:end], b[other_start:other_end])
+
+
+def _layers(aligned: tuple[Pair, ...]) -> Table:
+    rows = [
+        (_name(pair), *(text(row) if row else "" for *_, text in _PAIRED for row in pair))
+        for pair in aligned
+    ]
+    titles = [
+        Column(f"{title}\n{letter}", rank, note=note)
+        for title, rank, note, _ in _PAIRED
+        for letter in ("A", "B")
+    ]
+    head = (Column("layer", 0, right=False), *titles)
+    used = [index for index in range(len(head)) if any(row[index] for row in rows)]
+    return Table(
+        tuple(head[index] for index in used),
+        tuple(tuple(row[index] for index in used) for row in rows),
+    )
+
+
+def _name(pair: Pair) -> str:
+    return " / ".join(dict.fromkeys(row.name for row in pair if row is not None))
+
+
+# Totals ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Total:
+    """One figure of a whole design; ``value`` is None for a design that has none."""
+
+    title: str
+    key: str
+    value: Callable[[Inspection], float | None]
+    text: Callable[[float], str]
+
+    def ratio(self, a: Inspection, b: Inspection) -> float | None:
+        """B's figure to A's."""
+        first, second = self.value(a), self.value(b)
+        return second / first if first and second is not None else None
+
+
+def _coefficients(inspection: Inspection) -> int | None:
+    features = inspection.last_features
+    return math.prod(features.step.shape) if features else None
+
+
+def _seen(inspection: Inspection) -> float | None:
+    features = inspection.last_features
+    shares = [field.share for field in features.fields.values() if field.known] if features else []
+    return max(shares, default=None)
+
+
+TOTALS = (
+    # of one image, but for the time
+    Total("parameters", "parameters", lambda i: i.total.parameters, numbers.count),
+    Total("multiply-adds, forward", "forward_multiply_adds",
+          lambda i: i.total.forward, numbers.count),
+    Total("multiply-adds, training", "training_multiply_adds",
+          lambda i: i.total.sparse_training, numbers.count),
+    Total("kept for the backward pass", "kept_bytes", lambda i: i.total.kept_bytes,
+          numbers.in_bytes),
+    Total("time of a training step", "step_seconds", lambda i: i.step_seconds, numbers.seconds),
+    Total("coefficients of the last feature map", "last_map_coefficients", _coefficients,
+          numbers.count),
+    Total("share of the image that its units see", "last_map_share_of_input", _seen,
+          numbers.percent),
+)  # fmt: skip
+
+
+def _totals(a: Inspection, b: Inspection) -> Table:
+    rows = []
+    for total in TOTALS:
+        values, ratio = (total.value(a), total.value(b)), total.ratio(a, b)
+        if values != (None, None):
+            texts = ("" if value is None else total.text(value) for value in values)
+            rows.append((total.title, *texts, "" if ratio is None else f"{ratio:.3g}"))
+    titles = (Column("in all", right=False), *map(Column, ("A", "B", "B / A")))
+    return Table(titles, tuple(rows))

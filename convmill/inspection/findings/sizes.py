@@ -1,0 +1,137 @@
+"""Rules on how much a unit sees and how many weights there are to learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from convmill.inspection.findings.finding import ELEMENTWISE, Facts, Finding
+from convmill.inspection.numbers import count, percent, times
+from convmill.plan.fields import Field
+from convmill.plan.outline import Flat, Step
+
+SMALL_SIDE = 0.5  # of the image's side
+WIDE_MAP = 10_000  # coefficients
+USUAL_UNITS = 512  # of a dense layer that may follow
+MANY_PARAMETERS = 50  # for each training image
+
+
+def small_field(facts: Facts) -> Iterator[Finding]:
+    """Units of the last feature map see under half of the image's height or width.
+
+    The argument is that of Chollet (Deep Learning with Python, 2nd edition, 2021, section 8.1.2:
+    no digit is recognised through windows of 7x7 pixels); half of the side is our threshold. How
+    fields grow: Araujo, Norris and Sim (Distill, 2019).
+    """
+    features = facts.last_features
+    for image, field in facts.fields[features.name].items() if features else ():
+        shape = facts.outline.step(image).shape
+        if features and len(shape) == 3 and field.known and _is_small(field, shape[:2]):
+            seen = times((field.rows.size, field.columns.size))
+            name = "the image" if len(facts.outline.inputs) == 1 else image
+            yield Finding(
+                layer=features.name,
+                number=field.share,
+                unit="share of the image's pixels",
+                what=f"{seen} of {times(shape[:2])} pixels are all that a unit of "
+                f"{features.name}, the last feature map, sees of {name}.",
+                why="No convolution can know a pattern that is larger. A dense layer behind it can "
+                "still put the pieces together, but learns that for each place anew.",
+                remedy="Pool or stride between the convolutions: each window behind spans more "
+                "pixels. More layers, larger kernels or dilation widen the field too.",
+                threshold="under half of the image's height or width",
+                source="Chollet 2021, Deep Learning with Python, section 8.1.2; Araujo et al. "
+                "2019, Distill",
+            )
+
+
+def _is_small(field: Field, image: tuple[int, ...]) -> bool:
+    axes = zip((field.rows, field.columns), image, strict=True)
+    return any(axis.size < SMALL_SIDE * side for axis, side in axes)
+
+
+def wide_flatten(facts: Facts) -> Iterator[Finding]:
+    """More than 10,000 coefficients where a feature map is flattened, or where the model ends.
+
+    AlexNet (Krizhevsky, Sutskever and Hinton, 2012) flattens 6x6x256 = 9,216 of them for images of
+    1,000 classes, and most of its weights are behind them. Global average pooling in place of
+    dense layers: Lin, Chen and Yan (Network in Network, 2013).
+    """
+    for step in facts.outline.steps:
+        flattened = isinstance(step.reads, Flat) and facts.source(step).is_map
+        if (flattened or _is_open_end(facts, step)) and math.prod(step.shape) > WIDE_MAP:
+            yield Finding(
+                layer=step.name,
+                number=math.prod(step.shape),
+                unit="coefficients",
+                what=_wide(facts, step),
+                why="Each of these weights holds for one place alone, so what is learned in one "
+                "corner is not known in another, and there are enough of them to learn the "
+                "training images by heart.",
+                remedy="Pool or stride between the convolutions, or end them with "
+                "GlobalAveragePooling2D in place of Flatten.",
+                threshold=f"more than {WIDE_MAP:,} coefficients",
+                source="Krizhevsky et al. 2012 flatten 9,216 (AlexNet); global average pooling: "
+                "Lin et al. 2013",
+            )
+
+
+def _is_open_end(facts: Facts, step: Step) -> bool:
+    """Whether the model ends in the map ``step`` and has no loss: its head is still to come."""
+    ends = step.name in facts.outline.outputs and step.is_map and step.kind != "input"
+    return ends and not facts.compiled and step.activation not in ("softmax", "sigmoid")
+
+
+def _wide(facts: Facts, step: Step) -> str:
+    """What a dense layer makes of the coefficients, or one of 512 units would make."""
+    coefficients = math.prod(step.shape)
+    reader = _dense_reader(facts, step)
+    if reader is None:
+        parameters = (coefficients + 1) * USUAL_UNITS
+        model = facts.outline.parameters + parameters
+        layer = f"a Dense layer of {USUAL_UNITS} on them would have"
+    else:
+        parameters, model = reader.parameters, facts.outline.parameters
+        layer = f"{reader.name} on them has"
+    return (
+        f"{coefficients:,} coefficients in {step.name}: {layer} {count(parameters)} parameters, "
+        f"{percent(parameters / model)} of the model, {count(parameters / facts.images)} for each "
+        f"of {facts.images_in_words}."
+    )
+
+
+def _dense_reader(facts: Facts, step: Step) -> Step | None:
+    """The dense layer behind ``step``, beyond steps that work on each value alone."""
+    reader = facts.sole_reader(step)
+    while reader is not None and reader.kind in ELEMENTWISE:
+        reader = facts.sole_reader(reader)
+    return reader if reader is not None and reader.kind == "dense" else None
+
+
+def parameters_beyond_the_data(facts: Facts) -> Iterator[Finding]:
+    """More than 50 trainable parameters for each training image.
+
+    That is AlexNet's ratio, 60 million for 1.2 million images, of which its authors (Krizhevsky,
+    Sutskever and Hinton, 2012, section 4) say that it overfits considerably without augmentation
+    and dropout. Two weights for each image, and one for each pixel, are enough to give any images
+    any labels (Zhang et al., 2017, theorem 1).
+    """
+    trainable = sum(step.trainable for step in facts.outline.steps)
+    if trainable <= MANY_PARAMETERS * facts.images:
+        return
+    largest = max(facts.outline.steps, key=lambda step: step.trainable)
+    yield Finding(
+        layer=largest.name,
+        number=trainable / facts.images,
+        unit="trainable parameters for each training image",
+        what=f"{count(trainable / facts.images)} trainable parameters for each of "
+        f"{facts.images_in_words}: {count(trainable)} in all, "
+        f"{percent(largest.trainable / trainable)} of them in {largest.name}.",
+        why="A net this large can learn any labels by heart, so low training loss says nothing "
+        "of images that it has not seen.",
+        remedy=f"Make {largest.name} smaller, or what it reads. Else: augmentation, dropout, "
+        "weight decay, or weights trained on more data.",
+        threshold=f"more than {MANY_PARAMETERS} for each image",
+        source="Krizhevsky et al. 2012, section 4 (AlexNet: 50, with substantial overfitting); "
+        "Zhang et al. 2017",
+    )

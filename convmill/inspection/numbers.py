@@ -1,0 +1,57 @@
+"""Figures for people: counts, bytes, seconds, shares and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXACT_BELOW = 1_000_000
+
+
+def count(value: float) -> str:
+    """A count: all its digits below a million, else four of them."""
+    if value < EXACT_BELOW:
+        return f"{round(value):,}"
+    for unit, size in (("T", 1e12), ("G", 1e9)):
+        if value >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value / 1e6:.4g} M"
+
+
+def in_bytes(value: float) -> str:
+    """Bytes, in units of 1,000."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            digits = f"{value / size:.3g}" if value < 100 * size else f"{value / size:.0f}"
+            return f"{digits} {unit}"
+    return f"{value:.0f} B"
+
+
+def seconds(value: float) -> str:
+    """A duration."""
+    if value >= 1:
+        return f"{value:.3g} s"
+    return f"{1e3 * value:.3g} ms" if value >= 1e-5 else "<0.01 ms"
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent."""
+    return f"{100 * share:.3g} %"
+
+
+def times(sizes: Sequence[int]) -> str:
+    """Sizes with a cross between them: 28x28x1."""
+    return "x".join(map(str, sizes))
+
+
+def plural(number: int, word: str) -> str:
+    """``1 row``, ``2 rows``."""
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """``a, b and c``; of more than ``most`` names the first two and how many there are besides."""
+    if len(names) == 1:
+        return names[0]
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {plural(len(names) - most + 1, 'other layer')}"
+    return f"{', '.join(names[:-1])} and {names[-1]}"

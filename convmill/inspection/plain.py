@@ -1,0 +1,89 @@
+"""Reports as plain numbers and texts, with units in the keys: what ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from convmill.plan.costs import Cost
+from convmill.plan.fields import Field
+
+if TYPE_CHECKING:
+    from convmill.inspection.compare import Comparison
+    from convmill.inspection.report import Inspection, Row
+
+
+def inspection_dict(inspection: Inspection) -> dict[str, Any]:
+    """An Inspection. Costs are those of one image."""
+    end = inspection.dead_end
+    return {
+        "name": inspection.name,
+        "inputs": {name: list(shape) for name, shape in inspection.inputs.items()},
+        "training_images": inspection.images,
+        "batch_size": inspection.batch_size,
+        "step_seconds": inspection.step_seconds,
+        "not_compiled": inspection.not_compiled or None,
+        "totals": _sums(inspection.total),
+        "layers": [_layer(row) for row in inspection.rows],
+        "dead_end": None if end is None else asdict(end),
+        "findings": [asdict(finding) for finding in inspection.findings],
+    }
+
+
+def comparison_dict(comparison: Comparison) -> dict[str, Any]:
+    """A Comparison; ratios are B to A, None where A has nothing."""
+    return {
+        "a": inspection_dict(comparison.a),
+        "b": inspection_dict(comparison.b),
+        "aligned_layers": [
+            [row.name if row else None for row in pair] for pair in comparison.aligned
+        ],
+        "ratios": comparison.ratios,
+    }
+
+
+def _sums(cost: Cost) -> dict[str, int]:
+    return {
+        "parameters": cost.parameters,
+        "trainable_parameters": cost.trainable,
+        "forward_multiply_adds": cost.forward,
+        "training_multiply_adds": cost.sparse_training,
+        "dense_training_multiply_adds": cost.training,
+        "output_bytes": cost.output_bytes,
+        "kept_bytes": cost.kept_bytes,
+    }
+
+
+def _layer(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "layer": row.step.layer,
+        "kind": row.step.kind,
+        "inputs": list(row.step.inputs),
+        "output_shape": list(row.step.shape),
+        "multiply_adds_known": row.step.counted,
+        **_sums(row.cost),
+        "border_lost_places": list(row.cost.border),
+        "unread_places": list(row.cost.dropped),
+        "fields": _fields(row.fields),
+        "paths": [{"from": path.source, "fields": _fields(path.fields)} for path in row.paths],
+        "step_seconds": row.step_seconds,
+    }
+
+
+def _fields(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """By input; pairs are of rows and columns."""
+    return {name: _field(field) for name, field in fields.items()}
+
+
+def _field(field: Field) -> dict[str, Any] | None:
+    if not field.known:
+        return None
+    axes = (field.rows, field.columns)
+    return {
+        "size_pixels": [axis.size for axis in axes],
+        "jump_pixels": [axis.jump for axis in axes],
+        "start_pixel": [axis.start for axis in axes],
+        "share_of_input": field.share,
+    }

@@ -1,0 +1,207 @@
+"""``convmill.inspect``: what a design implies before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from convmill.inspection import columns, numbers
+from convmill.inspection.document import Document, Report, Section
+from convmill.inspection.findings import Facts, Finding, find
+from convmill.inspection.findings.finding import MNIST_IMAGES
+from convmill.inspection.loss import read_loss
+from convmill.inspection.plain import inspection_dict
+from convmill.inspection.speed import predict
+from convmill.plan.costs import Cost, costs, total
+from convmill.plan.describe import describe
+from convmill.plan.fields import Field, fields
+from convmill.plan.graph import NotCovered, Shape
+from convmill.plan.outline import DeadEnd, Outline, Step
+from convmill.plan.read import read
+from convmill.plan.rebuild import rebuild
+from convmill.runtime.host import machine
+
+
+@dataclass(frozen=True)
+class Path:
+    """One of the branches that come together in a layer: its last layer, and what it sees of each
+    input of the model."""
+
+    source: str
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: what it computes, what it costs for one image, and what its units see.
+
+    ``fields`` is by input of the model; ``paths`` is for layers that read several others.
+    ``step_seconds`` is the predicted time in one step of training, None where there is none.
+    """
+
+    step: Step
+    cost: Cost
+    fields: Mapping[str, Field]
+    paths: tuple[Path, ...] = ()
+    step_seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return self.step.name
+
+
+@dataclass(frozen=True, repr=False)
+class Inspection(Report):
+    """What ``inspect`` found. Prints as a table, and shows itself in notebooks.
+
+    ``total`` sums the costs of one image, ``inputs`` are shapes of one image by name, ``images`` is
+    the number of training images that the findings reckon with. ``step_seconds`` is the predicted
+    time of one training step of ``batch_size`` images on this machine, None where there is none;
+    ``not_compiled`` says why where convmill does not compile the model.
+    ``last_features`` is the layer that computes the last feature map.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    total: Cost
+    findings: tuple[Finding, ...]
+    inputs: Mapping[str, Shape]
+    images: int
+    batch_size: int
+    step_seconds: float | None = None
+    not_compiled: str = ""
+    last_features: Row | None = None
+    dead_end: DeadEnd | None = None
+
+    def row(self, name: str) -> Row:
+        """The layer called ``name``; KeyError where there is none."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+    def document(self) -> Document:
+        """What there is to say."""
+        title = f"{self.name}: before training"
+        section = Section(f"Findings: {len(self.findings) or 'none'}", self.findings)
+        return Document(title, (columns.table(self.rows),), tuple(self._lines()), (section,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, with units in the keys, fit for JSON."""
+        return inspection_dict(self)
+
+    def _lines(self) -> list[str]:
+        sums = self.total
+        frozen = sums.parameters - sums.trainable
+        lines = [
+            f"Parameters: {sums.parameters:,}"
+            + (f", of which {frozen:,} are not trained" if frozen else ""),
+            f"Multiply-adds of an image: {numbers.count(sums.forward)} forward, "
+            f"{numbers.count(sums.sparse_training)} in training{_spared(sums)}",
+            f"Activations of an image: {numbers.in_bytes(sums.output_bytes)} computed, "
+            f"{numbers.in_bytes(sums.kept_bytes)} kept for the backward pass",
+        ]
+        if self.step_seconds:
+            lines.append(
+                f"Predicted for this machine: {numbers.seconds(self.step_seconds)} for a training "
+                f"step of {numbers.plural(self.batch_size, 'image')}, "
+                f"{numbers.count(self.batch_size / self.step_seconds)} images/s"
+            )
+        if self.not_compiled:
+            lines.append(f"No time is predicted, as it is not compiled: {self.not_compiled}")
+        unknown = [row.name for row in self.rows if not row.step.counted]
+        if unknown:
+            lines.append(f"Not known, and so not counted: {', '.join(unknown)}")
+        return lines
+
+
+def _spared(sums: Cost) -> str:
+    """What the zeros behind max pooling would add."""
+    if sums.sparse_training == sums.training:
+        return ""
+    return f" ({numbers.count(sums.training)} if the zeros behind max pooling were computed)"
+
+
+def inspect(
+    model: Any,
+    *,
+    input_shape: Shape | None = None,
+    images: int = MNIST_IMAGES,
+    batch_size: int = 64,
+) -> Inspection:
+    """Shapes, parameters, arithmetic, memory and receptive fields of every layer, and findings.
+
+    Nothing is trained, and the model is not changed.
+
+    Args:
+        model: a Keras model, Sequential or functional; it need not be compiled.
+        input_shape: shape of one image, (height, width, channels), where the model does not say.
+        images: how many training images there will be; MNIST's number by default.
+        batch_size: images of one training step, for the predicted time.
+
+    Raises:
+        TypeError: ``model`` is no Keras model.
+        ValueError: its layers or sizes cannot be known; a number that is not positive.
+    """
+    _check_positive("images", images)
+    _check_positive("batch_size", batch_size)
+    outline = describe(model, input_shape)
+    seen, spent = fields(outline), costs(outline)
+    facts = Facts(
+        outline,
+        seen,
+        spent,
+        images,
+        machine().lanes,
+        compiled=bool(getattr(model, "compiled", False)),
+        loss=read_loss(model),
+    )
+    seconds, step_seconds, not_compiled = _predicted(model, outline, spent, input_shape, batch_size)
+    rows = tuple(_row(step, seen, spent, seconds) for step in outline.steps)
+    return Inspection(
+        name=outline.name,
+        rows=rows,
+        total=total(spent),
+        findings=find(facts),
+        inputs={name: outline.step(name).shape for name in outline.inputs},
+        images=images,
+        batch_size=batch_size,
+        step_seconds=step_seconds,
+        not_compiled=not_compiled,
+        last_features=next((row for row in rows if row.step is facts.last_features), None),
+        dead_end=outline.dead_end,
+    )
+
+
+def _predicted(
+    model: Any, outline: Outline, spent: Mapping[str, Cost], shape: Shape | None, batch_size: int
+) -> tuple[Mapping[str, float], float | None, str]:
+    """Seconds of each layer and of a step; or none, and why the model is not compiled."""
+    if outline.dead_end is not None:
+        return {}, None, ""
+    try:
+        read(rebuild(model, shape)[0])
+    except NotCovered as gap:
+        return {}, None, gap.reason
+    each, whole = predict(outline, spent, batch_size)
+    return each, whole, ""
+
+
+def _row(
+    step: Step,
+    seen: Mapping[str, Mapping[str, Field]],
+    spent: Mapping[str, Cost],
+    seconds: Mapping[str, float],
+) -> Row:
+    branches = step.inputs if len(step.inputs) > 1 else ()
+    paths = tuple(Path(name, seen[name]) for name in branches)
+    return Row(step, spent[step.name], seen[step.name], paths, seconds.get(step.name) or None)
+
+
+def _check_positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}"
+        )

@@ -1,0 +1,28 @@
+"""Pictures of what a net holds, sees and gets wrong; each function returns a Matplotlib figure."""
+
+from convmill.view.activations import activations
+from convmill.view.confusion_matrix import confusion_matrix
+from convmill.view.filters import filters
+from convmill.view.learning_curves import learning_curves
+from convmill.view.maximization import activation_maximization
+from convmill.view.mistakes import least_sure, mistakes
+from convmill.view.patches import patches
+from convmill.view.receptive_field import receptive_field
+from convmill.view.reliability import reliability
+from convmill.view.responses import responses
+from convmill.view.style import Picture
+
+__all__ = [
+    "Picture",
+    "activation_maximization",
+    "activations",
+    "confusion_matrix",
+    "filters",
+    "learning_curves",
+    "least_sure",
+    "mistakes",
+    "patches",
+    "receptive_field",
+    "reliability",
+    "responses",
+]

@@ -1,0 +1,193 @@
+"""What ``fit`` leaves of a training run, as curves over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VALIDATION = "val_"
+# What Keras' callbacks write beside the figures of merit.
+EPOCH = "epoch"
+RATES = ("learning_rate", "lr")
+# The parts of a metric's name that say that more is better; of all else, loss too, less is.
+HIGHER_IS_BETTER = {
+    *("acc", "accuracy", "auc", "precision", "recall", "sensitivity", "specificity"),
+    *("f1", "fbeta", "iou", "dice", "r2", "similarity"),
+}
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A figure over epochs: ``epochs`` count from 1, both are float64 (n,), n may be 0."""
+
+    epochs: Values
+    values: Values
+
+    @property
+    def diverged_in(self) -> int | None:
+        """The first epoch whose value is not finite, or None."""
+        bad = np.flatnonzero(~np.isfinite(self.values))
+        return int(self.epochs[bad[0]]) if bad.size else None
+
+    def best(self, higher: bool) -> tuple[int, float] | None:
+        """(epoch, value) of the best finite value, the earliest of equals; None without one."""
+        finite = np.flatnonzero(np.isfinite(self.values))
+        if not finite.size:
+            return None
+        values = self.values[finite]
+        place = finite[int(np.argmax(values) if higher else np.argmin(values))]
+        return int(self.epochs[place]), float(self.values[place])
+
+
+NO_CURVE = Curve(np.empty(0), np.empty(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One training run: the curves of each figure on training and on validation data.
+
+    ``spread_evenly`` says that validation took place less often than once an epoch and that the
+    history does not tell when: its values are laid evenly over the run.
+    """
+
+    training: dict[str, Curve]
+    validation: dict[str, Curve]
+    left_out: tuple[str, ...] = ()
+    spread_evenly: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the figures, loss first; learning rates last."""
+        every = dict.fromkeys([*self.training, *self.validation])
+        return tuple(sorted(every, key=lambda name: (name in RATES, name != "loss")))
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch of all."""
+        curves = [*self.training.values(), *self.validation.values()]
+        return int(max(curve.epochs[-1] for curve in curves if curve.epochs.size))
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether more of a figure is better, by the words in its name: accuracy is, loss is not."""
+    return not HIGHER_IS_BETTER.isdisjoint(name.lower().split("_")) and "loss" not in name
+
+
+def common_epochs(first: Curve, second: Curve) -> tuple[Values, Values, Values]:
+    """(epochs, values of the first, values of the second) where both have a finite value."""
+    epochs, here, there = np.intersect1d(first.epochs, second.epochs, return_indices=True)
+    one, two = first.values[here], second.values[there]
+    finite = np.isfinite(one) & np.isfinite(two)
+    return epochs[finite], one[finite], two[finite]
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean over runs, for the epochs that all of them have. NaN in one makes the mean NaN."""
+    if not curves:
+        return NO_CURVE
+    epochs = curves[0].epochs
+    for curve in curves[1:]:
+        epochs = np.intersect1d(epochs, curve.epochs)
+    rows = [curve.values[np.isin(curve.epochs, epochs)] for curve in curves]
+    return Curve(epochs, np.mean(rows, axis=0))
+
+
+def read_runs(history: Any) -> tuple[Run, ...]:
+    """The runs in what ``fit`` returned, in its ``.history``, or in a list of several such.
+
+    A history is a mapping from names to one number per epoch, None where it was not measured;
+    those that begin with "val_" are on validation data. "epoch", if there, numbers the epochs
+    from 0, as Keras' CSVLogger does.
+
+    Raises:
+        ValueError: it is none of these, it is empty, or its lists do not fit each other.
+    """
+    several = isinstance(history, Sequence) and not isinstance(history, str)
+    runs = tuple(_read_run(one) for one in (history if several else [history]))
+    if not runs:
+        raise ValueError("history must hold at least one run. Received: an empty list.")
+    return runs
+
+
+def chosen(runs: Sequence[Run], metric: str | None) -> tuple[str, ...]:
+    """The figures to draw: all but learning rates, or ``metric`` alone.
+
+    Raises:
+        ValueError: no run has ``metric``; the nearest names are given.
+    """
+    names = tuple(dict.fromkeys(name for run in runs for name in run.names))
+    if metric is None:
+        return tuple(name for name in names if name not in RATES) or names
+    name = metric.removeprefix(VALIDATION)
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"metric must be one of {', '.join(names)}. Received: {metric!r}.{hint}")
+    return (name,)
+
+
+def _read_run(history: Any) -> Run:
+    figures = getattr(history, "history", history)
+    if not isinstance(figures, Mapping):
+        raise ValueError(
+            "history must be what fit returned, its .history, or a list of these. "
+            f"Received: {type(history).__name__}."
+        )
+    lists = {str(name): _numbers(values) for name, values in figures.items()}
+    left_out = tuple(name for name, values in lists.items() if values is None)
+    columns = {name: values for name, values in lists.items() if values is not None}
+    known = columns.pop(EPOCH, getattr(history, EPOCH, None))
+    rows = max((len(values) for values in columns.values()), default=0)
+    if rows == 0:
+        raise ValueError(
+            "history must hold a list of numbers, one for each epoch, for loss or a metric. "
+            f"Received: {', '.join(map(str, figures)) or 'nothing'}."
+        )
+    epochs = _epoch_numbers(known, rows)
+    training, validation = {}, {}
+    for name, values in columns.items():
+        curve = _curve(name, values, epochs)
+        if name.startswith(VALIDATION):
+            validation[name.removeprefix(VALIDATION)] = curve
+        else:
+            training[name] = curve
+    fewer = any(len(values) < rows for values in columns.values())
+    return Run(training, validation, left_out, spread_evenly=fewer)
+
+
+def _numbers(values: Any) -> list[float | None] | None:
+    """One number (or None) for each epoch; None where they are something else."""
+    try:
+        return [None if value is None else float(value) for value in values]
+    except (TypeError, ValueError):
+        return None
+
+
+def _epoch_numbers(known: Any, rows: int) -> Values:
+    """Numbers from 1; those that are known (from 0) where they fit and rise."""
+    if known is not None and len(known) == rows and None not in known:
+        epochs = np.asarray(known, np.float64) + 1
+        if np.all(np.diff(epochs) > 0):
+            return epochs
+    return np.arange(1, rows + 1, dtype=np.float64)
+
+
+def _curve(name: str, values: list[float | None], epochs: Values) -> Curve:
+    if len(values) < len(epochs):
+        if not name.startswith(VALIDATION) or not values:
+            raise ValueError(
+                f"history must hold one value of {name} for each of {len(epochs)} epochs. "
+                f"Received: {len(values)}."
+            )
+        # As with validation_freq=k: at epochs k, 2k, ...
+        step = len(epochs) // len(values)
+        epochs = epochs[step - 1 :: step][: len(values)]
+    there = [index for index, value in enumerate(values) if value is not None]
+    return Curve(epochs[there], np.array([values[index] for index in there], np.float64))

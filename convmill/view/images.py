@@ -1,0 +1,74 @@
+"""Images as a user passes them, in the shape in which a model reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.float32]
+
+
+def one_image(model: Any, image: Any) -> Images:
+    """One image as a batch, (1, height, width, channels) or whatever shape the model reads.
+
+    Args:
+        model: a built Keras model of one input.
+        image: (height, width), (height, width, channels), or either with a 1 before it; real
+            numbers, in the range that the model was trained on.
+
+    Raises:
+        ValueError: another shape, or no finite real numbers.
+    """
+    return _as_batch(model, image, "image", single=True)
+
+
+def many_images(model: Any, images: Any) -> Images:
+    """Images as the model reads them: (n, height, width), where it reads one channel, or
+    (n, height, width, channels). Raises as ``one_image``.
+    """
+    return _as_batch(model, images, "images", single=False)
+
+
+def _as_batch(model: Any, given: Any, argument: str, *, single: bool) -> Images:
+    wanted = tuple(model.inputs[0].shape[1:])
+    array = _real(given, argument)
+    leading = 0 if single else 1
+    candidates = [array.shape[leading:]]
+    if single and array.shape[:1] == (1,):
+        candidates.append(array.shape[1:])
+    for shape in candidates:
+        for full in (shape, (*shape, 1)):
+            if _fits(full, wanted) and array.size:
+                return array.reshape(-1, *full)
+    whole = _text(wanted if single else ("n", *wanted))
+    raise ValueError(f"{argument} must be of shape {whole}. Received: {_text(array.shape)}.")
+
+
+def _real(given: Any, argument: str) -> Images:
+    """``given`` as float32; ValueError unless it holds finite real numbers."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{argument} must be an array of numbers. Received: {error}") from error
+    if array.dtype.kind not in "buif" and array.dtype.name != "bfloat16":
+        raise ValueError(
+            f"{argument} must hold real numbers. Received: "
+            f"{type(given).__name__} with elements of {array.dtype}."
+        )
+    pixels = array.astype(np.float32)
+    if not np.isfinite(pixels).all():
+        raise ValueError(f"{argument} must be finite. Received: values that are NaN or infinite.")
+    return pixels
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size in (None, given) for given, size in zip(shape, wanted, strict=True)
+    )
+
+
+def _text(shape: tuple[Any, ...]) -> str:
+    sizes = ["any" if size is None else str(size) for size in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

@@ -1,0 +1,241 @@
+"""Activation maximization: images that a filter answers to as strongly as it can.
+
+Erhan, Bengio, Courville and Vincent, "Visualizing higher-layer features of a deep network", 2009;
+with the penalty on strong pixels of Simonyan, Vedaldi and Zisserman, "Deep inside convolutional
+networks", 2014, and the blur of Yosinski et al., "Understanding neural networks through deep
+visualization", 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from convmill.plan.walk import Call
+from convmill.view.gradient import gradient
+from convmill.view.layers import (
+    check_channels_last,
+    check_index,
+    find,
+    has_units,
+    image_shape,
+    is_convolution,
+    model_to,
+    pixel_range,
+)
+from convmill.view.sheet import BODY, sheet
+from convmill.view.style import GREY, Picture
+from convmill.view.tiles import draw_tiles, grid
+
+FIRST = 16
+STEPS = 120
+MIDDLE = 0.5  # grey; pixels are 0..1 here, whatever the model reads
+NOISE = 0.02  # standard deviation about grey to begin with
+GRAINS = 13  # noise for a filter that no gradient comes from is blurred 0 to 12 times
+RATE = 0.04  # root mean square over the pixels of one step
+DECAY = 0.02  # the share by which each step draws pixels back to grey
+BLUR = (1 / 8, 6 / 8, 1 / 8)  # every second step, along both axes
+SHARP_STEPS = 12  # the last steps, without blur
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Maximized:
+    """Images found for ``filters`` of ``layer``.
+
+    ``images``: (n, height, width, channels) or (n, height, width), from 0 to 1 whatever range the
+    model reads. ``before`` and ``after``: (n,), each filter's mean activation over the noise and
+    over its image.
+    """
+
+    layer: str
+    filters: tuple[int, ...]
+    images: Array
+    before: Array
+    after: Array
+
+
+def activation_maximization(
+    model: Any,
+    layer: str | None = None,
+    *,
+    filters: Sequence[int] | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+    dark: bool = False,
+) -> Picture:
+    """For each filter an image that raises its mean activation, found as ``maximize`` does.
+
+    Args:
+        model: any built Keras model of one input that says the size of its images.
+        layer: name of a layer that writes a feature map or a row of units; None takes the first
+            convolution.
+        filters: which channels or units; None takes the first 16.
+        steps: steps of gradient ascent.
+        seed: of the noise to begin with; the same seed gives the same picture.
+        dark: draws on a dark ground.
+
+    Raises:
+        ValueError: no such layer or filter, no step, or a model that reads no images.
+    """
+    found = maximize(model, layer, filters=filters, steps=steps, seed=seed)
+    tiles = [image.squeeze(2) if image.shape[2:] == (1,) else image for image in found.images]
+    tiles = [tile if tile.ndim == 2 or tile.shape[2] == 3 else tile.mean(axis=2) for tile in tiles]
+    labels = [
+        f"{index}: {f'{mean:.2g}' if mean else 'silent'}"
+        for index, mean in zip(found.filters, found.after, strict=True)
+    ]
+    places = grid(len(tiles), tiles[0].shape)
+    with sheet(places.height, f"What excites {found.layer}", _caption(steps), dark=dark) as page:
+        axes = page.axes(0, 0, BODY, places.height)
+        draw_tiles(axes, places, tiles, labels, cmap=GREY, vmin=0.0, vmax=1.0)
+    return page.picture
+
+
+def _caption(steps: int) -> str:
+    return (
+        f"Above each image: the filter and its mean activation over it, after {steps} steps of "
+        "gradient ascent from faint noise on grey, or from stronger noise where a filter does not "
+        "answer that. Where a pixel does not matter it stays grey."
+    )
+
+
+def maximize(
+    model: Any,
+    layer: str | None = None,
+    *,
+    filters: Sequence[int] | None = None,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> Maximized:
+    """Gradient ascent on each filter's mean activation, all filters at once, one image for each.
+
+    It begins with faint noise on grey. Every step moves an image along its gradient, scaled to a
+    root mean square of 0.04 (pixels lie in 0..1), draws pixels back to grey by 2 %, and clips them;
+    every second step but the last dozen blurs a little (shares of 1, 6 and 1 in 8). A step that
+    would silence a filter is not taken. In the first half of the steps an image that no gradient
+    reaches, since the filter answers nothing of it, is replaced by other noise, coarser and
+    stronger; the image of a filter that stays silent is grey.
+
+    Arguments and errors are those of ``activation_maximization``.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1. Received: steps={steps}")
+    call = _find(model, layer)
+    chosen = _chosen(filters, call.shape[-1])
+    shape = image_shape(model)
+    low, high = pixel_range(model)
+    compute = gradient(model_to(model, call.name), _sum_of_own_means(chosen, call.shape))
+    noise = np.random.default_rng(seed)
+
+    def measured(images: Array) -> tuple[Array, Array]:
+        found, slopes = compute(np.float32(low) + np.float32(high - low) * images)
+        means = found.reshape(len(images), -1, found.shape[-1]).mean(axis=1)
+        return means[np.arange(len(chosen)), list(chosen)], slopes
+
+    images, before = _ascend(measured, (len(chosen), *shape), steps, noise)
+    after = measured(images)[0]
+    images[after == 0] = MIDDLE
+    return Maximized(call.name, chosen, images, before, after)
+
+
+def _find(model: Any, layer: str | None) -> Call:
+    if layer is None:
+        call = find(model, None, is_convolution, "convolution")
+    else:
+        call = find(model, layer, has_units, "layer of filters or units")
+    check_channels_last(call)
+    return call
+
+
+def _chosen(filters: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    if filters is None:
+        return tuple(range(min(FIRST, count)))
+    chosen = tuple(filters)
+    for index in chosen:
+        check_index("filters", index, count)
+    if not chosen:
+        raise ValueError("filters must name at least one filter. Received: none")
+    return tuple(map(int, chosen))
+
+
+def _sum_of_own_means(chosen: tuple[int, ...], shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    """The score: over the batch, the sum of what each image is to raise."""
+    own = np.eye(shape[-1], dtype=np.float32)[list(chosen)]  # (n, filters), one 1 in each row
+    places = tuple(range(1, len(shape)))
+
+    def score(outputs: Any) -> Any:
+        means = keras.ops.mean(outputs, axis=places) if places else outputs
+        return keras.ops.sum(keras.ops.multiply(means, own))  # PyTorch takes no arrays for *
+
+    return score
+
+
+def _ascend(
+    measured: Callable[[Array], tuple[Array, Array]],
+    shape: tuple[int, ...],
+    steps: int,
+    noise: np.random.Generator,
+) -> tuple[Array, Array]:
+    """Images of ``shape`` (n, ...) at the end of the ascent; what was measured at its start."""
+    images = (MIDDLE + NOISE * noise.standard_normal(shape)).astype(np.float32)
+    before, slopes = measured(images)
+    for step in range(steps):
+        silent = _silent(slopes)
+        moved = _moved(images, slopes, blur=step % 2 == 0 and step < steps - SHARP_STEPS)
+        if step < steps // 2:
+            moved[silent] = _other_noise(noise, images[silent].shape)
+        _, after = measured(moved)
+        kept = _silent(after) & ~silent
+        images = np.where(_each(kept, images), images, moved)
+        slopes = np.where(_each(kept, slopes), slopes, after)
+    return images, before
+
+
+def _silent(slopes: Array) -> NDArray[np.bool_]:
+    """Which images no gradient reaches."""
+    return np.logical_not(slopes.reshape(len(slopes), -1).any(axis=1))
+
+
+def _each(flags: NDArray[np.bool_], images: Array) -> NDArray[np.bool_]:
+    """One flag an image, in a shape that fits all of its pixels."""
+    return flags.reshape(-1, *[1] * (images.ndim - 1))
+
+
+def _moved(images: Array, slopes: Array, blur: bool) -> Array:
+    """One step of the ascent."""
+    pixels = tuple(range(1, images.ndim))
+    size = np.sqrt(np.mean(np.square(slopes), axis=pixels, keepdims=True))
+    moved = images + RATE * slopes / np.where(size > 0, size, 1)
+    moved += DECAY * (MIDDLE - moved)
+    if blur:
+        moved = _blurred(moved)
+    return moved.clip(0, 1).astype(np.float32)
+
+
+def _other_noise(noise: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Images (n, ...) of any brightness and contrast, of one grain."""
+    values = noise.standard_normal(shape)
+    for _ in range(noise.integers(GRAINS)):
+        values = _blurred(values)
+    each = (shape[0], *[1] * (len(shape) - 1))
+    level, contrast = noise.uniform(0, 1, each), noise.uniform(0, 1, each)
+    spread = values.std() if values.size else 1.0
+    return (level + contrast * values / spread).clip(0, 1).astype(np.float32)
+
+
+def _blurred(images: NDArray[Any]) -> NDArray[Any]:
+    """(n, height, width, ...), each pixel with a share of its neighbours along both axes."""
+    for axis in (1, 2):
+        ends = [(1, 1) if one == axis else (0, 0) for one in range(images.ndim)]
+        padded = np.pad(images, ends, mode="edge")
+        size = images.shape[axis]
+        first, middle, last = (np.take(padded, range(at, at + size), axis) for at in range(3))
+        images = BLUR[0] * first + BLUR[1] * middle + BLUR[2] * last
+    return images

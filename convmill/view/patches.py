@@ -1,0 +1,263 @@
+"""One convolution, patch by patch: a window times a kernel, summed, is one response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from convmill.view.patch import Patch, patch
+from convmill.view.sheet import BODY, LINE, Sheet, sheet
+from convmill.view.style import (
+    DIVERGING,
+    GREY,
+    ORANGE,
+    POINTS_PER_INCH,
+    SMALL_SIZE,
+    TITLE_SIZE,
+    Picture,
+    bare,
+    draw_image,
+    symmetric,
+)
+from convmill.view.tiles import scale_of
+
+MAP_GAP, SIGN = 0.4, 0.42  # inches between the two maps, and for a sign between two panels
+TALLEST = 3.0
+SPACE = 0.2
+SMALLEST_NUMBER = 6.0  # points; where numbers would be smaller the cells are left bare
+SUM_LINE = 0.21
+NUMBERS = 0.75  # inches, where the sum's numbers end
+HATCH = "#909090"
+LETTER = 0.62  # width of a digit by the size of the text
+
+Array = NDArray[np.float64]
+
+
+def patches(
+    model: Any,
+    image: Any,
+    layer: str | None = None,
+    *,
+    filter: int = 0,
+    place: tuple[int, int] | None = None,
+    channel: int = 0,
+    dark: bool = False,
+) -> Picture:
+    """How one number of a response map comes about: the window, the kernel, products, sum, bias.
+
+    Args:
+        model: any built Keras model of one input.
+        image: (height, width), (height, width, channels) or (1, height, width, channels), real
+            numbers, as the model reads them.
+        layer: name of a ``Conv2D``; None takes the first.
+        filter: which of its filters.
+        place: (row, column) in the response map; None takes the strongest response.
+        channel: of the channels that the filter reads, the one that is shown; the others enter
+            the sum.
+        dark: draws on a dark ground.
+
+    Raises:
+        ValueError: no such layer, filter, place or channel, or an image of another shape.
+    """
+    found = patch(model, image, layer, filter=filter, place=place, channel=channel)
+    lines = _sum_lines(found)
+    side = (BODY - MAP_GAP) / 2
+    above = LINE + min(side * max(_padded_aspect(found), _aspect(found.written)), TALLEST)
+    width = (BODY - 2 * SIGN) / 3
+    middle = LINE + min(width * _aspect(found.kernel), TALLEST)
+    below = above + SPACE + middle + SPACE
+    cells = _cells(found, min(width / found.kernel.shape[1], (middle - LINE) / len(found.rows)))
+    title = f"One response of {found.layer}, filter {found.filter}"
+    caption = _caption(found, written=cells.size >= SMALLEST_NUMBER)
+    with sheet(below + SUM_LINE * len(lines), title, caption, dark=dark) as page:
+        _draw_read(page, found, side, above)
+        _draw_written(page, found, side, above)
+        _draw_products(page, found, cells, above + SPACE, width, middle)
+        for index, (number, name) in enumerate(lines):
+            top = below + index * SUM_LINE
+            page.text(NUMBERS, top, number, ha="right")
+            page.text(NUMBERS + 0.15, top, name)
+    return page.picture
+
+
+def _aspect(values: Array) -> float:
+    return values.shape[0] / values.shape[1]
+
+
+def _padded_aspect(found: Patch) -> float:
+    top, bottom, left, right = found.padding
+    height, width = found.read.shape
+    return (height + top + bottom) / (width + left + right)
+
+
+def _caption(found: Patch, written: bool) -> str:
+    numbers = "Numbers in cells are rounded; the sums are of all their digits."
+    hatched = "Hatched: zero padding."
+    return " ".join([numbers] * written + [hatched] * any(found.padding))
+
+
+# The two maps -----------------------------------------------------------------------------------
+
+
+def _draw_read(page: Sheet, found: Patch, side: float, height: float) -> None:
+    """What the layer reads, with the window."""
+    of = f", channel {found.channel}" if found.other_channels else ""
+    page.text(0, 0, f"what the layer reads{of}, {_size(found.read)}", fontsize=SMALL_SIZE)
+    axes = page.axes(0, LINE, side, height - LINE)
+    draw_image(axes, found.read)
+    axes.set_anchor("NW")
+    _show_padding(axes, found)
+    top, left = found.rows[0], found.columns[0]
+    bottom, right = found.rows[-1], found.columns[-1]
+    _mark(axes, top, left, bottom - top + 1, right - left + 1)
+    if (bottom - top, right - left) != (len(found.rows) - 1, len(found.columns) - 1):
+        for row in found.rows:  # dilated: the pixels between them are not read
+            for column in found.columns:
+                _mark(axes, row, column, 1, 1, lw=0.8)
+
+
+def _show_padding(axes: Axes, found: Patch) -> None:
+    """Widens the axes by the padding, hatched."""
+    top, bottom, left, right = found.padding
+    height, width = found.read.shape
+    axes.set_xlim(-0.5 - left, width - 0.5 + right)
+    axes.set_ylim(height - 0.5 + bottom, -0.5 - top)
+    corner, size = (-0.5 - left, -0.5 - top), (width + left + right, height + top + bottom)
+    axes.add_patch(Rectangle(corner, *size, fill=False, hatch="////", lw=0, ec=HATCH, zorder=-1))
+
+
+def _draw_written(page: Sheet, found: Patch, side: float, height: float) -> None:
+    """The response map, with the place."""
+    left = side + MAP_GAP
+    page.text(left, 0, f"responses, {_size(found.written)}", fontsize=SMALL_SIZE)
+    axes = page.axes(left, LINE, side, height - LINE)
+    axes.imshow(found.written, **scale_of(found.written))
+    bare(axes)
+    axes.set_anchor("NW")
+    _mark(axes, *found.place, 1, 1)
+
+
+def _mark(axes: Axes, row: int, column: int, rows: int, columns: int, lw: float = 2.0) -> None:
+    """A frame around pixels."""
+    corner = column - 0.5, row - 0.5
+    axes.add_patch(
+        Rectangle(corner, columns, rows, fill=False, ec=ORANGE, lw=lw, clip_on=False, zorder=3)
+    )
+
+
+def _size(values: Array) -> str:
+    return f"{values.shape[0]}×{values.shape[1]}"
+
+
+# Window x kernel = products ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The numbers of the three panels as texts, and in how many points they fit."""
+
+    texts: tuple[list[list[str]], ...]
+    size: float
+
+
+def _cells(found: Patch, inches: float) -> Cells:
+    """What is written in the cells, which are so many ``inches`` wide and high."""
+    texts = tuple(_numbers(values) for values in (found.window, found.kernel, found.products))
+    longest = max(len(text) for rows in texts for row in rows for text in row)
+    return Cells(texts, min(TITLE_SIZE, 0.85 * inches * POINTS_PER_INCH / (LETTER * longest)))
+
+
+def _draw_products(
+    page: Sheet, found: Patch, cells: Cells, top: float, width: float, height: float
+) -> None:
+    low, high = float(found.read.min()), float(found.read.max())
+    grey = {"cmap": GREY, "vmin": low, "vmax": high if high > low else low + 1}
+    panels = (
+        ("window", found.window, grey),
+        ("kernel", found.kernel, {"cmap": DIVERGING} | symmetric(found.kernel)),
+        ("products", found.products, {"cmap": DIVERGING} | symmetric(found.products)),
+    )
+    for index, (name, values, scale) in enumerate(panels):
+        left = index * (width + SIGN)
+        page.text(left, top, name, fontsize=SMALL_SIZE)
+        axes = page.axes(left, top + LINE, width, height - LINE)
+        inside = np.ones_like(found.inside) if name == "kernel" else found.inside
+        image = _draw_cells(axes, values, inside, **scale)
+        if cells.size >= SMALLEST_NUMBER:
+            _write_cells(axes, cells.texts[index], image.to_rgba(values), inside, cells.size)
+        if index:
+            middle = left - SIGN / 2, top + LINE + (height - LINE) / 2
+            page.text(*middle, "=" if index == 2 else "×", ha="center", va="center", fontsize=16)
+
+
+def _numbers(values: Array) -> list[list[str]]:
+    """Every number with as many decimals as show two digits of the largest; 2 at least below 10."""
+    largest = float(np.abs(values).max())
+    decimals = 2
+    if largest >= 10:
+        decimals = 1 if largest < 100 else 0
+    elif 0 < largest < 0.1:
+        decimals = 3 if largest >= 0.01 else 4
+    rounded = np.round(values, decimals) + 0.0  # no -0.00
+    return [[_text(value, decimals) for value in row] for row in rounded]
+
+
+def _text(value: float, decimals: int) -> str:
+    """With a true minus sign."""
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def _draw_cells(axes: Axes, values: Array, inside: NDArray[np.bool_], **scale: Any) -> AxesImage:
+    """Coloured cells; those not ``inside`` are hatched instead."""
+    image = axes.imshow(np.ma.masked_where(~inside, values), **scale)
+    bare(axes)
+    axes.set_anchor("NW")
+    for row, column in np.argwhere(~inside):
+        corner = column - 0.5, row - 0.5
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", lw=0, ec=HATCH))
+    return image
+
+
+def _write_cells(
+    axes: Axes, texts: list[list[str]], colours: Any, inside: NDArray[np.bool_], size: float
+) -> None:
+    """A number in each cell that is inside, legible on the cell's colour (rows, columns, RGBA)."""
+    options: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size}
+    for row, column in np.argwhere(inside):
+        colour = _legible_on(colours[row, column])
+        axes.text(column, row, texts[row][column], color=colour, **options)
+
+
+def _legible_on(colour: Any) -> str:
+    """Black or white, by the brightness of an RGB colour (its weights: ITU-R BT.709)."""
+    red, green, blue = colour[:3]
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "white"
+
+
+# The sum ----------------------------------------------------------------------------------------
+
+
+def _sum_lines(found: Patch) -> list[tuple[str, str]]:
+    """(number, what it is), line by line, to the response."""
+    lines = [(_text(float(found.products.sum()), 4), f"sum of the {found.products.size} products")]
+    if found.other_channels:
+        plural = "s" * (found.other_channels > 1)
+        name = f"the same, of the {found.other_channels} other channel{plural} together"
+        lines.append((_signed(found.others), name))
+    if found.bias is not None:
+        lines.append((_signed(found.bias), "bias of the filter"))
+    where = f"the response at row {found.place[0]}, column {found.place[1]}"
+    if found.activation == "linear":
+        return [*lines, (f"= {_text(found.total, 4)}", where)]
+    lines.append((f"= {_text(found.total, 4)}", "before the activation"))
+    return [*lines, (_text(found.response, 4), f"after {found.activation}: {where}")]
+
+
+def _signed(value: float) -> str:
+    return f"{'−' if value < 0 else '+'} {abs(value):.4f}"

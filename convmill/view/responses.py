@@ -1,0 +1,80 @@
+"""Response maps: what each filter of a layer makes of one image, place by place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convmill.view.activations import outputs
+from convmill.view.images import one_image
+from convmill.view.layers import check_channels_last, find, is_convolution, is_map, model_to
+from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
+from convmill.view.style import SMALL_SIZE, Picture, draw_image
+from convmill.view.tiles import Grid, draw_tiles, grid, scale_of
+
+MOST = 64
+BLOCK = 2  # the image takes as much room as 2x2 maps
+
+
+def responses(
+    model: Any, image: Any, layer: str | None = None, *, most: int = MOST, dark: bool = False
+) -> Picture:
+    """The feature map that each filter of a layer makes of one image, and the image beside them.
+
+    All maps share one scale of colours. The caption counts the filters that answer nowhere, and
+    those left out.
+
+    Args:
+        model: any built Keras model of one input.
+        image: (height, width), (height, width, channels) or (1, height, width, channels), real
+            numbers, as the model reads them.
+        layer: name of a layer that writes a feature map; None takes the first convolution.
+        most: at most so many maps are shown.
+        dark: draws on a dark ground.
+
+    Raises:
+        ValueError: no such layer (the nearest are named), an image of another shape, or ``most``
+            below 1.
+    """
+    if most < 1:
+        raise ValueError(f"most must be at least 1. Received: most={most}")
+    if layer is None:
+        call = find(model, None, lambda one: is_convolution(one) and is_map(one), "convolution")
+    else:
+        call = find(model, layer, is_map, "layer that writes a feature map")
+    check_channels_last(call)
+    pixels = one_image(model, image)
+    maps = outputs(model_to(model, call.name), pixels)[0]
+    tiles = list(maps.transpose(2, 0, 1)[:most])
+    places = grid(len(tiles), maps.shape, BLOCK)
+    title, caption = f"Responses of {call.name}", _caption(maps, len(tiles))
+    with sheet(places.height + BAR, title, caption, dark=dark) as page:
+        axes = page.axes(0, 0, BODY, places.height)
+        labels = [str(index) for index in range(len(tiles))]
+        drawn = draw_tiles(axes, places, tiles, labels, **scale_of(maps[..., :most]))
+        _draw_input(page, places, pixels[0])
+        page.colour_bar(drawn, places.height, "activation")
+    return page.picture
+
+
+def _draw_input(page: Sheet, places: Grid, image: Any) -> None:
+    """The image, in the free block of the grid."""
+    width, height = places.block_size
+    page.text(0, 0, f"image, {_size(image.shape)}", fontsize=SMALL_SIZE)
+    axes = page.axes(0, LINE, width, height)
+    draw_image(axes, image)
+    axes.set_anchor("NW")
+
+
+def _caption(maps: Any, shown: int) -> str:
+    every = maps.shape[2]
+    silent = int(np.sum(np.all(maps <= 0, axis=(0, 1))))
+    text = f"{every} map{'s' * (every > 1)} of {_size(maps.shape)}, on one scale."
+    if silent:
+        text += f" {silent} of them {'is' if silent == 1 else 'are'} nowhere above 0."
+    return text + (f" The first {shown} are shown." if shown < every else "")
+
+
+def _size(shape: Any) -> str:
+    return f"{shape[0]}×{shape[1]}"

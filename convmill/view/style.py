@@ -1,0 +1,237 @@
+"""How all pictures look: one size, one set of colours, a light and a dark ground.
+
+A picture is drawn inside ``drawing``, which gives Matplotlib our settings and takes them back, so
+that those of the user's own figures stay as they are. pyplot is never used: it would keep every
+figure in memory and ask for a screen.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cycler import cycler  # Matplotlib's own dependency
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+from numpy.typing import NDArray
+
+# Inches. At 100 pixels an inch, as on a page 700 pixels wide, 10 points are 14 pixels.
+WIDTH = 7.0
+SHOWN_DPI = 100
+SAVED_DPI = 200  # twice as fine, for sharp screens
+
+TEXT_SIZE = 10.0
+SMALL_SIZE = 8.5
+TITLE_SIZE = 12.0
+POINTS_PER_INCH = 72
+MARGIN = 0.12  # inches
+HINTED = 1.04  # fitting letters to pixels makes text wider, by so much at most
+
+# Colour maps that people see alike who do not tell red from green: cividis was made for that
+# (Nunez, Anderton and Renslow, 2018); of ColorBrewer's diverging ones RdBu is safe (Brewer, 2003).
+SEQUENTIAL = "cividis"
+DIVERGING = "RdBu_r"
+GREY = "gray"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one ground. ``lines`` are for data, the most legible on this ground first."""
+
+    ground: str
+    ink: str
+    faint: str
+    lines: tuple[str, ...]
+
+    @property
+    def first(self) -> str:
+        """The colour of the one thing that a picture is about."""
+        return self.lines[0]
+
+    @property
+    def second(self) -> str:
+        """The colour of what it is compared with."""
+        return self.lines[1]
+
+
+# Okabe and Ito's colours (Color Universal Design, 2008).
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+
+LIGHT = Theme(
+    ground="#FFFFFF",
+    ink="#1A1A1A",
+    faint="#8A8A8A",
+    lines=(BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#1A1A1A"),
+)
+DARK = Theme(
+    ground="#15181C",
+    ink="#E8E8E8",
+    faint="#80868D",
+    lines=(SKY, ORANGE, GREEN, PURPLE, YELLOW, VERMILION, "#E8E8E8"),
+)
+
+
+class Picture(Figure):
+    """A Matplotlib figure that shows itself in notebooks and keeps its look when it is saved."""
+
+    theme: Theme = LIGHT
+
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Matplotlib's ``savefig``, at ``SAVED_DPI``; the same picture gives the same bytes."""
+        options.setdefault("dpi", SAVED_DPI)
+        if _is_svg(fname, options):
+            options["metadata"] = {"Date": None} | (options.get("metadata") or {})
+        with _settings(self.theme):
+            super().savefig(fname, **options)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """The picture as a PNG, and the size at which a notebook shows it, in pixels."""
+        content = io.BytesIO()
+        self.savefig(content, format="png")
+        width, height = (round(inches * SHOWN_DPI) for inches in self.get_size_inches())
+        return content.getvalue(), {"width": width, "height": height}
+
+
+def _is_svg(fname: Any, options: dict[str, Any]) -> bool:
+    return str(options.get("format") or fname).lower().endswith("svg")
+
+
+@contextmanager
+def drawing(height: float, *, width: float = WIDTH, dark: bool = False) -> Iterator[Picture]:
+    """A new picture, ``width`` x ``height`` inches, and our settings for what is drawn in it.
+
+    Its axes are arranged by Matplotlib's constrained layout. ::
+
+        with drawing(3.5, dark=dark) as picture:
+            axes = picture.subplots()
+            axes.plot(values, color=picture.theme.first)
+        return picture
+    """
+    theme = DARK if dark else LIGHT
+    with _settings(theme):
+        picture = Picture(figsize=(width, height), dpi=SHOWN_DPI, layout="constrained")
+        picture.theme = theme
+        FigureCanvasAgg(picture)
+        yield picture
+
+
+def _settings(theme: Theme) -> AbstractContextManager[None]:
+    """Matplotlib's own settings with ours for one ground, whatever the user's are, for a while."""
+    texts = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.labelcolor")
+    lines = ("axes.edgecolor", "xtick.color", "ytick.color", "legend.edgecolor")
+    grounds = ("figure.facecolor", "axes.facecolor", "legend.facecolor")
+    small = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
+    ours: Any = {
+        **dict.fromkeys([*texts, "ytick.labelcolor"], theme.ink),
+        **dict.fromkeys(lines, theme.faint),
+        **dict.fromkeys(grounds, theme.ground),
+        **dict.fromkeys(small, SMALL_SIZE),
+        "axes.grid": False,
+        "axes.labelsize": TEXT_SIZE,
+        "axes.linewidth": 0.6,
+        "axes.prop_cycle": cycler(color=theme.lines),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": TEXT_SIZE,
+        "axes.titleweight": "normal",
+        "figure.titlesize": TITLE_SIZE,
+        "figure.titleweight": "bold",
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": TEXT_SIZE,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.4,
+        "image.interpolation": "nearest",
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+        "savefig.facecolor": "auto",
+        "savefig.transparent": False,
+        "svg.fonttype": "path",  # the same letters where the font is missing
+        "svg.hashsalt": "convmill",
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+    }
+    return style.context(ours, after_reset=True)
+
+
+def headline(picture: Picture, title: str, caption: str = "") -> None:
+    """A title at the left of the whole picture, bold, and below the picture what else to know.
+
+    A long caption is broken into lines, and a line break in it stays.
+    """
+    picture.suptitle(title, x=0.01, ha="left")
+    if caption:
+        # supxlabel is the one text below the axes for which constrained layout makes room.
+        picture.supxlabel(wrapped(caption), x=0.01, ha="left", fontsize=SMALL_SIZE)
+
+
+def wrapped(caption: str, width: float = WIDTH) -> str:
+    """A caption in lines of ``SMALL_SIZE`` that fit ``width`` inches and their margins."""
+    room = (width - 2 * MARGIN) * POINTS_PER_INCH / HINTED
+    lines = []
+    for paragraph in caption.split("\n"):
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}".lstrip()
+            if line and _width_in_points(longer) > room:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _width_in_points(text: str) -> float:
+    """Of ``SMALL_SIZE``."""
+    font = FontProperties(family="DejaVu Sans", size=SMALL_SIZE)
+    width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
+    return float(width)
+
+
+def bare(axes: Axes) -> None:
+    """Takes ticks and spines off, for axes that hold an image."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def draw_image(axes: Axes, image: NDArray[Any], **options: Any) -> None:
+    """One image (height, width), (height, width, 1) or (height, width, 3), without ticks.
+
+    Grey from its darkest to its brightest value; three channels as colours, brought to 0..1. More
+    channels are shown by their mean. ``options`` go to Matplotlib's ``imshow``.
+    """
+    pixels = np.asarray(image, dtype=np.float64)
+    if pixels.ndim == 3 and pixels.shape[2] != 3:
+        pixels = pixels.mean(axis=2)
+    if pixels.ndim == 3:
+        pixels = to_unit(pixels)
+    axes.imshow(pixels, **({"cmap": GREY} | options))
+    bare(axes)
+
+
+def to_unit(values: NDArray[Any]) -> NDArray[Any]:
+    """Values brought to 0..1: as they are where they lie there, bytes by 255, others stretched."""
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 1:
+        return values
+    if low >= 0 and 1 < high <= 255:
+        return values / 255
+    return (values - low) / ((high - low) or 1.0)
+
+
+def symmetric(values: NDArray[Any]) -> dict[str, Any]:
+    """``vmin`` and ``vmax`` for a diverging colour map: 0 in its middle."""
+    largest = float(np.max(np.abs(values), initial=0)) or 1.0
+    return {"vmin": -largest, "vmax": largest}

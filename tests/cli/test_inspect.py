@@ -1,0 +1,183 @@
+"""``convmill inspect``: on the examples, on saved models, and where it cannot be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+DESIGNS = Path(__file__).parents[2] / "examples" / "designs.py"
+FAILED, USAGE = 1, 2
+
+BUILDERS = """
+import keras
+from keras import layers
+
+def too_large():
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3, name="fits"),
+                             layers.Conv2D(4, 7, name="large")])
+
+def too_large_inside():
+    image = keras.Input((8, 8, 1))
+    inner = keras.Sequential([layers.Conv2D(2, 9, name="deep")], name="inner")
+    return keras.Model(image, inner(image))
+
+def not_built():
+    return keras.Sequential([layers.Conv2D(4, 3), layers.MaxPooling2D(9, name="pooling"),
+                             layers.Conv2D(4, 3)])
+
+def own_size():
+    return keras.Sequential([keras.Input((9, 9, 2)), layers.Conv2D(4, 3)])
+
+def noisy():
+    print("thinking")
+    return own_size()
+
+class Own(keras.Model):
+    def call(self, x):
+        return x
+
+def written_in_python():
+    return Own()
+
+def broken():
+    return 1 / 0
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(BUILDERS)
+    return path
+
+
+def test_the_notebook_net(run):
+    outcome = run("inspect", f"{DESIGNS}:notebook")
+    assert outcome.code == 0
+    assert outcome.out.startswith("notebook: before training\n")
+    assert "conv2d_2" in outcome.out
+    assert "18x18" in outcome.out
+    assert "leave 1 row and 1 column of 11x11" in " ".join(outcome.out.split())
+
+
+def test_designs_side_by_side(run):
+    outcome = run("inspect", f"{DESIGNS}:notebook", "--compare", f"{DESIGNS}:unpooled", "--json")
+    found = outcome.json
+    assert [found[each]["name"] for each in "ab"] == ["notebook", "unpooled"]
+    assert found["aligned_layers"][1:4] == [
+        ["conv2d", "conv2d"],
+        ["max_pooling2d", None],
+        ["conv2d_1", "conv2d_1"],
+    ]
+    rules = [finding["rule"] for finding in found["b"]["findings"]]
+    assert rules == ["small field", "wide flatten"]
+
+
+def test_json_has_nothing_else(run, script):
+    outcome = run("inspect", f"{script}:noisy", "--json")
+    assert outcome.json["totals"]["parameters"] == 4 * (9 * 2 + 1)
+    assert "thinking" in outcome.err
+
+
+def test_markdown(run):
+    outcome = run("inspect", f"{DESIGNS}:unpooled", "--markdown")
+    assert outcome.code == 0
+    assert outcome.out.startswith("## unpooled: before training\n\n| layer | output |")
+
+
+def test_a_saved_model(run, trained):
+    outcome = run("inspect", trained, "--json", "--images", 96)
+    assert outcome.code == 0
+    assert list(outcome.json["inputs"].values()) == [[12, 12, 1]]
+    assert outcome.json["training_images"] == 96
+
+
+def test_input_shape_is_given_to_the_function(run):
+    outcome = run("inspect", f"{DESIGNS}:unpooled", "--input-shape", "32x20x3", "--json")
+    assert list(outcome.json["inputs"].values()) == [[32, 20, 3]]
+
+
+def test_input_shape_of_a_function_that_takes_none(run, script):
+    found = run("inspect", f"{script}:own_size", "--json").json
+    assert list(found["inputs"].values()) == [[9, 9, 2]]
+    found = run("inspect", f"{script}:own_size", "--input-shape", "5x5x2", "--json").json
+    assert list(found["inputs"].values()) == [[5, 5, 2]]
+
+
+def test_a_model_that_is_not_built(run, script):
+    found = run("inspect", f"{script}:not_built", "--json").json
+    assert list(found["inputs"].values()) == [[28, 28, 1]]
+    found = run("inspect", f"{script}:not_built", "--input-shape", "8x8x1", "--json").json
+    assert found["dead_end"]["layer"] == "pooling"
+    assert found["findings"][0]["rule"] == "dead end"
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("too_large", "Layer 'large' (Conv2D) cannot be built."),
+        ("too_large_inside", "Layer 'deep' (Conv2D) cannot be built."),
+        ("written_in_python", "defines call in Python"),
+        ("broken", "ZeroDivisionError: division by zero"),
+        ("number", "must return a Keras model. Received: int."),
+        ("nobody", "has no function 'nobody'"),
+    ],
+)
+def test_functions_that_build_no_model(run, script, function, said):
+    outcome = run("inspect", f"{script}:{function}")
+    assert outcome.code == FAILED
+    assert outcome.out == ""
+    assert outcome.err.startswith("Error: ")
+    assert said in outcome.err
+
+
+def test_keras_filters_tracebacks_as_before(run, script):
+    import keras
+
+    run("inspect", f"{script}:too_large")
+    assert keras.config.is_traceback_filtering_enabled()
+
+
+def test_a_file_that_is_no_model(run, tmp_path):
+    path = tmp_path / "text.keras"
+    path.write_text("a model, I was told")
+    outcome = run("inspect", path)
+    assert outcome.code == FAILED
+    assert outcome.err.startswith(f"Error: {path} is no Keras model")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.keras"], "There is no file missing.keras"),
+        (["notes.txt"], "FILE.keras or SCRIPT.py:FUNCTION"),
+        ([f"{DESIGNS}:notebook", "--compare", "missing.py:net"], "There is no file missing.py"),
+        ([f"{DESIGNS}:notebook", "--input-shape", "28,28"], "Received: 28,28"),
+        ([f"{DESIGNS}:notebook", "--input-shape", "28x0x1"], "such as 28x28x1"),
+        ([f"{DESIGNS}:notebook", "--images", "0"], "--images"),
+        ([f"{DESIGNS}:notebook", "--batch-size", "many"], "--batch-size"),
+        ([f"{DESIGNS}:notebook", "--json", "--markdown"], "exclude each other"),
+        ([f"{DESIGNS}:notebook", "--compair", "x"], "--compare"),
+        ([], "MODEL"),
+    ],
+)
+def test_wrong_usage(run, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").touch()
+    outcome = run("inspect", *arguments)
+    assert outcome.code == USAGE
+    assert outcome.out == ""
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_output_and_help_fit_the_terminal(run, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for arguments in (["--help"], [f"{DESIGNS}:notebook", "--compare", f"{DESIGNS}:unpooled"]):
+        lines = run("inspect", *arguments).out.splitlines()
+        examples = [line for line in lines if line.startswith("    convmill ")]
+        assert max(len(line) for line in lines if line not in examples) <= columns

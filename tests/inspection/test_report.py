@@ -1,0 +1,124 @@
+"""``convmill.inspect``: what it finds, and that it changes nothing."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras.layers import Add, Conv2D, Dense, Flatten, Input, Lambda, MaxPooling2D
+
+import convmill
+from tests.inspection.nets import chain, notebook, unpooled
+
+
+def branching():
+    """Two branches of different fields that are added."""
+    image = Input((16, 16, 3), name="image")
+    wide = Conv2D(4, 5, padding="same", name="wide")(image)
+    narrow = Conv2D(4, 1, name="narrow")(image)
+    joined = Add(name="joined")([wide, narrow])
+    return keras.Model(image, Dense(2)(Flatten()(joined)), name="branching")
+
+
+@pytest.mark.parametrize("build", [notebook, unpooled, branching])
+def test_totals_are_those_of_keras(build):
+    model = build()
+    found = convmill.inspect(model)
+    assert found.total.parameters == model.count_params()
+    assert found.rows[-1].step.shape == model.output_shape[1:]
+    assert sum(row.cost.forward for row in found.rows) == found.total.forward
+    assert found.name == model.name
+
+
+def test_rows_of_the_notebook_net():
+    found = convmill.inspect(notebook())
+    seen = [row.fields[next(iter(found.inputs))].rows.size for row in found.rows]
+    assert seen == [1, 3, 4, 8, 10, 18, 18, 26, 26]
+    assert [row.cost.parameters for row in found.rows if row.cost.parameters] == [
+        320,
+        18_496,
+        36_928,
+        36_928,
+        650,
+    ]
+    assert found.last_features is found.rows[5]
+    assert list(found.inputs.values()) == [(28, 28, 1)]
+
+
+def test_paths_are_told_where_branches_meet():
+    found = convmill.inspect(branching())
+    paths = {path.source: path.fields["image"].rows.size for path in found.row("joined").paths}
+    assert paths == {"wide": 5, "narrow": 1}
+    assert found.row("joined").fields["image"].rows.size == 5
+    assert found.row("wide").paths == ()
+
+
+def test_the_model_is_not_changed():
+    model = notebook()
+    before, config = [each.copy() for each in model.get_weights()], model.get_config()
+    convmill.inspect(model, input_shape=(32, 32, 1))
+    assert model.get_config() == config
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_another_size_of_image():
+    found = convmill.inspect(unpooled(), input_shape=(40, 30, 1))
+    assert found.rows[-1].step.shape == (34, 24, 64)
+
+
+def test_a_design_that_ends():
+    model = keras.Sequential([Conv2D(2, 5, name="first"), Conv2D(2, 5, name="second")])
+    found = convmill.inspect(model, input_shape=(8, 8, 1))
+    assert found.dead_end is not None
+    assert found.dead_end.layer == "second"
+    assert found.findings[0].rule == "dead end"
+
+
+def test_findings_reckon_with_the_images():
+    wide = convmill.inspect(unpooled(), images=2000).findings[-1]
+    assert "7,930 for each of 2,000 training images." in wide.what
+
+
+def test_layers_that_are_not_known():
+    found = convmill.inspect(chain(Conv2D(2, 3), Lambda(lambda x: x * 2, name="own"), Flatten()))
+    assert not found.row("own").step.counted
+    assert "Not known, and so not counted: own" in str(found)
+
+
+def test_a_row_that_is_not_there():
+    with pytest.raises(KeyError, match="nowhere"):
+        convmill.inspect(branching()).row("nowhere")
+
+
+@pytest.mark.parametrize("argument", ["images", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "many"])
+def test_numbers_that_are_none(argument, value):
+    with pytest.raises(ValueError, match=f"{argument}.*Received: {argument}={value!r}"):
+        convmill.inspect(branching(), **{argument: value})
+
+
+def test_a_model_that_is_none():
+    with pytest.raises(TypeError, match="Received: str"):
+        convmill.inspect("model.keras")
+
+
+def test_the_function_stays_the_function():
+    import convmill.inspection.report
+
+    assert convmill.inspect is convmill.inspection.report.inspect
+    assert "inspect" in dir(convmill)
+
+
+def test_no_layer_at_all():
+    image = Input((4, 4, 1))
+    found = convmill.inspect(keras.Model(image, image))
+    assert found.total.parameters == 0
+    assert found.findings == ()
+    assert "Findings: none" in str(found)
+
+
+@pytest.mark.parametrize(("pool", "told"), [(2, True), (1, False)])
+def test_what_pooling_spares_is_told(pool, told):
+    text = str(convmill.inspect(chain(Conv2D(8, 3, activation="relu"), MaxPooling2D(pool))))
+    assert ("if the zeros behind max pooling were computed" in " ".join(text.split())) is told

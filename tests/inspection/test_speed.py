@@ -1,0 +1,88 @@
+"""Predicted times: what they are made of. Whether they are right is measured in benchmarks/."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+from keras import layers
+
+import convmill
+from convmill.inspection import speed
+from convmill.plan.costs import costs
+from convmill.plan.describe import describe
+from tests.plan.nets import notebook, sequential
+
+
+@pytest.fixture(autouse=True)
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does a thousand million multiply-adds a second on all of its cores."""
+    monkeypatch.setattr(speed, "machine_rate", lambda: 1e9)
+    monkeypatch.setattr(speed, "cores", lambda: 2)
+
+
+def predict(model: keras.Model, batch_size: int = 64, threads: int = 2):
+    outline = describe(model)
+    return speed.predict(outline, costs(outline), batch_size, threads)
+
+
+def test_a_step_is_its_layers_and_what_is_no_layers() -> None:
+    each, whole = predict(notebook())
+    assert whole == pytest.approx(sum(each.values()) + speed.RELATIVE_COST["step"] / 1e9)
+    assert sum(seconds > 0 for seconds in each.values()) == 5  # convolutions and dense layers
+
+
+def test_half_the_cores_take_twice_as_long() -> None:
+    assert predict(notebook(), threads=1)[1] == pytest.approx(2 * predict(notebook())[1])
+
+
+def test_work_grows_with_the_batch_and_updates_do_not() -> None:
+    model = sequential(layers.Flatten(), layers.Dense(16, name="d"))
+    outline = describe(model)
+    step, cost = outline.step("d"), costs(outline)["d"]
+    for batch_size in (1, 8):
+        done = speed.work(outline, step, cost, batch_size)
+        assert done == {"parameters": cost.parameters, "dense": batch_size * cost.training}
+
+
+def test_kinds_of_convolutions() -> None:
+    model = sequential(
+        layers.Conv2D(16, 3, name="first"),
+        layers.Conv2D(16, 3, name="winograd"),
+        layers.Conv2D(16, 2, name="direct"),
+    )
+    outline = describe(model)
+    spent = costs(outline)
+    kinds = {
+        name: set(speed.work(outline, outline.step(name), spent[name], 1))
+        for name in ("first", "winograd", "direct")
+    }
+    assert kinds == {
+        "first": {"parameters", "first"},
+        "winograd": {"parameters", "winograd", "backward"},
+        "direct": {"parameters", "direct", "backward"},
+    }
+
+
+def test_idle_lanes_are_paid_for() -> None:
+    def forward(filters: int) -> float:
+        outline = describe(sequential(layers.Conv2D(filters, 3, name="c"), shape=(8, 8, 32)))
+        return speed.work(outline, outline.step("c"), costs(outline)["c"], 1)["direct"]
+
+    lanes = speed.machine().lanes
+    assert forward(1) == pytest.approx(forward(lanes // 2))
+    assert forward(lanes // 2) == pytest.approx(forward(lanes // 4))
+
+
+def test_what_is_not_compiled_has_no_prediction_and_says_why() -> None:
+    found = convmill.inspect(sequential(layers.BatchNormalization(name="norm")))
+    assert found.step_seconds is None
+    assert all(row.step_seconds is None for row in found.rows)
+    assert "norm" in found.not_compiled
+    assert "not compiled: layer 'norm'" in str(found)
+
+
+def test_what_is_compiled_has_one() -> None:
+    found = convmill.inspect(notebook(), batch_size=32)
+    assert found.step_seconds is not None
+    assert found.step_seconds > sum(row.step_seconds or 0 for row in found.rows) > 0
+    assert "images/s" in str(found)

@@ -1,0 +1,98 @@
+"""The confusion matrix: its numbers against scikit-learn's, and what is drawn of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from convmill.view.confusion_matrix import (
+    confusion_counts,
+    confusion_matrix,
+    recalls,
+    row_shares,
+)
+from tests.view.classifiers import echo, random_case, texts
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 40])
+def test_counts_and_recalls_are_those_of_scikit_learn(classes):
+    probabilities, labels = random_case(500, classes)
+    predicted = probabilities.argmax(axis=1)
+    counts = confusion_counts(labels, predicted, classes)
+    every = range(classes)
+    np.testing.assert_array_equal(counts, metrics.confusion_matrix(labels, predicted, labels=every))
+    np.testing.assert_allclose(
+        row_shares(counts),
+        metrics.confusion_matrix(labels, predicted, labels=every, normalize="true"),
+    )
+    present = np.bincount(labels, minlength=classes) > 0
+    expected = metrics.recall_score(
+        labels, predicted, labels=every, average=None, zero_division=np.nan
+    )
+    np.testing.assert_allclose(recalls(counts)[present], expected[present])
+    assert np.isnan(recalls(counts)[~present]).all()
+
+
+def test_true_classes_are_rows():
+    assert confusion_counts([0, 0, 2], [1, 1, 2], 3).tolist() == [[0, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def written(picture) -> set[str]:
+    return {text.replace("\N{NARROW NO-BREAK SPACE}", " ") for text in texts(picture)}
+
+
+def test_what_is_written():
+    x = np.eye(3, dtype=np.float32)[[0] * 7 + [1] * 3 + [1] * 20]
+    y = [0] * 10 + [1] * 20
+    picture = confusion_matrix(echo(3), x, y, ["cat", "dog", "5$ or $6"])
+    found = written(picture)
+    assert {"cat", "dog", r"5\$ or \$6", "true", "predicted"} <= found
+    assert {"7", "3", "20"} <= found  # cells
+    assert {"70.0 %", "100.0 %", "\N{EN DASH}"} <= found  # recalls
+    assert "Confusion matrix: 90.00 % of 30 images right" in found
+    assert "mistakes, % of the true class's images" in found
+
+
+def test_mistakes_have_a_scale_of_their_own():
+    """99 of 100 are right; the one mistake is nevertheless at the end of the scale."""
+    x = np.eye(2, dtype=np.float32)[[0] * 99 + [1]]
+    picture = confusion_matrix(echo(2), x, np.zeros(100, int))
+    diagonal, mistakes = picture.axes[0].images
+    assert mistakes.get_clim() == (0, pytest.approx(1))
+    assert mistakes.get_array().compressed().tolist() == pytest.approx([1])
+    assert diagonal.get_array().count() == 2
+
+
+def test_without_a_mistake_there_is_no_scale():
+    x = np.eye(3, dtype=np.float32)
+    picture = confusion_matrix(echo(3), x, [0, 1, 2])
+    assert len(picture.axes) == 1
+    assert "Confusion matrix: 100.00 % of 3 images right" in written(picture)
+
+
+@pytest.mark.parametrize(("classes", "numbered", "recalled"), [(20, 1, 1), (21, 0, 1), (61, 0, 0)])
+def test_many_classes_have_colours_alone(classes, numbered, recalled):
+    x = np.eye(classes, dtype=np.float32).repeat(97, axis=0)
+    picture = confusion_matrix(echo(classes), x, np.arange(classes).repeat(97))
+    found = [text for text in texts(picture) if text == "97"]
+    assert len(found) == numbered * 2 * classes  # in cells, and as sizes
+    assert ("recall" in texts(picture)) == bool(recalled)
+
+
+def test_class_names_that_are_too_many_are_thinned():
+    picture = confusion_matrix(echo(130), np.eye(130, dtype=np.float32), np.arange(130))
+    labels = [each.get_text() for each in picture.axes[0].get_yticklabels()]
+    assert labels == [str(index) for index in range(0, 130, 3)]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_is_drawn_on_either_ground(dark):
+    x, y = random_case(50, 4)
+    picture = confusion_matrix(echo(4), x, y, dark=dark)
+    content, size = picture._repr_png_()
+    assert content.startswith(b"\x89PNG")
+    assert size["width"] == 700
+    assert picture.get_facecolor()[0] == (
+        pytest.approx(1) if not dark else pytest.approx(0.08, 0.1)
+    )

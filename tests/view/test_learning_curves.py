@@ -1,0 +1,220 @@
+"""Learning curves: how histories are read, and what is drawn of them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from matplotlib.collections import PolyCollection
+
+from convmill.view.histories import (
+    Curve,
+    chosen,
+    common_epochs,
+    higher_is_better,
+    mean_curve,
+    read_runs,
+)
+from convmill.view.learning_curves import learning_curves
+from tests.view.classifiers import texts
+
+HISTORY = {
+    "accuracy": [0.5, 0.7, 0.9],
+    "loss": [1.0, 0.5, 0.25],
+    "val_accuracy": [0.6, 0.8, 0.75],
+    "val_loss": [0.9, 0.6, 0.7],
+    "learning_rate": [0.1, 0.1, 0.01],
+}
+NAN = float("nan")
+
+
+def line(axes, label: str):
+    return next(each for each in axes.lines if each.get_label() == label)
+
+
+# Reading ----------------------------------------------------------------------------------------
+
+
+def test_a_history_is_read():
+    (run,) = read_runs(HISTORY)
+    assert run.names == ("loss", "accuracy", "learning_rate")
+    assert run.training["loss"].values.tolist() == [1, 0.5, 0.25]
+    assert run.validation["loss"].values.tolist() == [0.9, 0.6, 0.7]
+    assert run.validation["loss"].epochs.tolist() == [1, 2, 3]
+    assert run.last_epoch == 3
+    assert not run.spread_evenly
+
+
+def test_what_fit_returns_is_read():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 2)), np.ones((8, 1))
+    history = model.fit(
+        x, y, validation_data=(x, y), initial_epoch=2, epochs=6, validation_freq=2, verbose=0
+    )
+    (run,) = read_runs(history)
+    assert run.training["loss"].epochs.tolist() == [3, 4, 5, 6]
+    assert run.validation["loss"].epochs.tolist() == [4, 6]
+    assert run.validation["loss"].values.tolist() == history.history["val_loss"]
+    assert run.spread_evenly
+
+
+def test_epochs_that_were_not_measured_and_their_numbers():
+    """As CSVLogger writes them: epochs from 0, and gaps in what was not measured."""
+    (run,) = read_runs({"epoch": [4, 5, 6], "loss": [3, 2, 1], "val_loss": [None, 2.5, None]})
+    assert run.training["loss"].epochs.tolist() == [5, 6, 7]
+    assert run.validation["loss"].epochs.tolist() == [6]
+
+
+def test_epochs_that_do_not_rise_are_counted_anew():
+    (run,) = read_runs({"epoch": [0, 1, 0, 1], "loss": [4, 3, 2, 1]})
+    assert run.training["loss"].epochs.tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        ({}, "Received: nothing"),
+        ([], "an empty list"),
+        (3, "Received: int"),
+        ("run.json", "Received: str"),
+        ({"loss": []}, "a list of numbers"),
+        ({"loss": "abc"}, "Received: loss"),
+        ({"loss": [1, 2, 3], "accuracy": [1]}, "accuracy for each of 3 epochs. Received: 1"),
+    ],
+)
+def test_what_is_no_history(history, said):
+    with pytest.raises(ValueError, match=said):
+        read_runs(history)
+
+
+def test_an_unknown_metric_names_the_nearest():
+    with pytest.raises(ValueError, match=r"Received: 'acuracy'\. Did you mean 'accuracy'\?"):
+        chosen(read_runs(HISTORY), "acuracy")
+    assert chosen(read_runs(HISTORY), None) == ("loss", "accuracy")
+    assert chosen(read_runs(HISTORY), "val_loss") == ("loss",)
+    assert chosen(read_runs(HISTORY), "learning_rate") == ("learning_rate",)
+
+
+def test_which_metrics_should_rise():
+    assert all(
+        map(higher_is_better, ["accuracy", "sparse_categorical_accuracy", "AUC", "f1_score"])
+    )
+    assert not any(
+        map(higher_is_better, ["loss", "mae", "mean_squared_error", "head_accuracy_loss"])
+    )
+
+
+def test_the_best_epoch():
+    curve = Curve(np.array([1.0, 2, 3, 4]), np.array([2.0, 1, NAN, 1]))
+    assert curve.best(higher=False) == (2, 1)
+    assert curve.best(higher=True) == (1, 2)
+    assert curve.diverged_in == 3
+    assert Curve(np.array([1.0]), np.array([NAN])).best(higher=True) is None
+
+
+def test_means_cover_what_all_runs_have():
+    long = Curve(np.array([1.0, 2, 3]), np.array([3.0, 2, 1]))
+    short = Curve(np.array([1.0, 2]), np.array([5.0, 6]))
+    mean = mean_curve([long, short])
+    assert mean.epochs.tolist() == [1, 2]
+    assert mean.values.tolist() == [4, 4]
+
+
+def test_common_epochs_leave_out_what_is_not_finite():
+    first = Curve(np.array([1.0, 2, 3]), np.array([3.0, NAN, 1]))
+    second = Curve(np.array([2.0, 3, 4]), np.array([7.0, 8, 9]))
+    assert [each.tolist() for each in common_epochs(first, second)] == [[3], [1], [8]]
+
+
+# Drawing ----------------------------------------------------------------------------------------
+
+
+def test_training_and_validation_stand_side_by_side():
+    picture = learning_curves(HISTORY)
+    loss, accuracy = picture.axes
+    assert [axes.get_ylabel() for axes in picture.axes] == ["loss", "accuracy"]
+    assert line(loss, "training").get_ydata().tolist() == HISTORY["loss"]
+    assert line(accuracy, "validation").get_ydata().tolist() == HISTORY["val_accuracy"]
+    assert "best: 0.6000 in epoch 2\ngap in epoch 3: +0.4500" in texts(picture)
+    assert "best: 0.8000 in epoch 2\ngap in epoch 3: \N{MINUS SIGN}0.1500" in texts(picture)
+    assert "Learning curves: 3 epochs" in texts(picture)
+    ring = next(each for each in loss.lines if each.get_marker() == "o")
+    assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([2], [0.6])
+
+
+def test_the_gap_is_shaded():
+    loss = learning_curves(HISTORY).axes[0]
+    (shade,) = [each for each in loss.collections if isinstance(each, PolyCollection)]
+    corners = shade.get_paths()[0].vertices
+    for epoch in (1, 2, 3):
+        ends = {HISTORY["loss"][epoch - 1], HISTORY["val_loss"][epoch - 1]}
+        assert set(corners[corners[:, 0] == epoch][:, 1]) >= ends
+
+
+def test_one_metric_alone():
+    picture = learning_curves(HISTORY, metric="accuracy", dark=True)
+    assert [axes.get_ylabel() for axes in picture.axes] == ["accuracy"]
+
+
+def test_without_validation_it_says_so():
+    picture = learning_curves({"loss": [2, 1], "accuracy": [0.5, 0.6]})
+    assert any("No validation data" in text for text in texts(picture))
+    assert all(axes.get_title(loc="left") == "" for axes in picture.axes)
+
+
+def test_one_epoch_is_a_dot():
+    picture = learning_curves({"loss": [2.0], "val_loss": [3.0]})
+    axes = picture.axes[0]
+    assert line(axes, "training").get_marker() == "."
+    picture.canvas.draw()
+    assert [tick for tick in axes.get_xticks() if tick != round(tick)] == []
+    assert "gap in epoch 1: +1.000" in axes.get_title(loc="left")
+    assert "Learning curves: 1 epoch" in texts(picture)
+
+
+def test_divergence_is_said():
+    picture = learning_curves(
+        {"loss": [2.0, 5e5, NAN, NAN], "val_loss": [2.0, 4e5, float("inf"), NAN]}
+    )
+    axes = picture.axes[0]
+    assert "diverged in epoch 3" in axes.get_title(loc="left")
+    assert "best: 2.000 in epoch 1" in axes.get_title(loc="left")
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "loss (logarithmic)"
+    picture.canvas.draw()
+
+
+def test_nothing_but_nan():
+    picture = learning_curves({"loss": [NAN, NAN], "val_loss": [NAN, NAN]})
+    assert "no finite value" in texts(picture)
+    assert picture.axes[0].get_title(loc="left") == "diverged in epoch 1"
+
+
+def test_several_runs_are_thin_lines_and_their_mean():
+    other = {"loss": [3.0, 1.5], "val_loss": [1.1, 1.0]}
+    picture = learning_curves([{name: HISTORY[name] for name in ("loss", "val_loss")}, other])
+    axes = picture.axes[0]
+    mean = line(axes, "training, mean of 2")
+    assert mean.get_ydata().tolist() == [2, 1]
+    thin = [each.get_ydata().tolist() for each in axes.lines if each.get_linewidth() < 1]
+    assert HISTORY["loss"] in thin
+    assert other["val_loss"] in thin
+    assert "Learning curves: 2 runs of up to 3 epochs" in texts(picture)
+    assert "gap in epoch 2: \N{MINUS SIGN}0.2000" in axes.get_title(loc="left")
+
+
+def test_a_run_that_diverged_among_others():
+    picture = learning_curves([{"loss": [1.0, 0.5]}, {"loss": [1.0, NAN]}])
+    assert picture.axes[0].get_title(loc="left") == "a run diverged in epoch 2"
+
+
+def test_what_is_no_number_is_left_out_and_named():
+    picture = learning_curves({"loss": [1.0, 0.5], "f1_score": [[0.1, 0.2], [0.3, 0.4]]})
+    assert [axes.get_ylabel() for axes in picture.axes] == ["loss"]
+    assert any("not one number an epoch: f1_score" in text for text in texts(picture))
+
+
+def test_an_odd_number_of_metrics_leaves_no_empty_axes():
+    picture = learning_curves({name: [1.0, 2.0] for name in ("loss", "mae", "mse")})
+    assert [axes.get_ylabel() for axes in picture.axes] == ["loss", "mae", "mse"]

@@ -1,0 +1,132 @@
+"""Images that excite a filter: gradient ascent on its mean activation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import layers
+
+from convmill.view.activations import activations
+from convmill.view.maximization import activation_maximization, maximize
+from tests.view.nets import chain, convnet, drawn, texts
+
+STEPS = 20
+
+
+def test_activations_grow_and_are_the_models_own():
+    model = convnet()
+    found = maximize(model, "look", steps=STEPS)
+    assert found.filters == (0, 1, 2)
+    assert np.all(found.after > found.before)
+    assert found.images.shape == (3, 9, 8, 2)
+    assert found.images.min() >= 0
+    assert found.images.max() <= 1
+    means = activations(model, found.images, "look").mean(axis=(1, 2))
+    np.testing.assert_allclose(found.after, means[[0, 1, 2], [0, 1, 2]], atol=1e-5)
+
+
+def test_a_filter_that_adds_pixels_wants_them_bright():
+    kernel = np.ones((3, 3, 1, 2), "float32") * [1, -1]
+    model = chain(layers.Conv2D(2, 3, use_bias=False), shape=(8, 8, 1))
+    model.set_weights([kernel])
+    bright, dark = maximize(model, steps=40).images
+    assert bright.mean() > 0.95
+    assert dark.mean() < 0.05
+
+
+def test_the_chosen_filters_in_their_order():
+    model = convnet()
+    both = maximize(model, "look", filters=[2, 0], steps=STEPS)
+    assert both.filters == (2, 0)
+    means = activations(model, both.images, "look").mean(axis=(1, 2))
+    np.testing.assert_allclose(both.after, [means[0, 2], means[1, 0]], atol=1e-5)
+
+
+def test_units_of_a_dense_layer():
+    found = maximize(convnet(), "say", steps=STEPS)
+    assert found.filters == (0, 1, 2, 3, 4)
+    assert np.all(found.after > found.before)
+
+
+def test_the_same_seed_gives_the_same_images():
+    first, again, other = (maximize(convnet(), steps=3, seed=seed).images for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_silent_filter_is_grey_and_named():
+    model = convnet()
+    kernel, bias = model.get_layer("see").get_weights()
+    bias[1] = -100
+    model.get_layer("see").set_weights([kernel, bias])
+    found = maximize(model, steps=STEPS)
+    assert found.after[1] == 0
+    assert np.all(found.images[1] == 0.5)
+    assert "1: silent" in texts(activation_maximization(model, steps=STEPS))
+
+
+def test_a_filter_that_grey_does_not_reach_gets_other_noise():
+    model = chain(layers.Conv2D(1, 3, activation="relu"), shape=(8, 8, 1))
+    # bright in the middle on dark: silent on faint noise on grey
+    kernel = np.full((3, 3), -1.0)
+    kernel[1, 1] = 8.0
+    model.set_weights([kernel.reshape(3, 3, 1, 1), np.array([-2.0])])
+    found = maximize(model, steps=40)
+    assert found.before[0] == 0
+    assert found.after[0] > 0.05
+
+
+def test_a_model_that_scales_pixels_gets_the_range_it_reads():
+    plain = chain(layers.Conv2D(3, 3, name="see"), shape=(8, 8, 1))
+    scaling = chain(layers.Rescaling(1 / 255), layers.Conv2D(3, 3, name="see"), shape=(8, 8, 1))
+    scaling.set_weights(plain.get_weights())
+    expected, found = (maximize(model, "see", steps=10) for model in (plain, scaling))
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-3)
+    np.testing.assert_allclose(found.after, expected.after, atol=1e-3)
+
+
+def test_the_picture():
+    picture = activation_maximization(convnet(), "look", steps=3)
+    assert np.array(drawn(picture)).shape == (3, 9, 8)
+    said = texts(picture).replace("\n", " ")
+    assert "What excites look" in said
+    assert "after 3 steps of gradient ascent" in said
+    assert [text.get_text()[:2] for text in picture.axes[0].texts] == ["0:", "1:", "2:"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((6, 5, 1), (6, 5)), ((6, 5, 3), (6, 5, 3)), ((6, 5, 4), (6, 5)), ((6, 5), (6, 5))],
+)
+def test_pictures_of_any_channels(shape, expected):
+    model = chain(layers.Flatten(), layers.Dense(1, name="say"), shape=shape)
+    picture = activation_maximization(model, "say", steps=1)
+    assert drawn(picture)[0].shape == expected
+
+
+def test_sixteen_unless_told_otherwise():
+    model = chain(layers.Conv2D(20, 2), shape=(4, 4, 1))
+    assert len(maximize(model, steps=1).filters) == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"steps": 0}, "Received: steps=0"),
+        ({"filters": [4]}, r"0 to 3\. Received: filters=4"),
+        ({"filters": []}, "at least one"),
+        ({"filters": [0.5]}, "Received: filters=0.5"),
+        ({"layer": "sea"}, "Nearest: see"),
+    ],
+)
+def test_what_is_not_there(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        activation_maximization(convnet(), **arguments)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 1), (12,)])
+def test_models_whose_images_have_no_size(shape):
+    stack = [layers.Conv2D(2, 3)] if len(shape) == 3 else [layers.Dense(2)]
+    model = chain(*stack, shape=shape)
+    with pytest.raises(ValueError, match=r"must read images .*Received: a model that reads"):
+        activation_maximization(model, model.layers[0].name)

@@ -1,0 +1,113 @@
+"""The most wrong and the least sure images: their order, and what stands with each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from convmill.view.mistakes import least_sure, mistakes, rank_least_sure, rank_mistakes
+from tests.view.classifiers import drawn, echo, echo_images, random_case, texts
+
+SPACE = "\N{NARROW NO-BREAK SPACE}"
+PROBABILITIES = np.array(
+    [
+        [0.7, 0.2, 0.1],  # right
+        [0.5, 0.1, 0.4],  # wrong: 1 has 0.1, said with 0.5
+        [0.9, 0.05, 0.05],  # wrong: 2 has 0.05
+        [0.3, 0.1, 0.6],  # wrong: 1 has 0.1, said with 0.6, so before the second
+        [0.34, 0.33, 0.33],  # right
+    ],
+    np.float32,
+)
+LABELS = np.array([0, 1, 2, 1, 0])
+
+
+def test_the_most_wrong_by_hand():
+    assert rank_mistakes(PROBABILITIES, LABELS).tolist() == [2, 3, 1]
+
+
+def test_the_least_sure_by_hand():
+    assert rank_least_sure(PROBABILITIES).tolist() == [4, 1, 3, 0, 2]
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_the_most_wrong_add_most_to_the_loss(classes):
+    probabilities, labels = random_case(300, classes)
+    ranked = rank_mistakes(probabilities, labels)
+    losses = -np.log(probabilities[ranked, labels[ranked]])
+    assert np.all(np.diff(losses) <= 0)
+    assert set(ranked) == set(np.flatnonzero(probabilities.argmax(axis=1) != labels))
+
+
+def test_margins_rise():
+    probabilities, _ = random_case(300, 7)
+    ordered = np.sort(probabilities, axis=1)
+    margins = (ordered[:, -1] - ordered[:, -2])[rank_least_sure(probabilities)]
+    assert len(margins) == 300
+    assert np.all(np.diff(margins) >= 0)
+
+
+def shown_images(picture) -> list[np.ndarray]:
+    return [axes.images[0].get_array() for axes in picture.axes if axes.images]
+
+
+def test_each_mistake_with_its_classes():
+    x = drawn(PROBABILITIES, 4)
+    picture = mistakes(echo_images(4, 3), x, LABELS, ["ant", "bee", "cow"])
+    for image, index in zip(shown_images(picture), [2, 3, 1], strict=True):
+        np.testing.assert_array_equal(image, x[index, ..., 0])
+    found = [text.replace(SPACE, " ") for text in texts(picture)]
+    assert "Mistakes: all 3 in 5 images" in found
+    for above, below in [
+        ("ant  90.0 %", "is cow  5.0 %\n#2"),
+        ("cow  60.0 %", "is bee  10.0 %\n#3"),
+        ("ant  50.0 %", "is bee  10.0 %\n#1"),
+    ]:
+        assert above in found
+        assert below in found
+
+
+def test_long_names_have_lines_of_their_own():
+    names = ["a very long name of a class", "b", "c"]
+    picture = mistakes(echo_images(4, 3), drawn(PROBABILITIES, 4), LABELS, names, most=1)
+    found = [text.replace(SPACE, " ") for text in texts(picture)]
+    assert "a very long n\N{HORIZONTAL ELLIPSIS}\n90.0 %" in found
+    assert "is c\n5.0 %\n#2" in found
+    assert "Mistakes: the 1 most wrong of 3 in 5 images" in found
+
+
+def test_the_least_sure_with_two_classes():
+    x = drawn(PROBABILITIES, 4)
+    picture = least_sure(echo_images(4, 3), x, LABELS, most=2)
+    for image, index in zip(shown_images(picture), [4, 1], strict=True):
+        np.testing.assert_array_equal(image, x[index, ..., 0])
+    found = [text.replace(SPACE, " ") for text in texts(picture)]
+    assert "The 2 least sure of 5 images; mistakes: 1" in found
+    assert "0  50.0 %\n2  40.0 %" in found
+    assert "is 1\n#1" in found
+
+
+def test_without_mistakes():
+    right = [0, 4]
+    picture = mistakes(echo_images(4, 3), drawn(PROBABILITIES[right], 4), LABELS[right])
+    assert "No mistakes in 2 images" in texts(picture)
+    assert shown_images(picture) == []
+
+
+def test_pixels_in_a_row_are_drawn_as_a_square():
+    x = np.zeros((2, 9), np.float32)
+    x[:, 3] = 1
+    picture = mistakes(echo(9), x, [0, 1], dark=True)
+    assert [image.shape for image in shown_images(picture)] == [(3, 3), (3, 3)]
+
+
+def test_what_is_no_image():
+    with pytest.raises(ValueError, match=r"must hold images.*x of shape \(5, 3\)"):
+        mistakes(echo(3), PROBABILITIES, LABELS)
+
+
+@pytest.mark.parametrize("most", [0, -1, 121, 1.5, True, None])
+def test_how_many_is_checked(most):
+    for picture in (mistakes, least_sure):
+        with pytest.raises(ValueError, match=f"from 1 to 120. Received: most={most}"):
+            picture(echo_images(4, 3), drawn(PROBABILITIES, 4), LABELS, most=most)

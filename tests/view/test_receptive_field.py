@@ -1,0 +1,155 @@
+"""What a unit sees: the theoretical field around the effective one."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from matplotlib.patches import Rectangle
+
+from convmill.view.receptive_field import THRESHOLD, receptive_field, see
+from tests.view.nets import branches, chain, convnet, drawn, random_images, texts
+
+
+def ones(*kernels: int, padding: str = "valid", size: int = 21) -> keras.Sequential:
+    """Linear convolutions whose weights are all 1."""
+    stack = [
+        layers.Conv2D(1, kernel, padding=padding, kernel_initializer="ones", name=f"conv{index}")
+        for index, kernel in enumerate(kernels)
+    ]
+    return chain(*stack, shape=(size, size, 1))
+
+
+def test_a_linear_nets_gradient_is_the_product_of_its_kernels():
+    model = ones(3, 3, 3, 3, 3)
+    seen = see(model, "conv4")
+    assert seen.size == (11, 11)
+    assert (seen.rows, seen.columns) == ((5, 15), (5, 15))
+    row = np.array([1.0])
+    for _ in range(5):
+        row = np.convolve(row, np.ones(3))
+    expected = np.zeros((21, 21))
+    expected[5:16, 5:16] = np.outer(row, row)
+    np.testing.assert_allclose(seen.gradient, expected, rtol=1e-5)
+    # Luo et al.: pixels above 1 - 95.45 % of the largest
+    assert pytest.approx(0.0455) == THRESHOLD
+    assert seen.effective.sum() == np.sum(expected > 0.0455 * expected.max())
+    assert 0 < seen.effective.sum() < 121
+    assert seen.share == pytest.approx(121 / 441)
+
+
+@pytest.mark.parametrize("layer", ["see", "pool", "look"])
+def test_no_pixel_outside_the_frame_has_a_gradient(layer):
+    model = convnet()
+    height, width = model.get_layer(layer).output.shape[1:3]
+    for unit in [(0, 0), (0, width - 1), (height // 2, width // 2), (height - 1, 0)]:
+        seen = see(model, layer, unit=unit, images=random_images(8))
+        outside = np.ones(seen.gradient.shape, bool)
+        outside[seen.rows[0] : seen.rows[1] + 1, seen.columns[0] : seen.columns[1] + 1] = False
+        assert not seen.gradient[outside].any()
+        assert seen.gradient[~outside].any()
+
+
+def test_a_unit_at_the_border_sees_less_of_the_image():
+    seen = see(ones(3, 3, padding="same"), "conv1", unit=(0, 20))
+    assert seen.size == (5, 5)
+    assert (seen.rows, seen.columns) == ((0, 2), (18, 20))
+    assert seen.share == pytest.approx(9 / 441)
+
+
+def test_one_channel_or_all_of_them():
+    model = chain(layers.Conv2D(3, 3, name="see"))  # linear: the gradient is the kernel
+    images = random_images(2)
+    kernel = model.get_layer("see").kernel.numpy()
+    for channel in range(3):
+        seen = see(model, "see", unit=(2, 3, channel), images=images)
+        assert seen.channel == channel
+        expected = np.abs(kernel[..., channel]).sum(axis=2)
+        np.testing.assert_allclose(seen.gradient[2:5, 3:6], expected, rtol=1e-5)
+    seen = see(model, "see", unit=(2, 3), images=images)
+    assert seen.channel is None
+    expected = np.abs(kernel.sum(axis=3)).sum(axis=2)
+    np.testing.assert_allclose(seen.gradient[2:5, 3:6], expected, rtol=1e-5)
+
+
+def test_many_images_are_taken_in_parts():
+    model, images = convnet(), random_images(150)
+    whole = see(model, "look", images=images)
+    parts = [see(model, "look", images=part).gradient for part in np.split(images, [30, 100])]
+    expected = (30 * parts[0] + 70 * parts[1] + 50 * parts[2]) / 150
+    np.testing.assert_allclose(whole.gradient, expected, rtol=1e-4, atol=1e-7)
+    assert whole.images == 150
+
+
+def test_branches_see_what_the_widest_sees():
+    model, _ = branches()
+    seen = see(model, "last", unit=(1, 1))
+    assert seen.size == (5, 5)
+    assert (seen.rows, seen.columns) == ((1, 5), (1, 5))
+
+
+def test_the_picture():
+    model, images = ones(3, 3), random_images(4, (21, 21))
+    picture = receptive_field(model, "conv1", unit=(8, 4), images=images)
+    np.testing.assert_array_equal(drawn(picture, 0)[0], images[0])
+    share = drawn(picture, 1)[0]
+    assert share.max() == 1
+    for axes in picture.axes[:2]:
+        (frame,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+        assert frame.get_bbox().bounds == (3.5, 7.5, 5, 5)
+    said = texts(picture).replace("\n", " ")
+    assert "What a unit of conv1 sees" in said
+    assert "row 8, column 4 of 17×17" in said
+    assert "5×5 pixels; inside the image it covers 5.7%" in said
+    assert "25 pixels, as many as a square of 5.0×5.0" in said
+    assert "over 4 images" in said
+
+
+def test_random_images_are_named_as_such():
+    picture = receptive_field(ones(3), "conv0", image=np.eye(21))
+    np.testing.assert_array_equal(drawn(picture, 0)[0], np.eye(21))
+    assert "over 64 random images" in texts(picture).replace("\n", " ")
+
+
+def test_a_unit_without_a_gradient():
+    model = convnet()
+    model.get_layer("see").set_weights([np.zeros((3, 3, 2, 4)), np.full(4, -1.0)])
+    picture = receptive_field(model, "see")
+    assert "Its gradient is 0 over 64 random images" in texts(picture).replace("\n", " ")
+
+
+def test_behind_a_layer_that_is_not_known_the_size_is_an_upper_bound():
+    class Own(keras.Layer):
+        """A layer that convmill has never heard of."""
+
+        def call(self, inputs):
+            return inputs * 2
+
+    model = chain(layers.Conv2D(2, 3), Own(), layers.Conv2D(2, 3, name="last"))
+    picture = receptive_field(model, "last")
+    assert "at most 9×8 pixels" in texts(picture)
+
+
+@pytest.mark.parametrize("unit", [(7, 0), (0, 6), (0, 0, 4), (0,), (0, 0, 0, 0), (-1, 0), 3, "a"])
+def test_units_that_are_not_there(unit):
+    with pytest.raises(ValueError, match=r"unit must be .*\(7, 6, 4\).* Received: unit="):
+        receptive_field(convnet(), "see", unit=unit)
+
+
+def test_layers_that_write_no_map():
+    with pytest.raises(ValueError, match=r"Received: layer='say'.* are: see, pool, look\."):
+        receptive_field(convnet(), "say")
+
+
+def test_images_of_another_shape():
+    with pytest.raises(ValueError, match="images must be of shape"):
+        receptive_field(convnet(), "see", images=np.zeros((3, 4, 4, 2)))
+    with pytest.raises(ValueError, match="image must be of shape"):
+        receptive_field(convnet(), "see", image=np.zeros((4, 4, 2)))
+
+
+def test_a_model_that_reads_images_of_any_size():
+    model = chain(layers.Conv2D(2, 3, name="see"), shape=(None, None, 1))
+    with pytest.raises(ValueError, match="must read images"):
+        receptive_field(model, "see")
