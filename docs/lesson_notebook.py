@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat import v4
 
@@ -113,7 +114,8 @@ def build() -> nbformat.NotebookNode:
 def main() -> None:
     """Run the notebook and write it."""
     notebook = build()
-    NotebookClient(notebook, timeout=SECONDS, kernel_name="python3").execute()
+    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
+    NotebookClient(notebook, km=kernel, timeout=SECONDS).execute()
     for cell in notebook.cells:  # times of the run are noise to whoever reads the changes
         cell.metadata.pop("execution", None)
     nbformat.write(notebook, NOTEBOOK)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
-from io import StringIO
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from convmill.inspection.findings import Finding
+from convmill.plain_text import plain_text
 
 if TYPE_CHECKING:
     from convmill.inspection.document import Document, Table
@@ -48,9 +48,7 @@ def render(document: Document, width: int) -> RenderableType:
 
 def plain(document: Document, width: int = TEXT_WIDTH) -> str:
     """The report as text without colours."""
-    out = StringIO()
-    Console(file=out, width=width, no_color=True).print(render(document, width))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    return plain_text(render(document, width), width)
 
 
 def fitting(table: Table, width: int) -> Table:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convmill.plain_text import plain_text
 from convmill.plan.graph import NotCovered
 from convmill.runtime.program import Kind
 from convmill.runtime.report import Report, StageReport, report
@@ -73,9 +73,7 @@ class Explanation:
         return Group(_table(self.model, self.report), Text(_summary(self.report)))
 
     def __str__(self) -> str:
-        out = StringIO()
-        Console(file=out, width=TEXT_WIDTH, no_color=True).print(self)
-        return out.getvalue().rstrip()
+        return plain_text(self.__rich__(), TEXT_WIDTH)
 
     __repr__ = __str__
 
