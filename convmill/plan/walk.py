@@ -21,14 +21,20 @@ class Call:
 
     ``name`` is unique in the graph; layers of models inside the model are called "inner/layer", and
     the second call of a shared layer "layer (2)". ``inputs`` are names of calls, ``read`` their
-    shapes and ``shape`` that of the first output, all of one image.
+    shapes; ``output`` is the (first) tensor that Keras keeps for its result, in the graph of the
+    model that the layer lies in.
     """
 
     name: str
     layer: Any
     inputs: tuple[str, ...]
     read: tuple[Shape, ...]
-    shape: Shape
+    output: Any
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the output for one image."""
+        return tuple(self.output.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class _Walker:
             count += 1
             name = f"{prefix}{layer.name} ({count})"
         self.names.add(name)
-        self.calls.append(Call(name, layer, inputs, read, tuple(output.shape[1:])))
+        self.calls.append(Call(name, layer, inputs, read, output))
         return name
 
 

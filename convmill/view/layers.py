@@ -135,7 +135,8 @@ def model_to(model: Any, layer: str) -> Any:
     is left as it is.
 
     Raises:
-        ValueError: ``layer`` is used more than once, or lies in an inner model of several inputs.
+        ValueError: ``layer`` lies in an inner model that is used more than once, or that has
+            several inputs.
     """
     return keras.Model(model.inputs[0], _output(model, layer, calls(model)))
 
@@ -151,16 +152,16 @@ def model_before(model: Any, layer: str) -> Any:
 def _output(model: Any, name: str, known: dict[str, Call]) -> Any:
     """The symbolic output of one call, as a function of the model's input."""
     call = known[name]
-    if sum(call.layer is other.layer for other in known.values()) > 1:
-        raise ValueError(
-            f"layer {name!r} is used more than once in model {model.name!r}, so that it has no one "
-            "output. Name a layer before or after it."
-        )
     if not call.inputs:
         return model.inputs[0]
     prefix = _inner_prefix(model, name)
     if not prefix:
-        return call.layer.output
+        return call.output
+    if sum(call.layer is other.layer for other in known.values()) > 1:
+        raise ValueError(
+            f"layer {name!r} lies in a model that is used more than once in model {model.name!r}, "
+            "so that it has no one output. Name a layer before or after it."
+        )
     inner = model.get_layer(prefix.rstrip("/"))
     entered = {
         source

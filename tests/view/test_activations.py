@@ -87,12 +87,22 @@ def test_the_name_of_no_layer_names_the_nearest():
         assert name in str(raised.value)
 
 
-def test_a_layer_that_is_used_twice_has_no_one_output():
+def test_each_call_of_a_layer_that_is_used_twice():
     shared = layers.Conv2D(2, 3, padding="same", name="shared")
     image = keras.Input(SHAPE)
-    model = keras.Model(image, layers.Dense(1)(shared(shared(image))))
-    with pytest.raises(ValueError, match="'shared' is used more than once"):
-        activations(model, random_images(), "shared")
+    once = shared(image)
+    model = keras.Model(image, layers.Dense(1)(shared(once)))
+    images = random_images()
+    for name, wanted in (("shared", shared(images)), ("shared (2)", shared(shared(images)))):
+        np.testing.assert_allclose(activations(model, images, name), wanted, atol=1e-5)
+
+
+def test_a_layer_of_an_inner_model_that_is_used_twice_has_no_one_output():
+    image = keras.Input(SHAPE)
+    inner = keras.Sequential([layers.Conv2D(2, 3, padding="same", name="c")], name="inner")
+    model = keras.Model(image, inner(inner(image)))
+    with pytest.raises(ValueError, match="'inner/c' lies in a model that is used more than once"):
+        activations(model, random_images(), "inner/c")
 
 
 def test_an_inner_model_of_two_inputs():
