@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
 from numpy.typing import NDArray
 
@@ -118,7 +119,8 @@ def drawing(height: float, *, width: float = WIDTH, dark: bool = False) -> Itera
     """
     theme = DARK if dark else LIGHT
     with _settings(theme):
-        picture = Picture(figsize=(width, height), dpi=SHOWN_DPI, layout="constrained")
+        engine = ConstrainedLayoutEngine(w_pad=MARGIN, h_pad=MARGIN)
+        picture = Picture(figsize=(width, height), dpi=SHOWN_DPI, layout=engine)
         picture.theme = theme
         FigureCanvasAgg(picture)
         yield picture
