@@ -13,8 +13,18 @@ SHAPE = (9, 8, 2)
 
 def chain(*stack: Any, shape: tuple[int | None, ...] = SHAPE, seed: int = 3) -> keras.Sequential:
     """A Sequential model of these layers, the same weights each time."""
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential([keras.Input(shape), *stack], name="net")
+    return with_weights(keras.Sequential([keras.Input(shape), *stack], name="net"), seed)
+
+
+def with_weights(model: keras.Model, seed: int) -> keras.Model:
+    """The model with kernels that depend on ``seed`` alone, whenever its layers were made; those
+    with an initializer of their own stay as they are."""
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(getattr(layer, "kernel_initializer", None), keras.initializers.GlorotUniform):
+            scale = np.sqrt(2 / np.prod(layer.kernel.shape[:-1]))
+            layer.kernel.assign(random.normal(0, scale, layer.kernel.shape))
+    return model
 
 
 def convnet() -> keras.Sequential:
@@ -30,14 +40,13 @@ def convnet() -> keras.Sequential:
 
 def branches() -> tuple[keras.Model, dict[str, Any]]:
     """A model with a sum of two branches, and its layers' outputs by name."""
-    keras.utils.set_random_seed(4)
     image = keras.Input(SHAPE)
     left = layers.Conv2D(3, 3, padding="same", activation="relu", name="left")(image)
     right = layers.Conv2D(3, 1, name="right")(image)
     both = layers.Add(name="both")([left, right])
     last = layers.Conv2D(2, 3, strides=2, name="last")(both)
     named = {"left": left, "right": right, "both": both, "last": last}
-    return keras.Model(image, last, name="branches"), named
+    return with_weights(keras.Model(image, last, name="branches"), 4), named
 
 
 def random_images(count: int = 5, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
