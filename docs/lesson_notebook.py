@@ -34,7 +34,7 @@ import convmill
 from convmill import data, layers, models, utils, view
 
 digits, fallback = data.load_mnist_or_digits()
-print(fallback or f"{len(digits.x_train):,} images of {digits.name} to learn from")
+print(f"{len(digits.x_train):,} images of {digits.name} to learn from")
 x_train = digits.x_train[..., np.newaxis] / np.float32(255)
 x_test = digits.x_test[..., np.newaxis] / np.float32(255)
 y_train, y_test = utils.to_categorical(digits.y_train), utils.to_categorical(digits.y_test)""",

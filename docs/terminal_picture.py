@@ -1,4 +1,4 @@
-"""Turns what a terminal showed into the picture of the README.
+"""Turns what a terminal showed into a picture of the README.
 
 tmux capture-pane -e -p -S - > transcript.txt
 python docs/terminal_picture.py transcript.txt docs/terminal.svg --title "make demo"
@@ -8,8 +8,8 @@ import argparse
 from io import StringIO
 from pathlib import Path
 
+from rich.ansi import AnsiDecoder
 from rich.console import Console
-from rich.text import Text
 
 
 def main() -> None:
@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=84)
     options = parser.parse_args()
     console = Console(record=True, width=options.width, file=StringIO(), force_terminal=True)
-    for line in options.transcript.read_text().rstrip().splitlines():
-        console.print(Text.from_ansi(line), soft_wrap=True)
+    for line in AnsiDecoder().decode(options.transcript.read_text().rstrip()):
+        console.print(line, soft_wrap=True)
     console.save_svg(str(options.picture), title=options.title)
 
 
