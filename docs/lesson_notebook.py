@@ -79,7 +79,9 @@ On convmill's compiled engine, with Keras' own `fit`.""",
     ),
     (
         "code",
-        """history = model.fit(x_train, y_train, epochs=5, validation_split=0.2, verbose=2)
+        """history = model.fit(
+    x_train, y_train, epochs=5, batch_size=64, validation_split=0.2, verbose=2
+)
 view.learning_curves(history)""",
     ),
     ("markdown", """## What it computes"""),
@@ -87,7 +89,7 @@ view.learning_curves(history)""",
         "code",
         """image = x_test[0]
 first, second, third = [layer.name for layer in model.layers if layer.name.startswith("conv")]
-view.patches(model, image, first, filter=3)""",
+view.patches(model, image, first, filter=20)""",
     ),
     ("code", """view.responses(model, image, first)"""),
     ("markdown", """## What a unit of the last convolution sees"""),

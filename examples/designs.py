@@ -9,7 +9,7 @@ Shape = tuple[int, int, int]
 
 
 def notebook(input_shape: Shape = (28, 28, 1), classes: int = 10) -> models.Sequential:
-    """Pooling doubles the distance between neighbouring units, and so what later windows span."""
+    """Pooling doubles the distance between neighbouring units, and so what later windows add."""
     model = models.Sequential(name="notebook")
     model.add(layers.Input(input_shape))
     model.add(layers.Conv2D(32, (3, 3), activation="relu"))

@@ -40,9 +40,14 @@ class Comparison(Report):
         return Document(
             title=f"A: {self.a.name}   B: {self.b.name}",
             tables=(_layers(self.aligned), _totals(self.a, self.b)),
-            lines=(),
+            lines=self._lines(),
             sections=(_section("A", self.a), _section("B", self.b)),
         )
+
+    def _lines(self) -> tuple[str, ...]:
+        """What the times are of."""
+        sizes = dict.fromkeys(each.batch_size for each in (self.a, self.b) if each.step_seconds)
+        return tuple(f"Times are of steps of {numbers.plural(size, 'image')}." for size in sizes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, with units in the keys, fit for JSON."""

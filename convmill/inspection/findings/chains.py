@@ -34,7 +34,7 @@ def linear_pair(facts: Facts) -> Iterator[Finding]:
             what=f"{count(parameters)} parameters in {first.name} and {second.name} make one "
             "linear map: nothing between them is nonlinear.",
             why="Two linear layers in a row are one (convolutions one with a larger kernel, "
-            "borders aside): the second adds nothing that the net could not express.",
+            "borders aside): the second adds nothing that one could not express.",
             remedy=f'Give {first.name} an activation, such as activation="relu", or merge the two.',
             threshold="any such pair, bottlenecks and depthwise convolutions left out",
             source="Goodfellow et al. 2016, Deep Learning, section 6.1; Sandler et al. 2018; "

@@ -39,7 +39,7 @@ def small_field(facts: Facts) -> Iterator[Finding]:
                 "still put the pieces together, but learns that for each place anew.",
                 remedy="Pool or stride between the convolutions: each window behind spans more "
                 "pixels. More layers, larger kernels or dilation widen the field too.",
-                threshold="under half of the image's height or width",
+                threshold="under half of the image's height or width (our choice)",
                 source="Chollet 2021, Deep Learning with Python, section 8.1.2; Araujo et al. "
                 "2019, Distill",
             )
