@@ -7,6 +7,7 @@ The cells stand here, so that what changes in them can be read; the notebook hol
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -116,8 +117,9 @@ def build() -> nbformat.NotebookNode:
 def main() -> None:
     """Run the notebook and write it."""
     notebook = build()
-    kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")
-    NotebookClient(notebook, km=kernel, timeout=SECONDS).execute()
+    with tempfile.TemporaryDirectory() as folder:  # for the kernel's sockets: none on a network
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
+        NotebookClient(notebook, km=kernel, timeout=SECONDS).execute()
     for cell in notebook.cells:  # times of the run are noise to whoever reads the changes
         cell.metadata.pop("execution", None)
     nbformat.write(notebook, NOTEBOOK)

@@ -68,7 +68,7 @@ def work(outline: Outline, step: Step, cost: Cost, batch_size: int) -> dict[str,
         if _is_first(outline, step):  # filters in the lanes, backward as well
             done["first"] += batch_size * backward * _idle(step.shape[-1])
         else:
-            done["backward"] = batch_size * backward * _idle(_window_row(outline, step))
+            done["backward"] = batch_size * backward * _idle(_window_row(step))
     elif step.kind == "dense":
         done["dense"] = float(batch_size * cost.training)
     elif step.kind not in ("input", "shape"):
@@ -86,10 +86,10 @@ def _idle(count: int) -> float:
     return -(-count // lanes) * lanes / count
 
 
-def _window_row(outline: Outline, step: Step) -> int:
+def _window_row(step: Step) -> int:
     """Values side by side that one row of a kernel reads: what the backward pass vectorizes."""
     width = step.reads.size[1] if isinstance(step.reads, Windows) else 1
-    return width * outline.step(step.inputs[0]).shape[-1]
+    return width * step.read[0][-1]
 
 
 def _forward(outline: Outline, step: Step) -> float:
@@ -106,7 +106,7 @@ def _forward_kind(outline: Outline, step: Step) -> str:
         return "first"
     windows = step.reads
     plain = isinstance(windows, Windows) and (windows.size, windows.strides) == ((3, 3), (1, 1))
-    channels = min(outline.step(step.inputs[0]).shape[-1], step.shape[-1])
+    channels = min(step.read[0][-1], step.shape[-1])
     return "winograd" if plain and channels >= WINOGRAD_CHANNELS else "direct"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from convmill.plan.graph import Convolution, Dense, Node, Plan
 from convmill.plan.outline import Outline, Step, Windows
@@ -45,13 +45,25 @@ class Cost:
 
 def costs(outline: Outline) -> dict[str, Cost]:
     """The cost of every step, by name, in the outline's order."""
+    own = {step.name: _trainable(outline, step) for step in outline.steps}
     trained: dict[str, bool] = {}  # whether a step or one before it is trained
-    found = {}
+    for step in outline.steps:
+        trained[step.name] = own[step.name] or any(trained[name] for name in step.inputs)
+    read_by_trained, found = _read_by(outline, trained), {}
     for step in outline.steps:
         before = any(trained[name] for name in step.inputs)
-        own = _trainable(outline, step)
-        trained[step.name] = before or own
-        found[step.name] = _cost(outline, step, input_gradient=before, weight_gradient=own)
+        cost = _cost(outline, step, input_gradient=before, weight_gradient=own[step.name])
+        kept = trained[step.name] or step.name in read_by_trained
+        found[step.name] = cost if kept else replace(cost, kept_bytes=0)
+    return found
+
+
+def _read_by(outline: Outline, trained: dict[str, bool]) -> set[str]:
+    """Steps that a trained step reads, directly or through steps that only move values."""
+    found: set[str] = set()
+    for step in reversed(outline.steps):
+        if trained[step.name] or (step.kind == "shape" and step.name in found):
+            found |= set(step.inputs)
     return found
 
 
@@ -89,7 +101,7 @@ def dropped(outline: Outline, step: Step) -> tuple[int, int]:
     """Rows and columns at the end of what ``step`` reads that none of its windows reaches."""
     if not isinstance(step.reads, Windows) or not step.is_map or len(step.inputs) != 1:
         return (0, 0)
-    windows, read = step.reads, outline.step(step.inputs[0]).shape
+    windows, read = step.reads, step.read[0]
     left = []
     for axis in (0, 1):
         reach = (step.shape[axis] - 1) * windows.strides[axis] + windows.extent[axis]
@@ -161,7 +173,7 @@ def _argmax_bytes(outline: Outline, pooling: Step) -> int:
 def _border(outline: Outline, step: Step) -> tuple[int, int]:
     if not isinstance(step.reads, Windows) or step.kind == "shape" or not step.is_map:
         return (0, 0)
-    read = outline.step(step.inputs[0]).shape
+    read = step.read[0]
     lost = []
     for axis in (0, 1):
         stride = step.reads.strides[axis]

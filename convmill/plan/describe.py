@@ -13,7 +13,7 @@ import keras
 from keras import layers
 
 from convmill.plan.graph import Shape
-from convmill.plan.known import Known, known
+from convmill.plan.known import Known, is_channels_last, known
 from convmill.plan.outline import Outline, Step, Unknown
 from convmill.plan.rebuild import check_graph, rebuild
 from convmill.plan.walk import Call, walk
@@ -34,20 +34,33 @@ def describe(model: Any, input_shape: Shape | None = None) -> Outline:
     check_graph(model)
     built, dead_end = rebuild(model, input_shape)
     followed = walk(built)
-    counted: dict[int, str] = {}
+    first: dict[int, str] = {}  # the first call of each layer
+    counted: set[int] = set()  # weights, which layers may share
     steps = []
     for call in followed.calls:
-        steps.append(_step(call, counted.get(id(call.layer))))
-        counted.setdefault(id(call.layer), call.name)
-    return Outline(model.name, tuple(steps), followed.inputs, followed.outputs, dead_end)
+        _check_shape(call)
+        steps.append(_step(call, first.get(id(call.layer)), counted))
+        first.setdefault(id(call.layer), call.name)
+    channels_last = all(is_channels_last(call.layer) for call in followed.calls)
+    inputs, outputs = followed.inputs, followed.outputs
+    return Outline(model.name, tuple(steps), inputs, outputs, dead_end, channels_last)
 
 
-def _step(call: Call, shared_with: str | None) -> Step:
+def _check_shape(call: Call) -> None:
+    if None in call.shape:
+        raise ValueError(
+            f"layer {call.name!r} ({type(call.layer).__name__}) does not say the sizes of what it "
+            f"writes: {call.shape}. Give it a compute_output_shape."
+        )
+
+
+def _step(call: Call, shared_with: str | None, counted: set[int]) -> Step:
     layer, found = call.layer, known(call)
     parameters = trainable = 0
-    if isinstance(layer, keras.Layer) and shared_with is None:
-        parameters = layer.count_params()
-        trainable = sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    if isinstance(layer, keras.Layer):
+        parameters = _count(layer.weights, counted)
+        trainable = min(parameters, _count(layer.trainable_weights, set()))
+        counted |= {id(weight) for weight in layer.weights}
     activation = _activation(layer, found) if found else "linear"
     return Step(
         name=call.name,
@@ -56,6 +69,7 @@ def _step(call: Call, shared_with: str | None) -> Step:
         inputs=call.inputs,
         shape=call.shape,
         reads=found.reads if found else Unknown(),
+        read=tuple(call.read[call.sources.index(name)] for name in call.inputs),
         parameters=parameters,
         trainable=trainable,
         multiply_adds=found.multiply_adds if found else 0,
@@ -66,6 +80,11 @@ def _step(call: Call, shared_with: str | None) -> Step:
         pool=found.pool if found else None,
         shared_with=shared_with,
     )
+
+
+def _count(weights: Any, counted: set[int]) -> int:
+    """Values of the weights that are not counted yet."""
+    return sum(math.prod(weight.shape) for weight in weights if id(weight) not in counted)
 
 
 def _activation(layer: Any, found: Known) -> str:

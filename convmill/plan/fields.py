@@ -15,6 +15,7 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.plan.graph import Shape
 from convmill.plan.outline import Flat, Outline, Same, Span, Spans, Step, Whole, Windows
 
 Ends = NDArray[np.int64]  # (places, 2): first and last pixel that each place sees
@@ -71,7 +72,8 @@ def fields(outline: Outline) -> dict[str, Seen]:
     found: dict[str, Seen] = {}
     for step in outline.steps:
         if step.kind == "input":
-            found[step.name] = {step.name: _own(step)}
+            own = _own(step)
+            found[step.name] = {step.name: replace(own, known=own.known and outline.channels_last)}
         else:
             found[step.name] = step_fields(step, [found[name] for name in step.inputs])
     return found
@@ -80,16 +82,29 @@ def fields(outline: Outline) -> dict[str, Seen]:
 def step_fields(step: Step, inputs: list[Seen]) -> Seen:
     """The fields of a step, from those of what it reads."""
     names = dict.fromkeys(name for seen in inputs for name in seen)
+    read = [
+        {name: _of_shape(field, shape) for name, field in seen.items()}
+        for seen, shape in zip(inputs, step.read, strict=True)
+    ]
     return {
-        name: reduce(_union, [_through(step, seen[name]) for seen in inputs if name in seen])
+        name: reduce(_union, [_through(step, seen[name]) for seen in read if name in seen])
         for name in names
     }
 
 
+def _of_shape(field: Field, shape: Shape) -> Field:
+    """The field of places of ``shape``; that of a layer with several outputs is of the first one,
+    and what is known of another is that it sees no more."""
+    places = (len(field.rows.ends), len(field.columns.ends))
+    if len(shape) != 3 or places == shape[:2]:
+        return field
+    return _mapped(field, lambda axis, which: _all(axis, shape[which]))
+
+
 def _own(step: Step) -> Field:
-    """An input's pixels see themselves; a vector is one row."""
-    rows, columns = (1, *step.shape)[-2:] if len(step.shape) < 3 else step.shape[:2]
-    return Field(_pixels(rows), _pixels(columns))
+    """An input's pixels see themselves; a vector is one row, and more axes are not known."""
+    rows, columns = (1, 1, *step.shape)[-2:] if len(step.shape) < 3 else step.shape[:2]
+    return Field(_pixels(rows), _pixels(columns), known=len(step.shape) <= 3)
 
 
 def _pixels(size: int) -> AxisField:

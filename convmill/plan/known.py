@@ -34,7 +34,8 @@ def known(call: Call) -> Known | None:
         if candidate in _LAYERS:
             return _LAYERS[candidate](call)
         if "call" in vars(candidate) and not _is_input(call.layer):
-            return None
+            scales = candidate.__name__ in _SCALES and is_keras_class(candidate)
+            return Known("normalization", Same(), _values(call)) if scales else None
     return None
 
 
@@ -46,8 +47,8 @@ def _values(call: Call) -> int:
     return math.prod(call.shape)
 
 
-def _last(layer: Any) -> bool:
-    """Whether a layer counts channels last."""
+def is_channels_last(layer: Any) -> bool:
+    """Whether a layer counts channels last, as far as it says so."""
     return getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
@@ -61,20 +62,32 @@ def _same(kind: Kind, work: int = 0) -> Callable[[Call], Known]:
 
 
 def _normalization(call: Call) -> Known:
-    """One multiply-add a value: with its statistics at hand a normalization is scale and shift.
-
-    Along channels it stays at its place; over rows or columns every value depends on all.
-    """
-    axis = getattr(call.layer, "axis", -1)
-    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    """One multiply-add a value: with its statistics at hand a normalization is scale and shift."""
     batch = isinstance(call.layer, (layers.BatchNormalization, layers.Normalization))
-    along = batch or {axis % (len(call.shape) + 1) for axis in axes} == {len(call.shape)}
-    return Known("normalization", Same() if along else Whole(), _values(call))
+    reads = Same() if batch else _along(call, getattr(call.layer, "axis", -1))
+    return Known("normalization", reads, _values(call))
+
+
+def _along(call: Call, axis: Any) -> Reads:
+    """What each value depends on that shares a sum with others along an axis: on a map along
+    channels those of its place, in a vector all; other axes are not looked into."""
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    rank = len(call.shape)
+    if {one % (rank + 1) for one in axes} != {rank}:
+        return Unknown()
+    if rank == 1:
+        return Whole()
+    return Same() if rank == 3 else Unknown()
+
+
+def _group_normalization(call: Call) -> Known:
+    """Statistics over rows, columns and the channels of a group."""
+    last = call.layer.axis in (-1, len(call.shape))
+    return Known("normalization", Whole() if last else Unknown(), _values(call))
 
 
 def _softmax(call: Call) -> Known:
-    axis = call.layer.axis
-    return Known("activation", Same() if axis == -1 else Unknown(), _values(call))
+    return Known("activation", _along(call, call.layer.axis), _values(call))
 
 
 def _convolution(call: Call) -> Known:
@@ -105,7 +118,7 @@ def _transposed(call: Call) -> Known:
     places = math.prod(read) // layer.kernel.shape[-1]
     work = places * math.prod(layer.kernel.shape)
     plain = layer.output_padding in (None, (None, None)) and max(layer.dilation_rate) == 1
-    if not plain or not _last(layer):
+    if not plain or not is_channels_last(layer):
         return Known("convolution", Unknown(), work)
     axes = zip(read[:2], call.shape[:2], layer.kernel_size, layer.strides, strict=True)
     spans = [transposed_spans(*axis, layer.padding) for axis in axes]
@@ -115,7 +128,7 @@ def _transposed(call: Call) -> Known:
 def _windows(call: Call, size: tuple[int, ...]) -> Reads:
     """Windows of a convolution or a pooling layer over images."""
     layer = call.layer
-    if len(size) != 2 or not _last(layer) or layer.padding not in ("valid", "same"):
+    if len(size) != 2 or not is_channels_last(layer) or layer.padding not in ("valid", "same"):
         return Unknown()
     strides = tuple(layer.strides)
     dilation = tuple(getattr(layer, "dilation_rate", (1, 1)))
@@ -159,7 +172,7 @@ def _reshape(call: Call) -> Known:
 
 def _moved(call: Call) -> Known:
     """Zero padding, or cropping, which is padding by less than nothing."""
-    if not _last(call.layer):
+    if not is_channels_last(call.layer):
         return Known("shape", Unknown())
     sign = 1 if isinstance(call.layer, layers.ZeroPadding2D) else -1
     pairs = call.layer.padding if sign > 0 else call.layer.cropping
@@ -169,7 +182,7 @@ def _moved(call: Call) -> Known:
 
 def _upsampling(call: Call) -> Known:
     layer = call.layer
-    if not _last(layer) or layer.interpolation not in ("nearest", "bilinear"):
+    if not is_channels_last(layer) or layer.interpolation not in ("nearest", "bilinear"):
         return Known("shape", Unknown())
     axes = zip(call.read[0][:2], layer.size, strict=True)
     spans = [resampled_spans(*axis, layer.interpolation) for axis in axes]
@@ -188,7 +201,12 @@ def _concatenate(call: Call) -> Known:
 
 # Operations that Keras makes of ``x + y`` and its like; they have classes, and no public ones.
 _MERGES = {"Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"}
-_ELEMENTWISE = {"Relu", "Relu6", "Sigmoid", "Tanh", "Gelu", "Silu", "Elu", "Exp", "Log", "Square"}
+_ELEMENTWISE = {
+    *("Relu", "Relu6", "Sigmoid", "Tanh", "Gelu", "Silu", "Elu", "Softplus"),
+    *("Exp", "Log", "Square", "Sqrt", "Power", "Absolute", "Negative"),
+}
+# Layers that keras.applications defines for itself: a factor for each channel.
+_SCALES = {"LayerScale", "CustomScaleLayer"}
 
 
 def _operation(call: Call) -> Known | None:
@@ -228,7 +246,7 @@ _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.LayerNormalization: _normalization,
     layers.UnitNormalization: _normalization,
     layers.Normalization: _normalization,
-    layers.GroupNormalization: lambda call: Known("normalization", Whole(), _values(call)),
+    layers.GroupNormalization: _group_normalization,
     layers.Rescaling: _same("normalization", 1),
     layers.Dropout: _same("dropout", 1),
     layers.SpatialDropout2D: _same("dropout", 1),
@@ -236,6 +254,13 @@ _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.GaussianDropout: _same("dropout", 1),
     layers.AlphaDropout: _same("dropout", 1),
     layers.ActivityRegularization: _same("dropout"),
+    # these change images in training alone
+    layers.RandomFlip: _same("dropout"),
+    layers.RandomRotation: _same("dropout"),
+    layers.RandomTranslation: _same("dropout"),
+    layers.RandomZoom: _same("dropout"),
+    layers.RandomContrast: _same("dropout"),
+    layers.RandomBrightness: _same("dropout"),
     layers.Identity: _same("shape"),
     layers.Add: _merge,
     layers.Subtract: _merge,

@@ -83,12 +83,12 @@ Reads = Same | Windows | Spans | Flat | Whole | Unknown
 class Step:
     """One call of a layer.
 
-    ``name`` is unique: layers of models inside the model stand as "inner/layer". ``layer`` is the
-    layer's class. ``shape`` is that of the (first) output. ``multiply_adds`` counts the layer's
-    own arithmetic for one image, ``activation_work`` one operation for each value that an
-    activation inside the layer computes. ``shared_with`` names the step that already counted the
-    parameters, where a layer is used more than once. ``counted`` is False for a layer whose
-    arithmetic we do not know.
+    ``name`` is unique: layers of models inside the model stand as "inner/layer". ``layer`` is
+    the layer's class. ``shape`` is that of the (first) output, ``read`` has those of what it
+    reads of each of ``inputs``. ``multiply_adds`` counts the layer's own arithmetic for one
+    image, ``activation_work`` one operation for each value that an activation inside the layer
+    computes. ``shared_with`` names the step that already counted the parameters, where a layer
+    is used more than once. ``counted`` is False for a layer whose arithmetic we do not know.
     """
 
     name: str
@@ -97,6 +97,7 @@ class Step:
     inputs: tuple[str, ...]
     shape: Shape
     reads: Reads
+    read: tuple[Shape, ...] = ()
     parameters: int = 0
     trainable: int = 0
     multiply_adds: int = 0
@@ -125,6 +126,7 @@ class DeadEnd:
 class Outline:
     """Steps in an order in which every input precedes its readers.
 
+    ``channels_last`` is False where any layer counts channels first: then places are not known.
     ``dead_end`` is set where a model that is not built cannot be built for the shape asked for;
     the steps then end before that layer.
     """
@@ -134,6 +136,7 @@ class Outline:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     dead_end: DeadEnd | None = None
+    channels_last: bool = True
 
     def step(self, name: str) -> Step:
         """The step called ``name``; KeyError where there is none."""

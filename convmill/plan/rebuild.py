@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import operator
+import random
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -50,17 +55,32 @@ def rebuild(model: Any, input_shape: Shape | None) -> tuple[Any, DeadEnd | None]
         )
     if built and tuple(model.inputs[0].shape[1:]) == input_shape:
         return model, None
-    if isinstance(model, keras.Sequential):
-        return _chain(model, input_shape)
-    return _copy(model, input_shape), None
+    with _undisturbed():
+        if isinstance(model, keras.Sequential):
+            return _chain(model, input_shape)
+        return _copy(model, input_shape), None
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Leaves Python's random numbers as they were: initializers draw their seeds from there."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def _checked(shape: Any) -> Shape:
-    sizes = tuple(shape)
-    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+    try:
+        whole = isinstance(shape, (list, tuple)) and not any(type(size) is bool for size in shape)
+        sizes = tuple(operator.index(size) for size in shape) if whole else ()
+    except TypeError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
         raise ValueError(
             "input_shape must be the sizes of one image, such as (28, 28, 1). "
-            f"Received: input_shape={shape}"
+            f"Received: input_shape={shape!r}"
         )
     return sizes
 
@@ -73,6 +93,10 @@ def _check_sizes(model: Any, built: bool) -> None:
         )
     for tensor in model.inputs:
         shape = tuple(tensor.shape[1:])
+        if any(size == 0 for size in shape):
+            raise ValueError(
+                f"Every size in keras.Input(shape) must be at least 1. Received: shape={shape}"
+            )
         if any(size is None for size in shape):
             raise ValueError(
                 f"model {model.name!r} reads images of any size, {shape}. "
@@ -85,13 +109,29 @@ def _chain(model: Any, input_shape: Shape) -> tuple[Any, DeadEnd | None]:
     tensor = image = keras.Input(input_shape)
     dead_end = None
     for layer in model.layers:
-        before = tuple(tensor.shape[1:])
+        before, copy = tuple(tensor.shape[1:]), _copied(layer)
         try:
-            tensor = type(layer).from_config(layer.get_config())(tensor)
+            tensor = copy(tensor)
         except Exception as error:  # whatever Keras or a user's layer raises
             dead_end = DeadEnd(layer.name, _why(layer, before, error))
             break
     return keras.Model(image, tensor, name=model.name), dead_end
+
+
+def _copied(layer: Any) -> Any:
+    """A layer of the same configuration and name; ValueError where it has none."""
+    # a Lambda that came from a file was loaded only where its user allowed that
+    options = {"safe_mode": False} if isinstance(layer, keras.layers.Lambda) else {}
+    try:
+        copy = type(layer).from_config(layer.get_config(), **options)
+    except Exception as error:  # whatever a user's layer raises
+        raise ValueError(
+            f"layer {layer.name!r} ({type(layer).__name__}) cannot be copied to look at another "
+            f"size ({type(error).__name__}). Give it a get_config, or begin the model with "
+            "keras.Input."
+        ) from error
+    copy.name = layer.name
+    return copy
 
 
 def _copy(model: Any, input_shape: Shape) -> Any:
@@ -99,8 +139,7 @@ def _copy(model: Any, input_shape: Shape) -> Any:
         return keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
     except Exception as error:  # whatever Keras or a user's layer raises
         raise ValueError(
-            f"model {model.name!r} cannot be built for input_shape={input_shape}: "
-            f"{_first_line(error)}"
+            f"model {model.name!r} cannot be built for input_shape={input_shape}: {_reason(error)}"
         ) from error
 
 
@@ -109,13 +148,16 @@ def _why(layer: Any, read: Shape, error: Exception) -> str:
     size = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if size and len(read) == 3 and any(size[axis] > read[axis] for axis in (0, 1)):
         return f"its window of {_text(size)} is larger than the {_text(read[:2])} map that it reads"
-    return f"it reads {_text(read)}: {_first_line(error)}"
+    return f"it reads {_text(read)}: {_reason(error)}"
 
 
 def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    """The first line that says something, without Keras' colours and its introduction."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return (said or lines or [type(error).__name__])[0]

@@ -20,21 +20,23 @@ class Call:
     """One call of a layer (or of an operation such as ``x + y``).
 
     ``name`` is unique in the graph; layers of models inside the model are called "inner/layer", and
-    the second call of a shared layer "layer (2)". ``inputs`` are names of calls, ``read`` their
-    shapes; ``output`` is the (first) tensor that Keras keeps for its result, in the graph of the
-    model that the layer lies in.
+    the second call of a shared layer "layer (2)". ``sources`` names the call that made each tensor
+    which this one reads, ``read`` has their shapes, ``shape`` is that of the first output, all of
+    one image. ``output`` is the tensor that Keras keeps for it, in the graph of the model that the
+    layer lies in.
     """
 
     name: str
     layer: Any
-    inputs: tuple[str, ...]
+    sources: tuple[str, ...]
     read: tuple[Shape, ...]
+    shape: Shape
     output: Any
 
     @property
-    def shape(self) -> Shape:
-        """Shape of the output for one image."""
-        return tuple(self.output.shape[1:])
+    def inputs(self) -> tuple[str, ...]:
+        """The calls that this one reads, each once."""
+        return tuple(dict.fromkeys(self.sources))
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,26 @@ class Walk:
 def walk(model: Any) -> Walk:
     """The calls of a built Sequential or functional model, models inside it included."""
     walker = _Walker()
-    sources = {}
+    made: _Made = {}
     for tensor in model.inputs:
-        sources[id(tensor)] = walker.add(tensor._keras_history.operation, "", (), (), tensor)
-    inputs = tuple(sources.values())
-    walker.enter(model, sources, "")
+        layer, shape = tensor._keras_history.operation, _shape_of(tensor)
+        made[id(tensor)] = _Source(walker.add(layer, "", [], shape, tensor), shape)
+    inputs = tuple(source.name for source in made.values())
+    walker.enter(model, made, "")
     # a model may hand out one output twice
-    outputs = tuple(dict.fromkeys(sources[id(tensor)] for tensor in model.outputs))
+    outputs = tuple(dict.fromkeys(made[id(tensor)].name for tensor in model.outputs))
     return Walk(tuple(walker.calls), inputs, outputs)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Who made a tensor, and its shape here: a model inside a model may leave sizes open."""
+
+    name: str
+    shape: Shape
+
+
+_Made = dict[int, _Source]  # by the tensor's id
 
 
 class _Walker:
@@ -66,40 +80,72 @@ class _Walker:
         self.calls: list[Call] = []
         self.names: set[str] = set()
 
-    def enter(self, model: Any, sources: dict[int, str], prefix: str) -> None:
-        """Adds the calls inside ``model``; ``sources`` tells who made a tensor, by its id."""
+    def enter(self, model: Any, made: _Made, prefix: str) -> None:
+        """Adds the calls inside ``model``; ``made`` tells where its inputs come from."""
         for node in _nodes(model):
-            tensors = node.input_tensors
             if isinstance(node.operation, keras.Model) and _is_graph(node.operation):
-                self._enter_inner(node, sources, prefix)
+                self._enter_inner(node, made, prefix)
                 continue
-            inputs = tuple(dict.fromkeys(sources[id(tensor)] for tensor in tensors))
-            read = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
-            name = self.add(node.operation, prefix, inputs, read, node.output_tensors[0])
-            for tensor in node.output_tensors:
-                sources[id(tensor)] = name
+            # an optional input that was left out comes from nowhere
+            read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
+            shapes = _written(node, made)
+            name = self.add(node.operation, prefix, read, shapes[0], node.output_tensors[0])
+            for tensor, shape in zip(node.output_tensors, shapes, strict=True):
+                made[id(tensor)] = _Source(name, shape)
 
-    def _enter_inner(self, node: Any, sources: dict[int, str], prefix: str) -> None:
+    def _enter_inner(self, node: Any, made: _Made, prefix: str) -> None:
         model = node.operation
         inner = {
-            id(inside): sources[id(outside)]
-            for inside, outside in zip(model.inputs, node.input_tensors, strict=True)
+            id(inside): made[id(outside)]
+            for inside, outside in zip(model.inputs, _given(node), strict=False)
+            if id(outside) in made
         }
         self.enter(model, inner, f"{prefix}{model.name}/")
         for inside, outside in zip(model.outputs, node.output_tensors, strict=True):
-            sources[id(outside)] = inner[id(inside)]
+            made[id(outside)] = inner[id(inside)]
 
-    def add(
-        self, layer: Any, prefix: str, inputs: tuple[str, ...], read: tuple[Shape, ...], output: Any
-    ) -> str:
+    def add(self, layer: Any, prefix: str, read: list[_Source], shape: Shape, output: Any) -> str:
         """Adds one call; returns its name."""
         name, count = prefix + layer.name, 1
         while name in self.names:
             count += 1
             name = f"{prefix}{layer.name} ({count})"
         self.names.add(name)
-        self.calls.append(Call(name, layer, inputs, read, output))
+        sources = tuple(source.name for source in read)
+        shapes = tuple(source.shape for source in read)
+        self.calls.append(Call(name, layer, sources, shapes, shape, output))
         return name
+
+
+def _shape_of(tensor: Any) -> Shape:
+    """Shape of one image."""
+    return tuple(tensor.shape[1:])
+
+
+def _written(node: Any, made: _Made) -> list[Shape]:
+    """Shapes of all that a call writes, computed anew where it reads other sizes here."""
+    tensors = [tensor for tensor in node.input_tensors if id(tensor) in made]
+    if all(made[id(tensor)].shape == _shape_of(tensor) for tensor in tensors):
+        return [_shape_of(tensor) for tensor in node.output_tensors]
+    here = {
+        id(tensor): keras.KerasTensor((None, *made[id(tensor)].shape), dtype=tensor.dtype)
+        for tensor in tensors
+    }
+    positional, named = node.arguments.fill_in(here)
+    spec = node.operation.compute_output_spec(*positional, **named)
+    return [_shape_of(tensor) for tensor in keras.tree.flatten(spec)]
+
+
+def _given(node: Any) -> list[Any]:
+    """What a model inside a model is called with, in the order of its inputs."""
+    arguments = node.arguments
+    first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
+    inputs = node.operation.inputs
+    names = [tensor._keras_history.operation.name for tensor in inputs]
+    if isinstance(first, dict) and set(names) <= set(first):
+        return [first[name] for name in names]
+    flat: list[Any] = keras.tree.flatten(first)
+    return flat
 
 
 def _is_graph(model: Any) -> bool:

@@ -140,3 +140,12 @@ def test_a_plan_and_an_outline_agree() -> None:
         if step.kind in ("convolution", "dense"):
             assert step.multiply_adds == node_multiply_adds(plan, node)
         assert costs(outline)[node.name].output_bytes == 4 * math.prod(node.shape)
+
+
+def test_what_no_gradient_reaches_is_not_kept() -> None:
+    frozen, last = layers.Conv2D(2, 3), layers.Conv2D(2, 3)
+    frozen.trainable = last.trainable = False
+    first, second, flat, dense = each(sequential(frozen, last, layers.Flatten(), layers.Dense(2)))
+    assert (first.kept_bytes, flat.kept_bytes) == (0, 0)
+    assert second.kept_bytes == second.output_bytes  # the dense layer's weights want it
+    assert dense.kept_bytes == dense.output_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from random import Random
 from typing import Any
 
@@ -43,8 +44,8 @@ def taps(model: keras.Model, step: Step, read: tuple[int, ...]) -> int:
 
 @settings(max_examples=25, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_shapes_parameters_and_arithmetic_are_those_of_keras(random: Random) -> None:
-    model = graph(random)
+def test_shapes_parameters_and_arithmetic_are_those_of_keras(chance: Random) -> None:
+    model = graph(chance)
     outline = describe(model)
     assert outline.parameters == model.count_params()
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -199,3 +200,81 @@ def test_what_is_no_graph_is_refused() -> None:
         describe(keras.Sequential([keras.Input(IMAGE)]))
     with pytest.raises(ValueError, match="defines call in Python"):
         describe(Written())
+
+
+# Graphs that are stored in other ways ------------------------------------------------------------
+
+
+def test_a_model_for_any_size_inside_one_that_says_its_size() -> None:
+    body_image = keras.Input((None, None, 3))
+    body = keras.Model(body_image, layers.Conv2D(4, 3, name="c")(body_image), name="body")
+    image = keras.Input((8, 9, 3))
+    model = keras.Model(image, layers.GlobalMaxPooling2D()(body(image)))
+    outline = describe(model)
+    assert outline.step("body/c").shape == (6, 7, 4)
+    assert outline.step("body/c").multiply_adds == (6 * 7 * 4) * (3 * 3 * 3)
+
+
+def test_each_output_of_a_layer_has_its_own_shape() -> None:
+    image = keras.Input((9, 8, 3))
+    top, bottom = keras.ops.split(image, [2], axis=1)
+    outline = describe(keras.Model(image, [top, layers.Conv2D(4, 3, name="c")(bottom)]))
+    assert outline.step("c").read == ((7, 8, 3),)
+    assert outline.step("c").shape == (5, 6, 4)
+
+
+def test_inner_models_take_their_inputs_by_name_or_in_order() -> None:
+    a, b = keras.Input((8, 8, 1), name="a"), keras.Input((8, 8, 1), name="b")
+    on_a, on_b = layers.Conv2D(2, 3, name="on_a")(a), layers.Conv2D(2, 3, name="on_b")(b)
+    inner = keras.Model([b, a], [on_b, on_a], name="inner")
+    x, y = keras.Input((8, 8, 1), name="x"), keras.Input((8, 8, 1), name="y")
+    by_name = describe(keras.Model([x, y], inner({"a": x, "b": y})))
+    assert by_name.step("inner/on_a").inputs == ("x",)
+    in_order = describe(keras.Model([x, y], inner([x, y])))
+    assert in_order.step("inner/on_a").inputs == ("y",)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_masks_are_no_inputs_of_an_inner_model() -> None:
+    words, mask = keras.Input((5, 4)), keras.Input((5,), dtype="bool")
+    inner = keras.Model(words, layers.LSTM(3)(words))
+    outer = keras.Input((5, 4))
+    outline = describe(keras.Model([outer, mask], inner(outer, mask=mask)))
+    assert outline.steps[-1].shape == (3,)
+
+
+def test_weights_shared_through_a_wrapper_are_counted_once() -> None:
+    dense, image = layers.Dense(7), keras.Input((3, 4))
+    model = keras.Model(image, [layers.TimeDistributed(dense)(image), dense(image)])
+    assert describe(model).parameters == model.count_params() == 35
+
+
+def test_copying_leaves_random_numbers_and_names_alone() -> None:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([layers.Conv2D(3, 3), layers.Lambda(lambda x: 2 * x, name="twice")])
+    state = random.getstate()
+    outline = describe(model, (8, 8, 1))
+    assert random.getstate() == state
+    assert outline.dead_end is None
+    assert [step.name for step in outline.steps[1:]] == [model.layers[0].name, "twice"]
+
+
+class Closed(layers.Layer):
+    """A layer that keeps to itself what it was made from."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+
+def test_a_layer_that_cannot_be_copied_is_no_dead_end() -> None:
+    with pytest.raises(ValueError, match=r"\(Closed\) cannot be copied.*get_config"):
+        describe(keras.Sequential([Closed(abs)]), (8, 8, 1))
+
+
+def test_empty_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        describe(sequential(layers.Dense(2), shape=(0,)))

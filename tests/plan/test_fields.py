@@ -134,3 +134,28 @@ def test_behind_a_layer_that_is_not_known_fields_are_not_known() -> None:
         assert not field.known
     assert outline.step("mixed").kind == "other"
     assert not outline.step("mixed").counted
+
+
+def test_channels_first_says_nothing_of_places() -> None:
+    model = sequential(
+        layers.ReLU(name="relu"),
+        layers.GlobalAveragePooling2D(data_format="channels_first"),
+        shape=(4, 9, 9),
+    )
+    (field,) = fields(describe(model))["relu"].values()
+    assert not field.known
+
+
+def test_normalization_over_a_vector_reads_all_of_it() -> None:
+    outline = describe(sequential(layers.LayerNormalization(name="norm"), shape=(10,)))
+    (field,) = fields(outline)["norm"].values()
+    assert (field.rows.size, field.columns.size) == (1, 10)
+
+
+def test_what_another_output_of_a_layer_saw_is_at_most_what_the_first_did() -> None:
+    image = keras.Input((9, 8, 3))
+    top, bottom = keras.ops.split(image, [2], axis=1)
+    model = keras.Model(image, [top, layers.Conv2D(4, 3, name="c")(bottom)])
+    (field,) = fields(describe(model))["c"].values()
+    assert not field.known
+    assert len(field.rows.spans) == 5
