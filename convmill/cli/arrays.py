@@ -10,7 +10,6 @@ import numpy as np
 from convmill.cli.errors import Failure
 
 LARGEST_PIXEL = 255
-RESCALING_LAYERS = {"Rescaling", "Normalization"}
 Shape = tuple[int | None, ...]
 
 
@@ -25,8 +24,9 @@ def images_for(model: Any, images: np.ndarray, source: str) -> np.ndarray:
     """
     size = images.shape[1:]
     with_channels = size if len(size) == 3 else (*size, 1)
+    without = size[:-1] if size[-1:] == (1,) else size
     wanted = input_shape(model)
-    for shape in (with_channels, size, (math.prod(size),)):
+    for shape in (with_channels, without, (math.prod(size),)):
         if _matches(shape, wanted):
             return _scaled(model, images.reshape(len(images), *shape))
     raise Failure(f"The model reads images of {_text(wanted)}. Received: {source}, {_text(size)}.")
@@ -90,16 +90,11 @@ def _shape(model: Any, attribute: str) -> Shape:
 
 
 def _scaled(model: Any, images: np.ndarray) -> np.ndarray:
-    if images.dtype.kind == "f" or _rescales(model):
+    from convmill.plan.pixels import reads_bytes
+
+    if images.dtype.kind == "f" or reads_bytes(model):
         return images
     return images.astype(np.float32) / np.float32(LARGEST_PIXEL)
-
-
-def _rescales(model: Any) -> bool:
-    return any(
-        type(layer).__name__ in RESCALING_LAYERS or (hasattr(layer, "layers") and _rescales(layer))
-        for layer in model.layers
-    )
 
 
 def _matches(shape: tuple[int, ...], wanted: Shape) -> bool:

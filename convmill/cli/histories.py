@@ -75,8 +75,12 @@ def _finite_or_nan(value: Any) -> Any:
 
 def _from_csv(text: str) -> History:
     reader = csv.DictReader(text.splitlines(), delimiter=_delimiter(text), strict=True)
-    columns: History = {name: [] for name in reader.fieldnames or ()}
     try:
+        names = list(reader.fieldnames or ())
+        columns: History = {name: [] for name in names}
+        for name in columns:
+            if names.count(name) > 1:
+                raise ValueError(f"Received: more than one column named {name!r}.")
         for row in reader:
             where = f"in line {reader.line_num}"
             if None in row or None in row.values():

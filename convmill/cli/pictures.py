@@ -152,11 +152,12 @@ def _from_file(model: Any, model_file: Path, picture_file: Path) -> NDArray[Any]
     from convmill.cli.card import read_card
     from convmill.cli.images import Preparation, prepare, read_picture
 
-    height, width, channels = (*input_shape(model), 1)[:3]
+    shape = input_shape(model)
+    height, width, channels = (*shape, 1)[:3] if len(shape) in (2, 3) else (None, None, None)
     if not height or not width or channels not in IMAGE_CHANNELS:
         raise Failure(
             "The model must read images (height, width, channels) of 1 or 3 channels. "
-            f"Received: a model that reads {input_shape(model)}."
+            f"Received: a model that reads {shape}."
         )
     how = Preparation((height, width, channels), read_card(model_file).background)
     try:

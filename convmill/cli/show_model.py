@@ -185,7 +185,7 @@ def maximize(
     out: Path | None,
     dark: bool,
 ) -> None:
-    """Draw, for each filter, an image that it answers to as strongly as it can.
+    """Draw, for each filter, an image that it answers more strongly.
 
     \b
     Example:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from convmill.plan.graph import NotCovered
 from convmill.train.doors import accelerate, restore
-from convmill.view.images import Images, many_images
+from convmill.view.images import Images, check_finite, many_images
 from convmill.view.layers import calls, find, model_before, model_to
 
 
@@ -25,7 +26,8 @@ def activations(model: Any, images: Any, layer: str) -> NDArray[np.float32]:
         (n, *output shape), what a Keras model that ends at this layer would predict.
 
     Raises:
-        ValueError: no such layer (the nearest are named), or images of another shape.
+        ValueError: no such layer (the nearest are named), images of another shape, or outputs that
+            are not finite.
     """
     name = find(model, layer, lambda call: True, "layer").name
     pixels = many_images(model, images)
@@ -43,10 +45,13 @@ def inputs_of(model: Any, images: Images, layer: str) -> NDArray[np.float32]:
 def outputs(model: Any, images: Images) -> NDArray[np.float32]:
     """What ``model`` predicts: compiled where that is covered, else without a word as Keras does.
 
-    ``model`` is one made for this purpose, for it is accelerated.
+    ``model`` is one made for this purpose, for it is accelerated. ValueError for outputs that are
+    not finite.
     """
     try:
         found = accelerate(model, strict=True).predict(images, verbose=0)
     except NotCovered:
         found = restore(model).predict(images, verbose=0)
-    return np.asarray(found, dtype=np.float32)
+    values = np.asarray(keras.ops.convert_to_numpy(found), dtype=np.float32)
+    check_finite(values, "model must give finite numbers")
+    return values

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from convmill.view.images import check_finite
 from convmill.view.layers import calls, check_index, find, is_convolution
 from convmill.view.sheet import BAR, BODY, sheet
 from convmill.view.style import DIVERGING, SMALL_SIZE, Picture, bare, symmetric
@@ -44,7 +45,7 @@ def filters(
         dark: draws on a dark ground.
 
     Raises:
-        ValueError: no such layer, or no such channel.
+        ValueError: no such layer or channel, or weights that are not finite.
     """
     call = find(model, layer, is_convolution, "convolution")
     kernels = kernels_of(call.layer)
@@ -57,7 +58,8 @@ def filters(
     what = f"{count} kernel{'s' * (count > 1)} of {kernels.shape[0]}×{kernels.shape[1]} over {read}"
     if kernels.shape[2] == 1:
         return _one_channel(kernels[:, :, 0], title, what, dark)
-    if channels == COLOURS and call.name == _first_convolution(model):
+    ungrouped = getattr(call.layer, "groups", 1) == 1  # a group's three channels are no colours
+    if channels == COLOURS and ungrouped and call.name == _first_convolution(model):
         return _in_colours(kernels, title, what, dark)
     return _by_channel(kernels, title, what, dark)
 
@@ -67,12 +69,23 @@ def kernels_of(layer: Any) -> Kernels:
 
     Of a depthwise convolution each filter reads one channel; the two kernels of a separable one
     are multiplied into one; a transposed one's are turned to the order of the others.
+
+    Raises:
+        ValueError: they are not finite.
     """
+    kernels = _turned(layer)
+    demand = f"layer {layer.name!r} must hold finite weights"
+    check_finite(np.moveaxis(kernels, -1, 0), demand, "filters")
+    return kernels
+
+
+def _turned(layer: Any) -> Kernels:
+    """The kernels in our order of axes."""
     if hasattr(layer, "pointwise_kernel"):
-        depthwise, pointwise = _array(layer.depthwise_kernel), _array(layer.pointwise_kernel)[0, 0]
-        each = pointwise.reshape(*depthwise.shape[2:], -1)  # channel, multiplier, filter
+        depthwise, pointwise = map(values_of, (layer.depthwise_kernel, layer.pointwise_kernel))
+        each = pointwise[0, 0].reshape(*depthwise.shape[2:], -1)  # channel, multiplier, filter
         return np.einsum("hwcm,cmf->hwcf", depthwise, each)
-    kernel = _array(layer.kernel)
+    kernel = values_of(layer.kernel)
     if hasattr(layer, "depth_multiplier"):
         return kernel.reshape(*kernel.shape[:2], 1, -1)
     if hasattr(layer, "output_padding"):
@@ -80,8 +93,10 @@ def kernels_of(layer: Any) -> Kernels:
     return kernel
 
 
-def _array(variable: Any) -> Kernels:
-    return np.asarray(keras.ops.convert_to_numpy(variable), dtype=np.float32)
+def values_of(variable: Any) -> Kernels:
+    """The numbers of a weight."""
+    tensor = keras.ops.convert_to_tensor(variable)  # NumPy warns of how Keras converts variables
+    return np.asarray(keras.ops.convert_to_numpy(tensor), dtype=np.float32)
 
 
 def _channels(count: int) -> str:

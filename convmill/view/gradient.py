@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.view.images import check_finite
+
 Array = NDArray[np.float32]
 Score = Callable[[Any], Any]
 Gradient = Callable[[Array], tuple[Array, Array]]
@@ -28,14 +30,29 @@ def gradient(model: Any, score: Score) -> Gradient:
         latter of score with respect to each pixel.
 
     Raises:
-        ValueError: Keras' backend has no gradients.
+        ValueError: Keras' backend has no gradients, or the model reads whole numbers; from the
+            function, where outputs or gradient are not finite.
     """
     backend = keras.backend.backend()
     if backend not in _BACKENDS:
         raise ValueError(
             f"Gradients need Keras on one of {', '.join(_BACKENDS)}. Received: backend {backend!r}."
         )
-    return _BACKENDS[backend](model, score)
+    read = str(model.inputs[0].dtype)
+    if "float" not in read:  # float32, bfloat16
+        raise ValueError(
+            "Gradients need a model that reads real numbers: use keras.Input(shape, "
+            f"dtype='float32'). Received: Input dtype {read}."
+        )
+    compute = _BACKENDS[backend](model, score)
+
+    def checked(images: Array) -> tuple[Array, Array]:
+        outputs, found = compute(images)
+        check_finite(outputs, "model must give finite numbers")
+        check_finite(found, "model must have finite gradients")
+        return outputs, found
+
+    return checked
 
 
 def _jax(model: Any, score: Score) -> Gradient:
@@ -53,7 +70,7 @@ def _jax(model: Any, score: Score) -> Gradient:
 
     def compute(images: Array) -> tuple[Array, Array]:
         (_, outputs), found = compiled(images, trainable, other)
-        return np.asarray(outputs), np.asarray(found)
+        return keras.ops.convert_to_numpy(outputs), keras.ops.convert_to_numpy(found)
 
     return compute
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,10 +16,12 @@ VALIDATION = "val_"
 EPOCH = "epoch"
 RATES = ("learning_rate", "lr")
 # The parts of a metric's name that say that more is better; of all else, loss too, less is.
-HIGHER_IS_BETTER = {
+HIGHER_IS_BETTER = (
     *("acc", "accuracy", "auc", "precision", "recall", "sensitivity", "specificity"),
-    *("f1", "fbeta", "iou", "dice", "r2", "similarity"),
-}
+    *("f1", "fbeta", "iou", "io_u", "dice", "r2", "similarity", "correlation"),
+    *("true_positives", "true_negatives"),
+)
+LARGEST = 1e100  # no float32 is as large; gaps and logarithmic axes of larger ones would overflow
 
 Values = NDArray[np.float64]
 
@@ -77,7 +80,8 @@ class Run:
 
 def higher_is_better(name: str) -> bool:
     """Whether more of a figure is better, by the words in its name: accuracy is, loss is not."""
-    return not HIGHER_IS_BETTER.isdisjoint(name.lower().split("_")) and "loss" not in name
+    whole = f"_{name.lower()}_"
+    return any(f"_{part}_" in whole for part in HIGHER_IS_BETTER) and "loss" not in whole
 
 
 def common_epochs(first: Curve, second: Curve) -> tuple[Values, Values, Values]:
@@ -163,11 +167,21 @@ def _read_run(history: Any) -> Run:
 
 
 def _numbers(values: Any) -> list[float | None] | None:
-    """One number (or None) for each epoch; None where they are something else."""
+    """One number (or None) for each epoch; None where they are something else, or none at all."""
     try:
-        return [None if value is None else float(value) for value in values]
+        numbers = [None if value is None else _number(value) for value in values]
     except (TypeError, ValueError):
         return None
+    return numbers if any(number is not None for number in numbers) else None
+
+
+def _number(value: Any) -> float:
+    """NaN for what is not finite, or as good as that."""
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return math.nan
+    return number if abs(number) <= LARGEST else math.nan
 
 
 def _epoch_numbers(known: Any, rows: int) -> Values:

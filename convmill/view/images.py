@@ -63,6 +63,16 @@ def _real(given: Any, argument: str) -> Images:
     return pixels
 
 
+def check_finite(values: NDArray[Any], demand: str, things: str = "images") -> None:
+    """ValueError, which begins with ``demand``, unless ``values`` (things, ...) are all finite."""
+    bad = int(np.sum(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)))
+    if bad:
+        raise ValueError(
+            f"{demand}; its training may have diverged. "
+            f"Received: NaN or infinity for {bad} of {len(values)} {things}."
+        )
+
+
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         size in (None, given) for given, size in zip(shape, wanted, strict=True)

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from convmill.plan.pixels import reads_bytes
 from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import Call, walk
 
 MOST_NAMED = 30
-RESCALING_LAYERS = ("Rescaling", "Normalization")
 
 
 def calls(model: Any) -> dict[str, Call]:
@@ -98,18 +98,32 @@ def check_channels_last(call: Call) -> None:
 
 def check_index(argument: str, index: Any, count: int) -> None:
     """ValueError unless ``index`` counts one of ``count`` things, from 0."""
-    if not isinstance(index, (int, np.integer)) or not 0 <= index < count:
+    if not is_whole(index) or not 0 <= index < count:
         raise ValueError(
             f"{argument} must be a whole number from 0 to {count - 1}. Received: {argument}={index}"
         )
 
 
+def check_count(argument: str, value: Any, least: int, most: int | None = None) -> int:
+    """``value`` as an int; ValueError unless it is a whole number from ``least`` to ``most``."""
+    if not is_whole(value) or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(
+            f"{argument} must be a whole number {limits}. Received: {argument}={value!r}"
+        )
+    return int(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def pixel_range(model: Any) -> tuple[float, float]:
     """The darkest and the brightest pixel that a model reads: 0 and 1, or 0 and 255 where it has a
-    layer that scales pixels itself.
+    layer that scales bytes itself.
     """
-    scales = any(type(call.layer).__name__ in RESCALING_LAYERS for call in calls(model).values())
-    return (0.0, 255.0) if scales else (0.0, 1.0)
+    return (0.0, 255.0 if reads_bytes(model) else 1.0)
 
 
 def image_shape(model: Any) -> tuple[int, ...]:
@@ -138,7 +152,7 @@ def model_to(model: Any, layer: str) -> Any:
         ValueError: ``layer`` lies in an inner model that is used more than once, or that has
             several inputs.
     """
-    return keras.Model(model.inputs[0], _output(model, layer, calls(model)))
+    return _helper(model, layer, _output(model, layer, calls(model)))
 
 
 def model_before(model: Any, layer: str) -> Any:
@@ -146,7 +160,14 @@ def model_before(model: Any, layer: str) -> Any:
     a layer that reads several outputs.
     """
     known = calls(model)
-    return keras.Model(model.inputs[0], _output(model, _only_source(known[layer].inputs), known))
+    source = _only_source(known[layer].inputs)
+    return _helper(model, source, _output(model, source, known))
+
+
+def _helper(model: Any, layer: str, output: Any) -> Any:
+    """A model to ``output``, by a name of its own: Keras would count it among the user's models."""
+    name = f"{model.name}_to_{layer}".replace("/", "_")
+    return keras.Model(model.inputs[0], output, name=name)
 
 
 def _output(model: Any, name: str, known: dict[str, Call]) -> Any:

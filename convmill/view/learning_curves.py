@@ -19,11 +19,12 @@ from convmill.view.histories import (
     mean_curve,
     read_runs,
 )
-from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline
+from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline, logarithmic
 
 PANEL_HEIGHT = 2.7
 AROUND = 0.9  # inches for headline and caption
 COLUMNS = 2
+MOST_PANELS = 24
 # Up to so many epochs, each is marked with a dot.
 DOTTED = 20
 # A figure that spans more than this factor is drawn on a logarithmic scale.
@@ -41,6 +42,7 @@ def learning_curves(history: Any, *, metric: str | None = None, dark: bool = Fal
     The gap between the two is shaded, and its size in the last epoch that has both is stated. The
     best epoch on validation data is ringed: the lowest value, or for accuracy and its like the
     highest. Several runs are thin lines around their mean, which covers the epochs that all have.
+    Of more than 24 figures the first 24 are drawn; the caption counts the others.
 
     Args:
         history: what ``fit`` returned, its ``.history``, or a list of several of them.
@@ -51,7 +53,8 @@ def learning_curves(history: Any, *, metric: str | None = None, dark: bool = Fal
         ValueError: ``history`` is no history, or holds no ``metric``.
     """
     runs = read_runs(history)
-    names = chosen(runs, metric)
+    every = chosen(runs, metric)
+    names = every[:MOST_PANELS]
     columns = min(COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     with drawing(rows * PANEL_HEIGHT + AROUND, dark=dark) as picture:
@@ -61,7 +64,7 @@ def learning_curves(history: Any, *, metric: str | None = None, dark: bool = Fal
         for axes in panels[len(names) :]:
             axes.remove()
         panels[0].legend()
-        headline(picture, _title(runs), _caption(runs))
+        headline(picture, _title(runs), _caption(runs, len(every) - len(names)))
     return picture
 
 
@@ -72,7 +75,7 @@ def _title(runs: Sequence[Run]) -> str:
     return f"Learning curves: {several}{epochs} epoch{plural}"
 
 
-def _caption(runs: Sequence[Run]) -> str:
+def _caption(runs: Sequence[Run], further: int) -> str:
     lines: list[str] = []
     if any(run.validation for run in runs):
         lines += EXPLAINED
@@ -83,6 +86,9 @@ def _caption(runs: Sequence[Run]) -> str:
     left_out = dict.fromkeys(name for run in runs for name in run.left_out)
     if left_out:
         lines.append(f"Left out, not one number an epoch: {', '.join(left_out)}.")
+    if further:
+        are = "figures are" if further > 1 else "figure is"
+        lines.append(f"{further} more {are} not drawn: name one to see it.")
     return "\n".join(lines)
 
 
@@ -161,6 +167,6 @@ def _scale(axes: Axes, name: str, curves: Sequence[Curve]) -> str:
         axes.text(0.5, 0.5, "no finite value", transform=axes.transAxes, ha="center")
         return name
     if finite.min() > 0 and finite.max() > WIDE_RANGE * finite.min():
-        axes.set_yscale("log")
+        logarithmic(axes)
         return f"{name} (logarithmic)"
     return name

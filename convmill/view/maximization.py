@@ -8,7 +8,7 @@ visualization", 2015.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from convmill.plan.walk import Call
 from convmill.view.gradient import gradient
 from convmill.view.layers import (
     check_channels_last,
+    check_count,
     check_index,
     find,
     has_units,
@@ -125,8 +126,7 @@ def maximize(
 
     Arguments and errors are those of ``activation_maximization``.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1. Received: steps={steps}")
+    steps, seed = check_count("steps", steps, 1), check_count("seed", seed, 0)
     call = _find(model, layer)
     chosen = _chosen(filters, call.shape[-1])
     shape = image_shape(model)
@@ -157,6 +157,8 @@ def _find(model: Any, layer: str | None) -> Call:
 def _chosen(filters: Sequence[int] | None, count: int) -> tuple[int, ...]:
     if filters is None:
         return tuple(range(min(FIRST, count)))
+    if not isinstance(filters, Iterable):
+        raise ValueError(f"filters must list whole numbers, as [0, 5]. Received: filters={filters}")
     chosen = tuple(filters)
     for index in chosen:
         check_index("filters", index, count)

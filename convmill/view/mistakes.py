@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.view.layers import check_count
 from convmill.view.predictions import Predictions, classify, percent, shown
 from convmill.view.style import SMALL_SIZE, WIDTH, Picture, bare, draw_image, drawing, headline
 
@@ -132,8 +133,7 @@ def _classified_images(
     model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
 ) -> tuple[Predictions, NDArray[Any]]:
     """Predictions, and the images as (n, height, width[, channels])."""
-    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MOST:
-        raise ValueError(f"most must be a whole number from 1 to {MOST}. Received: most={most!r}")
+    check_count("most", most, 1, MOST)
     found, images = classify(model, x, y, class_names)
     side = math.isqrt(images[0].size)
     if images.ndim == 2 and side * side == images.shape[1]:

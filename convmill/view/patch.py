@@ -12,9 +12,9 @@ from convmill.plan.describe import describe
 from convmill.plan.outline import Windows
 from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
-from convmill.view.filters import kernels_of
+from convmill.view.filters import kernels_of, values_of
 from convmill.view.images import one_image
-from convmill.view.layers import check_index, find, is_convolution, model_to
+from convmill.view.layers import check_index, find, is_convolution, is_whole, model_to
 
 Array = NDArray[np.float64]
 MULTIPLIED = ("pointwise_kernel", "depth_multiplier", "output_padding")  # of other convolutions
@@ -127,7 +127,7 @@ def _is_plain(call: Call) -> bool:
 def _checked_place(place: Any, shape: tuple[int, ...]) -> tuple[int, int]:
     """A place of a map; ValueError where it is none."""
     given = tuple(place) if np.ndim(place) == 1 else ()
-    whole = len(given) == 2 and all(isinstance(index, (int, np.integer)) for index in given)
+    whole = len(given) == 2 and all(map(is_whole, given))
     if not whole or not (0 <= given[0] < shape[0] and 0 <= given[1] < shape[1]):
         raise ValueError(
             f"place must be a row from 0 to {shape[0] - 1} and a column from 0 to {shape[1] - 1} "
@@ -173,6 +173,4 @@ def _gathered(
 
 
 def _bias(layer: Any, filter: int) -> float | None:
-    import keras
-
-    return float(keras.ops.convert_to_numpy(layer.bias)[filter]) if layer.use_bias else None
+    return float(values_of(layer.bias)[filter]) if layer.use_bias else None

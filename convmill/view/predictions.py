@@ -14,6 +14,7 @@ from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import walk
 from convmill.train import check
 from convmill.view.activations import outputs
+from convmill.view.images import check_finite
 
 # How far a row of float32 probabilities may be from a sum of 1.
 SUM_TOLERANCE = 1e-3
@@ -169,12 +170,7 @@ def class_probabilities(model: Any, given: NDArray[Any], activation: str) -> NDA
             "model must give one row of numbers for an image, (n, classes). "
             f"Received: outputs of shape {given.shape}."
         )
-    bad = int(np.sum(~np.isfinite(given).all(axis=1)))
-    if bad:
-        raise ValueError(
-            "model must give finite numbers; its training may have diverged. "
-            f"Received: NaN or infinity for {bad} of {len(given)} images."
-        )
+    check_finite(given, "model must give finite numbers")
     values = given.astype(np.float64)
     if _are_logits(model, values, activation):
         # a sigmoid is the softmax of 0 and the logit
@@ -254,8 +250,7 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> tuple[str, ...
 def shown(name: str, most: int = 16) -> str:
     """A class's name as a picture can show it: at most ``most`` letters, taken as they are."""
     plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    short = plain if len(plain) <= most else plain[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-    return short.replace("$", r"\$")  # Matplotlib would set what is between two as a formula
+    return plain if len(plain) <= most else plain[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def percent(share: float, digits: int = 1) -> str:

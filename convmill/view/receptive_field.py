@@ -1,8 +1,9 @@
 """What one unit sees: its theoretical receptive field, and the effective one inside it.
 
-The effective field is the mean of the absolute gradient of the unit with respect to each pixel, as
-in Luo, Li, Urtasun and Zemel, "Understanding the effective receptive field in deep convolutional
-neural networks", 2016. They count a pixel in where it has more than 1 - 95.45 % of the largest.
+The effective field is the mean of the absolute gradient of the unit with respect to each pixel,
+after Luo, Li, Urtasun and Zemel, "Understanding the effective receptive field in deep convolutional
+neural networks", 2016. They count a pixel in where it has more than 1 - 95.45 % of the centre
+pixel's; here it is the largest, which need not lie in the centre.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from convmill.view.layers import (
     find,
     image_shape,
     is_map,
+    is_whole,
     model_to,
     pixel_range,
 )
@@ -45,6 +47,7 @@ THRESHOLD = 1 - 0.9545  # two standard deviations of a normal distribution lie w
 RANDOM_IMAGES = 64
 TOGETHER = 64  # images whose gradients are computed at once
 SPACE = 0.3
+TALLEST = 7.0  # inches
 
 Array = NDArray[np.float32]
 
@@ -98,8 +101,8 @@ def receptive_field(
     Args:
         model: any built Keras model of one input that says the size of its images.
         layer: name of a layer that writes a feature map.
-        unit: (row, column), all channels together, or (row, column, channel); None takes the
-            middle.
+        unit: (row, column), for the sum of all channels, or (row, column, channel); None takes
+            the middle.
         images: (n, height, width, channels), to take the gradient's mean over; None takes 64 of
             random pixels.
         image: what to draw the field on; None takes the first of ``images``, or grey.
@@ -111,7 +114,7 @@ def receptive_field(
     seen = see(model, layer, unit=unit, images=images)
     below = _background(model, images, image, seen)
     side = (BODY - SPACE) / 2
-    height = LINE + side * seen.gradient.shape[0] / seen.gradient.shape[1]
+    height = LINE + min(side * seen.gradient.shape[0] / seen.gradient.shape[1], TALLEST)
     title = f"What a unit of {seen.layer} sees"
     with sheet(height + BAR, title, _caption(seen, images is None), dark=dark) as page:
         _draw_field(page, seen, below, side, height)
@@ -154,8 +157,7 @@ def _checked(unit: Any, shape: tuple[int, int, int]) -> tuple[int, int, int | No
         return shape[0] // 2, shape[1] // 2, None
     given = tuple(unit) if np.ndim(unit) == 1 else ()
     fits = len(given) in (2, 3) and all(
-        isinstance(index, (int, np.integer)) and 0 <= index < size
-        for index, size in zip(given, shape, strict=False)
+        is_whole(index) and 0 <= index < size for index, size in zip(given, shape, strict=False)
     )
     if not fits:
         raise ValueError(
@@ -191,7 +193,7 @@ def _caption(seen: Seen, random: bool) -> str:
     rows, columns = seen.size
     at_most = "" if seen.known else "at most "
     row, column = seen.unit
-    which = "all channels" if seen.channel is None else f"channel {seen.channel}"
+    which = "the sum of all channels" if seen.channel is None else f"channel {seen.channel}"
     return (
         f"Unit at row {row}, column {column} of {seen.shape[0]}×{seen.shape[1]}, {which}. Frame: "
         f"the theoretical field, {at_most}{rows}×{columns} pixels; inside the image it covers "
@@ -207,8 +209,8 @@ def _effective_text(seen: Seen, random: bool) -> str:
     side = f"{math.sqrt(pixels):.1f}"
     return (
         f"Tinted: the effective field, {pixels} pixels, as many as a square of {side}×{side}, "
-        f"whose mean absolute gradient over {of} is above {THRESHOLD:.2%} of the largest (Luo et "
-        "al., 2016)."
+        f"whose mean absolute gradient over {of} is above {THRESHOLD:.2%} of the largest (after "
+        "Luo et al., 2016, who take the centre pixel's)."
     )
 
 
@@ -217,7 +219,7 @@ def _background(model: Any, images: Any, image: Any, seen: Seen) -> Array:
     if image is not None:
         return one_image(model, image)[0]
     if images is not None:
-        return many_images(model, images)[0]
+        return many_images(model, images[:1])[0]
     return np.full(seen.gradient.shape, 0.5, np.float32)
 
 
@@ -227,6 +229,7 @@ def _draw_field(page: Sheet, seen: Seen, below: Array, side: float, height: floa
     axes = page.axes(0, LINE, side, height - LINE)
     scale = {} if np.ptp(below) else {"vmin": 0.0, "vmax": 1.0}
     draw_image(axes, below, **scale)
+    axes.set_anchor("NW")
     mask = np.ma.masked_equal(seen.effective, False)
     axes.imshow(mask, cmap=ListedColormap([SKY]), alpha=0.5)
     _frame(axes, seen)
@@ -240,6 +243,7 @@ def _draw_gradient(page: Sheet, seen: Seen, side: float, height: float) -> None:
     share = seen.gradient / (seen.gradient.max() or 1.0)
     drawn = axes.imshow(share, cmap=SEQUENTIAL, vmin=0.0, vmax=1.0)
     bare(axes)
+    axes.set_anchor("NW")
     _frame(axes, seen)
     label = "gradient / largest"
     page.colour_bar(drawn, height, label, left=left, width=side / 2)

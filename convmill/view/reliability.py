@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from convmill.view.layers import check_count
 from convmill.view.predictions import Predictions, classify, percent
-from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline
+from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline, logarithmic
 
 Numbers = NDArray[np.float64]
 
@@ -114,10 +115,7 @@ def reliability(model: Any, x: Any, y: Any, *, bins: int = 15, dark: bool = Fals
     Raises:
         TypeError, ValueError: as ``classify`` does; ``bins`` is no such number.
     """
-    if isinstance(bins, bool) or not isinstance(bins, int) or not 1 <= bins <= MOST_BINS:
-        raise ValueError(
-            f"bins must be a whole number from 1 to {MOST_BINS}. Received: bins={bins!r}"
-        )
+    bins = check_count("bins", bins, 1, MOST_BINS)
     found, _ = classify(model, x, y)
     binned = calibration(found.confidence, found.correct, bins)
     with drawing(HEIGHT, dark=dark) as picture:
@@ -170,7 +168,7 @@ def _draw_counts(axes: Axes, binned: Calibration, theme: Theme) -> None:
         edgecolor=theme.ground,
         linewidth=0.6,
     )
-    axes.set_yscale("log")
+    logarithmic(axes)
     axes.set_ylim(0.5, 10 * binned.counts.max())
     if len(binned.counts) <= MOST_LABELLED:
         texts = [f"{count:,}" if count else "" for count in binned.counts]

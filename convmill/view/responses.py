@@ -8,7 +8,14 @@ import numpy as np
 
 from convmill.view.activations import outputs
 from convmill.view.images import one_image
-from convmill.view.layers import check_channels_last, find, is_convolution, is_map, model_to
+from convmill.view.layers import (
+    check_channels_last,
+    check_count,
+    find,
+    is_convolution,
+    is_map,
+    model_to,
+)
 from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
 from convmill.view.style import SMALL_SIZE, Picture, draw_image
 from convmill.view.tiles import Grid, draw_tiles, grid, scale_of
@@ -37,8 +44,7 @@ def responses(
         ValueError: no such layer (the nearest are named), an image of another shape, or ``most``
             below 1.
     """
-    if most < 1:
-        raise ValueError(f"most must be at least 1. Received: most={most}")
+    most = check_count("most", most, 1)
     if layer is None:
         call = find(model, None, lambda one: is_convolution(one) and is_map(one), "convolution")
     else:

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 # Inches. At 100 pixels an inch, as on a page 700 pixels wide, 10 points are 14 pixels.
@@ -110,7 +111,7 @@ def _is_svg(fname: Any, options: dict[str, Any]) -> bool:
 def drawing(height: float, *, width: float = WIDTH, dark: bool = False) -> Iterator[Picture]:
     """A new picture, ``width`` x ``height`` inches, and our settings for what is drawn in it.
 
-    Its axes are arranged by Matplotlib's constrained layout. ::
+    Its axes are arranged by Matplotlib's constrained layout, once, at the end. ::
 
         with drawing(3.5, dark=dark) as picture:
             axes = picture.subplots()
@@ -124,6 +125,9 @@ def drawing(height: float, *, width: float = WIDTH, dark: bool = False) -> Itera
         picture.theme = theme
         FigureCanvasAgg(picture)
         yield picture
+        # Another round would move the axes a little, and each save would give other bytes.
+        picture.draw_without_rendering()
+        picture.set_layout_engine("none")
 
 
 def _settings(theme: Theme) -> AbstractContextManager[None]:
@@ -160,6 +164,7 @@ def _settings(theme: Theme) -> AbstractContextManager[None]:
         "savefig.transparent": False,
         "svg.fonttype": "path",  # the same letters where the font is missing
         "svg.hashsalt": "convmill",
+        "text.parse_math": False,  # names of layers, metrics and classes may hold dollar signs
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
     }
@@ -200,6 +205,13 @@ def _width_in_points(text: str) -> float:
     return float(width)
 
 
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic y axis, its ticks in plain text: Matplotlib's own are formulas."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+
+
 def bare(axes: Axes) -> None:
     """Takes ticks and spines off, for axes that hold an image."""
     axes.set_xticks([])
@@ -224,11 +236,14 @@ def draw_image(axes: Axes, image: NDArray[Any], **options: Any) -> None:
 
 
 def to_unit(values: NDArray[Any]) -> NDArray[Any]:
-    """Values brought to 0..1: as they are where they lie there, bytes by 255, others stretched."""
+    """Values brought to 0..1: as they are where they lie there, bytes by 255, others stretched.
+
+    Bytes are whole numbers up to 255, the largest of them above 2.
+    """
     low, high = float(values.min()), float(values.max())
     if low >= 0 and high <= 1:
         return values
-    if low >= 0 and 1 < high <= 255:
+    if low >= 0 and 2 < high <= 255 and np.all(values == np.floor(values)):
         return values / 255
     return (values - low) / ((high - low) or 1.0)
 

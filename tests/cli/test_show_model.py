@@ -246,3 +246,29 @@ def test_without_data_mnist_or_digits_are_taken(run, tmp_path, monkeypatch):
     outcome = run("show", "responses", "other.keras")
     assert outcome.code == FAILED
     assert "Received: digits, 28x28. Give --image FILE or --data NAME." in outcome.err
+
+
+@pytest.mark.parametrize(("shape", "code"), [((12, 12), 0), ((144,), FAILED)])
+def test_a_picture_file_for_models_of_other_axes(run, tmp_path, shape, code):
+    import keras
+
+    square = [keras.layers.Reshape((12, 12, 1)), keras.layers.Conv2D(2, 3)]
+    keras.Sequential([keras.Input(shape), *square]).save("other.keras")
+    Image.fromarray(draw(0, 5)).save("a.png")
+    outcome = run("show", "responses", "other.keras", "--image", "a.png")
+    assert outcome.code == code
+    assert code == 0 or "Received: a model that reads (144,)." in outcome.err
+
+
+def test_weights_that_are_not_finite(run, lines, tmp_path):
+    import keras
+
+    layer = keras.layers.Conv2D(2, 3, kernel_initializer=keras.initializers.Constant(np.nan))
+    keras.Sequential([keras.Input((12, 12, 1)), layer]).save("nan.keras")
+    for command in ("filters", "responses", "patch", "maximize", "field"):
+        data = () if command in ("filters", "maximize") else ("--data", lines)
+        named = ("--layer", layer.name) if command == "field" else ()
+        outcome = run("show", command, "nan.keras", *data, *named)
+        assert outcome.code == FAILED
+        assert "its training may have diverged. Received: NaN or infinity" in outcome.err
+    assert os.listdir(tmp_path) == ["nan.keras"]

@@ -295,6 +295,7 @@ def test_several_runs(run, tmp_path, monkeypatch):
         ("run.csv", b"epoch,loss\n0,much\n", "'much' in line 2"),
         ("run.csv", b"epoch,loss\n0,1,2\n", "more or fewer values than names in line 2"),
         ("run.csv", b"epoch,loss\n0\n", "more or fewer values"),
+        ("run.csv", b"epoch,loss,loss\n0,1,2\n", "more than one column named 'loss'"),
         ("run.txt", b"loss", "a .json or .csv file"),
     ],
 )

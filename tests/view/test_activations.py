@@ -204,3 +204,22 @@ def test_many_images_grey_or_with_channels():
         many_images(model, np.zeros((6, 5)))
     with pytest.raises(ValueError, match="images must be of shape"):
         many_images(model, np.zeros((0, 6, 5)))
+
+
+def test_outputs_that_are_not_finite():
+    model = convnet()
+    model.get_layer("see").bias.assign([0, np.nan, 0, 0])
+    with pytest.raises(ValueError, match=r"may have diverged.* NaN or infinity for 3 of 3 images"):
+        activations(model, random_images(3), "see")
+
+
+def test_helper_models_do_not_count_among_the_users():
+    model = convnet()
+    first = number_of_the_next_model()
+    activations(model, random_images(2), "look")
+    assert number_of_the_next_model() == first + 1
+
+
+def number_of_the_next_model() -> int:
+    image = keras.Input((2,))
+    return int(keras.Model(image, layers.ReLU()(image)).name.rpartition("_")[2])

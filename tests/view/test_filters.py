@@ -63,7 +63,7 @@ def test_one_channel_of_several():
     np.testing.assert_array_equal(tiles, kernel[:, :, 2].transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize("channel", [-1, 4, 1.5, "0"])
+@pytest.mark.parametrize("channel", [-1, 4, 1.5, "0", True])
 def test_channels_that_are_not_there(channel):
     with pytest.raises(ValueError, match=r"channel must be .* 0 to 3\. Received: channel="):
         filters(convnet(), "look", channel=channel)
@@ -146,3 +146,17 @@ def test_kernels_of_groups():
     layer = layers.Conv2D(6, 3, groups=2)
     of(layer)
     np.testing.assert_array_equal(kernels_of(layer), layer.kernel.numpy())
+
+
+def test_three_channels_of_a_group_are_no_colours():
+    model = of(layers.Conv2D(4, 2, groups=2, name="see"), (8, 8, 6))
+    assert filters(model).axes[0].get_xlabel() == "channel of the input"
+
+
+def test_weights_that_are_not_finite():
+    model = of(layers.Conv2D(3, 2, name="see"), (8, 8, 1))
+    kernel = np.zeros((2, 2, 1, 3), "float32")
+    kernel[..., 1] = np.inf
+    model.layers[0].kernel.assign(kernel)
+    with pytest.raises(ValueError, match=r"'see' must hold finite weights.* for 1 of 3 filters"):
+        filters(model)

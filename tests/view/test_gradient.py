@@ -60,3 +60,24 @@ def test_a_backend_without_gradients(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
     with pytest.raises(ValueError, match="Received: backend 'openvino'"):
         gradient(convnet(), keras.ops.sum)
+
+
+def test_a_model_that_reads_whole_numbers():
+    model = keras.Sequential([keras.Input((4, 5, 1), dtype="uint8"), layers.Conv2D(2, 3)])
+    with pytest.raises(ValueError, match="Received: Input dtype uint8"):
+        gradient(model, keras.ops.sum)
+
+
+def test_weights_that_are_not_finite():
+    model = convnet()
+    model.get_layer("see").kernel.assign(np.full((3, 3, 2, 4), np.nan))
+    compute = gradient(model, keras.ops.sum)
+    with pytest.raises(ValueError, match="NaN or infinity for 2 of 2 images"):
+        compute(random_images(2))
+
+
+def test_a_gradient_that_is_not_finite():
+    root = layers.Activation(keras.ops.sqrt)
+    compute = gradient(chain(root, shape=(2, 2, 1)), keras.ops.sum)
+    with pytest.raises(ValueError, match=r"must have finite gradients.* for 1 of 2 images"):
+        compute(np.stack([np.zeros((2, 2, 1), "float32"), np.ones((2, 2, 1), "float32")]))

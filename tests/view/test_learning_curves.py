@@ -80,6 +80,8 @@ def test_epochs_that_do_not_rise_are_counted_anew():
         ("run.json", "Received: str"),
         ({"loss": []}, "a list of numbers"),
         ({"loss": "abc"}, "Received: loss"),
+        ({"loss": [None, None]}, "a list of numbers"),
+        ([{"loss": [1, 2]}, {"loss": [None, None]}], "a list of numbers"),
         ({"loss": [1, 2, 3], "accuracy": [1]}, "accuracy for each of 3 epochs. Received: 1"),
     ],
 )
@@ -100,9 +102,9 @@ def test_which_metrics_should_rise():
     assert all(
         map(higher_is_better, ["accuracy", "sparse_categorical_accuracy", "AUC", "f1_score"])
     )
-    assert not any(
-        map(higher_is_better, ["loss", "mae", "mean_squared_error", "head_accuracy_loss"])
-    )
+    assert all(map(higher_is_better, ["mean_io_u", "binary_io_u", "io_u_1", "pearson_correlation"]))
+    assert all(map(higher_is_better, ["true_positives", "true_negatives"]))
+    assert not any(map(higher_is_better, ["loss", "mae", "false_positives", "head_accuracy_loss"]))
 
 
 def test_the_best_epoch():
@@ -218,3 +220,31 @@ def test_what_is_no_number_is_left_out_and_named():
 def test_an_odd_number_of_metrics_leaves_no_empty_axes():
     picture = learning_curves({name: [1.0, 2.0] for name in ("loss", "mae", "mse")})
     assert [axes.get_ylabel() for axes in picture.axes] == ["loss", "mae", "mse"]
+
+
+@pytest.mark.parametrize("value", [10**401, 1e308, -1e308, float("inf")])
+def test_what_is_too_large_counts_as_not_finite(value):
+    picture = learning_curves({"loss": [1.0, value], "val_loss": [2.0, 1e-300]})
+    assert "diverged in epoch 2" in picture.axes[0].get_title(loc="left")
+    picture.canvas.draw()
+
+
+def test_a_figure_that_was_never_measured_is_left_out():
+    picture = learning_curves({"loss": [1.0, 0.5], "val_loss": [None, None]})
+    assert any("not one number an epoch: val_loss" in text for text in texts(picture))
+
+
+def test_more_figures_than_fit_are_counted():
+    picture = learning_curves({f"figure_{index}": [1.0, 2.0] for index in range(26)})
+    assert len(picture.axes) == 24
+    assert any("2 more figures are not drawn" in text for text in texts(picture))
+
+
+def test_dollar_signs_and_a_logarithmic_axis(tmp_path):
+    """Matplotlib would read "$x_$" as a formula, and fail."""
+    picture = learning_curves({"a$x_$b": [1.0, 5e3]})
+    picture.savefig(tmp_path / "a.png")
+    assert picture.axes[0].get_ylabel() == "a$x_$b (logarithmic)"
+    ticks = [tick.get_text() for tick in picture.axes[0].get_yticklabels(which="both")]
+    assert {"1", "10", "100", "1000"} <= set(ticks)
+    assert "$" not in "".join(ticks)

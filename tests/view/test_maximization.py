@@ -113,6 +113,10 @@ def test_sixteen_unless_told_otherwise():
     ("arguments", "said"),
     [
         ({"steps": 0}, "Received: steps=0"),
+        ({"steps": "9"}, "Received: steps='9'"),
+        ({"seed": -1}, "Received: seed=-1"),
+        ({"filters": 3}, "Received: filters=3"),
+        ({"filters": [True]}, "Received: filters=True"),
         ({"filters": [4]}, r"0 to 3\. Received: filters=4"),
         ({"filters": []}, "at least one"),
         ({"filters": [0.5]}, "Received: filters=0.5"),

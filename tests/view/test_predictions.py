@@ -209,7 +209,7 @@ def test_accuracy_is_that_of_keras():
 def test_names_as_they_are_shown():
     assert shown("a" * 30, 10) == "a" * 9 + "\N{HORIZONTAL ELLIPSIS}"
     assert shown("a\nb\x1b") == "a?b?"
-    assert shown("5$ or 6$") == r"5\$ or 6\$"
+    assert shown("5$ or 6$") == "5$ or 6$"
 
 
 @pytest.mark.parametrize(

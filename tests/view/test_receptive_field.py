@@ -153,3 +153,8 @@ def test_a_model_that_reads_images_of_any_size():
     model = chain(layers.Conv2D(2, 3, name="see"), shape=(None, None, 1))
     with pytest.raises(ValueError, match="must read images"):
         receptive_field(model, "see")
+
+
+def test_tall_images_make_no_endless_picture():
+    model = chain(layers.Conv2D(2, 3, name="see"), shape=(300, 4, 1))
+    assert receptive_field(model, "see").get_size_inches()[1] < 10

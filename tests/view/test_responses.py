@@ -52,8 +52,9 @@ def test_the_most_that_are_shown():
     picture = responses(convnet(), random_images(1), most=3)
     assert len(drawn(picture)) == 3
     assert "The first 3 are shown." in texts(picture)
-    with pytest.raises(ValueError, match="Received: most=0"):
-        responses(convnet(), random_images(1), most=0)
+    for most in (0, 2.0, "3", True):
+        with pytest.raises(ValueError, match=f"of at least 1. Received: most={most!r}"):
+            responses(convnet(), random_images(1), most=most)
 
 
 def test_silent_filters_are_counted():
@@ -89,3 +90,10 @@ def test_an_image_of_another_shape():
 def test_a_map_of_one_place_and_an_image_of_any_size():
     model = chain(layers.Conv2D(2, 4), shape=(None, None, 1))
     assert np.array(drawn(responses(model, np.ones((4, 4))))).shape == (2, 1, 1)
+
+
+def test_a_layer_name_with_dollar_signs(tmp_path):
+    model = chain(layers.Conv2D(2, 3, name="a$x_$c"))
+    picture = responses(model, random_images(1))
+    picture.savefig(tmp_path / "a.png")
+    assert "Responses of a$x_$c" in texts(picture)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convmill.view.confusion_matrix import confusion_matrix
+from convmill.view.mistakes import mistakes
 from convmill.view.sheet import BODY, sheet
 from convmill.view.style import (
     DARK,
@@ -21,6 +23,7 @@ from convmill.view.style import (
     to_unit,
 )
 from convmill.view.tiles import grid
+from tests.view.classifiers import drawn, echo_images, random_case
 from tests.view.nets import texts
 
 
@@ -95,6 +98,16 @@ def test_the_same_picture_gives_the_same_bytes(kind):
     assert content() == content()
 
 
+@pytest.mark.parametrize("draw", [confusion_matrix, mistakes])
+def test_saved_twice_it_gives_the_same_bytes(draw):
+    probabilities, labels = random_case(20, 4)
+    picture = draw(echo_images(3, 4), drawn(probabilities, 3), labels)
+    first, second = io.BytesIO(), io.BytesIO()
+    picture.savefig(first)
+    picture.savefig(second)
+    assert first.getvalue() == second.getvalue()
+
+
 def test_a_long_caption_is_broken_into_lines_inside_the_picture():
     with sheet(1, "title", "mean word, " * 40) as page:
         pass
@@ -116,7 +129,14 @@ def test_zero_is_the_middle_of_a_diverging_map():
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [([0.2, 0.5], [0.2, 0.5]), ([0, 255], [0, 1]), ([-1, 1], [0, 1]), ([500, 500], [0, 0])],
+    [
+        ([0.2, 0.5], [0.2, 0.5]),
+        ([0, 51, 255], [0, 0.2, 1]),
+        ([0, 1, 2], [0, 0.5, 1]),
+        ([0, 1.5, 3], [0, 0.5, 1]),
+        ([-1, 1], [0, 1]),
+        ([500, 500], [0, 0]),
+    ],
 )
 def test_colours_are_brought_to_the_unit_range(given, expected):
     np.testing.assert_allclose(to_unit(np.array(given, float)), expected)
