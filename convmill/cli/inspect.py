@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 # What a function that builds a model is given where nothing else is said: MNIST's.
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
-MNIST_IMAGES = 60_000
+MOST_IMAGES = 10**9
 
 
 class Model(click.ParamType):
@@ -74,15 +74,14 @@ class Sizes(click.ParamType):
 )
 @click.option(
     "--images",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_IMAGES),
     metavar="N",
-    default=MNIST_IMAGES,
-    show_default=True,
-    help="How many images there are to learn from.",
+    help="How many images there are to learn from.  [default: MNIST's 60,000 for images of its "
+    "size]",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, MOST_IMAGES),
     metavar="N",
     default=64,
     show_default=True,
@@ -94,7 +93,7 @@ def inspect(
     model: str,
     other: str | None,
     input_shape: Shape | None,
-    images: int,
+    images: int | None,
     batch_size: int,
     as_json: bool,
     markdown: bool,
@@ -126,7 +125,7 @@ def inspect(
 
 
 def _report(
-    source: str, other: str | None, shape: Shape | None, images: int, batch_size: int
+    source: str, other: str | None, shape: Shape | None, images: int | None, batch_size: int
 ) -> Report:
     """One design, or two side by side."""
     first = _inspect(source, shape, images, batch_size)
@@ -137,7 +136,7 @@ def _report(
     return compare(first, _inspect(other, shape, images, batch_size))
 
 
-def _inspect(source: str, shape: Shape | None, images: int, batch_size: int) -> Inspection:
+def _inspect(source: str, shape: Shape | None, images: int | None, batch_size: int) -> Inspection:
     import keras
 
     import convmill
@@ -149,8 +148,17 @@ def _inspect(source: str, shape: Shape | None, images: int, batch_size: int) -> 
     else:
         model = _build(source, shape or INPUT_SHAPE)
         shape = shape if model.built else shape or INPUT_SHAPE
-    with as_failures():
-        return convmill.inspect(model, input_shape=shape, images=images, batch_size=batch_size)
+    try:
+        with as_failures():
+            return convmill.inspect(model, input_shape=shape, images=images, batch_size=batch_size)
+    except Failure as failure:
+        raise Failure(_with_options(failure.message)) from failure
+
+
+def _with_options(message: str) -> str:
+    """What is said of the argument ``input_shape``, said of the option."""
+    message = message.replace("input_shape=(height, width, channels)", "--input-shape HxWxC")
+    return re.sub(r"\binput_shape\b", "--input-shape", message)
 
 
 def _build(source: str, shape: Shape) -> Any:

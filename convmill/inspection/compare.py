@@ -55,7 +55,17 @@ class Comparison(Report):
 
 
 def compare(a: Inspection, b: Inspection) -> Comparison:
-    """Lays two designs side by side, layer by layer and in sum."""
+    """Lays two designs side by side, layer by layer and in sum.
+
+    Raises:
+        TypeError: ``a`` or ``b`` is not what ``inspect`` returns.
+    """
+    for name, given in (("a", a), ("b", b)):
+        if not isinstance(given, Inspection):
+            raise TypeError(
+                "compare takes what inspect returns: pass convmill.inspect(model), not the model. "
+                f"Received: {name}={type(given).__name__}"
+            )
     return Comparison(a, b)
 
 

@@ -8,14 +8,21 @@ from keras import losses
 
 from convmill.inspection.findings.finding import Loss
 
-_KINDS: dict[Any, Literal["categorical", "binary"]] = {
+_KINDS: dict[type, Literal["categorical", "binary"]] = {
     losses.CategoricalCrossentropy: "categorical",
-    losses.categorical_crossentropy: "categorical",
     losses.SparseCategoricalCrossentropy: "categorical",
-    losses.sparse_categorical_crossentropy: "categorical",
+    losses.CategoricalFocalCrossentropy: "categorical",
     losses.BinaryCrossentropy: "binary",
-    losses.binary_crossentropy: "binary",
+    losses.BinaryFocalCrossentropy: "binary",
 }
+# Functions, and the classes that compute the same with their default arguments.
+_FUNCTIONS: tuple[tuple[Any, type[losses.Loss]], ...] = (
+    (losses.categorical_crossentropy, losses.CategoricalCrossentropy),
+    (losses.sparse_categorical_crossentropy, losses.SparseCategoricalCrossentropy),
+    (losses.categorical_focal_crossentropy, losses.CategoricalFocalCrossentropy),
+    (losses.binary_crossentropy, losses.BinaryCrossentropy),
+    (losses.binary_focal_crossentropy, losses.BinaryFocalCrossentropy),
+)
 
 
 def read_loss(model: Any) -> Loss | None:
@@ -23,14 +30,27 @@ def read_loss(model: Any) -> Loss | None:
 
     Where its kind depends on the labels ("crossentropy") it is not known here either.
     """
-    given = getattr(model, "loss", None)
+    given: Any = getattr(model, "loss", None)
+    if isinstance(given, (list, tuple)) and len(given) == 1:
+        given = given[0]
     if isinstance(given, str):
         try:
             given = losses.get(given)
         except ValueError:  # also fit will say that there is no such loss
             return None
-    if isinstance(given, losses.Loss):
-        kind = _KINDS.get(type(given))
-        return Loss(kind, bool(given.get_config()["from_logits"])) if kind else None
-    kind = _KINDS.get(given) if callable(given) else None
-    return Loss(kind, from_logits=False) if kind else None
+    given = next((kind() for function, kind in _FUNCTIONS if function is given), given)
+    kind = _KINDS.get(type(given))
+    return None if kind is None else _settings(kind, given.get_config())
+
+
+def _settings(kind: Literal["categorical", "binary"], config: dict[str, Any]) -> Loss | None:
+    """The loss with its arguments; None for a focal loss that weighs answers differently."""
+    alpha, gamma = config.get("alpha", 1.0), config.get("gamma", 0.0)
+    if kind == "binary":
+        # there alpha is used with this argument alone, and is for one of the answers
+        if config.get("apply_class_balancing"):
+            return None
+        alpha = 1.0
+    if not isinstance(alpha, (int, float)):  # one for each class
+        return None
+    return Loss(kind, bool(config["from_logits"]), float(alpha), float(gamma))

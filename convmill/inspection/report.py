@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from convmill.inspection import columns, numbers
 from convmill.inspection.document import Document, Report, Section
 from convmill.inspection.findings import Facts, Finding, find
-from convmill.inspection.findings.finding import MNIST_IMAGES
+from convmill.inspection.findings.finding import MNIST_IMAGES, MNIST_SIZE
 from convmill.inspection.loss import read_loss
 from convmill.inspection.plain import inspection_dict
 from convmill.inspection.speed import predict
@@ -57,7 +58,8 @@ class Inspection(Report):
     """What ``inspect`` found. Prints as a table, and shows itself in notebooks.
 
     ``total`` sums the costs of one image, ``inputs`` are shapes of one image by name, ``images`` is
-    the number of training images that the findings reckon with. ``step_seconds`` is the predicted
+    the number of training images that the findings reckon with, None where it is not known.
+    ``step_seconds`` is the predicted
     time of one training step of ``batch_size`` images on this machine, None where there is none;
     ``not_compiled`` says why where convmill does not compile the model.
     ``last_features`` is the layer that computes the last feature map.
@@ -68,7 +70,7 @@ class Inspection(Report):
     total: Cost
     findings: tuple[Finding, ...]
     inputs: Mapping[str, Shape]
-    images: int
+    images: int | None
     batch_size: int
     step_seconds: float | None = None
     not_compiled: str = ""
@@ -76,11 +78,12 @@ class Inspection(Report):
     dead_end: DeadEnd | None = None
 
     def row(self, name: str) -> Row:
-        """The layer called ``name``; KeyError where there is none."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(name)
+        """The layer called ``name``; KeyError, with the nearest names, where there is none."""
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            near = get_close_matches(str(name), rows) or list(rows)
+            raise KeyError(f"no layer {name!r} in {self.name!r}. Names: {', '.join(near)}")
+        return rows[name]
 
     def document(self) -> Document:
         """What there is to say."""
@@ -128,7 +131,7 @@ def inspect(
     model: Any,
     *,
     input_shape: Shape | None = None,
-    images: int = MNIST_IMAGES,
+    images: int | None = None,
     batch_size: int = 64,
 ) -> Inspection:
     """Shapes, parameters, arithmetic, memory and receptive fields of every layer, and findings.
@@ -138,16 +141,19 @@ def inspect(
     Args:
         model: a Keras model, Sequential or functional; it need not be compiled.
         input_shape: shape of one image, (height, width, channels), where the model does not say.
-        images: how many training images there will be; MNIST's number by default.
+        images: how many training images there will be; by default MNIST's number for images of
+            MNIST's size, and not known for others.
         batch_size: images of one training step, for the predicted time.
 
     Raises:
         TypeError: ``model`` is no Keras model.
         ValueError: its layers or sizes cannot be known; a number that is not positive.
     """
-    _check_positive("images", images)
+    if images is not None:
+        _check_positive("images", images)
     _check_positive("batch_size", batch_size)
     outline = describe(model, input_shape)
+    images = images or _usual_images(outline)
     seen, spent = fields(outline), costs(outline)
     facts = Facts(
         outline,
@@ -173,6 +179,14 @@ def inspect(
         last_features=next((row for row in rows if row.step is facts.last_features), None),
         dead_end=outline.dead_end,
     )
+
+
+def _usual_images(outline: Outline) -> int | None:
+    """MNIST's number of training images where what the model reads has the size of its images."""
+    height, width = MNIST_SIZE
+    shapes = [outline.step(name).shape for name in outline.inputs]
+    like = (shape[:2] == MNIST_SIZE or shape == (height * width,) for shape in shapes)
+    return MNIST_IMAGES if all(like) else None
 
 
 def _predicted(

@@ -116,6 +116,17 @@ def test_a_model_that_is_not_built(run, script):
     assert found["findings"][0]["rule"] == "dead end"
 
 
+def test_a_model_of_any_size(run, tmp_path):
+    from keras import Input, Sequential, layers
+
+    path = tmp_path / "any.keras"
+    Sequential([Input((None, None, 1)), layers.Conv2D(4, 3)]).save(path)
+    outcome = run("inspect", path)
+    assert outcome.code == FAILED
+    assert "Give --input-shape HxWxC" in outcome.err
+    assert run("inspect", path, "--input-shape", "9x9x1").code == 0
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [
@@ -159,6 +170,8 @@ def test_a_file_that_is_no_model(run, tmp_path):
         ([f"{DESIGNS}:notebook", "--input-shape", "28,28"], "Received: 28,28"),
         ([f"{DESIGNS}:notebook", "--input-shape", "28x0x1"], "such as 28x28x1"),
         ([f"{DESIGNS}:notebook", "--images", "0"], "--images"),
+        ([f"{DESIGNS}:notebook", "--images", "1000000001"], "--images"),
+        ([f"{DESIGNS}:notebook", "--batch-size", "1000000001"], "--batch-size"),
         ([f"{DESIGNS}:notebook", "--batch-size", "many"], "--batch-size"),
         ([f"{DESIGNS}:notebook", "--json", "--markdown"], "exclude each other"),
         ([f"{DESIGNS}:notebook", "--compair", "x"], "--compare"),

@@ -54,7 +54,7 @@ def unpooled() -> Any:
 
 def facts(
     model: Any,
-    images: int = 60_000,
+    images: int | None = 60_000,
     lanes: int = LANES,
     input_shape: tuple[int, ...] | None = None,
 ) -> Facts:

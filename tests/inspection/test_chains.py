@@ -10,14 +10,17 @@ from keras.layers import (
     AveragePooling2D,
     BatchNormalization,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     DepthwiseConv2D,
     Dropout,
     Flatten,
+    GlobalAveragePooling2D,
     Lambda,
     LayerNormalization,
     MaxPooling2D,
     ReLU,
+    Reshape,
     Softmax,
     ZeroPadding2D,
 )
@@ -64,6 +67,33 @@ def test_no_linear_pair_in_a_bottleneck_or_a_depthwise_convolution():
     assert said(linear_pair, chain(Conv2D(2, 1), Conv2D(8, 1), shape=(8, 8, 8))) == ()
     assert said(linear_pair, chain(DepthwiseConv2D(3), Conv2D(8, 1), shape=(8, 8, 8))) == ()
     assert said(linear_pair, chain(Conv2D(8, 1), Conv2D(8, 1), shape=(8, 8, 8))) != ()
+
+
+def test_no_linear_pair_of_a_projection_as_wide_as_what_it_reads():
+    def pair(*before):
+        return chain(*before, ReLU(), Conv2D(8, 1), Conv2D(24, 1), shape=(8, 8, 8))
+
+    assert said(linear_pair, pair(DepthwiseConv2D(3))) == ()
+    assert said(linear_pair, pair(Conv2D(8, 3))) != ()
+
+
+def test_no_linear_pair_where_a_vector_becomes_a_map():
+    model = chain(Dense(36), Reshape((3, 3, 4)), Conv2DTranspose(2, 3), shape=(5,))
+    assert said(linear_pair, model) == ()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fires"),
+    [
+        (lambda: Conv2D(4, (1, 3)), lambda: Conv2D(4, (3, 1)), False),
+        (lambda: Conv2D(4, (5, 1)), lambda: Conv2D(4, (1, 5)), False),
+        (lambda: Conv2D(4, (1, 3)), lambda: Conv2D(4, (1, 3)), True),
+        (lambda: Conv2D(4, (1, 3)), lambda: Conv2D(4, 3), True),
+        (lambda: Conv2D(4, 1), lambda: DepthwiseConv2D(3), False),
+    ],
+)
+def test_no_linear_pair_of_a_kernel_in_parts(first, second, fires):
+    assert bool(said(linear_pair, chain(first(), second()))) is fires
 
 
 def branching():
@@ -155,6 +185,17 @@ def test_idle_lanes_matter_only_where_the_work_is():
 def test_the_number_of_outputs_is_not_free(end):
     assert said(idle_lanes, chain(Flatten(), Dense(2), *end)) == ()
     assert said(idle_lanes, chain(Flatten(), Dense(2), *end, Dense(1))) != ()
+
+
+@pytest.mark.parametrize("end", [[GlobalAveragePooling2D(), Softmax()], [Flatten()]])
+def test_outputs_behind_global_pooling_or_flattened(end):
+    assert said(idle_lanes, chain(Conv2D(2, 1), *end)) == ()
+    assert said(idle_lanes, chain(Conv2D(2, 1), MaxPooling2D(2), *end)) != ()
+
+
+def test_lanes_of_channels_first_are_not_known():
+    model = chain(Conv2D(6, 3, data_format="channels_first"), Flatten(), Dense(1), shape=(1, 9, 9))
+    assert said(idle_lanes, model) == ()
 
 
 def test_shares_of_work_that_is_not_known():

@@ -64,6 +64,16 @@ def test_a_design_without_maps_has_no_ratio_of_them():
     assert "coefficients of the last feature map" in text
 
 
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_models_are_not_inspected_yet(which):
+    model = unpooled()
+    pair = {"a": convmill.inspect(model), "b": convmill.inspect(model), which: model}
+    with pytest.raises(
+        TypeError, match=rf"convmill.inspect\(model\).*Received: {which}=Sequential"
+    ):
+        compare(**pair)
+
+
 def test_findings_of_each_are_told():
     text = str(compare(convmill.inspect(notebook()), convmill.inspect(unpooled())))
     first, _, second = text.partition("Findings of B")

@@ -22,11 +22,12 @@ from keras.layers import (
 
 from convmill.inspection.findings import RULES, find
 from convmill.inspection.findings.outputs import (
-    CLIPPED_LOSS,
+    EPSILON,
     clipped_output,
     logits_twice,
     loose_sigmoids,
     one_sided_logits,
+    one_unit_of_several_classes,
     raw_output,
     softmax_as_yes_or_no,
     softmax_of_one,
@@ -39,6 +40,7 @@ ON_OUTPUTS = (
     logits_twice,
     loose_sigmoids,
     one_sided_logits,
+    one_unit_of_several_classes,
     raw_output,
     softmax_as_yes_or_no,
     softmax_of_one,
@@ -75,6 +77,17 @@ def test_all_rules_on_outputs_are_told():
         (10, "sigmoid", "categorical_crossentropy", loose_sigmoids),
         (10, "sigmoid", LOGITS["sparse"], loose_sigmoids),
         (10, "softmax", "binary_crossentropy", softmax_as_yes_or_no),
+        (10, "linear", ["categorical_crossentropy"], raw_output),
+        (10, "linear", "categorical_focal_crossentropy", raw_output),
+        (1, "linear", losses.BinaryFocalCrossentropy(), raw_output),
+        (10, "tanh", "categorical_crossentropy", clipped_output),
+        (1, "softsign", "bce", clipped_output),
+        (10, "log_softmax", "categorical_crossentropy", clipped_output),
+        (1, "sigmoid", "categorical_crossentropy", one_unit_of_several_classes),
+        (1, "linear", "sparse_categorical_crossentropy", one_unit_of_several_classes),
+        (1, None, LOGITS["categorical"], one_unit_of_several_classes),
+        (1, None, LOGITS["sparse"], one_unit_of_several_classes),
+        (1, "softmax", LOGITS["categorical"], softmax_of_one),
     ],
 )
 def test_a_contradiction_is_found_by_one_rule(units, activation, loss, rule):
@@ -99,7 +112,11 @@ def test_a_contradiction_is_found_by_one_rule(units, activation, loss, rule):
         (10, "linear", "mse"),
         (10, "linear", None),
         (10, "relu", None),
-        (10, "linear", ["categorical_crossentropy"]),
+        (10, "linear", ["categorical_crossentropy", "mse"]),
+        (10, "log_softmax", LOGITS["sparse"]),
+        (1, "sigmoid", "mse"),
+        (10, "softmax", "categorical_focal_crossentropy"),
+        (10, "linear", losses.CategoricalFocalCrossentropy(alpha=[0.1] * 10)),
         (10, "linear", lambda y, p: p),
         (10, keras.activations.exponential, "categorical_crossentropy"),
     ],
@@ -155,7 +172,39 @@ def test_the_least_loss_of_a_sigmoid_taken_twice():
 def test_the_loss_of_what_is_clipped():
     wrong = np.array([[-1.0, 3.0]], "float32")
     keras_loss = float(losses.categorical_crossentropy(np.array([[1.0, 0.0]], "float32"), wrong)[0])
-    assert pytest.approx(keras_loss, rel=1e-5) == CLIPPED_LOSS
+    assert pytest.approx(keras_loss, rel=1e-5) == -math.log(EPSILON)
+
+
+@pytest.mark.parametrize(
+    "focal",
+    [
+        losses.CategoricalFocalCrossentropy(),
+        losses.CategoricalFocalCrossentropy(alpha=1, gamma=3, from_logits=True),
+        losses.BinaryFocalCrossentropy(gamma=1),
+    ],
+)
+def test_focal_losses_are_those_of_keras(focal):
+    loss = read_loss(net(2, "softmax", focal))
+    logits = np.array([[0.7, -0.4]])
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    right, given = np.array([[1.0, 0.0]]), logits if loss.from_logits else probabilities
+    assert loss.of(probabilities[0, 0]) == pytest.approx(float(focal(right, given)), rel=1e-5)
+
+
+def test_sure_logarithms_are_taken_for_the_least_likely():
+    (finding,) = said(clipped_output, net(2, "log_softmax", "categorical_crossentropy"))
+    sure = np.array([[-1e-9, -20.0]], "float32")
+    keras_loss = float(losses.categorical_crossentropy(np.array([[1.0, 0.0]], "float32"), sure)[0])
+    assert finding.number == pytest.approx(keras_loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [-2.0, 0.3, 7.0])
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.filterwarnings("ignore:In loss categorical_crossentropy")
+def test_one_unit_is_right_whatever_it_says(value, from_logits):
+    one = np.ones((1, 1), "float32")
+    loss = losses.CategoricalCrossentropy(from_logits=from_logits)
+    assert float(loss(one, value * one)) == pytest.approx(0, abs=2e-7)
 
 
 @pytest.mark.parametrize("classes", [3, 10])
@@ -189,11 +238,29 @@ def test_losses_are_read(given, kind, from_logits):
 
 @pytest.mark.parametrize(
     "given",
-    [None, "mse", "crossentropy", losses.Hinge(), ["bce"], {"a": "bce"}, print, "no such loss"],
+    [None, "mse", "crossentropy", losses.Hinge(), ["bce"] * 2, {"a": "bce"}, print, "no such loss"],
 )
 def test_other_losses_are_none(given):
     model = net(2, "softmax", None)
     model.loss = given
+    assert read_loss(model) is None
+
+
+class Unhashable:
+    """A loss of the user's own that compares by value."""
+
+    __hash__ = None
+
+    def __call__(self, y_true, y_pred):
+        return y_pred
+
+    def __eq__(self, other):
+        return True
+
+
+def test_a_loss_that_cannot_be_a_key():
+    model = net(2, "softmax", None)
+    model.loss = Unhashable()
     assert read_loss(model) is None
 
 

@@ -91,6 +91,22 @@ def test_a_row_that_is_not_there():
         convmill.inspect(branching()).row("nowhere")
 
 
+def test_a_name_that_is_nearly_right():
+    with pytest.raises(KeyError, match=r"no layer 'joint'.*joined"):
+        convmill.inspect(branching()).row("joint")
+
+
+@pytest.mark.parametrize(
+    ("shape", "images"), [((28, 28, 1), 60_000), ((784,), 60_000), ((32, 32, 3), None)]
+)
+def test_how_many_images_there_are_is_known_of_mnist(shape, images):
+    found = convmill.inspect(chain(Flatten(), Dense(7000), shape=shape))
+    assert found.images == images
+    rules = [finding.rule for finding in found.findings]
+    assert ("parameters beyond the data" in rules) is (images is not None)
+    assert convmill.inspect(chain(Flatten(), Dense(2), shape=shape), images=9).images == 9
+
+
 @pytest.mark.parametrize("argument", ["images", "batch_size"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "many"])
 def test_numbers_that_are_none(argument, value):

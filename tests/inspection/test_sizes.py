@@ -5,14 +5,19 @@ from __future__ import annotations
 import pytest
 from keras import Input, Model
 from keras.layers import (
+    Add,
     Concatenate,
     Conv2D,
+    Conv2DTranspose,
     Dense,
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
     Lambda,
     MaxPooling2D,
+    ReLU,
+    Reshape,
+    Subtract,
     UpSampling2D,
 )
 
@@ -52,6 +57,28 @@ def test_small_field_says_nothing_of_what_it_does_not_know():
     assert said(small_field, chain(Lambda(lambda x: x), Conv2D(4, 3))) == ()
 
 
+@pytest.mark.parametrize(
+    ("end", "fires"),
+    [
+        ([Flatten(), Dense(2)], True),
+        ([GlobalAveragePooling2D(), Dense(2)], True),
+        ([ReLU()], True),  # uncompiled: the head is still to come
+        ([UpSampling2D(2)], False),
+        ([Conv2DTranspose(1, 2, strides=2)], False),
+        ([Reshape((26 * 26, 4)), Flatten(), Dense(2)], False),  # not known to be behind
+    ],
+)
+def test_small_field_of_nets_that_judge_images(end, fires):
+    assert bool(said(small_field, chain(Conv2D(4, 3), *end))) is fires
+
+
+@pytest.mark.parametrize("loss", [None, "mse"])
+def test_small_field_not_of_nets_that_give_images(loss):
+    same = [Conv2D(4, 3, padding="same"), Conv2D(1, 3, padding="same")]
+    assert said(small_field, chain(*same, loss=loss)) == ()
+    assert said(small_field, chain(Conv2D(4, 3), Conv2D(1, 3), loss="mse")) == ()
+
+
 def test_small_field_of_each_input():
     left, right = Input((28, 28, 1), name="left"), Input((7, 7, 1), name="right")
     both = Concatenate()([Conv2D(2, 24)(left), Conv2D(2, 3)(right)])
@@ -78,6 +105,41 @@ def test_wide_flatten_takes_the_dense_layer_that_is_there():
     assert finding.number == 43_264
     assert f"head on them has {weights:,} parameters, {share:.3g} % of the model" in finding.what
     assert f"{weights / 1000:.0f} for each of 1,000 training images." in finding.what
+
+
+def siamese():
+    one, other = Input((28, 28, 1)), Input((28, 28, 1))
+    convolution, flat, dense = Conv2D(64, 3), Flatten(name="flat"), Dense(8, name="dense")
+    codes = [dense(flat(convolution(image))) for image in (one, other)]
+    return Model([one, other], Dense(1)(Subtract()(codes)))
+
+
+def test_wide_flatten_of_shared_layers_is_told_once():
+    (finding,) = said(wide_flatten, siamese())
+    assert finding.layer == "flat"
+    assert f"dense on them has {(26 * 26 * 64 + 1) * 8:,} parameters" in finding.what
+
+
+def test_wide_flatten_takes_the_parameters_of_a_shared_dense_layer():
+    one, other = Input((28, 28, 1)), Input((28, 28, 1))
+    dense = Dense(8)
+    codes = [dense(Flatten()(Conv2D(64, 3)(image))) for image in (one, other)]
+    found = said(wide_flatten, Model([one, other], Add()(codes)))
+    assert len(found) == 2
+    assert all(f"has {(26 * 26 * 64 + 1) * 8:,} parameters" in each.what for each in found)
+
+
+@pytest.mark.parametrize(
+    ("end", "fires"),
+    [
+        (Conv2D(64, 3), True),
+        (Conv2D(64, 3, padding="same"), False),
+        (Conv2DTranspose(64, 5), False),
+    ],
+)
+def test_wide_flatten_of_an_open_end(end, fires):
+    assert bool(said(wide_flatten, chain(end))) is fires
+    assert said(wide_flatten, chain(Conv2D(4, 9), Conv2DTranspose(64, 5))) == ()
 
 
 @pytest.mark.parametrize(("filters", "fires"), [(100, False), (101, True)])
@@ -109,6 +171,14 @@ def test_parameters_beyond_the_data():
 def test_parameters_beyond_the_data_are_over_50_an_image(images, fires):
     model = chain(Flatten(), Dense(10, use_bias=False), shape=(10, 10, 1))
     assert bool(said(parameters_beyond_the_data, model, images=images)) is fires
+
+
+def test_nothing_of_images_whose_number_is_not_known():
+    model = chain(Conv2D(64, 3), Flatten(), Dense(500))
+    assert said(parameters_beyond_the_data, model) != ()
+    assert said(parameters_beyond_the_data, model, images=None) == ()
+    (finding,) = said(wide_flatten, model, images=None)
+    assert finding.what.endswith(" % of the model.")
 
 
 def test_frozen_parameters_learn_nothing():

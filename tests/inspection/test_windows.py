@@ -11,6 +11,7 @@ from keras.layers import (
     DepthwiseConv2D,
     GlobalMaxPooling2D,
     MaxPooling2D,
+    ZeroPadding2D,
 )
 
 from convmill.inspection.findings.windows import (
@@ -83,6 +84,22 @@ def test_what_is_skipped_is_not_called_a_border():
 
 
 @pytest.mark.parametrize(
+    ("layer", "rows"),
+    [
+        (ZeroPadding2D(1), 0),
+        (ZeroPadding2D(((0, 2), (0, 2))), 0),  # 16: one of the two is read
+        (ZeroPadding2D(((2, 0), (2, 0))), 1),  # zeros are before the map, and its end is not read
+        (Cropping2D(((1, 1), (1, 1))), 1),
+    ],
+)
+def test_zeros_of_a_padding_layer_are_no_border(layer, rows):
+    model = chain(layer, Conv2D(2, 3, strides=2), shape=(14, 14, 1))
+    sizes = model.layers[0].output.shape[1]
+    found = [each.number for each in said(dropped_border, model)]
+    assert found == [pytest.approx(1 - (1 - rows / sizes) ** 2)] * bool(rows)
+
+
+@pytest.mark.parametrize(
     ("side", "kernel", "share"), [(1, 3, 8 / 9), (2, 3, 5 / 9), (4, 5, 1 - 0.7**2)]
 )
 def test_mostly_padding(side, kernel, share):
@@ -115,6 +132,20 @@ def test_dead_end_names_the_layer():
     assert finding.layer == "second"
     assert finding.number == 6
     assert finding.what.startswith("6x6x4 is what is left of the image at second")
+
+
+@pytest.mark.parametrize(
+    ("layer", "remedy"),
+    [
+        (Conv2D(2, 9), 'Use padding="same"'),
+        (Conv2D(2, 3, dilation_rate=4), 'Use padding="same"'),
+        (Cropping2D(5, name="crop"), "Change crop, or what it is given"),
+        (keras.layers.Reshape((3, 3), name="turn"), "Change turn, or what it is given"),
+    ],
+)
+def test_the_remedy_of_a_dead_end_is_for_its_reason(layer, remedy):
+    (finding,) = said(dead_end, keras.Sequential([layer]), input_shape=(8, 8, 1))
+    assert finding.remedy.startswith(remedy)
 
 
 def test_no_dead_end_where_there_is_padding():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from convmill.inspection.findings.finding import Facts, Finding
+from convmill.inspection.findings.finding import ELEMENTWISE, Facts, Finding
 from convmill.inspection.numbers import count, listed, plural
-from convmill.plan.outline import Step, Unknown
+from convmill.plan.outline import Step, Unknown, Windows
 
 WEIGHTED = ("convolution", "dense")
 # BatchNormalization keeps two statistics of each channel, and may have a scale and a shift.
@@ -18,13 +18,14 @@ def linear_pair(facts: Facts) -> Iterator[Finding]:
     """A convolution or dense layer behind another one, with nothing nonlinear between them.
 
     Such layers compute together what one linear layer can (Goodfellow, Bengio and Courville, Deep
-    Learning, 2016, section 6.1). There is no threshold, but two designs are meant so and are left
+    Learning, 2016, section 6.1). There is no threshold, but three designs are meant so and are left
     alone: a bottleneck, narrower than what it reads and what reads it (Sandler et al., 2018,
-    MobileNetV2), and a depthwise convolution before a pointwise one (Chollet, 2017, Xception).
+    MobileNetV2), a depthwise convolution before a pointwise one or behind it (Chollet, 2017,
+    Xception), and a kernel cut into a column and a row (Szegedy et al., 2016, section 3.2).
     """
     for first in facts.outline.steps:
         second = _linear_reader(facts, first)
-        if second is None or _is_meant(facts, first, second):
+        if second is None or second.shared_with or _is_meant(facts, first, second):
             continue
         parameters = first.parameters + second.parameters
         yield Finding(
@@ -36,9 +37,10 @@ def linear_pair(facts: Facts) -> Iterator[Finding]:
             why="Two linear layers in a row are one (convolutions one with a larger kernel, "
             "borders aside): the second adds nothing that one could not express.",
             remedy=f'Give {first.name} an activation, such as activation="relu", or merge the two.',
-            threshold="any such pair, bottlenecks and depthwise convolutions left out",
+            threshold="any such pair; bottlenecks, depthwise convolutions and kernels cut into row "
+            "and column left out",
             source="Goodfellow et al. 2016, Deep Learning, section 6.1; Sandler et al. 2018; "
-            "Chollet 2017",
+            "Chollet 2017; Szegedy et al. 2016",
         )
 
 
@@ -46,9 +48,7 @@ def _linear_reader(facts: Facts, first: Step) -> Step | None:
     """The weighted step that reads ``first`` and nothing else does, all linear between them."""
     if first.kind not in WEIGHTED or first.activation != "linear":
         return None
-    reader = facts.sole_reader(first)
-    while reader is not None and _is_linear(reader):
-        reader = facts.sole_reader(reader)
+    reader = facts.sole_reader(facts.follow(first, _is_linear))
     return reader if reader is not None and reader.kind in WEIGHTED else None
 
 
@@ -58,17 +58,45 @@ def _is_linear(step: Step) -> bool:
     return (
         passes
         or step.layer in ("BatchNormalization", "Rescaling")
-        or step.kind in ("dropout", "shape")
+        or step.kind == "dropout"
+        or (step.kind == "shape" and not _makes_map(step))
         or step.pool == "average"
     )
 
 
+def _makes_map(step: Step) -> bool:
+    """Whether the step makes a map of a vector: what reads it shares weights between places, which
+    no dense layer does."""
+    return step.is_map and len(step.read[0]) != len(step.shape)
+
+
 def _is_meant(facts: Facts, first: Step, second: Step) -> bool:
-    """Whether the two cut one map into cheaper parts: a bottleneck, or depth and channels."""
-    if first.layer == "DepthwiseConv2D":
+    """Whether the two cut one map into cheaper parts: a bottleneck, depth and channels, or a row
+    and a column."""
+    if "DepthwiseConv2D" in (first.layer, second.layer) or _is_row_and_column(first, second):
         return True
-    read, written = facts.source(first), math.prod(first.shape)
-    return written < min(math.prod(read.shape), math.prod(second.shape))
+    read, written = math.prod(first.read[0]), math.prod(first.shape)
+    narrows = written < read or (written == read and _is_projection(facts, first))
+    return narrows and written < math.prod(second.shape)
+
+
+def _is_row_and_column(first: Step, second: Step) -> bool:
+    if not isinstance(first.reads, Windows) or not isinstance(second.reads, Windows):
+        return False
+    (rows, columns), (other_rows, other_columns) = first.reads.size, second.reads.size
+    lines = {min(rows, columns), min(other_rows, other_columns)} == {1}
+    return lines and ((rows > 1 and other_columns > 1) or (columns > 1 and other_rows > 1))
+
+
+def _is_projection(facts: Facts, step: Step) -> bool:
+    """Whether a 1x1 convolution mixes the channels of a depthwise one, gates and such between them
+    (the linear bottleneck of MobileNets, as wide as what it reads where nothing was expanded)."""
+    if not isinstance(step.reads, Windows) or step.reads.size != (1, 1):
+        return False
+    before = facts.source(step)
+    while before.kind in (*ELEMENTWISE, "merge"):
+        before = facts.source(before)
+    return before.layer == "DepthwiseConv2D"
 
 
 def bias_before_normalization(facts: Facts) -> Iterator[Finding]:
@@ -98,6 +126,8 @@ def bias_before_normalization(facts: Facts) -> Iterator[Finding]:
 def _loses_bias(facts: Facts, step: Step) -> bool:
     if step.kind not in WEIGHTED or not step.bias or step.activation != "linear":
         return False
+    if step.shared_with:  # told where it is first called
+        return False
     reader = facts.sole_reader(step)
     if reader is None or reader.layer != "BatchNormalization" or not reader.trainable:
         return False
@@ -115,9 +145,8 @@ def hidden_softmax(facts: Facts) -> Iterator[Finding]:
     for step in facts.outline.steps:
         if step.activation != "softmax" or isinstance(step.reads, Unknown):
             continue
-        reader = facts.sole_reader(step)
-        while reader is not None and reader.kind in ("dropout", "shape"):
-            reader = facts.sole_reader(reader)
+        end = facts.follow(step, lambda reader: reader.kind in ("dropout", "shape"))
+        reader = facts.sole_reader(end)
         values = step.shape[-1]
         if reader is not None and reader.kind in WEIGHTED and values > 1:
             yield Finding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,31 +13,43 @@ from convmill.plan.fields import Field
 from convmill.plan.outline import Outline, Step, Whole
 
 MNIST_IMAGES = 60_000
+MNIST_SIZE = (28, 28)
 # Kinds of steps that work on each value, or each channel, alone.
 ELEMENTWISE = ("activation", "dropout", "normalization")
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A cross-entropy: over classes (one-hot or index labels) or of yes and no."""
+    """A cross-entropy: over classes (one-hot or index labels) or of yes and no.
+
+    ``alpha`` and ``gamma`` are those of a focal loss (Lin, Goyal, Girshick, He and Dollar, Focal
+    Loss for Dense Object Detection, 2017, equation 5); without them it is the plain one.
+    """
 
     kind: Literal["categorical", "binary"]
     from_logits: bool
+    alpha: float = 1.0
+    gamma: float = 0.0
+
+    def of(self, probability: float) -> float:
+        """The loss, in nats, where the right answer is given this probability."""
+        return -self.alpha * (1 - probability) ** self.gamma * math.log(probability)
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is known of a design before it is trained.
 
-    ``fields`` and ``costs`` are by step, ``images`` counts the training images, ``lanes`` the
-    float32 values of one of this machine's vectors. ``compiled`` says whether the model was given
-    a loss; ``loss`` is None where it was not or where that is no single cross-entropy.
+    ``fields`` and ``costs`` are by step, ``images`` counts the training images and is None
+    where that is not known, ``lanes`` the float32 values of one of this machine's vectors.
+    ``compiled`` says whether the model was given a loss; ``loss`` is None where it was not or
+    where that is no single cross-entropy.
     """
 
     outline: Outline
     fields: Mapping[str, Mapping[str, Field]]
     costs: Mapping[str, Cost]
-    images: int
+    images: int | None
     lanes: int
     compiled: bool = False
     loss: Loss | None = None
@@ -63,11 +76,41 @@ class Facts:
         readers = self.outline.readers(step.name)
         return readers[0] if len(readers) == 1 and step.name not in self.outline.outputs else None
 
-    @property
-    def images_in_words(self) -> str:
-        """How many training images, for a sentence."""
-        mnist = " (MNIST's number)" if self.images == MNIST_IMAGES else ""
-        return f"{count(self.images)} training images{mnist}"
+    def follow(self, step: Step, passes: Callable[[Step], bool]) -> Step:
+        """``step``, or the last of those behind it of which each is the sole reader of the one
+        before, and ``passes``."""
+        reader = self.sole_reader(step)
+        while reader is not None and passes(reader):
+            step, reader = reader, self.sole_reader(reader)
+        return step
+
+    def behind(self, step: Step) -> list[Step]:
+        """All steps whose values depend on those of ``step``."""
+        found = {step.name: step}
+        for later in self.outline.steps:
+            if any(name in found for name in later.inputs):
+                found[later.name] = later
+        return list(found.values())[1:]
+
+    def before(self, step: Step) -> list[Step]:
+        """All steps on whose values those of ``step`` depend, the nearest first."""
+        found, needed = [], set(step.inputs)
+        for earlier in reversed(self.outline.steps):
+            if earlier.name in needed:
+                found.append(earlier)
+                needed |= set(earlier.inputs)
+        return found
+
+
+def is_elementwise(step: Step) -> bool:
+    """Whether the step works on each value, or each channel, alone."""
+    return step.kind in ELEMENTWISE
+
+
+def images_in_words(images: int) -> str:
+    """How many training images, for a sentence."""
+    mnist = " (MNIST's number)" if images == MNIST_IMAGES else ""
+    return f"{count(images)} training images{mnist}"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convmill.inspection.findings.finding import ELEMENTWISE, Facts, Finding
+from convmill.inspection.findings.finding import Facts, Finding, is_elementwise
 from convmill.inspection.numbers import percent
-from convmill.plan.outline import Step
+from convmill.plan.outline import Step, Whole
 
 IDLE_SHARE = 0.25  # of the lanes
 WORTH_WHILE = 0.05  # of the model's multiply-adds
@@ -19,9 +19,10 @@ def idle_lanes(facts: Facts) -> Iterator[Finding]:
     is partly empty where they do not divide (Georganas et al., Anatomy of High-Performance Deep
     Learning Convolutions on SIMD Architectures, 2018). Layers under 5 % of the model's forward
     multiply-adds are left alone, and the outputs, whose number is not free. Both thresholds are
-    ours. Where a layer's arithmetic is not known, no layer's share of it is.
+    ours. Where a layer's arithmetic is not known, no layer's share of it is; where channels are not
+    last, neither is what a vector holds.
     """
-    if not all(step.counted for step in facts.outline.steps):
+    if not (facts.outline.channels_last and all(step.counted for step in facts.outline.steps)):
         return
     work = sum(cost.forward for cost in facts.costs.values())
     for step in facts.outline.steps:
@@ -51,10 +52,10 @@ def idle_lanes(facts: Facts) -> Iterator[Finding]:
 
 
 def _gives_output(facts: Facts, step: Step) -> bool:
-    """Whether the layer's units are the model's outputs, elementwise steps behind it aside."""
-    while step.name not in facts.outline.outputs:
-        reader = facts.sole_reader(step)
-        if reader is None or reader.kind not in ELEMENTWISE:
-            return False
-        step = reader
-    return True
+    """Whether the layer's units are the model's outputs, steps aside that leave their number."""
+    return facts.follow(step, _keeps_units).name in facts.outline.outputs
+
+
+def _keeps_units(step: Step) -> bool:
+    pooled_globally = step.kind == "pooling" and isinstance(step.reads, Whole)
+    return is_elementwise(step) or step.kind == "shape" or pooled_globally

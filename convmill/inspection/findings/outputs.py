@@ -10,15 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from convmill.inspection.findings.finding import Facts, Finding
+from convmill.inspection.findings.finding import Facts, Finding, Loss
 from convmill.plan.outline import Step, Unknown
 
 SOURCE = "Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2"
 CONTRADICTION = "a contradiction: no threshold"
 EPSILON = 1e-7  # Keras clips probabilities to [EPSILON, 1 - EPSILON]
-CLIPPED_LOSS = -math.log(EPSILON)
 NEVER_FAR_BELOW_ZERO = ("relu", "relu6", "elu", "selu", "gelu", "silu")
-NO_PROBABILITIES = (*NEVER_FAR_BELOW_ZERO, "leaky_relu")
+NO_PROBABILITIES = (*NEVER_FAR_BELOW_ZERO, "leaky_relu", "tanh", "softsign", "log_softmax")
 PROBABILITIES = {"categorical": "softmax", "binary": "sigmoid"}
 LINEAR_LAYERS = ("Conv2D", "Dense")
 
@@ -39,6 +38,18 @@ def output_activation(facts: Facts) -> tuple[Step, str] | None:
     return (last, step.activation) if step.layer in LINEAR_LAYERS else None
 
 
+def _judged(facts: Facts) -> tuple[Step, str, Loss] | None:
+    """The model's end, the activation that made its values, and the loss that judges them.
+
+    None where one of them is not known, or where one unit is to tell classes apart: that is a
+    contradiction of its own.
+    """
+    end, loss = output_activation(facts), facts.loss
+    if end is None or loss is None or (loss.kind == "categorical" and end[0].shape[-1] == 1):
+        return None
+    return (*end, loss)
+
+
 def _keeps_range(step: Step) -> bool:
     passes = step.layer == "Activation" and step.activation == "linear"
     return passes or step.pool == "average" or step.kind in ("dropout", "shape")
@@ -56,15 +67,15 @@ def logits_twice(facts: Facts) -> Iterator[Finding]:
     The least loss that is left: of softmax over k classes ``ln(1 + (k - 1) / e)``, of a sigmoid
     ``ln 2`` where the answer is no. Goodfellow et al., 2016, section 6.2.2.
     """
-    end, loss = output_activation(facts), facts.loss
-    if end is None or loss is None or not loss.from_logits or end[1] != PROBABILITIES[loss.kind]:
+    judged = _judged(facts)
+    if judged is None or not judged[2].from_logits or judged[1] != PROBABILITIES[judged[2].kind]:
         return
-    step, activation = end
+    step, activation, loss = judged
     if loss.kind == "categorical":
-        least = math.log(1 + (step.shape[-1] - 1) / math.e)
+        least = loss.of(math.e / (math.e + step.shape[-1] - 1))
         left = f"the least loss that {step.shape[-1]} classes can reach"
     else:
-        least = math.log(2)
+        least = loss.of(0.5)
         left = "the least loss that an answer of no can reach"
     yield _contradiction(
         step,
@@ -79,21 +90,28 @@ def logits_twice(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def _clipped(loss: Loss) -> str:
+    """The loss of a right answer that is clipped; Keras weighs a binary focal loss before that."""
+    more = " or more" if loss.kind == "binary" and loss.gamma else ""
+    return f"{loss.of(EPSILON):.1f}{more}"
+
+
 def raw_output(facts: Facts) -> Iterator[Finding]:
     """A linear output under a cross-entropy that takes it for probabilities.
 
     Keras clips what it takes for a probability at 1e-7: a value below costs ``-ln 1e-7`` and has
     no gradient. Goodfellow et al., 2016, section 6.2.2.
     """
-    end, loss = output_activation(facts), facts.loss
-    if end is None or loss is None or loss.from_logits or end[1] != "linear":
+    judged = _judged(facts)
+    if judged is None or judged[2].from_logits or judged[1] != "linear":
         return
+    step, _, loss = judged
     activation = PROBABILITIES[loss.kind]
     yield _contradiction(
-        end[0],
-        CLIPPED_LOSS,
+        step,
+        loss.of(EPSILON),
         "nats",
-        what=f"{CLIPPED_LOSS:.1f} is the loss, without a gradient, wherever what {end[0].name} "
+        what=f"{_clipped(loss)} is the loss, without a gradient, wherever what {step.name} "
         "gives the right answer has to be clipped: it is linear, and the loss takes it for "
         "probabilities.",
         why="Keras clips what is not positive at 1e-7, so the images that are most wrong teach "
@@ -103,21 +121,27 @@ def raw_output(facts: Facts) -> Iterator[Finding]:
 
 
 def clipped_output(facts: Facts) -> Iterator[Finding]:
-    """relu or its kin at the end, under a cross-entropy that takes it for probabilities: zeros are
-    clipped at 1e-7. Goodfellow et al., 2016, section 6.2.2.
+    """relu or its kin, tanh or log_softmax at the end, under a cross-entropy that takes it for
+    probabilities: what is not positive is clipped at 1e-7. Goodfellow et al., 2016, section 6.2.2.
+
+    A categorical loss divides by the sum first. Logarithms of probabilities are all negative and
+    come out positive and the wrong way round: the surest answer as the least likely.
     """
-    end, loss = output_activation(facts), facts.loss
-    if end is None or loss is None or loss.from_logits or end[1] not in NO_PROBABILITIES:
+    judged = _judged(facts)
+    if judged is None or judged[2].from_logits or judged[1] not in NO_PROBABILITIES:
         return
-    step, activation = end
+    step, activation, loss = judged
+    what = f"without a gradient, wherever what {step.name} gives the right answer has to be clipped"
+    why = "some are not positive, which Keras clips at 1e-7, so the images that are most wrong"
+    if activation == "log_softmax" and loss.kind == "categorical":
+        what = f"wherever {step.name} is right and sure: its answer is 0, the logarithm of 1"
+        why = "Keras divides its logarithms by their sum, so the images that are least wrong"
     yield _contradiction(
         step,
-        CLIPPED_LOSS,
+        loss.of(EPSILON),
         "nats",
-        what=f"{CLIPPED_LOSS:.1f} is the loss, without a gradient, wherever {activation} gives "
-        f"the right answer zero or less in {step.name}.",
-        why=f"{activation} gives no probabilities: some are zero, which Keras clips at 1e-7, so "
-        "the images that are most wrong teach nothing.",
+        what=f"{_clipped(loss)} is the loss, {what}.",
+        why=f"{activation} gives no probabilities: {why} teach nothing.",
         remedy=f'End with activation="{PROBABILITIES[loss.kind]}".',
     )
 
@@ -127,10 +151,10 @@ def one_sided_logits(facts: Facts) -> Iterator[Finding]:
 
     Goodfellow et al., 2016, section 6.2.2.
     """
-    end, loss = output_activation(facts), facts.loss
-    if end is None or loss is None or not loss.from_logits or end[1] not in NEVER_FAR_BELOW_ZERO:
+    judged = _judged(facts)
+    if judged is None or not judged[2].from_logits or judged[1] not in NEVER_FAR_BELOW_ZERO:
         return
-    step, activation = end
+    step, activation, _ = judged
     yield _contradiction(
         step,
         0.0,
@@ -157,29 +181,52 @@ def softmax_of_one(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def one_unit_of_several_classes(facts: Facts) -> Iterator[Finding]:
+    """One unit, no softmax, under a categorical cross-entropy: among one class it is always right.
+
+    Keras divides the value by its sum, which is itself, or takes the softmax of it: 1, whatever it
+    was. Goodfellow et al., 2016, section 6.2.2.
+    """
+    end, loss = output_activation(facts), facts.loss
+    if end is None or loss is None or loss.kind != "categorical" or end[1] == "softmax":
+        return
+    step = end[0]
+    if step.shape[-1] == 1:
+        yield _contradiction(
+            step,
+            0.0,
+            "nats",
+            what=f"0, or 1e-7 for want of digits, is the loss whatever {step.name} says: it has "
+            "one unit, and a categorical loss asks which of several classes.",
+            why="The value is divided by itself, or softmax is taken of it alone, so it comes out "
+            "as 1 and nothing before it has a gradient.",
+            remedy='Use activation="sigmoid" with binary_crossentropy, or a unit for each class.',
+        )
+
+
 def loose_sigmoids(facts: Facts) -> Iterator[Finding]:
     """Several sigmoids under a categorical cross-entropy: each is a probability of its own.
 
     Keras divides them by their sum, and so does not see how large they are: all of them near 0 cost
     no more than all near 1. Goodfellow et al., 2016, section 6.2.2.
     """
-    end, loss = output_activation(facts), facts.loss
-    if end is None or loss is None or loss.kind != "categorical" or end[1] != "sigmoid":
+    judged = _judged(facts)
+    if judged is None or judged[2].kind != "categorical" or judged[1] != "sigmoid":
         return
-    step, units = end[0], end[0].shape[-1]
-    if units > 1:
-        logits = "as logits, of which none may leave 0 to 1" if loss.from_logits else "by their sum"
-        yield _contradiction(
-            step,
-            units,
-            "sigmoids",
-            what=f"{units} sigmoids in {step.name} answer {units} separate questions, and a "
-            "categorical loss asks one: which class.",
-            why=f"They need not add up to 1. Keras takes them {logits}, so that the loss does not "
-            "make of them what they look like: a probability for each class.",
-            remedy='Use activation="softmax", or binary_crossentropy where an image may belong '
-            "to several classes.",
-        )
+    step, _, loss = judged
+    units = step.shape[-1]
+    logits = "as logits, of which none may leave 0 to 1" if loss.from_logits else "by their sum"
+    yield _contradiction(
+        step,
+        units,
+        "sigmoids",
+        what=f"{units} sigmoids in {step.name} answer {units} separate questions, and a "
+        "categorical loss asks one: which class.",
+        why=f"They need not add up to 1. Keras takes them {logits}, so that the loss does not "
+        "make of them what they look like: a probability for each class.",
+        remedy='Use activation="softmax", or binary_crossentropy where an image may belong '
+        "to several classes.",
+    )
 
 
 def softmax_as_yes_or_no(facts: Facts) -> Iterator[Finding]:
@@ -189,12 +236,13 @@ def softmax_as_yes_or_no(facts: Facts) -> Iterator[Finding]:
     loss of ``ln(k)/k + (k-1)/k ln(k/(k-1))``, not ``ln k``. (With two classes both are the same.)
     Goodfellow et al., 2016, section 6.2.2.
     """
-    end, loss = output_activation(facts), facts.loss
-    if end is None or loss is None or loss.kind != "binary" or end[1] != "softmax":
+    judged = _judged(facts)
+    if judged is None or judged[2].kind != "binary" or judged[1] != "softmax":
         return
-    step, units = end[0], end[0].shape[-1]
+    step, _, loss = judged
+    units = step.shape[-1]
     if units > 2:
-        guess = math.log(units) / units + (1 - 1 / units) * math.log(units / (units - 1))
+        guess = (loss.of(1 / units) + (units - 1) * loss.of(1 - 1 / units)) / units
         yield _contradiction(
             step,
             guess,

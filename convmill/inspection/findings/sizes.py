@@ -5,28 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from convmill.inspection.findings.finding import ELEMENTWISE, Facts, Finding
+from convmill.inspection.findings.finding import Facts, Finding, images_in_words, is_elementwise
 from convmill.inspection.numbers import count, percent, times
 from convmill.plan.fields import Field
-from convmill.plan.outline import Flat, Step
+from convmill.plan.outline import Flat, Spans, Step, Unknown, Whole
 
 SMALL_SIDE = 0.5  # of the image's side
 WIDE_MAP = 10_000  # coefficients
 USUAL_UNITS = 512  # of a dense layer that may follow
 MANY_PARAMETERS = 50  # for each training image
+ENLARGING = ("UpSampling2D", "Conv2DTranspose")  # where they tell their spans and where not
 
 
 def small_field(facts: Facts) -> Iterator[Finding]:
     """Units of the last feature map see under half of the image's height or width.
 
+    It is about maps from which a whole image is judged: what is behind them reads all of their
+    places, or is still to come. Nets that give images may well look at small pieces.
     The argument is that of Chollet (Deep Learning with Python, 2nd edition, 2021, section 8.1.2:
     no digit is recognised through windows of 7x7 pixels); half of the side is our threshold. How
     fields grow: Araujo, Norris and Sim (Distill, 2019).
     """
     features = facts.last_features
-    for image, field in facts.fields[features.name].items() if features else ():
+    if features is None or not _judges_images(facts, features):
+        return
+    for image, field in facts.fields[features.name].items():
         shape = facts.outline.step(image).shape
-        if features and len(shape) == 3 and field.known and _is_small(field, shape[:2]):
+        if len(shape) == 3 and field.known and _is_small(field, shape[:2]):
             seen = times((field.rows.size, field.columns.size))
             name = "the image" if len(facts.outline.inputs) == 1 else image
             yield Finding(
@@ -50,6 +55,19 @@ def _is_small(field: Field, image: tuple[int, ...]) -> bool:
     return any(axis.size < SMALL_SIDE * side for axis, side in axes)
 
 
+def _judges_images(facts: Facts, features: Step) -> bool:
+    """Whether all places of the map come together behind it, or its head is still to come."""
+    behind = facts.behind(features)
+    if any(isinstance(step.reads, Unknown) for step in behind):
+        return False
+    heads = ("dense", "pooling")
+    joined = any(
+        isinstance(step.reads, Flat) or (step.kind in heads and isinstance(step.reads, Whole))
+        for step in behind
+    )
+    return joined or _is_open_end(facts, facts.follow(features, is_elementwise))
+
+
 def wide_flatten(facts: Facts) -> Iterator[Finding]:
     """More than 10,000 coefficients where a feature map is flattened, or where the model ends.
 
@@ -58,7 +76,9 @@ def wide_flatten(facts: Facts) -> Iterator[Finding]:
     dense layers: Lin, Chen and Yan (Network in Network, 2013).
     """
     for step in facts.outline.steps:
-        flattened = isinstance(step.reads, Flat) and facts.source(step).is_map
+        if step.shared_with:  # told where it is first called
+            continue
+        flattened = isinstance(step.reads, Flat) and len(step.read[0]) == 3
         if (flattened or _is_open_end(facts, step)) and math.prod(step.shape) > WIDE_MAP:
             yield Finding(
                 layer=step.name,
@@ -77,9 +97,24 @@ def wide_flatten(facts: Facts) -> Iterator[Finding]:
 
 
 def _is_open_end(facts: Facts, step: Step) -> bool:
-    """Whether the model ends in the map ``step`` and has no loss: its head is still to come."""
+    """Whether the model ends in the map ``step`` and has no loss: its head is still to come.
+
+    Maps as large as the image, and what was enlarged, are taken for what the model is to give.
+    """
     ends = step.name in facts.outline.outputs and step.is_map and step.kind != "input"
-    return ends and not facts.compiled and step.activation not in ("softmax", "sigmoid")
+    if not ends or facts.compiled or step.activation in ("softmax", "sigmoid"):
+        return False
+    enlarged = any(
+        isinstance(each.reads, Spans) or each.layer in ENLARGING
+        for each in (step, *facts.before(step))
+    )
+    return not enlarged and _is_smaller_than_images(facts, step)
+
+
+def _is_smaller_than_images(facts: Facts, step: Step) -> bool:
+    shapes = [facts.outline.step(name).shape for name in facts.fields[step.name]]
+    images = [math.prod(shape[:2]) for shape in shapes if len(shape) == 3]
+    return math.prod(step.shape[:2]) < min(images, default=0)
 
 
 def _wide(facts: Facts, step: Step) -> str:
@@ -93,19 +128,23 @@ def _wide(facts: Facts, step: Step) -> str:
     else:
         parameters, model = reader.parameters, facts.outline.parameters
         layer = f"{reader.name} on them has"
-    return (
+    what = (
         f"{coefficients:,} coefficients in {step.name}: {layer} {count(parameters)} parameters, "
-        f"{percent(parameters / model)} of the model, {count(parameters / facts.images)} for each "
-        f"of {facts.images_in_words}."
+        f"{percent(parameters / model)} of the model"
     )
+    if facts.images is None:
+        return f"{what}."
+    each = count(parameters / facts.images)
+    return f"{what}, {each} for each of {images_in_words(facts.images)}."
 
 
 def _dense_reader(facts: Facts, step: Step) -> Step | None:
-    """The dense layer behind ``step``, beyond steps that work on each value alone."""
-    reader = facts.sole_reader(step)
-    while reader is not None and reader.kind in ELEMENTWISE:
-        reader = facts.sole_reader(reader)
-    return reader if reader is not None and reader.kind == "dense" else None
+    """The dense layer behind ``step``, beyond steps that work on each value alone; the call that
+    its parameters are counted at."""
+    reader = facts.sole_reader(facts.follow(step, is_elementwise))
+    if reader is None or reader.kind != "dense":
+        return None
+    return facts.outline.step(reader.shared_with or reader.name)
 
 
 def parameters_beyond_the_data(facts: Facts) -> Iterator[Finding]:
@@ -114,8 +153,11 @@ def parameters_beyond_the_data(facts: Facts) -> Iterator[Finding]:
     That is AlexNet's ratio, 60 million for 1.2 million images, of which its authors (Krizhevsky,
     Sutskever and Hinton, 2012, section 4) say that it overfits considerably without augmentation
     and dropout. Two weights for each image, and one for each pixel, are enough to give any images
-    any labels (Zhang et al., 2017, theorem 1).
+    any labels (Zhang et al., 2017, theorem 1). Where nobody says how many images there will be,
+    there is nothing to say.
     """
+    if facts.images is None:
+        return
     trainable = sum(step.trainable for step in facts.outline.steps)
     if trainable <= MANY_PARAMETERS * facts.images:
         return
@@ -125,7 +167,7 @@ def parameters_beyond_the_data(facts: Facts) -> Iterator[Finding]:
         number=trainable / facts.images,
         unit="trainable parameters for each training image",
         what=f"{count(trainable / facts.images)} trainable parameters for each of "
-        f"{facts.images_in_words}: {count(trainable)} in all, "
+        f"{images_in_words(facts.images)}: {count(trainable)} in all, "
         f"{percent(largest.trainable / trainable)} of them in {largest.name}.",
         why="A net this large can learn any labels by heart, so low training loss says nothing "
         "of images that it has not seen.",

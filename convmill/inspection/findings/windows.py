@@ -12,6 +12,8 @@ from convmill.plan.outline import Step, Windows
 
 LEAST_DROPPED = 0.05  # of the places of a map
 MOSTLY_PADDING = 0.5  # of the products of a convolution
+# What the reason of a dead end says where a window, or its dilation, is larger than the map.
+TOO_SMALL = ("is larger than the", "size would be zero or negative")
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class _Reading:
     """How the windows of one axis lie on a map of ``size`` places.
 
     ``skipped`` counts places that nothing reads because windows, or their taps, lie apart, the gap
-    behind the last window included; ``edges`` the others before and after all windows. ``padded``
-    is the share of the taps, over all windows, that lie beside the map.
+    behind the last window included; ``edges`` the others before and after all windows, zeros of a
+    padding layer left out. ``padded`` is the share of the taps, over all windows, that lie beside
+    the map.
     """
 
     size: int
@@ -29,7 +32,8 @@ class _Reading:
     padded: float
 
 
-def _reading(size: int, windows: int, spec: Windows, axis: int) -> _Reading:
+def _reading(size: int, windows: int, spec: Windows, axis: int, zeros: tuple[int, int]) -> _Reading:
+    """``zeros`` counts the places that a padding layer put before and after the map."""
     taps = [
         start * spec.strides[axis] - spec.padding[2 * axis] + tap * spec.dilation[axis]
         for start in range(windows)
@@ -37,12 +41,13 @@ def _reading(size: int, windows: int, spec: Windows, axis: int) -> _Reading:
     ]
     read = {place for place in taps if 0 <= place < size}
     first, end = (min(read), max(read) + 1) if read else (size, size)
-    gap = min(size - end, max(spec.strides[axis] - spec.extent[axis], 0))
+    head, tail = max(first - zeros[0], 0), max(size - end - zeros[1], 0)
+    gap = min(tail, max(spec.strides[axis] - spec.extent[axis], 0))
     on_map = sum(0 <= place < size for place in taps)
     return _Reading(
         size=size,
         skipped=end - first - len(read) + gap,
-        edges=first + size - end - gap,
+        edges=head + tail - gap,
         padded=1 - on_map / len(taps),
     )
 
@@ -53,12 +58,18 @@ def _readings(facts: Facts) -> Iterator[tuple[Step, Windows, tuple[_Reading, _Re
         spec = step.reads
         if step.kind not in ("convolution", "pooling") or not isinstance(spec, Windows):
             continue
-        sizes, counts = facts.source(step).shape, step.shape
-        yield (
-            step,
-            spec,
-            (_reading(sizes[0], counts[0], spec, 0), _reading(sizes[1], counts[1], spec, 1)),
-        )
+        sizes, counts, zeros = step.read[0], step.shape, _zeros(facts.source(step))
+        rows = _reading(sizes[0], counts[0], spec, 0, zeros[:2])
+        columns = _reading(sizes[1], counts[1], spec, 1, zeros[2:])
+        yield step, spec, (rows, columns)
+
+
+def _zeros(step: Step) -> tuple[int, int, int, int]:
+    """Rows and columns (top, bottom, left, right) that are zeros where ``step`` is zero padding."""
+    if step.kind != "shape" or not isinstance(step.reads, Windows):
+        return (0, 0, 0, 0)
+    top, bottom, left, right = step.reads.padding  # less than 0 where it crops
+    return max(top, 0), max(bottom, 0), max(left, 0), max(right, 0)
 
 
 def skipped_places(facts: Facts) -> Iterator[Finding]:
@@ -148,16 +159,21 @@ def dead_end(facts: Facts) -> Iterator[Finding]:
     if end is None:
         return
     left = facts.outline.steps[-1].shape
+    too_small = len(left) == 3 and any(sign in end.reason for sign in TOO_SMALL)
+    remedy = (
+        'Use padding="same", a smaller kernel, fewer layers that shrink the map, or a larger image.'
+        if too_small
+        else f"Change {end.layer}, or what it is given, so that it can read {times(left)}."
+    )
     yield Finding(
         layer=end.layer,
-        number=min(left[:2]),
+        number=min(left[:2], default=1),
         unit="places on the shorter side of what is left of the image",
         what=f"{times(left)} is what is left of the image at {end.layer}, where the shapes end: "
         f"{end.reason.rstrip('.')}.",
         why="The model cannot be built for this input.",
-        remedy='Use padding="same", a smaller kernel, fewer layers that shrink the map, or a '
-        "larger image.",
-        threshold="no place left",
+        remedy=remedy,
+        threshold="no place left" if too_small else "a layer that cannot read its input",
         source="Dumoulin and Visin 2016, A guide to convolution arithmetic",
     )
 
