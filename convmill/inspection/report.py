@@ -15,7 +15,7 @@ from convmill.inspection.loss import read_loss
 from convmill.inspection.plain import inspection_dict
 from convmill.inspection.speed import predict
 from convmill.plan.costs import Cost, costs, total
-from convmill.plan.describe import describe
+from convmill.plan.describe import outline_of
 from convmill.plan.fields import Field, fields
 from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.outline import DeadEnd, Outline, Step
@@ -59,10 +59,9 @@ class Inspection(Report):
 
     ``total`` sums the costs of one image, ``inputs`` are shapes of one image by name, ``images`` is
     the number of training images that the findings reckon with, None where it is not known.
-    ``step_seconds`` is the predicted
-    time of one training step of ``batch_size`` images on this machine, None where there is none;
-    ``not_compiled`` says why where convmill does not compile the model.
-    ``last_features`` is the layer that computes the last feature map.
+    ``step_seconds`` is the predicted time of one training step of ``batch_size`` images on this
+    machine, None where there is none; ``not_compiled`` says why where convmill does not compile the
+    model. ``last_features`` is the layer that computes the last feature map.
     """
 
     name: str
@@ -152,7 +151,8 @@ def inspect(
     if images is not None:
         _check_positive("images", images)
     _check_positive("batch_size", batch_size)
-    outline = describe(model, input_shape)
+    built, dead_end = rebuild(model, input_shape)
+    outline = outline_of(built, dead_end)
     images = images or _usual_images(outline)
     seen, spent = fields(outline), costs(outline)
     facts = Facts(
@@ -164,7 +164,7 @@ def inspect(
         compiled=bool(getattr(model, "compiled", False)),
         loss=read_loss(model),
     )
-    seconds, step_seconds, not_compiled = _predicted(model, outline, spent, input_shape, batch_size)
+    seconds, step_seconds, not_compiled = _predicted(built, outline, spent, batch_size)
     rows = tuple(_row(step, seen, spent, seconds) for step in outline.steps)
     return Inspection(
         name=outline.name,
@@ -190,13 +190,13 @@ def _usual_images(outline: Outline) -> int | None:
 
 
 def _predicted(
-    model: Any, outline: Outline, spent: Mapping[str, Cost], shape: Shape | None, batch_size: int
+    model: Any, outline: Outline, spent: Mapping[str, Cost], batch_size: int
 ) -> tuple[Mapping[str, float], float | None, str]:
     """Seconds of each layer and of a step; or none, and why the model is not compiled."""
     if outline.dead_end is not None:
         return {}, None, ""
     try:
-        read(rebuild(model, shape)[0])
+        read(model)
     except NotCovered as gap:
         return {}, None, gap.reason
     each, whole = predict(outline, spent, batch_size)

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from convmill.plan.costs import Cost, pooled_by
+from convmill.plan.costs import Cost, shares
 from convmill.plan.outline import Outline, Step, Windows
 from convmill.runtime.host import cores, machine, thread_count
 
@@ -94,10 +94,7 @@ def _window_row(step: Step) -> int:
 
 def _forward(outline: Outline, step: Step) -> float:
     """Forward multiply-adds, those places left out that pooling never reads."""
-    pooling = pooled_by(outline, step)
-    if pooling is None or not isinstance(pooling.reads, Windows):
-        return step.multiply_adds + step.activation_work
-    read = math.prod(pooling.shape[:2]) * math.prod(pooling.reads.size) / math.prod(step.shape[:2])
+    read, _ = shares(outline, step)
     return read * (step.multiply_adds + step.activation_work)
 
 

@@ -25,13 +25,18 @@ def is_keras_class(thing: type) -> bool:
     return thing.__module__.partition(".")[0] == "keras"
 
 
+def is_written_in_python(model: Any, method: str) -> bool:
+    """Whether a method is the user's own, in the model's class or in the model itself."""
+    writer = next(base for base in type(model).__mro__ if method in vars(base))
+    return method in vars(model) or not is_keras_class(writer)
+
+
 def check_model(model: Any) -> None:
     """Raises NotCovered unless ``model`` is built from layers and has one input and one output."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
     for method in ("call", "__call__"):
-        writer = next(base for base in type(model).__mro__ if method in vars(base))
-        if method in vars(model) or not is_keras_class(writer):
+        if is_written_in_python(model, method):
             raise NotCovered(
                 f"model {model.name!r} ({type(model).__name__}) defines {method} in Python",
                 "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",

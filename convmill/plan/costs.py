@@ -126,7 +126,7 @@ def _cost(outline: Outline, step: Step, *, input_gradient: bool, weight_gradient
         backward = min(backward, 1)  # values go back once, scale and shift with them
     activated = int(input_gradient or weight_gradient)
     work, extra = step.multiply_adds, step.activation_work
-    read, live = _shares(outline, step)
+    read, live = shares(outline, step)
     return Cost(
         parameters=step.parameters,
         trainable=step.trainable,
@@ -140,7 +140,7 @@ def _cost(outline: Outline, step: Step, *, input_gradient: bool, weight_gradient
     )
 
 
-def _shares(outline: Outline, step: Step) -> tuple[float, float]:
+def shares(outline: Outline, step: Step) -> tuple[float, float]:
     """Shares of a step's places that are read at all, and that can have a gradient."""
     pooling = pooled_by(outline, step)
     if pooling is None:
@@ -158,10 +158,8 @@ def _kept_bytes(outline: Outline, step: Step) -> int:
     if step.pool == "max":
         return values * (FLOAT_BYTES + _argmax_bytes(outline, step))
     reader = _only_reader(outline, step)
-    # an activation layer overwrites what it reads
-    taken = step.kind in ("convolution", "dense") and reader is not None
-    if taken and reader is not None and reader.kind == "activation":
-        return 0
+    if step.kind in ("convolution", "dense") and reader and reader.kind == "activation":
+        return 0  # an activation layer overwrites what it reads
     return values * FLOAT_BYTES
 
 

@@ -14,8 +14,8 @@ from keras import layers
 
 from convmill.plan.graph import Shape
 from convmill.plan.known import Known, is_channels_last, known
-from convmill.plan.outline import Outline, Step, Unknown
-from convmill.plan.rebuild import check_graph, rebuild
+from convmill.plan.outline import DeadEnd, Outline, Step, Unknown
+from convmill.plan.rebuild import rebuild
 from convmill.plan.walk import Call, walk
 
 
@@ -31,9 +31,12 @@ def describe(model: Any, input_shape: Shape | None = None) -> Outline:
         TypeError: ``model`` is no Keras model.
         ValueError: its layers cannot be known, or its sizes are not.
     """
-    check_graph(model)
-    built, dead_end = rebuild(model, input_shape)
-    followed = walk(built)
+    return outline_of(*rebuild(model, input_shape))
+
+
+def outline_of(model: Any, dead_end: DeadEnd | None = None) -> Outline:
+    """The Outline of a built model, as ``rebuild`` gives it; ValueError for sizes not said."""
+    followed = walk(model)
     first: dict[int, str] = {}  # the first call of each layer
     counted: set[int] = set()  # weights, which layers may share
     steps = []
@@ -59,7 +62,7 @@ def _step(call: Call, shared_with: str | None, counted: set[int]) -> Step:
     parameters = trainable = 0
     if isinstance(layer, keras.Layer):
         parameters = _count(layer.weights, counted)
-        trainable = min(parameters, _count(layer.trainable_weights, set()))
+        trainable = _count(layer.trainable_weights, counted)
         counted |= {id(weight) for weight in layer.weights}
     activation = _activation(layer, found) if found else "linear"
     return Step(

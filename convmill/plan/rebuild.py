@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from convmill.plan.chain import is_keras_class
+from convmill.plan.chain import is_written_in_python
 from convmill.plan.graph import Shape
 from convmill.plan.outline import DeadEnd
 
@@ -25,8 +25,7 @@ def check_graph(model: Any) -> None:
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
-    writer = next(base for base in type(model).__mro__ if "call" in vars(base))
-    if "call" in vars(model) or not is_keras_class(writer):
+    if is_written_in_python(model, "call"):
         raise ValueError(
             f"model {model.name!r} ({type(model).__name__}) defines call in Python, so that its "
             "graph cannot be known. Build it from layers with keras.Sequential or "
@@ -39,8 +38,10 @@ def rebuild(model: Any, input_shape: Shape | None) -> tuple[Any, DeadEnd | None]
     layers for that shape; and the layer at which the shapes end, where they do.
 
     Raises:
-        ValueError: the sizes are not known, or the model cannot be copied.
+        TypeError: ``model`` is no Keras model.
+        ValueError: its layers or sizes are not known, or it cannot be copied.
     """
+    check_graph(model)
     built = bool(getattr(model, "inputs", None))
     if isinstance(model, keras.Sequential) and not model.layers:
         raise ValueError(f"model {model.name!r} has no layers. Add some with model.add(layer).")
