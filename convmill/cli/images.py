@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from convmill.cli.card import Background, is_light
+from convmill.cli.arrays import input_shape
+from convmill.cli.card import Background, is_light, read_card
 from convmill.cli.errors import Failure
 from convmill.data.digits import BOX, centred
 
@@ -36,6 +37,28 @@ class Preparation:
     background: Background = "dark"
     invert: bool | None = None
     center: bool = False
+
+
+def preparation(
+    model: Any, model_file: Path, *, invert: bool | None = None, center: bool = False
+) -> Preparation:
+    """How pictures are made into what the model in ``model_file`` reads.
+
+    Raises:
+        Failure: it reads no images, or ``center`` is asked for and it reads colours.
+    """
+    shape = input_shape(model)
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
+        raise Failure(
+            "The model must read images (height, width, channels) of 1 or 3 channels. "
+            f"Received: a model that reads {shape}."
+        )
+    height, width, channels = (size or 0 for size in shape)
+    if center and channels != 1:
+        raise Failure("--center is for models that read grey pictures; this one reads colours.")
+    return Preparation((height, width, channels), read_card(model_file).background, invert, center)
 
 
 def read_picture(path: Path) -> Image.Image:

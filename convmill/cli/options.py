@@ -29,6 +29,17 @@ threads_option = click.option(
     metavar="N",
     help="CPU threads to compute with.  [default: one for each core]",
 )
+invert_option = click.option(
+    "--invert/--no-invert",
+    default=None,
+    help="Swap dark and light: MNIST's digits are white on black, a pen's are black on white.  "
+    "[default: swap a grey picture whose background is not that of the training data]",
+)
+center_option = click.option(
+    "--center",
+    is_flag=True,
+    help="Place the ink as MNIST does: 20 pixels long, its centre of mass in the middle of 28x28.",
+)
 model_argument = click.argument(
     "model_file", metavar="MODEL", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )

@@ -21,17 +21,8 @@ from convmill.cli.text import echo
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@click.option(
-    "--invert/--no-invert",
-    default=None,
-    help="Swap dark and light: MNIST's digits are white on black, a pen's are black on white.  "
-    "[default: swap a grey picture whose background is not that of the training data]",
-)
-@click.option(
-    "--center",
-    is_flag=True,
-    help="Place the ink as MNIST does: 20 pixels long, its centre of mass in the middle of 28x28.",
-)
+@options.invert_option
+@options.center_option
 @click.option(
     "--top",
     type=click.IntRange(min=1),

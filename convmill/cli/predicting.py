@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import convmill
-from convmill.cli.arrays import images_for, input_shape, output_size
+from convmill.cli.arrays import images_for, output_size
 from convmill.cli.card import read_card
 from convmill.cli.errors import Failure, as_failures
-from convmill.cli.images import Preparation, prepare, read_picture
+from convmill.cli.images import Preparation, preparation, prepare, read_picture
 from convmill.cli.models import load_model
 
 
@@ -55,38 +55,22 @@ def predictions(
         Failure: the model cannot be loaded, or reads no images.
     """
     model = load_model(model_file)
-    card = read_card(model_file)
-    how = Preparation(_image_size(model), card.background, invert, center)
-    if center and how.size[2] != 1:
-        raise Failure("--center is for models that read grey pictures; this one reads colours.")
+    output_size(model)  # raises where it does not tell classes apart
+    how = preparation(model, model_file, invert=invert, center=center)
     usable, failed = _prepared(pictures, how)
     if not usable:
         return [], failed
     images = np.stack([pixels for _, pixels, _ in usable])
+    names = read_card(model_file).class_names
     with as_failures():
         outputs = convmill.accelerate(model).predict(
             images_for(model, images, "the picture"), verbose=0
         )
     found = [
-        Prediction(path, inverted, _likeliest(row, card.class_names, top))
+        Prediction(path, inverted, _likeliest(row, names, top))
         for (path, _, inverted), row in zip(usable, outputs, strict=True)
     ]
     return found, failed
-
-
-def _image_size(model: Any) -> tuple[int, int, int]:
-    """(height, width, channels) that the model reads."""
-    output_size(model)  # raises where it does not tell classes apart
-    shape = input_shape(model)
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    if len(shape) != 3 or None in shape or shape[2] not in (1, 3):
-        raise Failure(
-            "The model must read images (height, width, channels) of 1 or 3 channels. "
-            f"Received: a model that reads {shape}."
-        )
-    height, width, channels = (size or 0 for size in shape)
-    return height, width, channels
 
 
 def _prepared(

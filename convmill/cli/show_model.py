@@ -9,15 +9,8 @@ import click
 
 from convmill.cli import options
 from convmill.cli.help import Command
-from convmill.cli.pictures import (
-    data_images,
-    destination,
-    draw,
-    image_for,
-    image_options,
-    layer_option,
-    picture_options,
-)
+from convmill.cli.image_choice import Choice, chosen_image, data_images, image_options
+from convmill.cli.pictures import destination, draw, layer_option, picture_options
 
 LARGEST_SEED = 2**32 - 1
 FIELD_IMAGES = 256
@@ -65,9 +58,7 @@ def filters(
 def responses(
     model_file: Path,
     layer: str | None,
-    picture_file: Path | None,
-    data_name: str | None,
-    index: int,
+    choice: Choice,
     most: int,
     out: Path | None,
     dark: bool,
@@ -81,7 +72,7 @@ def responses(
     """
     path = destination(out, model_file, "responses")
     model = _load(model_file)
-    image = image_for(model, model_file, picture_file, data_name, index)
+    image = chosen_image(model, model_file, choice)
 
     from convmill import view
 
@@ -119,9 +110,7 @@ def responses(
 def patch(
     model_file: Path,
     layer: str | None,
-    picture_file: Path | None,
-    data_name: str | None,
-    index: int,
+    choice: Choice,
     filter_index: int,
     place: tuple[int, int] | None,
     channel: int,
@@ -136,7 +125,7 @@ def patch(
     """
     path = destination(out, model_file, "patch")
     model = _load(model_file)
-    image = image_for(model, model_file, picture_file, data_name, index)
+    image = chosen_image(model, model_file, choice)
 
     from convmill import view
 
@@ -219,9 +208,7 @@ def field(
     model_file: Path,
     layer: str,
     unit: tuple[int, int] | None,
-    picture_file: Path | None,
-    data_name: str | None,
-    index: int,
+    choice: Choice,
     out: Path | None,
     dark: bool,
 ) -> None:
@@ -237,10 +224,10 @@ def field(
     path = destination(out, model_file, "field")
     model = _load(model_file)
     image = images = None
-    if picture_file is not None:
-        image = image_for(model, model_file, picture_file, data_name, index)
-    elif data_name is not None:
-        images = data_images(model, data_name, index, FIELD_IMAGES)
+    if choice.picture_file is not None:
+        image = chosen_image(model, model_file, choice)
+    elif choice.data_name is not None:
+        images = data_images(model, choice.data_name, choice.index, FIELD_IMAGES)
 
     from convmill import view
 

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
 from matplotlib.ticker import LogFormatter
@@ -42,6 +43,17 @@ HINTED = 1.04  # fitting letters to pixels makes text wider, by so much at most
 SEQUENTIAL = "cividis"
 DIVERGING = "RdBu_r"
 GREY = "gray"
+
+# Matplotlib brings DejaVu Sans. Letters that it lacks, of Chinese, Japanese and Korean names, are
+# taken from those of these that the machine has: of Linux, macOS and Windows.
+FONT = "DejaVu Sans"
+FURTHER_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+)
 
 
 @dataclass(frozen=True)
@@ -152,8 +164,7 @@ def _settings(theme: Theme) -> AbstractContextManager[None]:
         "axes.titleweight": "normal",
         "figure.titlesize": TITLE_SIZE,
         "figure.titleweight": "bold",
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans"],
+        "font.family": _fonts(),
         "font.size": TEXT_SIZE,
         "grid.color": theme.faint,
         "grid.linewidth": 0.4,
@@ -169,6 +180,13 @@ def _settings(theme: Theme) -> AbstractContextManager[None]:
         "ytick.major.width": 0.6,
     }
     return style.context(ours, after_reset=True)
+
+
+@cache
+def _fonts() -> list[str]:
+    """Families by which letters are looked up, in this order."""
+    here = {font.name for font in fontManager.ttflist}
+    return [FONT, *(name for name in FURTHER_FONTS if name in here)]
 
 
 def headline(picture: Picture, title: str, caption: str = "") -> None:
@@ -200,7 +218,7 @@ def wrapped(caption: str, width: float = WIDTH) -> str:
 
 def _width_in_points(text: str) -> float:
     """Of ``SMALL_SIZE``."""
-    font = FontProperties(family="DejaVu Sans", size=SMALL_SIZE)
+    font = FontProperties(family=_fonts(), size=SMALL_SIZE)
     width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
     return float(width)
 

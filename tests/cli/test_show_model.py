@@ -116,6 +116,28 @@ def test_a_picture_file_is_prepared_as_predict_does(run, trained, tmp_path):
     assert np.abs(pictures[0] - pictures[1]).mean() < 2  # but for what JPEG loses
 
 
+def test_a_picture_file_is_centred_or_inverted_where_asked(run, trained, tmp_path):
+    corner = np.zeros((36, 36), np.uint8)
+    corner[:12, :12] = draw(0, 5)
+    Image.fromarray(corner).save("corner.png")
+    pictures = {}
+    for options in ((), ("--center",), ("--invert",), ("--no-invert",)):
+        arguments = ("--image", "corner.png", *options, "--out", "r.png")
+        assert run("show", "responses", trained, *arguments).code == 0
+        pictures[options] = (tmp_path / "r.png").read_bytes()
+    assert pictures["--no-invert",] == pictures[()]
+    assert len(set(pictures.values())) == 3
+
+
+@pytest.mark.parametrize("command", ["responses", "field"])
+@pytest.mark.parametrize("option", ["--center", "--invert", "--no-invert"])
+def test_preparing_what_is_no_picture_file(run, trained, arguments, command, option):
+    outcome = run("show", command, trained, *arguments[command], option)
+    assert outcome.code == WRONG_USAGE
+    assert option.replace("no-", "") in outcome.err
+    assert "--image FILE, which is not given" in outcome.err
+
+
 # What cannot be done ----------------------------------------------------------------------------
 
 

@@ -225,7 +225,8 @@ def test_a_history_is_written_whole_or_not_at_all(run, lines, net, tmp_path, mon
     assert outcome.code == FAILED
     assert "No space left on device. The file that was there is as it was." in outcome.err
     assert path.read_text() == "what I had"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["net.py", "run.json"]
+    # Python may keep net.py compiled
+    assert {each.name for each in tmp_path.iterdir()} - {"__pycache__"} == {"net.py", "run.json"}
 
 
 def test_divergence_goes_through_the_file(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convmill.view import style
 from convmill.view.confusion_matrix import confusion_matrix
 from convmill.view.mistakes import mistakes
 from convmill.view.sheet import BODY, sheet
@@ -76,6 +77,16 @@ def test_settings_of_the_user_do_not_show():
     users = {"font.size": 30, "axes.facecolor": "red", "image.origin": "lower", "axes.xmargin": 1}
     with matplotlib.rc_context(users):
         np.testing.assert_array_equal(draw(), plain)
+
+
+def test_letters_come_from_the_fonts_that_are_there(monkeypatch):
+    monkeypatch.setattr(style, "FURTHER_FONTS", ("DejaVu Serif", "No Such Font"))
+    style._fonts.cache_clear()
+    try:
+        with drawing(2):
+            assert matplotlib.rcParams["font.family"] == ["DejaVu Sans", "DejaVu Serif"]
+    finally:
+        style._fonts.cache_clear()
 
 
 def test_notebooks_show_it_at_700_pixels_and_twice_as_fine():
