@@ -97,9 +97,11 @@ class Inspection(Report):
     def _lines(self) -> list[str]:
         sums = self.total
         frozen = sums.parameters - sums.trainable
+        held = sums.parameters - sum(row.cost.parameters for row in self.rows)
         lines = [
             f"Parameters: {sums.parameters:,}"
-            + (f", of which {frozen:,} are not trained" if frozen else ""),
+            + (f", of which {frozen:,} are not trained" if frozen else "")
+            + (f", {held:,} of them in no layer" if held else ""),
             f"Multiply-adds of an image: {numbers.count(sums.forward)} forward, "
             f"{numbers.count(sums.sparse_training)} in training{_spared(sums)}",
             f"Activations of an image: {numbers.in_bytes(sums.output_bytes)} computed, "
@@ -169,7 +171,7 @@ def inspect(
     return Inspection(
         name=outline.name,
         rows=rows,
-        total=total(spent),
+        total=total(outline, spent),
         findings=find(facts),
         inputs={name: outline.step(name).shape for name in outline.inputs},
         images=images,

@@ -67,11 +67,13 @@ def _read_by(outline: Outline, trained: dict[str, bool]) -> set[str]:
     return found
 
 
-def total(found: dict[str, Cost]) -> Cost:
-    """The sum of all steps' costs; borders are no sum."""
+def total(outline: Outline, found: dict[str, Cost]) -> Cost:
+    """The sum of all steps' costs, with the parameters that lie in no layer; borders are no sum."""
+    held = Cost(parameters=outline.held, trainable=outline.held_trainable)
     counts = ("parameters", "trainable", "forward", "training", "sparse_training")
     fields = (*counts, "output_bytes", "kept_bytes")
-    return Cost(**{name: sum(getattr(cost, name) for cost in found.values()) for name in fields})
+    each = [*found.values(), held]
+    return Cost(**{name: sum(getattr(cost, name) for cost in each) for name in fields})
 
 
 def node_multiply_adds(plan: Plan, node: Node) -> int:

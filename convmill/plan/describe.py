@@ -46,7 +46,16 @@ def outline_of(model: Any, dead_end: DeadEnd | None = None) -> Outline:
         first.setdefault(id(call.layer), call.name)
     channels_last = all(is_channels_last(call.layer) for call in followed.calls)
     inputs, outputs = followed.inputs, followed.outputs
-    return Outline(model.name, tuple(steps), inputs, outputs, dead_end, channels_last)
+    return Outline(
+        name=model.name,
+        steps=tuple(steps),
+        inputs=inputs,
+        outputs=outputs,
+        dead_end=dead_end,
+        channels_last=channels_last,
+        held=_count(model.weights, counted),
+        held_trainable=_count(model.trainable_weights, counted),
+    )
 
 
 def _check_shape(call: Call) -> None:

@@ -128,7 +128,8 @@ class Outline:
 
     ``channels_last`` is False where any layer counts channels first: then places are not known.
     ``dead_end`` is set where a model that is not built cannot be built for the shape asked for;
-    the steps then end before that layer.
+    the steps then end before that layer. ``held`` counts parameters that the model, or one inside
+    it, holds itself, in none of its layers, and ``held_trainable`` those of them that are trained.
     """
 
     name: str
@@ -137,6 +138,8 @@ class Outline:
     outputs: tuple[str, ...]
     dead_end: DeadEnd | None = None
     channels_last: bool = True
+    held: int = 0
+    held_trainable: int = 0
 
     def step(self, name: str) -> Step:
         """The step called ``name``; KeyError where there is none."""
@@ -160,8 +163,8 @@ class Outline:
 
     @property
     def parameters(self) -> int:
-        """Parameters of all layers, shared ones counted once."""
-        return sum(step.parameters for step in self.steps)
+        """Parameters of all layers, shared ones counted once, and those in no layer."""
+        return sum(step.parameters for step in self.steps) + self.held
 
     @property
     def last_map(self) -> Step | None:

@@ -134,6 +134,18 @@ def test_no_layer_at_all():
     assert "Findings: none" in str(found)
 
 
+def test_parameters_in_no_layer_are_told():
+    class Held(keras.Model):
+        def __init__(self):
+            image = Input((8, 8, 1))
+            super().__init__(image, Conv2D(2, 3)(image))
+            self.scale = self.add_weight(shape=(5,), name="scale")
+
+    found = convmill.inspect(Held())
+    assert found.total.parameters == 25
+    assert "Parameters: 25, 5 of them in no layer" in str(found)
+
+
 @pytest.mark.parametrize(("pool", "told"), [(2, True), (1, False)])
 def test_what_pooling_spares_is_told(pool, told):
     text = str(convmill.inspect(chain(Conv2D(8, 3, activation="relu"), MaxPooling2D(pool))))

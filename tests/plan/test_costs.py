@@ -49,7 +49,8 @@ def test_the_dense_roofline_of_the_notebook() -> None:
         if step.kind in ("convolution", "dense")
     ]
     assert sum(weighted) == 8_188_032
-    assert total(found).parameters == total(found).trainable == 93_322
+    whole = total(outline, found)
+    assert whole.parameters == whole.trainable == 93_322
 
 
 def test_frozen_layers_cost_no_weight_gradient() -> None:

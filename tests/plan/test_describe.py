@@ -249,6 +249,21 @@ def test_weights_shared_through_a_wrapper_are_counted_once() -> None:
     assert describe(model).parameters == model.count_params() == 35
 
 
+def test_weights_that_a_model_holds_itself() -> None:
+    class Scaled(keras.Model):
+        def __init__(self, name: str, inner: Any = None) -> None:
+            image = keras.Input((6, 6, 1))
+            written = layers.Conv2D(1, 3, padding="same")(image if inner is None else inner(image))
+            super().__init__(image, written, name=name)
+            self.scale = self.add_weight(shape=(5,), name="scale")
+            self.seen = self.add_weight(shape=(2,), name="seen", trainable=False)
+
+    model = Scaled("outer", inner=Scaled("inner"))
+    outline = describe(model)
+    assert (outline.held, outline.held_trainable) == (2 * 7, 2 * 5)
+    assert outline.parameters == model.count_params()
+
+
 def test_copying_leaves_random_numbers_and_names_alone() -> None:
     keras.utils.set_random_seed(3)
     model = keras.Sequential([layers.Conv2D(3, 3), layers.Lambda(lambda x: 2 * x, name="twice")])
