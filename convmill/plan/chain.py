@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from convmill.plan.graph import NotCovered, Shape
+from convmill.plan.walk import nodes
 
 _ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"
 
@@ -85,56 +86,31 @@ def all_layers(model: Any) -> Iterator[Any]:
 
 def chain(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields (unique name, layer) from input to output; models inside ``model`` are flattened."""
-    for layer in list(model.layers) if isinstance(model, keras.Sequential) else _follow(model):
-        if isinstance(layer, keras.layers.InputLayer):
-            _check_input(layer)
-        elif isinstance(layer, keras.Model):
+    for tensor in model.inputs:
+        _check_input(tensor._keras_history.operation)
+    for node in nodes(model):
+        layer = node.operation
+        _check_call(layer, node.arguments)
+        if isinstance(layer, keras.Model):
             yield from chain(layer, f"{prefix}{layer.name}/")
         else:
             yield prefix + layer.name, layer
 
 
-def _follow(model: Any) -> list[Any]:
-    """Layers of a functional model, found by walking from its output back to its input."""
-    # A model made of the same tensors has a config even where a subclass hides its own.
-    graph = keras.Model(model.inputs, model.outputs, name=model.name)
-    try:
-        config = graph.get_config()
-    except Exception as error:  # whatever a user's initializer or regularizer raises
+def _check_call(layer: Any, arguments: Any) -> None:
+    """Raises NotCovered unless ``layer`` is one, called with one tensor and nothing else."""
+    if not isinstance(layer, keras.Layer):
         raise NotCovered(
-            f"model {model.name!r} cannot tell how its layers are connected: {error}",
-            "give every object in it a get_config, or use keras.Sequential",
-        ) from error
-    entries = {entry["name"]: entry for entry in config["layers"]}
-    entry = entries[config["output_layers"][0][0]]
-    found = []
-    while True:
-        try:
-            found.append(model.get_layer(entry["name"]))
-        except ValueError:
-            raise NotCovered(
-                f"operation {entry['name']!r} ({entry['class_name']}) is no layer",
-                "express it with a layer, for example keras.layers.Rescaling",
-            ) from None
-        if not entry["inbound_nodes"]:
-            return found[::-1]
-        entry = entries[_only_source(found[-1], entry["inbound_nodes"])]
-
-
-def _only_source(layer: Any, calls: list[Any]) -> str:
-    """Name of the one layer that ``layer`` reads, from its calls in a functional config."""
-    if len(calls) != 1:
-        raise not_covered(layer, f"is used {len(calls)} times", "use one layer for each place")
-    arguments, options = calls[0]["args"], calls[0]["kwargs"]
-    if len(arguments) != 1 or not isinstance(arguments[0], dict):
+            f"operation {layer.name!r} ({type(layer).__name__}) is no layer",
+            "express it with a layer, for example keras.layers.Rescaling",
+        )
+    if len(arguments.args) != 1 or not isinstance(arguments.args[0], keras.KerasTensor):
         raise not_covered(layer, "reads several tensors", "build a chain of layers")
     # fit and predict set ``training`` themselves, whatever the call said
-    given = {key: value for key, value in options.items() if value is not None}
+    given = {name: value for name, value in arguments.kwargs.items() if value is not None}
     given.pop("training", None)
     if given:
         raise not_covered(layer, f"is called with {given}", "call it with its input alone")
-    source: str = arguments[0]["config"]["keras_history"][0]
-    return source
 
 
 def _check_input(layer: Any) -> None:

@@ -49,7 +49,7 @@ def read(model: Any) -> Reading:
         ValueError: a size of zero, or a number that is not finite.
     """
     check_model(model)
-    for layer in all_layers(model):  # before the walk, which needs layers with a config
+    for layer in all_layers(model):  # a layer that is not covered says more than a branch
         _check_layer(layer)
     named = tuple(chain(model))
     reader = _Reader(frozenset(id(variable) for variable in model.trainable_variables))

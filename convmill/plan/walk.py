@@ -62,6 +62,15 @@ def walk(model: Any) -> Walk:
     return Walk(tuple(walker.calls), inputs, outputs)
 
 
+def nodes(model: Any) -> Iterator[Any]:
+    """Calls of layers inside a model, those that only feed tensors in left out, inputs first."""
+    by_depth = _functional(model)._nodes_by_depth
+    for depth in sorted(by_depth, reverse=True):
+        for node in by_depth[depth]:
+            if not node.is_input:
+                yield node
+
+
 @dataclass(frozen=True)
 class _Source:
     """Who made a tensor, and its shape here: a model inside a model may leave sizes open."""
@@ -82,7 +91,7 @@ class _Walker:
 
     def enter(self, model: Any, made: _Made, prefix: str) -> None:
         """Adds the calls inside ``model``; ``made`` tells where its inputs come from."""
-        for node in _nodes(model):
+        for node in nodes(model):
             if isinstance(node.operation, keras.Model) and _is_graph(node.operation):
                 self._enter_inner(node, made, prefix)
                 continue
@@ -156,12 +165,3 @@ def _is_graph(model: Any) -> bool:
 def _functional(model: Any) -> Any:
     """The functional graph behind a model; Sequential holds one inside."""
     return getattr(model, "_functional", None) or model
-
-
-def _nodes(model: Any) -> Iterator[Any]:
-    """Calls of layers inside a model, those that only feed tensors in left out, inputs first."""
-    by_depth = _functional(model)._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if not node.is_input:
-                yield node

@@ -246,6 +246,19 @@ def test_only_layers_of_this_model_are_followed() -> None:
     assert [node.shape for node in read(shorter).plan.nodes] == [IMAGE, (7, 8, 3)]
 
 
+def test_layers_that_cannot_be_saved_are_read() -> None:
+    class Nameless(keras.initializers.Initializer):
+        def __call__(self, shape: Any, dtype: Any = None) -> Any:
+            return keras.ops.zeros(shape, dtype)
+
+        def get_config(self) -> dict[str, Any]:
+            raise OSError("no source")
+
+    image = keras.Input(IMAGE)
+    model = keras.Model(image, layers.Conv2D(3, 2, kernel_initializer=Nameless())(image))
+    assert read(model).plan.output_shape == (7, 8, 3)
+
+
 def test_what_training_a_call_asked_for_does_not_matter() -> None:
     image = keras.Input(IMAGE)
     model = keras.Model(image, layers.Dropout(0.5)(image, training=True))

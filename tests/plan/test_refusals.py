@@ -38,14 +38,6 @@ class Orthogonal(regularizers.Regularizer):
         return {}
 
 
-class Nameless(keras.initializers.Initializer):
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        return keras.ops.zeros(shape, dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        raise OSError("no source")
-
-
 def replaced_call() -> Any:
     layer = layers.Flatten()
     layer.call = lambda inputs: inputs
@@ -155,11 +147,6 @@ def shared_below() -> keras.Model:
     return sequential(keras.Sequential([layers.Conv2D(2, 1), layer]), layer)
 
 
-def without_config() -> keras.Model:
-    image = keras.Input(IMAGE)
-    return keras.Model(image, layers.Conv2D(1, 1, kernel_initializer=Nameless())(image))
-
-
 def masked() -> keras.Model:
     inputs, mask = keras.Input((4,)), keras.Input((4,), dtype="bool")
     return keras.Model([inputs, mask], layers.Softmax()(inputs, mask=mask))
@@ -196,12 +183,11 @@ def extra_weight() -> keras.Model:
         (residual, "Add"),
         (named_output, "in a dict"),
         (an_operation, "Multiply"),
-        (shared, "used 2 times"),
+        (shared, "more than once"),
         (shared_sequential, "more than once"),
         (shared_below, "more than once"),
         (masked, "2 inputs"),
         (subclass, "defines call"),
-        (without_config, "no source"),
         (extra_weight, "scale"),
         (lambda: keras.Sequential(), "is not built"),
         (lambda: sequential(layers.Conv2D(1, 1), shape=(None, 8, 1)), r"\(None, 8, 1\)"),
