@@ -13,9 +13,10 @@ They are read at each use, so a program may set them while it runs.
 
 from __future__ import annotations
 
-import operator
 import os
 from pathlib import Path
+
+from convmill.whole import check_whole
 
 MAX_THREADS = 256
 
@@ -46,10 +47,7 @@ def threads() -> int | None:
     value = os.environ.get("CONVMILL_THREADS")
     if not value:
         return None
-    try:
-        return check_threads(int(value), "CONVMILL_THREADS")
-    except ValueError as error:
-        raise ValueError(_threads_message("CONVMILL_THREADS", repr(value))) from error
+    return check_threads(int(value) if value.isdecimal() else value, "CONVMILL_THREADS")
 
 
 def check_threads(value: object, name: str = "threads") -> int:
@@ -58,17 +56,7 @@ def check_threads(value: object, name: str = "threads") -> int:
     Raises:
         ValueError: it is no whole number from 1 to MAX_THREADS.
     """
-    try:
-        count = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        count = 0
-    if isinstance(value, bool) or not 1 <= count <= MAX_THREADS:
-        raise ValueError(_threads_message(name, repr(value)))
-    return count
-
-
-def _threads_message(name: str, received: str) -> str:
-    return f"{name} must be a whole number from 1 to {MAX_THREADS}. Received: {name}={received}"
+    return check_whole(name, value, 1, MAX_THREADS)
 
 
 def _flag(name: str) -> bool:

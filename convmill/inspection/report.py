@@ -22,6 +22,7 @@ from convmill.plan.outline import DeadEnd, Outline, Step
 from convmill.plan.read import read
 from convmill.plan.rebuild import rebuild
 from convmill.runtime.host import machine
+from convmill.whole import check_whole
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ def inspect(
         ValueError: its layers or sizes cannot be known; a number that is not positive.
     """
     if images is not None:
-        _check_positive("images", images)
-    _check_positive("batch_size", batch_size)
+        images = check_whole("images", images, 1)
+    batch_size = check_whole("batch_size", batch_size, 1)
     built, dead_end = rebuild(model, input_shape)
     outline = outline_of(built, dead_end)
     images = images or _usual_images(outline)
@@ -214,10 +215,3 @@ def _row(
     branches = step.inputs if len(step.inputs) > 1 else ()
     paths = tuple(Path(name, seen[name]) for name in branches)
     return Row(step, spent[step.name], seen[step.name], paths, seconds.get(step.name) or None)
-
-
-def _check_positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(
-            f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}"
-        )

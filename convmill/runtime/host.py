@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from convmill.lower.machine import Machine
-
-MOST_THREADS = 256
+from convmill.settings import MAX_THREADS, check_threads
 
 
 @cache
@@ -81,14 +80,5 @@ def thread_count(threads: int | None) -> int:
     Raises ValueError where ``threads`` is no whole number from 1 to 256.
     """
     if threads is None:
-        return min(cores(), MOST_THREADS)
-    if (
-        isinstance(threads, bool)
-        or not isinstance(threads, int)
-        or not (1 <= threads <= MOST_THREADS)
-    ):
-        raise ValueError(
-            f"`threads` must be a whole number from 1 to {MOST_THREADS}, or None for all "
-            f"{cores()} cores. Received: threads={threads!r}"
-        )
-    return threads
+        return min(cores(), MAX_THREADS)
+    return check_threads(threads)

@@ -5,33 +5,21 @@ Keras takes many of these silently; each raises one ``ValueError`` that ends in 
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
-
-def whole(name: str, value: Any, least: int) -> int:
-    """``value`` as an int of at least ``least``."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ValueError(
-            f"{name} must be a whole number, at least {least}. Received: {name}={value!r}"
-        )
-    return number
+from convmill.whole import check_whole
 
 
 def optional_whole(name: str, value: Any, least: int) -> int | None:
     """``value`` as an int of at least ``least``, or None."""
-    return None if value is None else whole(name, value, least)
+    return None if value is None else check_whole(name, value, least)
 
 
 def epochs(epochs: Any, initial_epoch: Any) -> tuple[int, int]:
     """The number of epochs and the epoch to begin with."""
-    last, first = whole("epochs", epochs, 1), whole("initial_epoch", initial_epoch, 0)
+    last, first = check_whole("epochs", epochs, 1), check_whole("initial_epoch", initial_epoch, 0)
     if first >= last:
         raise ValueError(
             "initial_epoch must be below epochs, the number of the last epoch to train. "
@@ -54,9 +42,9 @@ def validation_freq(value: Any) -> Any:
     """A number of epochs, or the list of epochs after which to validate."""
     if isinstance(value, list | tuple | set):
         for epoch in value:
-            whole("validation_freq", epoch, 1)
+            check_whole("validation_freq", epoch, 1)
         return list(value)
-    return whole("validation_freq", value, 1)
+    return check_whole("validation_freq", value, 1)
 
 
 def shuffle(value: Any) -> Any:

@@ -11,10 +11,11 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from convmill.view.images import check_finite
-from convmill.view.layers import calls, check_index, find, is_convolution
+from convmill.view.layers import calls, find, is_convolution
 from convmill.view.sheet import BAR, BODY, sheet
 from convmill.view.style import DIVERGING, SMALL_SIZE, Picture, bare, symmetric
 from convmill.view.tiles import draw_tiles, grid
+from convmill.whole import check_whole
 
 MOST_FILTERS = 64
 MOST_BY_CHANNEL = 16
@@ -51,7 +52,7 @@ def filters(
     kernels = kernels_of(call.layer)
     channels, count = kernels.shape[2:]
     if channel is not None:
-        check_index("channel", channel, channels)
+        check_whole("channel", channel, 0, channels - 1)
         kernels = kernels[:, :, channel : channel + 1]
     title = f"Filters of {call.name}"
     read = f"channel {channel} of {channels}" if channel is not None else _channels(channels)

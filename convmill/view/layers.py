@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import keras
-import numpy as np
 
 from convmill.plan.pixels import reads_bytes
 from convmill.plan.rebuild import check_graph
@@ -94,29 +93,6 @@ def check_channels_last(call: Call) -> None:
             f"Pictures are drawn of channels last, (height, width, channels). Received: layer "
             f"{call.name!r} with data_format='channels_first'."
         )
-
-
-def check_index(argument: str, index: Any, count: int) -> None:
-    """ValueError unless ``index`` counts one of ``count`` things, from 0."""
-    if not is_whole(index) or not 0 <= index < count:
-        raise ValueError(
-            f"{argument} must be a whole number from 0 to {count - 1}. Received: {argument}={index}"
-        )
-
-
-def check_count(argument: str, value: Any, least: int, most: int | None = None) -> int:
-    """``value`` as an int; ValueError unless it is a whole number from ``least`` to ``most``."""
-    if not is_whole(value) or value < least or (most is not None and value > most):
-        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(
-            f"{argument} must be a whole number {limits}. Received: {argument}={value!r}"
-        )
-    return int(value)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether ``value`` is a whole number, Python's or NumPy's; True and False are none."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def pixel_range(model: Any) -> tuple[float, float]:

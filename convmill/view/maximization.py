@@ -20,8 +20,6 @@ from convmill.plan.walk import Call
 from convmill.view.gradient import gradient
 from convmill.view.layers import (
     check_channels_last,
-    check_count,
-    check_index,
     find,
     has_units,
     image_shape,
@@ -32,6 +30,7 @@ from convmill.view.layers import (
 from convmill.view.sheet import BODY, sheet
 from convmill.view.style import GREY, Picture
 from convmill.view.tiles import draw_tiles, grid
+from convmill.whole import check_whole
 
 FIRST = 16
 STEPS = 120
@@ -126,7 +125,7 @@ def maximize(
 
     Arguments and errors are those of ``activation_maximization``.
     """
-    steps, seed = check_count("steps", steps, 1), check_count("seed", seed, 0)
+    steps, seed = check_whole("steps", steps, 1), check_whole("seed", seed, 0)
     call = _find(model, layer)
     chosen = _chosen(filters, call.shape[-1])
     shape = image_shape(model)
@@ -159,12 +158,10 @@ def _chosen(filters: Sequence[int] | None, count: int) -> tuple[int, ...]:
         return tuple(range(min(FIRST, count)))
     if not isinstance(filters, Iterable):
         raise ValueError(f"filters must list whole numbers, as [0, 5]. Received: filters={filters}")
-    chosen = tuple(filters)
-    for index in chosen:
-        check_index("filters", index, count)
+    chosen = tuple(check_whole("filters", index, 0, count - 1) for index in filters)
     if not chosen:
         raise ValueError("filters must name at least one filter. Received: none")
-    return tuple(map(int, chosen))
+    return chosen
 
 
 def _sum_of_own_means(chosen: tuple[int, ...], shape: tuple[int, ...]) -> Callable[[Any], Any]:

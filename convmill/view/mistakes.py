@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.view.layers import check_count
 from convmill.view.predictions import Predictions, classify, percent, shown
 from convmill.view.style import SMALL_SIZE, WIDTH, Picture, bare, draw_image, drawing, headline
+from convmill.whole import check_whole
 
 Indices = NDArray[np.int64]
 
@@ -133,7 +133,7 @@ def _classified_images(
     model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
 ) -> tuple[Predictions, NDArray[Any]]:
     """Predictions, and the images as (n, height, width[, channels])."""
-    check_count("most", most, 1, MOST)
+    check_whole("most", most, 1, MOST)
     found, images = classify(model, x, y, class_names)
     side = math.isqrt(images[0].size)
     if images.ndim == 2 and side * side == images.shape[1]:

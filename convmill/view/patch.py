@@ -14,7 +14,8 @@ from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
 from convmill.view.filters import kernels_of, values_of
 from convmill.view.images import one_image
-from convmill.view.layers import check_index, find, is_convolution, is_whole, model_to
+from convmill.view.layers import find, is_convolution, model_to
+from convmill.whole import check_whole, is_whole
 
 Array = NDArray[np.float64]
 MULTIPLIED = ("pointwise_kernel", "depth_multiplier", "output_padding")  # of other convolutions
@@ -91,9 +92,9 @@ def patch(
             f"'same'. Received: layer={call.name!r}."
         )
     maps = outputs(model_to(model, call.name), pixels)[0].astype(np.float64)
-    check_index("filter", filter, maps.shape[2])
+    check_whole("filter", filter, 0, maps.shape[2] - 1)
     kernel = kernels_of(call.layer)[..., filter].astype(np.float64)
-    check_index("channel", channel, kernel.shape[2])
+    check_whole("channel", channel, 0, kernel.shape[2] - 1)
     written = maps[..., filter]
     place = _strongest(written) if place is None else _checked_place(place, written.shape)
     read = _group(inputs_of(model, pixels, call.name)[0], kernel, maps.shape[2], filter)

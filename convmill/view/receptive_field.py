@@ -28,7 +28,6 @@ from convmill.view.layers import (
     find,
     image_shape,
     is_map,
-    is_whole,
     model_to,
     pixel_range,
 )
@@ -42,6 +41,7 @@ from convmill.view.style import (
     bare,
     draw_image,
 )
+from convmill.whole import is_whole
 
 THRESHOLD = 1 - 0.9545  # two standard deviations of a normal distribution lie within
 RANDOM_IMAGES = 64

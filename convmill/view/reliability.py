@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from convmill.view.layers import check_count
 from convmill.view.predictions import Predictions, classify, percent
 from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline, logarithmic
+from convmill.whole import check_whole
 
 Numbers = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def reliability(model: Any, x: Any, y: Any, *, bins: int = 15, dark: bool = Fals
     Raises:
         TypeError, ValueError: as ``classify`` does; ``bins`` is no such number.
     """
-    bins = check_count("bins", bins, 1, MOST_BINS)
+    bins = check_whole("bins", bins, 1, MOST_BINS)
     found, _ = classify(model, x, y)
     binned = calibration(found.confidence, found.correct, bins)
     with drawing(HEIGHT, dark=dark) as picture:

@@ -10,7 +10,6 @@ from convmill.view.activations import outputs
 from convmill.view.images import one_image
 from convmill.view.layers import (
     check_channels_last,
-    check_count,
     find,
     is_convolution,
     is_map,
@@ -19,6 +18,7 @@ from convmill.view.layers import (
 from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
 from convmill.view.style import SMALL_SIZE, Picture, draw_image
 from convmill.view.tiles import Grid, draw_tiles, grid, scale_of
+from convmill.whole import check_whole
 
 MOST = 64
 BLOCK = 2  # the image takes as much room as 2x2 maps
@@ -44,7 +44,7 @@ def responses(
         ValueError: no such layer (the nearest are named), an image of another shape, or ``most``
             below 1.
     """
-    most = check_count("most", most, 1)
+    most = check_whole("most", most, 1)
     if layer is None:
         call = find(model, None, lambda one: is_convolution(one) and is_map(one), "convolution")
     else:

@@ -299,7 +299,7 @@ def test_refuses_seeds(seeds, shared):
 
 @pytest.mark.parametrize("threads", [0, -1, 257, 10_000, True, False, 2.5, 2.0, "2", [2]])
 def test_refuses_threads(threads):
-    with pytest.raises(ValueError, match="`threads` must"):
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 to 256"):
         Program(PLAN, RECIPE, threads=threads)
 
 
