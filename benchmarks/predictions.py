@@ -26,6 +26,8 @@ from convmill.inspection import speed
 from convmill.plan.costs import costs
 from convmill.plan.describe import describe
 from convmill.plan.graph import NotCovered
+from convmill.plan.sparsity import DENSE, sparsity
+from convmill.runtime.host import cores
 
 BATCH_SIZES = (16, 64, 256)
 ROUNDS = 5
@@ -33,7 +35,7 @@ SECONDS = 0.4  # that a measured epoch should take
 # Cycles a unit of work in the notebook's net, from `python -m benchmarks.stages`: sums of steps
 # cannot tell layers apart that occur together in every net.
 STAGE_CYCLES = {
-    "first": 0.089,
+    "narrow": 0.056,
     "direct": 0.045,
     "winograd": 0.028,
     "backward": 0.068,
@@ -64,17 +66,23 @@ def sample(net: Net, batch_size: int) -> Sample:
     _epoch(model, net, batch_size, batches)  # compiles
     batches = max(2, round(SECONDS / _epoch(model, net, batch_size, batches)))
     for _ in range(ROUNDS):
-        speed.machine_rate.cache_clear()
-        measured.append((speed.machine_rate(), _epoch(model, net, batch_size, batches)))
+        speed.core_rate.cache_clear()
+        measured.append((_rate(), _epoch(model, net, batch_size, batches)))
     # neighbours on the machine only ever slow things down
     rates, seconds = zip(*measured, strict=True)
     outline = describe(model)
-    spent = costs(outline)
+    spent, thinned = costs(outline), sparsity(outline)
     done = dict.fromkeys(speed.RELATIVE_COST, 0.0) | {"step": 1.0}
     for step in outline.steps:
-        for kind, amount in speed.work(outline, step, spent[step.name], batch_size).items():
+        thin = thinned.get(step.name, DENSE)
+        for kind, amount in speed.work(step, spent[step.name], thin, batch_size).items():
             done[kind] += amount
     return Sample(net.name, batch_size, done, max(rates), min(seconds))
+
+
+def _rate() -> float:
+    """The machine's: that of a core, times the cores."""
+    return speed.core_rate() * cores()
 
 
 def _epoch(model: object, net: Net, batch_size: int, batches: int) -> float:

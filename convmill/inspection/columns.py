@@ -101,7 +101,12 @@ def start(row: Row) -> str:
 
 
 def _each_axis(row: Row, value: Callable[[AxisField], int | None]) -> str:
-    return ", ".join(_pair(value(f.rows), value(f.columns)) for f in row.fields.values() if f.known)
+    return _each_input(row, lambda field: _pair(value(field.rows), value(field.columns)))
+
+
+def _each_input(row: Row, text: Callable[[Field], str]) -> str:
+    """What there is to say of the field on each input of the model."""
+    return ", ".join(text(f) if f.known else UNKNOWN for f in row.fields.values())
 
 
 def _pair(one: int | None, other: int | None) -> str:
@@ -112,7 +117,7 @@ def _pair(one: int | None, other: int | None) -> str:
 
 def share(row: Row) -> str:
     """The share of the input that the unit sees which sees most."""
-    return ", ".join(numbers.percent(f.share) for f in row.fields.values() if f.known)
+    return _each_input(row, lambda field: numbers.percent(field.share))
 
 
 def border(row: Row) -> str:

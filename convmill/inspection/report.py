@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from convmill import settings
 from convmill.inspection import columns, numbers
 from convmill.inspection.document import Document, Report, Section
 from convmill.inspection.findings import Facts, Finding, find
@@ -202,7 +203,7 @@ def _predicted(
         read(model)
     except NotCovered as gap:
         return {}, None, gap.reason
-    each, whole = predict(outline, spent, batch_size)
+    each, whole = predict(outline, spent, batch_size, settings.threads())
     return each, whole, ""
 
 

@@ -1,7 +1,7 @@
 """Predicts how long a training step takes on this machine, before anything is compiled.
 
 The model is linear: each kind of work takes so many times what the same number of multiply-adds
-would take at the machine's own rate, which a small matrix product measures. `RELATIVE_COST` was
+would take at the machine's own rate, which small matrix products measure. `RELATIVE_COST` was
 fitted by `python -m benchmarks.predictions --fit`, which also tells how far predictions are off.
 """
 
@@ -14,27 +14,26 @@ from functools import cache
 
 import numpy as np
 
-from convmill.plan.costs import Cost, shares
+from convmill.plan.algorithms import is_narrow, takes_winograd
+from convmill.plan.costs import Cost, taps
 from convmill.plan.outline import Outline, Step, Windows
+from convmill.plan.sparsity import DENSE, Sparsity, sparsity
 from convmill.runtime.host import cores, machine, thread_count
 
 # Multiply-adds at the machine's rate that take as long as one unit of the work.
 RELATIVE_COST = {
-    "first": 3.89,
+    "narrow": 3.89,
     "direct": 1.59,
     "winograd": 0.403,
     "backward": 1.24,
     "dense": 2.8,
-    "values": 0.0,  # hidden behind what is counted elsewhere
     "parameters": 84.1,
     "step": 3.99e7,
 }
-# Sizes from which the engine transforms 3x3 convolutions; below, windows are read directly.
-WINOGRAD_CHANNELS = 16
-# Weights of a filter up to which a first layer visits every place (lower/schedule.py).
-FIRST_TAPS = 32
-PRODUCT_SIZE = 256
-PRODUCTS = 6
+# Matrices so small that one thread multiplies them, whichever library does it: others wait for one
+# another where the machine is busy. A stack of them, so that calling costs nothing beside it.
+PRODUCT_SHAPE = (16, 64, 64)
+PRODUCTS = 20
 
 
 def predict(
@@ -45,35 +44,54 @@ def predict(
     ``threads`` is as in ``convmill.accelerate``. The whole holds what is no layer's: starting and
     joining threads, barriers.
     """
-    rate = machine_rate() * min(thread_count(threads) / cores(), 1.0)
+    rate = core_rate() * min(thread_count(threads), cores())
+    thinned = sparsity(outline)
     each = {
-        step.name: _relative(work(outline, step, spent[step.name], batch_size)) / rate
+        step.name: _relative(
+            work(step, spent[step.name], thinned.get(step.name, DENSE), batch_size)
+        )
+        / rate
         for step in outline.steps
     }
     return each, sum(each.values()) + RELATIVE_COST["step"] / rate
 
 
-def work(outline: Outline, step: Step, cost: Cost, batch_size: int) -> dict[str, float]:
+def work(step: Step, cost: Cost, thin: Sparsity, batch_size: int) -> dict[str, float]:
     """What one training step does in a layer, by the kinds of ``RELATIVE_COST``.
 
-    "first", "direct", "winograd" (all forward), "backward" and "dense" count multiply-adds,
-    "values" what is written that no convolution or dense layer writes, "parameters" updates. Lanes
-    that idle in partly filled vectors count as work.
+    "narrow" (a first layer of small windows, forward and backward), "direct", "winograd" (both
+    forward), "backward" and "dense" count multiply-adds, "parameters" updates. Lanes that idle in
+    partly filled vectors count as work. The rest hides behind these.
     """
     done = {"parameters": float(step.trainable)}
-    if step.kind == "convolution":
-        forward = _forward(outline, step)
-        backward = cost.sparse_training - forward
-        done[_forward_kind(outline, step)] = batch_size * forward * _idle(step.shape[-1])
-        if _is_first(outline, step):  # filters in the lanes, backward as well
-            done["first"] += batch_size * backward * _idle(step.shape[-1])
-        else:
-            done["backward"] = batch_size * backward * _idle(_window_row(step))
-    elif step.kind == "dense":
+    if step.kind == "dense":
         done["dense"] = float(batch_size * cost.training)
-    elif step.kind not in ("input", "shape"):
-        done["values"] = float(batch_size * cost.output_bytes / 4)
+    if step.kind != "convolution":
+        return done
+    forward = thin.computed * cost.forward
+    backward = cost.sparse_training - forward
+    kind = _kind(step, cost, thin)
+    done[kind] = batch_size * forward * _idle(step.shape[-1])
+    if kind == "narrow":  # filters in the lanes, backward as well
+        done[kind] += batch_size * backward * _idle(step.shape[-1])
+    else:
+        done["backward"] = batch_size * backward * _idle(_window_row(step))
     return done
+
+
+def _kind(step: Step, cost: Cost, thin: Sparsity) -> str:
+    """Which of the compiler's algorithms a convolution takes."""
+    windows = step.reads
+    if not isinstance(windows, Windows):
+        return "direct"
+    first = step.trainable > 0 and cost.training <= 2 * cost.forward  # no gradient of its input
+    if first and is_narrow(taps(step), thin.window):
+        return "narrow"
+    rows, columns = (
+        size // window * window for size, window in zip(step.shape[:2], thin.window, strict=True)
+    )
+    sizes = windows.size, windows.strides, thin.window, (rows, columns)
+    return "winograd" if takes_winograd(*sizes, step.read[0][-1], step.shape[-1]) else "direct"
 
 
 def _relative(done: Mapping[str, float]) -> float:
@@ -92,35 +110,14 @@ def _window_row(step: Step) -> int:
     return width * step.read[0][-1]
 
 
-def _forward(outline: Outline, step: Step) -> float:
-    """Forward multiply-adds, those places left out that pooling never reads."""
-    read, _ = shares(outline, step)
-    return read * (step.multiply_adds + step.activation_work)
-
-
-def _forward_kind(outline: Outline, step: Step) -> str:
-    if _is_first(outline, step):
-        return "first"
-    windows = step.reads
-    plain = isinstance(windows, Windows) and (windows.size, windows.strides) == ((3, 3), (1, 1))
-    channels = min(step.read[0][-1], step.shape[-1])
-    return "winograd" if plain and channels >= WINOGRAD_CHANNELS else "direct"
-
-
-def _is_first(outline: Outline, step: Step) -> bool:
-    """Whether it reads the image itself through windows of few values."""
-    read = outline.step(step.inputs[0])
-    taps = step.multiply_adds / max(math.prod(step.shape), 1)
-    return read.kind in ("input", "normalization") and taps <= FIRST_TAPS
-
-
 @cache
-def machine_rate() -> float:
-    """Multiply-adds a second of all cores in a small float32 matrix product, once in a process."""
-    one = np.ones((PRODUCT_SIZE, PRODUCT_SIZE), np.float32)
+def core_rate() -> float:
+    """Multiply-adds a second of one core in small float32 matrix products, once in a process."""
+    matrices = np.ones(PRODUCT_SHAPE, np.float32)
     best = float("inf")
     for _ in range(PRODUCTS):
         start = time.perf_counter()
-        one @ one
+        np.matmul(matrices, matrices)
         best = min(best, time.perf_counter() - start)
-    return PRODUCT_SIZE**3 / best
+    count, *sizes = PRODUCT_SHAPE
+    return count * math.prod(sizes) * sizes[-1] / best

@@ -25,6 +25,7 @@ from convmill.lower.stages import (
     Stage,
     Tensor,
 )
+from convmill.plan.algorithms import FUSABLE, is_fused_window
 from convmill.plan.graph import (
     LINEAR,
     Activate,
@@ -42,9 +43,6 @@ from convmill.plan.graph import (
 )
 from convmill.plan.recipe import Recipe
 
-# Activations whose derivative follows from their output alone can be fused.
-FUSABLE = {"linear", "relu", "leaky_relu", "sigmoid", "tanh", "elu"}
-LARGEST_FUSED_WINDOW = 9  # places whose values stay in registers until the maximum is taken
 ALIGNMENT = 16  # float32 elements: one cache line
 
 
@@ -203,10 +201,8 @@ def can_fuse(stage: PoolingStage) -> bool:
     return (
         stage.kind == "max"
         and not stage.shares_ties
-        and stage.strides == stage.pool_size
-        and stage.padding == (0, 0)
         and fits
-        and 1 < height * width <= LARGEST_FUSED_WINDOW
+        and is_fused_window(stage.pool_size, stage.strides, stage.padding)
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from convmill.lower.machine import Machine
 from convmill.lower.stages import ConvolutionStage, DenseStage, Matrix
+from convmill.plan import algorithms
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,6 @@ class WinogradTile:
     vectors: int
 
 
-WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms eat the gain
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 
 
@@ -130,17 +130,12 @@ def winograd_grid(stage: ConvolutionStage) -> tuple[int, int]:
 
 
 def takes_winograd(stage: ConvolutionStage) -> bool:
-    """Whether F(2x2, 3x3) of Winograd's minimal filtering (Lavin and Gray 2016) is quicker: 16
-    products a tile and channel in place of 36, for 3x3 kernels without strides."""
-    height, width = stage.output.height * stage.pool[0], stage.output.width * stage.pool[1]
-    rows, columns = winograd_grid(stage)
-    return (
-        stage.kernel_size == (3, 3)
-        and stage.strides == (1, 1)
-        and stage.pool in ((1, 1), (2, 2))
-        and min(height, width) >= 2
-        and min(stage.input.channels, stage.output.channels) >= 16
-        and rows * columns * 16 <= WINOGRAD_GAIN * 9 * height * width
+    """Whether a convolution is transformed."""
+    window = stage.pool
+    places = stage.output.height * window[0], stage.output.width * window[1]
+    channels, filters = stage.input.channels, stage.output.channels
+    return algorithms.takes_winograd(
+        stage.kernel_size, stage.strides, window, places, channels, filters
     )
 
 
@@ -170,13 +165,9 @@ def winograd_scratch(stage: ConvolutionStage, machine: Machine) -> int:
     return 16 * tile.rows * columns * (stage.input.channels + blocks * machine.lanes)
 
 
-MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
-
-
 def is_narrow(stage: ConvolutionStage) -> bool:
-    """Whether windows are so small (a first layer on grey or RGB images) that the weight gradient
-    is quicker with filters in the lanes, over all places, than along lists of live ones."""
-    return stage.taps * stage.pool[0] * stage.pool[1] <= MOST_NARROW_WORK
+    """Whether the weight gradient of a first layer is computed over all places."""
+    return algorithms.is_narrow(stage.taps, stage.pool)
 
 
 def taps_at_once(stage: ConvolutionStage, machine: Machine) -> int:

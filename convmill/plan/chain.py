@@ -12,6 +12,7 @@ import keras
 
 from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.walk import nodes
+from convmill.plan.written import own_call
 
 _ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"
 
@@ -21,27 +22,16 @@ def not_covered(layer: Any, what: str, remedy: str) -> NotCovered:
     return NotCovered(f"layer {layer.name!r} ({type(layer).__name__}): {what}", remedy)
 
 
-def is_keras_class(thing: type) -> bool:
-    """Whether Keras wrote this class."""
-    return thing.__module__.partition(".")[0] == "keras"
-
-
-def is_written_in_python(model: Any, method: str) -> bool:
-    """Whether a method is the user's own, in the model's class or in the model itself."""
-    writer = next(base for base in type(model).__mro__ if method in vars(base))
-    return method in vars(model) or not is_keras_class(writer)
-
-
 def check_model(model: Any) -> None:
     """Raises NotCovered unless ``model`` is built from layers and has one input and one output."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
-    for method in ("call", "__call__"):
-        if is_written_in_python(model, method):
-            raise NotCovered(
-                f"model {model.name!r} ({type(model).__name__}) defines {method} in Python",
-                "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",
-            )
+    method = own_call(model)
+    if method is not None:
+        raise NotCovered(
+            f"model {model.name!r} ({type(model).__name__}) defines {method} in Python",
+            "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",
+        )
     if not model.built or not hasattr(model, "inputs"):
         raise NotCovered(
             f"model {model.name!r} is not built, so that its shapes are unknown",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from convmill.plan.graph import Convolution, Dense, Node, Plan
+from convmill.plan.algorithms import FUSABLE, is_narrow
 from convmill.plan.outline import Outline, Step, Windows
+from convmill.plan.sparsity import DENSE, Sparsity, sparsity
 
 FLOAT_BYTES = 4
 # The window's largest value is remembered by its place: one byte where the pooling is fused with
@@ -46,13 +48,14 @@ class Cost:
 def costs(outline: Outline) -> dict[str, Cost]:
     """The cost of every step, by name, in the outline's order."""
     own = {step.name: _trainable(outline, step) for step in outline.steps}
+    thinned = sparsity(outline)
     trained: dict[str, bool] = {}  # whether a step or one before it is trained
     for step in outline.steps:
         trained[step.name] = own[step.name] or any(trained[name] for name in step.inputs)
     read_by_trained, found = _read_by(outline, trained), {}
     for step in outline.steps:
         before = any(trained[name] for name in step.inputs)
-        cost = _cost(outline, step, input_gradient=before, weight_gradient=own[step.name])
+        cost = _cost(outline, step, thinned, input_gradient=before, weight_gradient=own[step.name])
         kept = trained[step.name] or step.name in read_by_trained
         found[step.name] = cost if kept else replace(cost, kept_bytes=0)
     return found
@@ -76,32 +79,9 @@ def total(outline: Outline, found: dict[str, Cost]) -> Cost:
     return Cost(**{name: sum(getattr(cost, name) for cost in each) for name in fields})
 
 
-def node_multiply_adds(plan: Plan, node: Node) -> int:
-    """Forward multiply-adds of a node of a Plan: each place reads the whole kernel once."""
-    operation = node.operation
-    if not isinstance(operation, (Convolution, Dense)):
-        return 0
-    return math.prod(node.shape[:-1]) * math.prod(plan.parameters[operation.kernel].shape)
-
-
-def pooled_by(outline: Outline, step: Step) -> Step | None:
-    """The max pooling without overlap that alone reads a convolution's map, activations and dropout
-    between them aside; None where there is none."""
-    if step.kind != "convolution":
-        return None
-    reader = _only_reader(outline, step)
-    while reader is not None and reader.kind in ("activation", "dropout"):
-        reader = _only_reader(outline, reader)
-    if reader is None or reader.pool != "max" or not isinstance(reader.reads, Windows):
-        return None
-    windows = reader.reads
-    apart = all(windows.strides[axis] >= windows.size[axis] for axis in (0, 1))
-    return reader if apart and not any(windows.padding) else None
-
-
 def dropped(outline: Outline, step: Step) -> tuple[int, int]:
     """Rows and columns at the end of what ``step`` reads that none of its windows reaches."""
-    if not isinstance(step.reads, Windows) or not step.is_map or len(step.inputs) != 1:
+    if not isinstance(step.reads, Windows) or step.kind == "shape" or len(step.inputs) != 1:
         return (0, 0)
     windows, read = step.reads, step.read[0]
     left = []
@@ -111,63 +91,65 @@ def dropped(outline: Outline, step: Step) -> tuple[int, int]:
     return left[0], left[1]
 
 
-def _only_reader(outline: Outline, step: Step) -> Step | None:
-    readers = outline.readers(step.name)
-    return readers[0] if len(readers) == 1 and step.name not in outline.outputs else None
-
-
 def _trainable(outline: Outline, step: Step) -> bool:
     """Whether the step's weights are trained; a shared layer's are counted elsewhere."""
     return (outline.step(step.shared_with) if step.shared_with else step).trainable > 0
 
 
-def _cost(outline: Outline, step: Step, *, input_gradient: bool, weight_gradient: bool) -> Cost:
-    weighted = step.kind in ("convolution", "dense")
+def _cost(
+    outline: Outline,
+    step: Step,
+    thinned: Mapping[str, Sparsity],
+    *,
+    input_gradient: bool,
+    weight_gradient: bool,
+) -> Cost:
+    thin = thinned.get(step.name, DENSE)
     backward = int(input_gradient) + int(weight_gradient)
-    if not weighted:
+    if not step.is_weighted:
         backward = min(backward, 1)  # values go back once, scale and shift with them
     activated = int(input_gradient or weight_gradient)
     work, extra = step.multiply_adds, step.activation_work
-    read, live = shares(outline, step)
+    # a first layer of few taps computes the gradient of its weights over all places
+    narrow = not input_gradient and is_narrow(taps(step), thin.window)
+    live = thin.computed if narrow else thin.live
+    sparse = work * (thin.computed + backward * live) + extra * (thin.computed + activated * live)
     return Cost(
         parameters=step.parameters,
         trainable=step.trainable,
         forward=work + extra,
         training=work * (1 + backward) + extra * (1 + activated),
-        sparse_training=round(work * (read + backward * live) + extra * (read + activated * live)),
+        sparse_training=round(sparse),
         output_bytes=math.prod(step.shape) * FLOAT_BYTES,
-        kept_bytes=_kept_bytes(outline, step),
+        kept_bytes=_kept_bytes(outline, step, thinned),
         border=_border(outline, step),
         dropped=dropped(outline, step),
     )
 
 
-def shares(outline: Outline, step: Step) -> tuple[float, float]:
-    """Shares of a step's places that are read at all, and that can have a gradient."""
-    pooling = pooled_by(outline, step)
-    if pooling is None:
-        return 1.0, 1.0
-    assert isinstance(pooling.reads, Windows)
-    places = math.prod(step.shape[:2])
-    windows = math.prod(pooling.shape[:2])
-    return windows * math.prod(pooling.reads.size) / places, windows / places
+def taps(step: Step) -> int:
+    """Multiply-adds for one value of what a convolution writes: the weights of a filter."""
+    return step.multiply_adds // max(math.prod(step.shape), 1)
 
 
-def _kept_bytes(outline: Outline, step: Step) -> int:
+def _kept_bytes(outline: Outline, step: Step, thinned: Mapping[str, Sparsity]) -> int:
     values = math.prod(step.shape)
-    if step.kind == "shape" or pooled_by(outline, step) is not None:
+    if step.kind == "shape" or thinned.get(step.name, DENSE).is_fused:
         return 0
     if step.pool == "max":
-        return values * (FLOAT_BYTES + _argmax_bytes(outline, step))
-    reader = _only_reader(outline, step)
-    if step.kind in ("convolution", "dense") and reader and reader.kind == "activation":
-        return 0  # an activation layer overwrites what it reads
-    return values * FLOAT_BYTES
+        fused = thinned.get(step.inputs[0], DENSE).is_fused
+        return values * (FLOAT_BYTES + (FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES))
+    if step.is_weighted and step.activation not in FUSABLE:
+        return 2 * values * FLOAT_BYTES  # the derivative follows from what the activation reads
+    return 0 if _is_overwritten(outline, step) else values * FLOAT_BYTES
 
 
-def _argmax_bytes(outline: Outline, pooling: Step) -> int:
-    fused = any(pooled_by(outline, step) is pooling for step in outline.steps)
-    return FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES
+def _is_overwritten(outline: Outline, step: Step) -> bool:
+    """Whether an activation layer writes over what a convolution or dense layer wrote."""
+    reader = outline.sole_reader(step)
+    if reader is None or reader.kind != "activation" or reader.activation not in FUSABLE:
+        return False
+    return step.is_weighted and step.activation == "linear"
 
 
 def _border(outline: Outline, step: Step) -> tuple[int, int]:

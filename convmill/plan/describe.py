@@ -1,6 +1,6 @@
 """Describes any graph of Keras layers as an Outline: shapes, windows, parameters, arithmetic.
 
-``read.py`` reads what can be compiled and refuses the rest; here nothing is refused. A layer that
+``read.py`` reads what can be compiled and refuses the rest; here no layer is refused. One that
 is not known is a step of its own kind, "other", that may read anything.
 """
 

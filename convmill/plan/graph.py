@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Shape = tuple[int, ...]
+Pair = tuple[int, int]  # along height and width
 ActivationName = Literal[
     "linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "elu", "gelu", "gelu_tanh"
 ]

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from convmill.plan.chain import is_keras_class
 from convmill.plan.outline import Flat, Kind, Reads, Same, Spans, Unknown, Whole, Windows
 from convmill.plan.walk import Call
 from convmill.plan.windows import resampled_spans, same_padding, transposed_spans
+from convmill.plan.written import is_keras_class
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,10 @@ def known(call: Call) -> Known | None:
     for candidate in type(call.layer).__mro__:
         if candidate in _LAYERS:
             return _LAYERS[candidate](call)
-        if "call" in vars(candidate) and not _is_input(call.layer):
+        if "call" in vars(candidate):
             scales = candidate.__name__ in _SCALES and is_keras_class(candidate)
             return Known("normalization", Same(), _values(call)) if scales else None
     return None
-
-
-def _is_input(layer: Any) -> bool:
-    return isinstance(layer, layers.InputLayer)
 
 
 def _values(call: Call) -> int:
@@ -88,6 +84,11 @@ def _group_normalization(call: Call) -> Known:
 
 def _softmax(call: Call) -> Known:
     return Known("activation", _along(call, call.layer.axis), _values(call))
+
+
+def _activation(call: Call) -> Known:
+    sums = getattr(call.layer.activation, "__name__", "") in ("softmax", "log_softmax")
+    return Known("activation", _along(call, -1) if sums else Same(), _values(call))
 
 
 def _convolution(call: Call) -> Known:
@@ -236,7 +237,7 @@ _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.ZeroPadding2D: _moved,
     layers.Cropping2D: _moved,
     layers.UpSampling2D: _upsampling,
-    layers.Activation: _same("activation", 1),
+    layers.Activation: _activation,
     layers.ReLU: _same("activation", 1),
     layers.LeakyReLU: _same("activation", 1),
     layers.PReLU: _same("activation", 1),

@@ -113,6 +113,21 @@ class Step:
         """Whether the output is a feature map: height, width, channels."""
         return len(self.shape) == 3
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether a kernel is multiplied with what the step reads."""
+        return self.kind in ("convolution", "dense")
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether the step works on each value, or each channel, alone."""
+        return self.kind in ("activation", "normalization", "dropout")
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the step is an activation layer that changes nothing."""
+        return self.kind == "activation" and self.activation == "linear"
+
 
 @dataclass(frozen=True)
 class DeadEnd:
@@ -149,6 +164,12 @@ class Outline:
         """The steps that read the output of ``name``."""
         return tuple(self._readers.get(name, ()))
 
+    def sole_reader(self, step: Step) -> Step | None:
+        """The step that reads ``step``, where it is the only one and the model does not hand
+        ``step`` out as well."""
+        readers = self.readers(step.name)
+        return readers[0] if len(readers) == 1 and step.name not in self.outputs else None
+
     @cached_property
     def _by_name(self) -> dict[str, Step]:
         return {step.name: step for step in self.steps}
@@ -165,9 +186,3 @@ class Outline:
     def parameters(self) -> int:
         """Parameters of all layers, shared ones counted once, and those in no layer."""
         return sum(step.parameters for step in self.steps) + self.held
-
-    @property
-    def last_map(self) -> Step | None:
-        """The last feature map that is more than the input itself; None where there is none."""
-        maps = [step for step in self.steps if step.is_map and step.kind != "input"]
-        return maps[-1] if maps else None

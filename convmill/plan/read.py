@@ -1,4 +1,4 @@
-"""Reads a Keras model into a Plan. The one file that knows Keras' layer classes.
+"""Reads a Keras model into a Plan. The one file that knows which layers are compiled.
 
 What the Plan cannot express raises ``NotCovered``, which names the layer, the argument and what
 would work; a model that makes no sense (an empty image) raises ``ValueError``.
@@ -21,11 +21,11 @@ from convmill.plan.chain import (
     chain,
     check_model,
     input_shape,
-    is_keras_class,
     not_covered,
 )
 from convmill.plan.graph import LINEAR, Activation, NotCovered, Shape
 from convmill.plan.windows import same_padding
+from convmill.plan.written import is_keras_class
 
 
 @dataclass(frozen=True)

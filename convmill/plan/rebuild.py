@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from convmill.plan.chain import is_written_in_python
 from convmill.plan.graph import Shape
 from convmill.plan.outline import DeadEnd
+from convmill.plan.written import own_call
 
 
 def check_graph(model: Any) -> None:
@@ -21,14 +21,15 @@ def check_graph(model: Any) -> None:
 
     Raises:
         TypeError: it is no Keras model.
-        ValueError: its ``call`` is written in Python.
+        ValueError: its ``call``, or ``__call__``, is written in Python.
     """
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
-    if is_written_in_python(model, "call"):
+    method = own_call(model)
+    if method is not None:
         raise ValueError(
-            f"model {model.name!r} ({type(model).__name__}) defines call in Python, so that its "
-            "graph cannot be known. Build it from layers with keras.Sequential or "
+            f"model {model.name!r} ({type(model).__name__}) defines {method} in Python, so that "
+            "its graph cannot be known. Build it from layers with keras.Sequential or "
             "keras.Model(inputs, outputs)."
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from convmill.plan.graph import Shape
+from convmill.plan.written import own_call
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class _Walker:
     def enter(self, model: Any, made: _Made, prefix: str) -> None:
         """Adds the calls inside ``model``; ``made`` tells where its inputs come from."""
         for node in nodes(model):
-            if isinstance(node.operation, keras.Model) and _is_graph(node.operation):
+            if _is_graph(node.operation):
                 self._enter_inner(node, made, prefix)
                 continue
             # an optional input that was left out comes from nowhere
@@ -157,9 +158,11 @@ def _given(node: Any) -> list[Any]:
     return flat
 
 
-def _is_graph(model: Any) -> bool:
-    """Whether ``model`` is a built graph of layers, rather than a ``call`` written in Python."""
-    return bool(getattr(_functional(model), "_nodes_by_depth", None))
+def _is_graph(operation: Any) -> bool:
+    """Whether what is called is a model that is a built graph of layers and nothing else."""
+    if not isinstance(operation, keras.Model) or own_call(operation) is not None:
+        return False
+    return bool(getattr(_functional(operation), "_nodes_by_depth", None))
 
 
 def _functional(model: Any) -> Any:

@@ -17,10 +17,10 @@ import keras
 import numpy as np
 from keras import losses, metrics, optimizers
 
-from convmill.plan.chain import is_keras_class
 from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.read import Reading
 from convmill.plan.recipe import EPSILON, Clip, Loss, LossName, Optimizer, Recipe
+from convmill.plan.written import is_keras_class
 
 Accuracy = Literal["categorical", "sparse", "binary"]
 

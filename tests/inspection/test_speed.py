@@ -10,19 +10,26 @@ import convmill
 from convmill.inspection import speed
 from convmill.plan.costs import costs
 from convmill.plan.describe import describe
+from convmill.plan.sparsity import DENSE, sparsity
 from tests.plan.nets import notebook, sequential
 
 
 @pytest.fixture(autouse=True)
 def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that does a thousand million multiply-adds a second on all of its cores."""
-    monkeypatch.setattr(speed, "machine_rate", lambda: 1e9)
+    """Two cores, each of which does half a thousand million multiply-adds a second."""
+    monkeypatch.setattr(speed, "core_rate", lambda: 0.5e9)
     monkeypatch.setattr(speed, "cores", lambda: 2)
 
 
 def predict(model: keras.Model, batch_size: int = 64, threads: int = 2):
     outline = describe(model)
     return speed.predict(outline, costs(outline), batch_size, threads)
+
+
+def work(model: keras.Model, name: str, batch_size: int = 1) -> dict[str, float]:
+    outline = describe(model)
+    thin = sparsity(outline).get(name, DENSE)
+    return speed.work(outline.step(name), costs(outline)[name], thin, batch_size)
 
 
 def test_a_step_is_its_layers_and_what_is_no_layers() -> None:
@@ -37,40 +44,60 @@ def test_half_the_cores_take_twice_as_long() -> None:
 
 def test_work_grows_with_the_batch_and_updates_do_not() -> None:
     model = sequential(layers.Flatten(), layers.Dense(16, name="d"))
-    outline = describe(model)
-    step, cost = outline.step("d"), costs(outline)["d"]
+    cost = costs(describe(model))["d"]
     for batch_size in (1, 8):
-        done = speed.work(outline, step, cost, batch_size)
+        done = work(model, "d", batch_size)
         assert done == {"parameters": cost.parameters, "dense": batch_size * cost.training}
 
 
 def test_kinds_of_convolutions() -> None:
     model = sequential(
-        layers.Conv2D(16, 3, name="first"),
+        layers.Conv2D(16, 3, name="narrow"),
         layers.Conv2D(16, 3, name="winograd"),
         layers.Conv2D(16, 2, name="direct"),
     )
-    outline = describe(model)
-    spent = costs(outline)
-    kinds = {
-        name: set(speed.work(outline, outline.step(name), spent[name], 1))
-        for name in ("first", "winograd", "direct")
-    }
+    kinds = {layer.name: set(work(model, layer.name)) for layer in model.layers}
     assert kinds == {
-        "first": {"parameters", "first"},
+        "narrow": {"parameters", "narrow"},
         "winograd": {"parameters", "winograd", "backward"},
         "direct": {"parameters", "direct", "backward"},
     }
 
 
+def test_kinds_are_those_that_are_compiled() -> None:
+    """5x5 windows over colours are narrow, 1x1 windows deep inside are not."""
+    model = sequential(
+        layers.Conv2D(8, 5, name="narrow"),
+        layers.Rescaling(2.0),
+        layers.Conv2D(8, 1, name="inner"),
+        layers.Flatten(),
+        layers.Dense(2),
+        shape=(12, 12, 3),
+    )
+    model.compile("sgd", "mse")
+    first, _, inner, _ = convmill.explain(model).stages
+    assert ("taps" in first.tiles, "taps" in inner.tiles) == (True, False)
+    assert "narrow" in work(model, "narrow")
+    assert "direct" in work(model, "inner")
+
+
 def test_idle_lanes_are_paid_for() -> None:
     def forward(filters: int) -> float:
-        outline = describe(sequential(layers.Conv2D(filters, 3, name="c"), shape=(8, 8, 32)))
-        return speed.work(outline, outline.step("c"), costs(outline)["c"], 1)["direct"]
+        return work(sequential(layers.Conv2D(filters, 3, name="c"), shape=(8, 8, 32)), "c")[
+            "direct"
+        ]
 
     lanes = speed.machine().lanes
     assert forward(1) == pytest.approx(forward(lanes // 2))
     assert forward(lanes // 2) == pytest.approx(forward(lanes // 4))
+
+
+def test_threads_that_the_environment_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVMILL_THREADS", "2")
+    two = convmill.inspect(notebook()).step_seconds
+    monkeypatch.setenv("CONVMILL_THREADS", "1")
+    assert two is not None
+    assert convmill.inspect(notebook()).step_seconds == pytest.approx(2 * two)
 
 
 def test_what_is_not_compiled_has_no_prediction_and_says_why() -> None:

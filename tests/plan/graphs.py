@@ -101,7 +101,9 @@ def _moved(random: Random, tensor: Any) -> Any:
 
 
 def _upsampling(random: Random, tensor: Any) -> Any:
-    return layers.UpSampling2D((random.randint(1, 2), random.randint(1, 2)))(tensor)
+    factors = (random.randint(1, 3), random.randint(1, 3))
+    interpolation = random.choice(("nearest", "bilinear"))
+    return layers.UpSampling2D(factors, interpolation=interpolation)(tensor)
 
 
 def _pointwise(random: Random, tensor: Any) -> Any:

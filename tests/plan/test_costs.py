@@ -6,11 +6,15 @@ import math
 from typing import Any
 
 import keras
+import pytest
 from keras import layers
 
-from convmill.plan.costs import Cost, costs, node_multiply_adds, pooled_by, total
+import convmill
+from convmill.plan.costs import Cost, costs, total
 from convmill.plan.describe import describe
 from convmill.plan.read import read
+from convmill.plan.sparsity import Sparsity, sparsity
+from convmill.runtime.report import forward_multiply_adds
 from tests.plan.nets import IMAGE, notebook, sequential
 
 
@@ -74,8 +78,8 @@ def test_max_pooling_leaves_one_gradient_a_window() -> None:
             shape=(8, 12, 3),
         )
     )
-    # nothing is dropped: all is computed forward, and a quarter goes backward
-    assert first.sparse_training == first.forward + first.forward // 4
+    # nothing is dropped, and a first layer of 3 taps computes the gradient of its weights anywhere
+    assert first.sparse_training == 2 * first.forward
     # of 3x5 places two columns of windows, 1x2 of 3x2, are read, and 2 of 15 have a gradient
     work, extra = (3 * 5 * 4) * (2 * 2 * 4), 3 * 5 * 4
     assert second.forward == work + extra
@@ -95,14 +99,14 @@ def test_pooling_that_is_not_alone_or_overlaps_leaves_all_gradients() -> None:
         layers.MaxPooling2D(2, padding="same"),
     ):
         outline = describe(sequential(layers.Conv2D(2, 3, name="c"), pooling, shape=(7, 7, 1)))
-        assert pooled_by(outline, outline.step("c")) is None
+        assert "c" not in sparsity(outline)
     image = keras.Input(IMAGE)
     map_ = layers.Conv2D(2, 3, name="c")(image)
     pooled = layers.Flatten()(layers.MaxPooling2D()(map_))
     outline = describe(keras.Model(image, [pooled, layers.Flatten()(map_)]))
-    assert pooled_by(outline, outline.step("c")) is None
+    assert "c" not in sparsity(outline)
     outline = describe(keras.Model(image, [pooled, map_]))
-    assert pooled_by(outline, outline.step("c")) is None
+    assert "c" not in sparsity(outline)
 
 
 def test_pooling_behind_activation_and_dropout_counts() -> None:
@@ -113,9 +117,68 @@ def test_pooling_behind_activation_and_dropout_counts() -> None:
         layers.MaxPooling2D(name="p"),
     )
     outline = describe(model)
-    pooling = pooled_by(outline, outline.step("c"))
-    assert pooling is not None
-    assert pooling.name == "p"
+    # 6x7 places, 3x3 windows: dropout computes all of them, and its gradients are zeros but for 9
+    assert sparsity(outline) == {"c": Sparsity(computed=1.0, live=9 / 42)}
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        [layers.Conv2D(4, 3), layers.MaxPooling2D(2)],
+        [layers.Conv2D(4, 3), layers.ReLU(), layers.MaxPooling2D((3, 2))],
+        [layers.Conv2D(4, 3), layers.Activation("linear"), layers.ReLU(), layers.MaxPooling2D(3)],
+        [layers.Conv2D(4, 3), layers.Activation("gelu"), layers.AveragePooling2D(2)],
+        [layers.Conv2D(4, 3, use_bias=False), layers.MaxPooling2D(2, strides=1)],
+        [layers.Conv2D(4, 3, strides=2), layers.MaxPooling2D(3, strides=1)],
+    ],
+    ids=lambda stack: "-".join(type(layer).__name__ for layer in stack),
+)
+@pytest.mark.parametrize("channels", [1, 16])
+def test_what_is_really_computed_is_what_the_compiler_computes(
+    stack: list[Any], channels: int
+) -> None:
+    """Of a first layer, narrow where it reads one channel, and of one behind it."""
+    for first in ([], [layers.Conv2D(channels, 1)]):
+        copies = [layer.from_config(layer.get_config()) for layer in stack]
+        head = [layers.Flatten(), layers.Dense(3)]
+        model = sequential(*first, *copies, *head, shape=(13, 14, channels))
+        model.compile("sgd", "mse")
+        explained, found = convmill.explain(model), costs(describe(model))
+        assert explained.compiled
+        for stage in explained.stages:
+            if stage.dense:
+                assert found[stage.name].sparse_training == stage.done, stage.name
+
+
+def test_only_what_the_compiler_fuses_spares_places_and_memory() -> None:
+    for stack in (
+        [layers.MaxPooling2D(2, strides=4)],
+        [layers.MaxPooling2D((5, 2))],
+        [layers.Activation("gelu"), layers.MaxPooling2D(2)],
+        [layers.Dropout(0.5), layers.MaxPooling2D(2)],
+    ):
+        model = sequential(layers.Conv2D(2, 3, name="c"), *stack, shape=(14, 14, 1))
+        outline = describe(model)
+        thin, cost = sparsity(outline)["c"], costs(outline)["c"]
+        assert (thin.computed, thin.is_fused) == (1.0, False)
+        assert thin.live < 1
+        assert cost.kept_bytes == 4 * 12 * 12 * 2
+    for activation, kept in (("relu", 1), ("gelu", 2)):
+        (cost,) = each(sequential(layers.Conv2D(2, 3, activation=activation), shape=(8, 8, 1)))
+        assert cost.kept_bytes == kept * 4 * 6 * 6 * 2
+
+
+def test_an_activation_layer_is_fused_like_the_convolutions_own() -> None:
+    own, layer = (
+        describe(sequential(*stack, layers.MaxPooling2D(2), shape=(8, 8, 16)))
+        for stack in (
+            [layers.Conv2D(2, 3, activation="relu")],
+            [layers.Conv2D(2, 3), layers.ReLU()],
+        )
+    )
+    one, other = total(own, costs(own)), total(layer, costs(layer))
+    assert (one.forward, one.sparse_training) == (other.forward, other.sparse_training)
+    assert one.kept_bytes == other.kept_bytes
 
 
 def test_borders() -> None:
@@ -127,6 +190,7 @@ def test_borders() -> None:
         (layers.MaxPooling2D(3), (1, 0), (2, 0)),
         (layers.Conv2D(1, 3, strides=2), (1, 1), (1, 0)),
         (layers.GlobalMaxPooling2D(), (0, 0), (0, 0)),
+        (layers.Cropping2D(((2, 1), (3, 2))), (0, 0), (0, 0)),
     ):
         (cost,) = each(sequential(layer))
         assert (cost.border, cost.dropped) == (border, dropped), layer
@@ -139,7 +203,7 @@ def test_a_plan_and_an_outline_agree() -> None:
         step = outline.step(node.name)
         assert step.shape == node.shape
         if step.kind in ("convolution", "dense"):
-            assert step.multiply_adds == node_multiply_adds(plan, node)
+            assert step.multiply_adds == forward_multiply_adds(plan, node)
         assert costs(outline)[node.name].output_bytes == 4 * math.prod(node.shape)
 
 

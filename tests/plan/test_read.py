@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from keras import layers, regularizers
 
 from convmill.plan import graph
-from convmill.plan.costs import node_multiply_adds
 from convmill.plan.graph import Activation, NotCovered
 from convmill.plan.read import read
+from convmill.runtime.report import forward_multiply_adds
 from tests.plan.chains import Chain, chains
 from tests.plan.nets import IMAGE, notebook, sequential
 
@@ -29,7 +29,7 @@ def operation(layer: Any, shape: tuple[int, ...] = IMAGE) -> tuple[Any, graph.Sh
 # Against Keras -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(chains())
 def test_shapes_and_parameters_are_those_of_keras(chain: Chain) -> None:
     model = chain.build()
@@ -45,7 +45,7 @@ def test_shapes_and_parameters_are_those_of_keras(chain: Chain) -> None:
     assert sum(sizes) == model.count_params()
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(chains())
 def test_functional_models_are_read_as_sequential_ones(chain: Chain) -> None:
     model = chain.build()
@@ -58,7 +58,7 @@ def test_functional_models_are_read_as_sequential_ones(chain: Chain) -> None:
 
 def test_the_notebook() -> None:
     plan = read(notebook()).plan
-    forward = [node_multiply_adds(plan, node) for node in plan.nodes]
+    forward = [forward_multiply_adds(plan, node) for node in plan.nodes]
     first = next(filter(None, forward))
     # forward, input gradient (not for the first layer) and weight gradient: the dense roofline
     assert 3 * sum(forward) - first == 8_188_032

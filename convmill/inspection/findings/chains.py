@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from convmill.inspection.findings.finding import ELEMENTWISE, Facts, Finding
+from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import count, listed, plural
 from convmill.plan.outline import Step, Unknown, Windows
 
-WEIGHTED = ("convolution", "dense")
 # BatchNormalization keeps two statistics of each channel, and may have a scale and a shift.
 NORMALIZATION_WEIGHTS = (2, 3, 4)
 
@@ -46,17 +45,16 @@ def linear_pair(facts: Facts) -> Iterator[Finding]:
 
 def _linear_reader(facts: Facts, first: Step) -> Step | None:
     """The weighted step that reads ``first`` and nothing else does, all linear between them."""
-    if first.kind not in WEIGHTED or first.activation != "linear":
+    if not first.is_weighted or first.activation != "linear":
         return None
-    reader = facts.sole_reader(facts.follow(first, _is_linear))
-    return reader if reader is not None and reader.kind in WEIGHTED else None
+    reader = facts.outline.sole_reader(facts.follow(first, _is_linear))
+    return reader if reader is not None and reader.is_weighted else None
 
 
 def _is_linear(step: Step) -> bool:
     """Whether a step without weights of its own, or BatchNormalization, is linear once trained."""
-    passes = step.layer == "Activation" and step.activation == "linear"
     return (
-        passes
+        step.is_identity
         or step.layer in ("BatchNormalization", "Rescaling")
         or step.kind == "dropout"
         or (step.kind == "shape" and not _makes_map(step))
@@ -94,7 +92,7 @@ def _is_projection(facts: Facts, step: Step) -> bool:
     if not isinstance(step.reads, Windows) or step.reads.size != (1, 1):
         return False
     before = facts.source(step)
-    while before.kind in (*ELEMENTWISE, "merge"):
+    while before.is_elementwise or before.kind == "merge":
         before = facts.source(before)
     return before.layer == "DepthwiseConv2D"
 
@@ -124,11 +122,11 @@ def bias_before_normalization(facts: Facts) -> Iterator[Finding]:
 
 
 def _loses_bias(facts: Facts, step: Step) -> bool:
-    if step.kind not in WEIGHTED or not step.bias or step.activation != "linear":
+    if not step.is_weighted or not step.bias or step.activation != "linear":
         return False
     if step.shared_with:  # told where it is first called
         return False
-    reader = facts.sole_reader(step)
+    reader = facts.outline.sole_reader(step)
     if reader is None or reader.layer != "BatchNormalization" or not reader.trainable:
         return False
     # along channels; along another axis it has other numbers of weights
@@ -146,9 +144,9 @@ def hidden_softmax(facts: Facts) -> Iterator[Finding]:
         if step.activation != "softmax" or isinstance(step.reads, Unknown):
             continue
         end = facts.follow(step, lambda reader: reader.kind in ("dropout", "shape"))
-        reader = facts.sole_reader(end)
+        reader = facts.outline.sole_reader(end)
         values = step.shape[-1]
-        if reader is not None and reader.kind in WEIGHTED and values > 1:
+        if reader is not None and reader.is_weighted and values > 1:
             yield Finding(
                 layer=step.name,
                 number=1 / values,

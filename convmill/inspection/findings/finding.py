@@ -15,7 +15,6 @@ from convmill.plan.outline import Outline, Step, Whole
 MNIST_IMAGES = 60_000
 MNIST_SIZE = (28, 28)
 # Kinds of steps that work on each value, or each channel, alone.
-ELEMENTWISE = ("activation", "dropout", "normalization")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Facts:
         Steps that work on each value alone, and global pooling, belong to the map before them.
         """
         for step in reversed(self.outline.steps):
-            alone = step.kind in ELEMENTWISE or step.kind == "input"
+            alone = step.is_elementwise or step.kind == "input"
             if step.is_map and not alone and not isinstance(step.reads, Whole):
                 return step
         return None
@@ -70,18 +69,12 @@ class Facts:
         """The step whose output ``step`` reads first."""
         return self.outline.step(step.inputs[0])
 
-    def sole_reader(self, step: Step) -> Step | None:
-        """The step that reads ``step``, where it is the only one and the model does not
-        hand ``step`` out as well."""
-        readers = self.outline.readers(step.name)
-        return readers[0] if len(readers) == 1 and step.name not in self.outline.outputs else None
-
     def follow(self, step: Step, passes: Callable[[Step], bool]) -> Step:
         """``step``, or the last of those behind it of which each is the sole reader of the one
         before, and ``passes``."""
-        reader = self.sole_reader(step)
+        reader = self.outline.sole_reader(step)
         while reader is not None and passes(reader):
-            step, reader = reader, self.sole_reader(reader)
+            step, reader = reader, self.outline.sole_reader(reader)
         return step
 
     def behind(self, step: Step) -> list[Step]:
@@ -100,11 +93,6 @@ class Facts:
                 found.append(earlier)
                 needed |= set(earlier.inputs)
         return found
-
-
-def is_elementwise(step: Step) -> bool:
-    """Whether the step works on each value, or each channel, alone."""
-    return step.kind in ELEMENTWISE
 
 
 def images_in_words(images: int) -> str:

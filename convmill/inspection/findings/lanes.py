@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from convmill.inspection.findings.finding import Facts, Finding, is_elementwise
+from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import percent
 from convmill.plan.outline import Step, Whole
 
@@ -26,7 +26,7 @@ def idle_lanes(facts: Facts) -> Iterator[Finding]:
         return
     work = sum(cost.forward for cost in facts.costs.values())
     for step in facts.outline.steps:
-        if step.kind not in ("convolution", "dense") or _gives_output(facts, step):
+        if not step.is_weighted or _gives_output(facts, step):
             continue
         filters, share = step.shape[-1], facts.costs[step.name].forward / max(work, 1)
         full = -(-filters // facts.lanes) * facts.lanes
@@ -58,4 +58,4 @@ def _gives_output(facts: Facts, step: Step) -> bool:
 
 def _keeps_units(step: Step) -> bool:
     pooled_globally = step.kind == "pooling" and isinstance(step.reads, Whole)
-    return is_elementwise(step) or step.kind == "shape" or pooled_globally
+    return step.is_elementwise or step.kind == "shape" or pooled_globally

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from convmill.inspection.findings.finding import Facts, Finding, Loss
 from convmill.plan.outline import Step, Unknown
 
+EPSILON = 1e-7  # Keras clips probabilities to [EPSILON, 1 - EPSILON]
 SOURCE = "Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2"
 CONTRADICTION = "a contradiction: no threshold"
-EPSILON = 1e-7  # Keras clips probabilities to [EPSILON, 1 - EPSILON]
 NEVER_FAR_BELOW_ZERO = ("relu", "relu6", "elu", "selu", "gelu", "silu")
 NO_PROBABILITIES = (*NEVER_FAR_BELOW_ZERO, "leaky_relu", "tanh", "softsign", "log_softmax")
 PROBABILITIES = {"categorical": "softmax", "binary": "sigmoid"}
@@ -51,8 +51,7 @@ def _judged(facts: Facts) -> tuple[Step, str, Loss] | None:
 
 
 def _keeps_range(step: Step) -> bool:
-    passes = step.layer == "Activation" and step.activation == "linear"
-    return passes or step.pool == "average" or step.kind in ("dropout", "shape")
+    return step.is_identity or step.pool == "average" or step.kind in ("dropout", "shape")
 
 
 def _contradiction(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from operator import attrgetter
 
-from convmill.inspection.findings.finding import Facts, Finding, images_in_words, is_elementwise
+from convmill.inspection.findings.finding import Facts, Finding, images_in_words
 from convmill.inspection.numbers import count, percent, times
 from convmill.plan.fields import Field
 from convmill.plan.outline import Flat, Spans, Step, Unknown, Whole
@@ -65,7 +66,7 @@ def _judges_images(facts: Facts, features: Step) -> bool:
         isinstance(step.reads, Flat) or (step.kind in heads and isinstance(step.reads, Whole))
         for step in behind
     )
-    return joined or _is_open_end(facts, facts.follow(features, is_elementwise))
+    return joined or _is_open_end(facts, facts.follow(features, attrgetter("is_elementwise")))
 
 
 def wide_flatten(facts: Facts) -> Iterator[Finding]:
@@ -141,7 +142,7 @@ def _wide(facts: Facts, step: Step) -> str:
 def _dense_reader(facts: Facts, step: Step) -> Step | None:
     """The dense layer behind ``step``, beyond steps that work on each value alone; the call that
     its parameters are counted at."""
-    reader = facts.sole_reader(facts.follow(step, is_elementwise))
+    reader = facts.outline.sole_reader(facts.follow(step, attrgetter("is_elementwise")))
     if reader is None or reader.kind != "dense":
         return None
     return facts.outline.step(reader.shared_with or reader.name)
