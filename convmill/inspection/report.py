@@ -106,7 +106,7 @@ class Inspection(Report):
             + (f", {held:,} of them in no layer" if held else ""),
             f"Multiply-adds of an image: {numbers.count(sums.forward)} forward, "
             f"{numbers.count(sums.sparse_training)} in training{_spared(sums)}",
-            f"Activations of an image: {numbers.in_bytes(sums.output_bytes)} computed, "
+            f"Activations of an image, as float32: {numbers.in_bytes(sums.output_bytes)} computed, "
             f"{numbers.in_bytes(sums.kept_bytes)} kept for the backward pass",
         ]
         if self.step_seconds:

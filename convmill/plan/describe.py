@@ -7,6 +7,7 @@ is not known is a step of its own kind, "other", that may read anything.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import keras
@@ -102,7 +103,7 @@ def _count(weights: Any, counted: set[int]) -> int:
 def _activation(layer: Any, found: Known) -> str:
     """Name of the activation that a layer, or an operation, applies to what it computed."""
     if not isinstance(layer, keras.Layer):
-        return type(layer).__name__.lower() if found.kind == "activation" else "linear"
+        return _snake_case(type(layer).__name__) if found.kind == "activation" else "linear"
     if isinstance(layer, tuple(_ACTIVATION_LAYERS)):
         return _ACTIVATION_LAYERS.get(type(layer), "other")
     function = getattr(layer, "activation", None)
@@ -111,6 +112,11 @@ def _activation(layer: Any, found: Known) -> str:
     if isinstance(function, keras.Layer):
         return _activation(function, found)
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _snake_case(name: str) -> str:
+    """LeakyRelu: leaky_relu."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _activation_work(call: Call, activation: str, found: Known | None) -> int:

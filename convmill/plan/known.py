@@ -69,7 +69,7 @@ def _along(call: Call, axis: Any) -> Reads:
     channels those of its place, in a vector all; other axes are not looked into."""
     axes = axis if isinstance(axis, (list, tuple)) else (axis,)
     rank = len(call.shape)
-    if {one % (rank + 1) for one in axes} != {rank}:
+    if None in axes or {one % (rank + 1) for one in axes} != {rank}:
         return Unknown()
     if rank == 1:
         return Whole()
@@ -187,7 +187,9 @@ def _upsampling(call: Call) -> Known:
         return Known("shape", Unknown())
     axes = zip(call.read[0][:2], layer.size, strict=True)
     spans = [resampled_spans(*axis, layer.interpolation) for axis in axes]
-    return Known("shape", Spans(*spans))
+    # of a bilinear one each value is a mean of four
+    work = 4 * _values(call) if layer.interpolation == "bilinear" else 0
+    return Known("shape", Spans(*spans), work)
 
 
 def _merge(call: Call) -> Known:
@@ -203,9 +205,18 @@ def _concatenate(call: Call) -> Known:
 # Operations that Keras makes of ``x + y`` and its like; they have classes, and no public ones.
 _MERGES = {"Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Maximum", "Minimum"}
 _ELEMENTWISE = {
-    *("Relu", "Relu6", "Sigmoid", "Tanh", "Gelu", "Silu", "Elu", "Softplus"),
+    *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "HardSilu", "Softplus"),
+    *("Sigmoid", "HardSigmoid", "Tanh", "HardTanh", "Softsign", "Clip"),
     *("Exp", "Log", "Square", "Sqrt", "Power", "Absolute", "Negative"),
 }
+# Operations that read what the layers of the same name read, and have their arguments.
+_LIKE_LAYERS: dict[str, Callable[[Call], Known]] = {
+    "Softmax": _softmax,
+    "LogSoftmax": _softmax,
+    "Concatenate": _concatenate,
+    "Reshape": _reshape,
+}
+_REDUCTIONS = {"Mean": "average", "Max": "max"}
 # Layers that keras.applications defines for itself: a factor for each channel.
 _SCALES = {"LayerScale", "CustomScaleLayer"}
 
@@ -218,7 +229,18 @@ def _operation(call: Call) -> Known | None:
         return _merge(call)
     if name in _ELEMENTWISE:
         return Known("activation", Same(), _values(call))
+    if name in _LIKE_LAYERS:
+        return _LIKE_LAYERS[name](call)
+    if name in _REDUCTIONS and _is_over_places(call):
+        return Known("pooling", Whole(), math.prod(call.read[0]), _REDUCTIONS[name])
     return None
+
+
+def _is_over_places(call: Call) -> bool:
+    """Whether an operation takes all rows and columns of a map together."""
+    axis = call.layer.axis
+    axes = axis if isinstance(axis, (list, tuple)) else (axis,)
+    return len(call.read[0]) == 3 and {one and one % 4 for one in axes} == {1, 2}
 
 
 _LAYERS: dict[type, Callable[[Call], Known]] = {

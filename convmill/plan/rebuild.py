@@ -60,7 +60,7 @@ def rebuild(model: Any, input_shape: Shape | None) -> tuple[Any, DeadEnd | None]
     with _undisturbed():
         if isinstance(model, keras.Sequential):
             return _chain(model, input_shape)
-        return _copy(model, input_shape), None
+        return _copy(model, input_shape)
 
 
 @contextmanager
@@ -136,10 +136,26 @@ def _copied(layer: Any) -> Any:
     return copy
 
 
-def _copy(model: Any, input_shape: Shape) -> Any:
+def _copy(model: Any, input_shape: Shape) -> tuple[Any, DeadEnd | None]:
+    """A copy of a functional model; where shapes end, of what leads to the layer before."""
+    image = keras.Input(input_shape)
+    made, dead_ends = [image], []
+
+    def called(layer: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            written = layer(*arguments, **options)
+        except Exception as error:  # whatever Keras or a user's layer raises
+            read = keras.tree.flatten((arguments, options))[0]
+            dead_ends.append(DeadEnd(layer.name, _why(layer, tuple(read.shape[1:]), error)))
+            raise
+        made.append(keras.tree.flatten(written)[0])
+        return written
+
     try:
-        return keras.models.clone_model(model, input_tensors=keras.Input(input_shape))
-    except Exception as error:  # whatever Keras or a user's layer raises
+        return keras.models.clone_model(model, image, call_function=called), None
+    except Exception as error:  # also of layers that cannot be copied
+        if dead_ends:
+            return keras.Model(image, made[-1], name=model.name), dead_ends[0]
         raise ValueError(
             f"model {model.name!r} cannot be built for input_shape={input_shape}: {_reason(error)}"
         ) from error

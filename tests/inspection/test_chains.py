@@ -173,6 +173,11 @@ def test_idle_lanes(filters, lanes, idle):
     assert [each.number for each in found] == ([pytest.approx(idle)] if idle else [])
 
 
+def test_idle_lanes_of_a_depthwise_layer_are_not_its_choice():
+    narrow = chain(DepthwiseConv2D(3), Flatten(), Dense(1), shape=(9, 9, 3))
+    assert said(idle_lanes, narrow, lanes=8) == ()
+
+
 def test_idle_lanes_matter_only_where_the_work_is():
     def narrow():
         return [Conv2D(2, 1, name="narrow"), Flatten(), Dense(2)]

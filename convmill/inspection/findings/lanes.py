@@ -26,7 +26,9 @@ def idle_lanes(facts: Facts) -> Iterator[Finding]:
         return
     work = sum(cost.forward for cost in facts.costs.values())
     for step in facts.outline.steps:
-        if not step.is_weighted or _gives_output(facts, step):
+        # a depthwise layer's filters are its input's channels: their number is not free
+        free = step.is_weighted and step.layer != "DepthwiseConv2D"
+        if not free or _gives_output(facts, step):
             continue
         filters, share = step.shape[-1], facts.costs[step.name].forward / max(work, 1)
         full = -(-filters // facts.lanes) * facts.lanes
