@@ -1,4 +1,4 @@
-"""Every environment variable that convmill reads, with its type.
+"""The environment variables that steer convmill, with their types.
 
 They are read at each use, so a program may set them while it runs.
 

@@ -51,7 +51,9 @@ def labels_for(model: Any, labels: np.ndarray, classes: int) -> np.ndarray:
 
 def loss_name(model: Any) -> str:
     """The name of the loss that the model is compiled with, in snake case where Keras gives it."""
-    loss = model.loss
+    from convmill.inspection.loss import given_loss
+
+    loss = given_loss(model)
     if isinstance(loss, str):
         return loss.lower()
     name = getattr(loss, "name", None) or getattr(loss, "__name__", None)

@@ -17,6 +17,8 @@ from convmill.cli.text import echo
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from convmill.cli.images import Preparation
+
 data_option = click.option(
     "--data",
     "data_name",
@@ -27,9 +29,7 @@ index_option = click.option(
     "--index",
     type=click.IntRange(min=0),
     metavar="N",
-    default=0,
-    show_default=True,
-    help="Which image of the data, counted from 0.",
+    help="Which image of the data, counted from 0.  [default: 0]",
 )
 image_option = click.option(
     "--image",
@@ -45,18 +45,28 @@ class Choice:
     """What the options name: a picture file and how it is prepared, or an image of a data set.
 
     Raises:
-        click.BadParameter: both are named, or a preparation without a picture.
+        click.BadParameter: both are named, an index beside a picture, or a preparation without one.
     """
 
     picture_file: Path | None
     invert: bool | None
     center: bool
     data_name: str | None
-    index: int
+    index: int | None
+
+    @property
+    def first(self) -> int:
+        """The index, 0 where none is named."""
+        return self.index or 0
 
     def __post_init__(self) -> None:
         if self.picture_file is not None and self.data_name is not None:
             raise click.BadParameter("Give --image or --data, not both.", param_hint="--image")
+        if self.picture_file is not None and self.index is not None:
+            raise click.BadParameter(
+                "This counts the images of a data set, and --image FILE is given.",
+                param_hint="--index",
+            )
         for given, option in ((self.invert is not None, "--invert"), (self.center, "--center")):
             if given and self.picture_file is None:
                 raise click.BadParameter(
@@ -75,7 +85,7 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
         invert: bool | None,
         center: bool,
         data_name: str | None,
-        index: int,
+        index: int | None,
         **others: Any,
     ) -> Any:
         return command(choice=Choice(picture_file, invert, center, data_name, index), **others)
@@ -94,8 +104,12 @@ def chosen_image(model: Any, model_file: Path, choice: Choice) -> NDArray[Any]:
         Failure: the image cannot be had or does not fit the model.
     """
     if choice.picture_file is None:
-        return data_images(model, choice.data_name, choice.index, 1)
-    return _from_file(model, model_file, choice.picture_file, choice)
+        return data_images(model, choice.data_name, choice.first, 1)
+
+    from convmill.cli.images import preparation
+
+    how = preparation(model, model_file, invert=choice.invert, center=choice.center)
+    return _from_file(model, choice.picture_file, how)
 
 
 def data_images(model: Any, data_name: str | None, first: int, count: int) -> NDArray[Any]:
@@ -133,11 +147,10 @@ def _test_part(data_name: str | None) -> tuple[str, NDArray[Any]]:
     return dataset.name, dataset.x_test
 
 
-def _from_file(model: Any, model_file: Path, picture_file: Path, choice: Choice) -> NDArray[Any]:
+def _from_file(model: Any, picture_file: Path, how: Preparation) -> NDArray[Any]:
     from convmill.cli.arrays import images_for
-    from convmill.cli.images import preparation, prepare, read_picture
+    from convmill.cli.images import prepare, read_picture
 
-    how = preparation(model, model_file, invert=choice.invert, center=choice.center)
     try:
         pixels, _ = prepare(read_picture(picture_file), how)
     except Failure as error:

@@ -52,7 +52,7 @@ def predictions(
     """One prediction for each picture that can be used, and what is wrong with each other.
 
     Raises:
-        Failure: the model cannot be loaded, or reads no images.
+        Failure: the model cannot be loaded, reads no images, or gives no probabilities or logits.
     """
     model = load_model(model_file)
     output_size(model)  # raises where it does not tell classes apart
@@ -62,13 +62,10 @@ def predictions(
         return [], failed
     images = np.stack([pixels for _, pixels, _ in usable])
     names = read_card(model_file).class_names
-    with as_failures():
-        outputs = convmill.accelerate(model).predict(
-            images_for(model, images, "the picture"), verbose=0
-        )
+    rows = _probabilities(model, images_for(model, images, "the picture"))
     found = [
         Prediction(path, inverted, _likeliest(row, names, top))
-        for (path, _, inverted), row in zip(usable, outputs, strict=True)
+        for (path, _, inverted), row in zip(usable, rows, strict=True)
     ]
     return found, failed
 
@@ -86,25 +83,30 @@ def _prepared(
     return usable, failed
 
 
-def _likeliest(outputs: NDArray[Any], names: tuple[str, ...], top: int) -> list[Likely]:
+def _probabilities(model: Any, images: NDArray[Any]) -> NDArray[np.float64]:
+    """Of each class, a row for each image, read from the outputs as ``show confusion`` does.
+
+    Raises:
+        Failure: the model cannot run, or gives neither probabilities nor logits.
+    """
+    from convmill.view.predictions import class_probabilities, last_activation
+
+    with as_failures():
+        activation = last_activation(model)
+        outputs = convmill.accelerate(model).predict(images, verbose=0)
+        return class_probabilities(model, np.asarray(outputs), activation)
+
+
+def _likeliest(
+    probabilities: NDArray[np.float64], names: tuple[str, ...], top: int
+) -> list[Likely]:
     """The ``top`` classes with the highest probability, the highest first."""
-    probabilities = _probabilities(outputs)
     order = np.argsort(-probabilities, kind="stable")[:top]
     named = len(names) == len(probabilities)
     return [
         Likely(names[index] if named else str(index), int(index), float(probabilities[index]))
         for index in order
     ]
-
-
-def _probabilities(outputs: NDArray[Any]) -> NDArray[Any]:
-    """Of a softmax as they are, of one sigmoid for both classes, of logits by a softmax."""
-    if outputs.size == 1:
-        return np.array([1 - outputs[0], outputs[0]])
-    if outputs.min() >= 0 and np.isclose(outputs.sum(), 1, atol=1e-3):
-        return outputs
-    exponentials = np.exp(outputs - outputs.max())
-    return exponentials / exponentials.sum()
 
 
 def _printable(text: str) -> str:

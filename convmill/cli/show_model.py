@@ -11,8 +11,8 @@ from convmill.cli import options
 from convmill.cli.help import Command
 from convmill.cli.image_choice import Choice, chosen_image, data_images, image_options
 from convmill.cli.pictures import destination, draw, layer_option, picture_options
+from convmill.limits import LARGEST_SEED, MAPS, STEPS
 
-LARGEST_SEED = 2**32 - 1
 FIELD_IMAGES = 256
 
 whole = click.IntRange(min=0)
@@ -50,7 +50,7 @@ def filters(
     "--most",
     type=click.IntRange(min=1),
     metavar="N",
-    default=64,
+    default=MAPS,
     show_default=True,
     help="Draw at most so many maps.",
 )
@@ -152,7 +152,7 @@ def patch(
     "--steps",
     type=click.IntRange(min=1),
     metavar="N",
-    default=120,
+    default=STEPS,
     show_default=True,
     help="Steps of gradient ascent.",
 )
@@ -227,7 +227,7 @@ def field(
     if choice.picture_file is not None:
         image = chosen_image(model, model_file, choice)
     elif choice.data_name is not None:
-        images = data_images(model, choice.data_name, choice.index, FIELD_IMAGES)
+        images = data_images(model, choice.data_name, choice.first, FIELD_IMAGES)
 
     from convmill import view
 

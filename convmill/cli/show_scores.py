@@ -10,9 +10,7 @@ import click
 from convmill.cli import options
 from convmill.cli.help import Command
 from convmill.cli.pictures import destination, draw, picture_options
-
-MOST_IMAGES = 120
-MOST_BINS = 100
+from convmill.limits import BINS, IMAGES, MOST_BINS, MOST_IMAGES
 
 test_data_option = click.option(
     "--data",
@@ -92,7 +90,7 @@ def confusion(model_file: Path, data_name: str, out: Path | None, dark: bool) ->
     "--most",
     type=click.IntRange(1, MOST_IMAGES),
     metavar="N",
-    default=24,
+    default=IMAGES,
     show_default=True,
     help="Draw at most so many images.",
 )
@@ -125,7 +123,7 @@ def mistakes(
     "--bins",
     type=click.IntRange(1, MOST_BINS),
     metavar="N",
-    default=15,
+    default=BINS,
     show_default=True,
     help="Into how many bins of equal width confidence is divided.",
 )
@@ -145,7 +143,7 @@ def reliability(model_file: Path, data_name: str, bins: int, out: Path | None, d
     draw(path, lambda: view.reliability(test.model, test.x, test.y, bins=bins, dark=dark))
 
 
-class Test(NamedTuple):
+class TestSet(NamedTuple):
     """A model and what it is tested on, in the order in which the pictures take them."""
 
     model: Any
@@ -154,7 +152,7 @@ class Test(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def _load(model_file: Path, data_name: str) -> Test:
+def _load(model_file: Path, data_name: str) -> TestSet:
     """The model, and the test part of the data as it reads it.
 
     Raises:
@@ -169,4 +167,4 @@ def _load(model_file: Path, data_name: str) -> Test:
     y = labels_for(model, dataset.y_test, len(dataset.class_names))
     # A model may tell more classes apart than the data has.
     further = range(len(dataset.class_names), max(output_size(model), 2))
-    return Test(model, x, y, (*dataset.class_names, *map(str, further)))
+    return TestSet(model, x, y, (*dataset.class_names, *map(str, further)))

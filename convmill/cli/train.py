@@ -12,9 +12,9 @@ import click
 from convmill.cli import files, options
 from convmill.cli.errors import describe, nearest
 from convmill.cli.help import Command
+from convmill.limits import LARGEST_SEED
 
 OPTIMIZERS = ("rmsprop", "adam", "adamw", "sgd")
-LARGEST_SEED = 2**32 - 1
 
 
 class OptimizerName(click.Choice[str]):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from convmill import settings
 from convmill.data.dataset import Array, DataError
 from convmill.data.download import MirrorFailed, download
 from convmill.data.known import KnownSet
@@ -18,9 +18,10 @@ def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
         (place, arrays): the folder or .npz file, and its four arrays, verified.
 
     Raises:
-        DataError: wrong where the user put it; nowhere to be had; the cache cannot be written.
+        DataError: wrong where the user put it; nowhere to be had; the cache cannot be written; or
+            CONVMILL_OFFLINE is neither 0 nor 1.
     """
-    tried = [] if os.environ.get("CONVMILL_DATA") else ["$CONVMILL_DATA: not set"]
+    tried = [] if settings.data_folder() else ["$CONVMILL_DATA: not set"]
     for place in places(known):
         missing = what_is_missing(known, place.path)
         if missing:
@@ -32,7 +33,7 @@ def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
             if place.chosen:
                 raise
             tried.append(str(error))
-    if os.environ.get("CONVMILL_OFFLINE", "0") not in ("", "0"):
+    if _offline():
         raise _nowhere(known, [*tried, "mirrors: not asked, as CONVMILL_OFFLINE is set"])
     try:
         path = download(known, cache_folder())
@@ -41,9 +42,16 @@ def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
     return path, read_arrays(known, path)
 
 
+def _offline() -> bool:
+    try:
+        return settings.offline()
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
 def _nowhere(known: KnownSet, tried: list[str]) -> DataError:
-    own = os.environ.get("CONVMILL_DATA")
-    folder = f"{Path(own) / known.name}" if own else f"FOLDER/{known.name}"
+    own = settings.data_folder()
+    folder = own / known.name if own else f"FOLDER/{known.name}"
     lines = [
         f"{known.title}: not to be had.",
         "Tried:",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from convmill import settings
 from convmill.data.dataset import Array, DataError
 from convmill.data.idx import idx_sha256, is_packed, read_idx
 from convmill.data.known import ARRAY_NAMES, IdxFile, KnownSet
@@ -48,10 +49,9 @@ def cache_folder() -> Path:
 def places(known: KnownSet) -> list[Place]:
     """Every place on this machine to look in, the first one first."""
     found = []
-    own = os.environ.get("CONVMILL_DATA")
+    own = settings.data_folder()
     if own:
-        folder = Path(own).expanduser() / known.name
-        keras_spelling = Path(own).expanduser() / known.cache_folder
+        folder, keras_spelling = own / known.name, own / known.cache_folder
         found.append(Place(keras_spelling if keras_spelling.is_dir() else folder, chosen=True))
     if known.npz:
         found.append(Place(cache_folder() / known.npz.name, chosen=False))

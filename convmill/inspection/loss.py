@@ -25,14 +25,18 @@ _FUNCTIONS: tuple[tuple[Any, type[losses.Loss]], ...] = (
 )
 
 
+def given_loss(model: Any) -> Any:
+    """What ``model.compile`` was given as its loss, out of a list of one; None where it was not."""
+    given = getattr(model, "loss", None)
+    return given[0] if isinstance(given, (list, tuple)) and len(given) == 1 else given
+
+
 def read_loss(model: Any) -> Loss | None:
     """The cross-entropy in ``model.compile(loss=...)``; None for any other loss, several, or none.
 
     Where its kind depends on the labels ("crossentropy") it is not known here either.
     """
-    given: Any = getattr(model, "loss", None)
-    if isinstance(given, (list, tuple)) and len(given) == 1:
-        given = given[0]
+    given = given_loss(model)
     if isinstance(given, str):
         try:
             given = losses.get(given)

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_hex, to_rgb
 from numpy.typing import NDArray
 
-from convmill.view.predictions import classify, percent, shown
+from convmill.view.predictions import classify
 from convmill.view.style import (
+    LETTER,
     LIGHT,
+    POINTS_PER_INCH,
     SMALL_SIZE,
     TEXT_SIZE,
     WIDTH,
@@ -21,6 +23,7 @@ from convmill.view.style import (
     drawing,
     headline,
 )
+from convmill.view.text import percent, shown
 
 Counts = NDArray[np.int64]
 Shares = NDArray[np.float64]
@@ -34,8 +37,6 @@ BESIDE = 130  # points for what stands beside the matrix, class names apart
 PALEST = 0.1  # the colour of the rarest mistakes, in parts of the strongest
 AROUND = 2.1  # inches for headline, class names, colour bar and caption
 SMALLEST_SIZE = 6.0  # points
-LETTER = 0.62  # a digit's width in parts of its size
-POINTS = 72  # an inch
 GREY = "Grey: right."
 CAPTION = f"{GREY} Recall: the share of a class's images that are recognised as such."
 
@@ -139,7 +140,7 @@ def blend(front: str, back: str, share: float) -> str:
 def _cell_width(names: Sequence[str]) -> float:
     """Inches: what names, recalls and sizes leave of the picture's width."""
     longest = max(len(shown(name)) for name in names)
-    taken = (LETTER * SMALL_SIZE * longest + BESIDE) / POINTS
+    taken = (LETTER * SMALL_SIZE * longest + BESIDE) / POINTS_PER_INCH
     return (WIDTH - taken) / len(names)
 
 
@@ -149,7 +150,7 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     places = range(0, len(names), step)
     labels = [shown(names[place]) for place in places]
     size = _row_size(len(names), step)
-    fits = max(map(len, labels)) * LETTER * size < 0.9 * POINTS * _cell_width(names)
+    fits = max(map(len, labels)) * LETTER * size < 0.9 * POINTS_PER_INCH * _cell_width(names)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_yticks(places, labels, fontsize=size)
@@ -163,14 +164,14 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
 
 def _row_size(classes: int, rows: int = 1) -> float:
     """Points: the largest letters that fit into so many rows."""
-    return min(SMALL_SIZE, 0.8 * POINTS * rows * _cell_height(classes))
+    return min(SMALL_SIZE, 0.8 * POINTS_PER_INCH * rows * _cell_height(classes))
 
 
 def _write_counts(axes: Axes, counts: Counts, names: Sequence[str], theme: Theme) -> None:
     """Each count that is not 0 in its cell, unless they would be too small to read."""
     longest = f"{counts.max():,}"
     letters = len(longest) - 0.5 * longest.count(",")
-    size = min(TEXT_SIZE, 0.95 * POINTS * _cell_width(names) / (LETTER * letters))
+    size = min(TEXT_SIZE, 0.95 * POINTS_PER_INCH * _cell_width(names) / (LETTER * letters))
     if size < SMALLEST_SIZE:
         return
     shares = row_shares(counts)

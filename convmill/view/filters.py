@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
+from convmill.inspection.numbers import plural
 from convmill.view.images import check_finite
 from convmill.view.layers import calls, find, is_convolution
 from convmill.view.sheet import BAR, BODY, sheet
@@ -55,8 +56,9 @@ def filters(
         check_whole("channel", channel, 0, channels - 1)
         kernels = kernels[:, :, channel : channel + 1]
     title = f"Filters of {call.name}"
-    read = f"channel {channel} of {channels}" if channel is not None else _channels(channels)
-    what = f"{count} kernel{'s' * (count > 1)} of {kernels.shape[0]}×{kernels.shape[1]} over {read}"
+    whole = plural(channels, "channel")
+    read = whole if channel is None else f"channel {channel} of {channels}"
+    what = f"{plural(count, 'kernel')} of {kernels.shape[0]}×{kernels.shape[1]} over {read}"
     if kernels.shape[2] == 1:
         return _one_channel(kernels[:, :, 0], title, what, dark)
     ungrouped = getattr(call.layer, "groups", 1) == 1  # a group's three channels are no colours
@@ -98,10 +100,6 @@ def values_of(variable: Any) -> Kernels:
     """The numbers of a weight."""
     tensor = keras.ops.convert_to_tensor(variable)  # NumPy warns of how Keras converts variables
     return np.asarray(keras.ops.convert_to_numpy(tensor), dtype=np.float32)
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel{'s' * (count > 1)}"
 
 
 def _first_convolution(model: Any) -> str:

@@ -57,7 +57,7 @@ class Run:
     """One training run: the curves of each figure on training and on validation data.
 
     ``spread_evenly`` says that validation took place less often than once an epoch and that the
-    history does not tell when: its values are laid evenly over the run.
+    history does not tell when: it is taken to have been in every k-th epoch.
     """
 
     training: dict[str, Curve]
@@ -200,8 +200,20 @@ def _curve(name: str, values: list[float | None], epochs: Values) -> Curve:
                 f"history must hold one value of {name} for each of {len(epochs)} epochs. "
                 f"Received: {len(values)}."
             )
-        # As with validation_freq=k: at epochs k, 2k, ...
-        step = len(epochs) // len(values)
-        epochs = epochs[step - 1 :: step][: len(values)]
+        epochs = _validated(epochs, len(values))
     there = [index for index, value in enumerate(values) if value is not None]
     return Curve(epochs[there], np.array([values[index] for index in there], np.float64))
+
+
+def _validated(epochs: Values, count: int) -> Values:
+    """In which ``epochs`` fit measured ``count`` values, fewer than there are epochs.
+
+    ``validation_freq=k`` means those that k divides, whichever epoch comes first. Of several k
+    that fit, the one nearest to the mean distance is taken; where none does, they lie evenly.
+    """
+    steps = range(2, len(epochs) // max(count - 1, 1) + 1)
+    for step in sorted(steps, key=lambda step: abs(step * count - len(epochs))):
+        measured = epochs[epochs % step == 0]
+        if len(measured) == count:
+            return measured
+    return epochs[np.linspace(0, len(epochs) - 1, count).round().astype(int)]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.train import check
+
 Images = NDArray[np.float32]
 
 
@@ -24,16 +26,16 @@ def one_image(model: Any, image: Any) -> Images:
     return _as_batch(model, image, "image", single=True)
 
 
-def many_images(model: Any, images: Any) -> Images:
+def many_images(model: Any, images: Any, argument: str = "images") -> Images:
     """Images as the model reads them: (n, height, width), where it reads one channel, or
-    (n, height, width, channels). Raises as ``one_image``.
+    (n, height, width, channels). Raises as ``one_image``, by the name ``argument``.
     """
-    return _as_batch(model, images, "images", single=False)
+    return _as_batch(model, images, argument, single=False)
 
 
 def _as_batch(model: Any, given: Any, argument: str, *, single: bool) -> Images:
     wanted = tuple(model.inputs[0].shape[1:])
-    array = _real(given, argument)
+    array = real_array(given, argument).astype(np.float32, copy=False)
     leading = 0 if single else 1
     candidates = [array.shape[leading:]]
     if single and array.shape[:1] == (1,):
@@ -46,21 +48,18 @@ def _as_batch(model: Any, given: Any, argument: str, *, single: bool) -> Images:
     raise ValueError(f"{argument} must be of shape {whole}. Received: {_text(array.shape)}.")
 
 
-def _real(given: Any, argument: str) -> Images:
-    """``given`` as float32; ValueError unless it holds finite real numbers."""
+def real_array(given: Any, argument: str) -> NDArray[Any]:
+    """``given`` as an array; ValueError unless it holds finite real numbers."""
     try:
         array = np.asarray(given)
     except ValueError as error:  # rows of different lengths
         raise ValueError(f"{argument} must be an array of numbers. Received: {error}") from error
-    if array.dtype.kind not in "buif" and array.dtype.name != "bfloat16":
-        raise ValueError(
-            f"{argument} must hold real numbers. Received: "
-            f"{type(given).__name__} with elements of {array.dtype}."
-        )
-    pixels = array.astype(np.float32)
-    if not np.isfinite(pixels).all():
-        raise ValueError(f"{argument} must be finite. Received: values that are NaN or infinite.")
-    return pixels
+    if array.dtype.name == "bfloat16":  # NumPy does not count it among the real numbers
+        array = array.astype(np.float32)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    check.numbers(array, argument)
+    check.finite(np.atleast_1d(array), argument)
+    return array
 
 
 def check_finite(values: NDArray[Any], demand: str, things: str = "images") -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from convmill.inspection.numbers import plural
 from convmill.view.histories import (
     Curve,
     Run,
@@ -70,9 +71,8 @@ def learning_curves(history: Any, *, metric: str | None = None, dark: bool = Fal
 
 def _title(runs: Sequence[Run]) -> str:
     epochs = max(run.last_epoch for run in runs)
-    plural = "s" if epochs > 1 else ""
     several = f"{len(runs)} runs of up to " if len(runs) > 1 else ""
-    return f"Learning curves: {several}{epochs} epoch{plural}"
+    return f"Learning curves: {several}{plural(epochs, 'epoch')}"
 
 
 def _caption(runs: Sequence[Run], further: int) -> str:

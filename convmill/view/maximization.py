@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.limits import STEPS
 from convmill.plan.walk import Call
 from convmill.view.gradient import gradient
 from convmill.view.layers import (
@@ -33,7 +34,6 @@ from convmill.view.tiles import draw_tiles, grid
 from convmill.whole import check_whole
 
 FIRST = 16
-STEPS = 120
 MIDDLE = 0.5  # grey; pixels are 0..1 here, whatever the model reads
 NOISE = 0.02  # standard deviation about grey to begin with
 GRAINS = 13  # noise for a filter that no gradient comes from is blurred 0 to 12 times
@@ -190,10 +190,10 @@ def _ascend(
         moved = _moved(images, slopes, blur=step % 2 == 0 and step < steps - SHARP_STEPS)
         if step < steps // 2:
             moved[silent] = _other_noise(noise, images[silent].shape)
-        _, after = measured(moved)
-        kept = _silent(after) & ~silent
+        _, further = measured(moved)
+        kept = _silent(further) & ~silent
         images = np.where(_each(kept, images), images, moved)
-        slopes = np.where(_each(kept, slopes), slopes, after)
+        slopes = np.where(_each(kept, slopes), slopes, further)
     return images, before
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.view.predictions import Predictions, classify, percent, shown
+from convmill.limits import IMAGES, MOST_IMAGES
+from convmill.view.predictions import Predictions, classify
 from convmill.view.style import SMALL_SIZE, WIDTH, Picture, bare, draw_image, drawing, headline
+from convmill.view.text import percent, shown
 from convmill.whole import check_whole
 
 Indices = NDArray[np.int64]
 
 COLUMNS = 6
-MOST = 120
 # Letters of a class's name that fit over an image: beside a probability, and on a line of its own.
 SHORT_NAME, LONG_NAME = 7, 14
 LINE = 0.17  # inches
@@ -67,7 +68,7 @@ def mistakes(
     y: Any,
     class_names: Sequence[str] | None = None,
     *,
-    most: int = 24,
+    most: int = IMAGES,
     dark: bool = False,
 ) -> Picture:
     """The images that the model gets most wrong, with predicted and true class.
@@ -109,7 +110,7 @@ def least_sure(
     y: Any,
     class_names: Sequence[str] | None = None,
     *,
-    most: int = 24,
+    most: int = IMAGES,
     dark: bool = False,
 ) -> Picture:
     """The images, right or wrong, whose two likeliest classes are nearest to each other.
@@ -133,7 +134,7 @@ def _classified_images(
     model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
 ) -> tuple[Predictions, NDArray[Any]]:
     """Predictions, and the images as (n, height, width[, channels])."""
-    check_whole("most", most, 1, MOST)
+    check_whole("most", most, 1, MOST_IMAGES)
     found, images = classify(model, x, y, class_names)
     side = math.isqrt(images[0].size)
     if images.ndim == 2 and side * side == images.shape[1]:

@@ -85,18 +85,11 @@ def patch(
     """
     call = find(model, layer, _is_plain, "Conv2D")
     pixels = one_image(model, image)
-    reads = describe(model, pixels.shape[1:]).step(call.name).reads
-    if not isinstance(reads, Windows):
-        raise ValueError(
-            f"layer must be a convolution over (height, width, channels) with padding 'valid' or "
-            f"'same'. Received: layer={call.name!r}."
-        )
+    reads = _windows(model, pixels.shape[1:], call.name)
     maps = outputs(model_to(model, call.name), pixels)[0].astype(np.float64)
-    check_whole("filter", filter, 0, maps.shape[2] - 1)
-    kernel = kernels_of(call.layer)[..., filter].astype(np.float64)
-    check_whole("channel", channel, 0, kernel.shape[2] - 1)
-    written = maps[..., filter]
-    place = _strongest(written) if place is None else _checked_place(place, written.shape)
+    kernels = kernels_of(call.layer)
+    place = _checked(filter, channel, place, kernels.shape[2], maps)
+    kernel, written = kernels[..., filter].astype(np.float64), maps[..., filter]
     read = _group(inputs_of(model, pixels, call.name)[0], kernel, maps.shape[2], filter)
     rows, columns = _taps(reads, place)
     window, inside = _gathered(read, rows, columns)
@@ -125,13 +118,29 @@ def _is_plain(call: Call) -> bool:
     return is_convolution(call) and not any(hasattr(call.layer, name) for name in MULTIPLIED)
 
 
-def _checked_place(place: Any, shape: tuple[int, ...]) -> tuple[int, int]:
-    """A place of a map; ValueError where it is none."""
+def _windows(model: Any, shape: tuple[int, ...], layer: str) -> Windows:
+    """How the layer's windows lie on what it reads; ValueError where it has no such windows."""
+    reads = describe(model, shape).step(layer).reads
+    if not isinstance(reads, Windows):
+        raise ValueError(
+            f"layer must be a convolution over (height, width, channels) with padding 'valid' or "
+            f"'same'. Received: layer={layer!r}."
+        )
+    return reads
+
+
+def _checked(filter: int, channel: int, place: Any, channels: int, maps: Array) -> tuple[int, int]:
+    """The place, that of the strongest response for None; ValueError where one of them is none."""
+    height, width, filters = maps.shape
+    check_whole("filter", filter, 0, filters - 1)
+    check_whole("channel", channel, 0, channels - 1)
+    if place is None:
+        return _strongest(maps[..., filter])
     given = tuple(place) if np.ndim(place) == 1 else ()
     whole = len(given) == 2 and all(map(is_whole, given))
-    if not whole or not (0 <= given[0] < shape[0] and 0 <= given[1] < shape[1]):
+    if not whole or not (0 <= given[0] < height and 0 <= given[1] < width):
         raise ValueError(
-            f"place must be a row from 0 to {shape[0] - 1} and a column from 0 to {shape[1] - 1} "
+            f"place must be a row from 0 to {height - 1} and a column from 0 to {width - 1} "
             f"of the response map. Received: place={place}"
         )
     return int(given[0]), int(given[1])

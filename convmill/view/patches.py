@@ -11,11 +11,13 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from convmill.inspection.numbers import plural
 from convmill.view.patch import Patch, patch
 from convmill.view.sheet import BODY, LINE, Sheet, sheet
 from convmill.view.style import (
     DIVERGING,
     GREY,
+    LETTER,
     ORANGE,
     POINTS_PER_INCH,
     SMALL_SIZE,
@@ -34,7 +36,6 @@ SMALLEST_NUMBER = 6.0  # points; where numbers would be smaller the cells are le
 SUM_LINE = 0.21
 NUMBERS = 0.75  # inches, where the sum's numbers end
 HATCH = "#909090"
-LETTER = 0.62  # width of a digit by the size of the text
 
 Array = NDArray[np.float64]
 
@@ -247,8 +248,7 @@ def _sum_lines(found: Patch) -> list[tuple[str, str]]:
     """(number, what it is), line by line, to the response."""
     lines = [(_text(float(found.products.sum()), 4), f"sum of the {found.products.size} products")]
     if found.other_channels:
-        plural = "s" * (found.other_channels > 1)
-        name = f"the same, of the {found.other_channels} other channel{plural} together"
+        name = f"the same, of the {plural(found.other_channels, 'other channel')} together"
         lines.append((_signed(found.others), name))
     if found.bias is not None:
         lines.append((_signed(found.bias), "bias of the filter"))

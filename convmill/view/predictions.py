@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.inspection.loss import given_loss
 from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import walk
 from convmill.train import check
 from convmill.view.activations import outputs
-from convmill.view.images import check_finite
+from convmill.view.images import check_finite, many_images, real_array
 
 # How far a row of float32 probabilities may be from a sum of 1.
 SUM_TOLERANCE = 1e-3
@@ -79,28 +80,18 @@ def classify(
         ValueError: x, y or class_names fit neither the model nor each other, or the outputs are
             no probabilities.
     """
-    x, y = _array(x, "x"), _array(y, "y")
+    x, y = real_array(x, "x"), real_array(y, "y")
     check.lengths(x, y, None)
     copy = wiring(model)
     if copy is None:
         values, activation = model.predict(x, verbose=0), ""
     else:
-        x = images_for(copy, x)
+        x = many_images(copy, x, "x")
         values, activation = outputs(copy, x), last_activation(copy)
     probabilities = class_probabilities(model, np.asarray(values), activation)
     classes = probabilities.shape[1]
     names = names_for(class_names, classes)
     return Predictions(probabilities, labels_for(y, classes), names), x
-
-
-def _array(given: Any, argument: str) -> NDArray[Any]:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:  # rows of different lengths
-        raise ValueError(f"{argument} must be an array of numbers. Received: {error}") from error
-    check.numbers(array, argument)
-    check.finite(array, argument)
-    return array
 
 
 def wiring(model: Any) -> Any:
@@ -128,22 +119,6 @@ def wiring(model: Any) -> Any:
             f"Received: model {model.name!r} with {len(read)} inputs and {len(given)} outputs."
         )
     return keras.Model(read[0], given[0], name=model.name)
-
-
-def images_for(model: Any, x: NDArray[Any]) -> NDArray[Any]:
-    """``x`` in the shape (n, ...) that ``model`` reads; an axis for its one channel is added.
-
-    Raises:
-        ValueError: the images are of another shape.
-    """
-    wanted = tuple(model.inputs[0].shape[1:])
-    for shape in (x.shape[1:], (*x.shape[1:], 1)):
-        if len(shape) == len(wanted) and all(
-            size in (None, given) for given, size in zip(shape, wanted, strict=True)
-        ):
-            return x.reshape(len(x), *shape)
-    text = ", ".join("any" if size is None else str(size) for size in wanted)
-    raise ValueError(f"x must have the shape (n, {text}). Received: x of shape {x.shape}")
 
 
 def last_activation(model: Any) -> str:
@@ -187,8 +162,9 @@ def _are_logits(model: Any, values: NDArray[np.float64], activation: str) -> boo
         return False
     if activation in PROBABILITY_ACTIVATIONS:
         return False
-    if model.compiled and model.loss is not None:
-        return bool(getattr(model.loss, "from_logits", False))
+    loss = given_loss(model)
+    if model.compiled and loss is not None:
+        return bool(getattr(loss, "from_logits", False))
     return activation == "linear" or not inside
 
 
@@ -198,12 +174,13 @@ def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _neither(model: Any, values: NDArray[np.float64], activation: str) -> str:
-    loss = model.loss if isinstance(model.loss, str) else type(model.loss).__name__
+    loss = given_loss(model)
+    name = loss if isinstance(loss, str) else type(loss).__name__
     return (
         "model must give probabilities, or logits with a loss that has from_logits=True: end it "
         "with a softmax (one unit: a sigmoid), or compile it so. "
         f"Received: outputs from {values.min():.3g} to {values.max():.3g}, last activation "
-        f"{activation or 'unknown'}, loss {loss}."
+        f"{activation or 'unknown'}, loss {name}."
     )
 
 
@@ -245,20 +222,3 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> tuple[str, ...
             f"Received: {class_names!r}"
         )
     return tuple(str(name) for name in class_names)
-
-
-def shown(name: str, most: int = 16) -> str:
-    """A class's name as a picture can show it: at most ``most`` letters, taken as they are."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return plain if len(plain) <= most else plain[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share as a percentage; one that is not quite 0 or 1 is not rounded to it."""
-    least = 10.0**-digits
-    value, sign = 100 * share, ""
-    if 0 < value < least / 2:
-        value, sign = least, "<"
-    elif 100 - least / 2 <= value < 100:
-        value, sign = 100 - least, ">"
-    return f"{sign}{value:.{digits}f}\N{NARROW NO-BREAK SPACE}%"

@@ -19,6 +19,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from convmill.inspection.numbers import plural
 from convmill.plan.describe import describe
 from convmill.plan.fields import Field, fields
 from convmill.view.gradient import gradient
@@ -41,6 +42,7 @@ from convmill.view.style import (
     bare,
     draw_image,
 )
+from convmill.view.text import percent
 from convmill.whole import is_whole
 
 THRESHOLD = 1 - 0.9545  # two standard deviations of a normal distribution lie within
@@ -197,20 +199,20 @@ def _caption(seen: Seen, random: bool) -> str:
     return (
         f"Unit at row {row}, column {column} of {seen.shape[0]}×{seen.shape[1]}, {which}. Frame: "
         f"the theoretical field, {at_most}{rows}×{columns} pixels; inside the image it covers "
-        f"{seen.share:.1%}. {_effective_text(seen, random)}"
+        f"{percent(seen.share)}. {_effective_text(seen, random)}"
     )
 
 
 def _effective_text(seen: Seen, random: bool) -> str:
     pixels = int(seen.effective.sum())
-    of = f"{seen.images} {'random ' * random}image{'s' * (seen.images > 1)}"
+    of = plural(seen.images, "random image" if random else "image")
     if not pixels:
         return f"Its gradient is 0 over {of}: there is no effective field to show."
     side = f"{math.sqrt(pixels):.1f}"
     return (
         f"Tinted: the effective field, {pixels} pixels, as many as a square of {side}×{side}, "
-        f"whose mean absolute gradient over {of} is above {THRESHOLD:.2%} of the largest (after "
-        "Luo et al., 2016, who take the centre pixel's)."
+        f"whose mean absolute gradient over {of} is above {percent(THRESHOLD, 2)} of the largest "
+        "(after Luo et al., 2016, who take the centre pixel's)."
     )
 
 

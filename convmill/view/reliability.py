@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from convmill.view.predictions import Predictions, classify, percent
+from convmill.limits import BINS, MOST_BINS
+from convmill.view.predictions import Predictions, classify
 from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline, logarithmic
+from convmill.view.text import percent
 from convmill.whole import check_whole
 
 Numbers = NDArray[np.float64]
@@ -19,7 +21,6 @@ Numbers = NDArray[np.float64]
 HEIGHT = 5.4  # inches
 PER_CENT = "\N{NARROW NO-BREAK SPACE}%"
 MOST_LABELLED = 20  # bins with their counts written on them
-MOST_BINS = 100
 NEGLIGIBLE = 0.005  # percentage points, which would be shown as 0.00
 # Of the normal distribution, what 95 % lies within.
 NORMAL_95 = 1.959963984540054
@@ -73,7 +74,7 @@ def wilson(successes: Any, trials: Any) -> tuple[Numbers, Numbers]:
     return low, high
 
 
-def calibration(confidence: Any, correct: Any, bins: int = 15) -> Calibration:
+def calibration(confidence: Any, correct: Any, bins: int = BINS) -> Calibration:
     """Sorts images into bins by confidence.
 
     Args:
@@ -100,7 +101,7 @@ def calibration(confidence: Any, correct: Any, bins: int = 15) -> Calibration:
     )
 
 
-def reliability(model: Any, x: Any, y: Any, *, bins: int = 15, dark: bool = False) -> Picture:
+def reliability(model: Any, x: Any, y: Any, *, bins: int = BINS, dark: bool = False) -> Picture:
     """Accuracy against confidence, in bins, with 95 % intervals, and how many images each holds.
 
     On the diagonal the model is as often right as it is sure. Confidence is the probability of

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from convmill.inspection.numbers import plural
+from convmill.limits import MAPS
 from convmill.view.activations import outputs
 from convmill.view.images import one_image
 from convmill.view.layers import (
@@ -20,12 +22,11 @@ from convmill.view.style import SMALL_SIZE, Picture, draw_image
 from convmill.view.tiles import Grid, draw_tiles, grid, scale_of
 from convmill.whole import check_whole
 
-MOST = 64
 BLOCK = 2  # the image takes as much room as 2x2 maps
 
 
 def responses(
-    model: Any, image: Any, layer: str | None = None, *, most: int = MOST, dark: bool = False
+    model: Any, image: Any, layer: str | None = None, *, most: int = MAPS, dark: bool = False
 ) -> Picture:
     """The feature map that each filter of a layer makes of one image, and the image beside them.
 
@@ -76,7 +77,7 @@ def _draw_input(page: Sheet, places: Grid, image: Any) -> None:
 def _caption(maps: Any, shown: int) -> str:
     every = maps.shape[2]
     silent = int(np.sum(np.all(maps <= 0, axis=(0, 1))))
-    text = f"{every} map{'s' * (every > 1)} of {_size(maps.shape)}, on one scale."
+    text = f"{plural(every, 'map')} of {_size(maps.shape)}, on one scale."
     if silent:
         text += f" {silent} of them {'is' if silent == 1 else 'are'} nowhere above 0."
     return text + (f" The first {shown} are shown." if shown < every else "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from convmill.view.style import (
     MARGIN,
@@ -60,15 +61,9 @@ class Sheet:
         )
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=2, pad=2, labelsize=SMALL_SIZE)
-        bar.locator = _few_ticks()
+        bar.locator = MaxNLocator(nbins=5)
         bar.update_ticks()
         self.text(left + INSET + width + 0.12, top + 0.23, label, va="center", fontsize=SMALL_SIZE)
-
-
-def _few_ticks() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=5)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ figure in memory and ask for a screen.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -35,8 +36,11 @@ TEXT_SIZE = 10.0
 SMALL_SIZE = 8.5
 TITLE_SIZE = 12.0
 POINTS_PER_INCH = 72
+LETTER = 0.62  # a digit's width in parts of its size
 MARGIN = 0.12  # inches
 HINTED = 1.04  # fitting letters to pixels makes text wider, by so much at most
+# What a line of text is not broken within: Python counts the space before a % among the others.
+UNBROKEN = re.compile("(?:\\S|\N{NARROW NO-BREAK SPACE})+")
 
 # Colour maps that people see alike who do not tell red from green: cividis was made for that
 # (Nunez, Anderton and Renslow, 2018); of ColorBrewer's diverging ones RdBu is safe (Brewer, 2003).
@@ -206,7 +210,7 @@ def wrapped(caption: str, width: float = WIDTH) -> str:
     lines = []
     for paragraph in caption.split("\n"):
         line = ""
-        for word in paragraph.split():
+        for word in UNBROKEN.findall(paragraph):
             longer = f"{line} {word}".lstrip()
             if line and _width_in_points(longer) > room:
                 lines.append(line)

@@ -44,6 +44,19 @@ def test_a_model_that_was_never_compiled(run, lines, tmp_path):
     assert set(outcome.json["test"]) == {"loss", "accuracy"}
 
 
+def test_a_loss_in_a_list(run, lines, tmp_path):
+    """A sparse loss takes class indices, in a list too."""
+    import keras
+
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3, "softmax", kernel_initializer="ones")]
+    model = keras.Sequential([keras.Input((12, 12)), *layers])
+    model.compile("sgd", [keras.losses.SparseCategoricalCrossentropy()])
+    model.save(tmp_path / "list.keras")
+    outcome = run("evaluate", tmp_path / "list.keras", "--data", lines, "--json")
+    assert outcome.code == 0
+    assert outcome.json["test"]["loss"] == pytest.approx(np.log(3), rel=1e-5)
+
+
 def damaged(path, kind: str, good: bytes) -> None:
     """Writes a file that is no model, in one of the ways in which that happens."""
     if kind == "empty":

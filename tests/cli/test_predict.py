@@ -129,6 +129,41 @@ def test_outputs_that_are_no_probabilities(run, tmp_path, pictures):
     assert min(probabilities) > 0
 
 
+def test_outputs_are_read_as_show_reads_them(run, tmp_path, pictures):
+    """Several sigmoids are probabilities, though their sum is not 1."""
+    import keras
+
+    from convmill.view.predictions import classify
+
+    path = tmp_path / "sigmoids.keras"
+    dense = keras.layers.Dense(3, activation="sigmoid")
+    saved_model(path, [keras.Input((12, 12, 1)), keras.layers.Flatten(), dense])
+    outcome = run("predict", path, *pictures, "--json")
+    x = np.stack([np.asarray(Image.open(each)) for each in pictures])[..., np.newaxis] / 255
+    expected = classify(keras.saving.load_model(path), x, [0, 1, 2])[0].probabilities
+    for each, row in zip(outcome.json, expected, strict=True):
+        found = {one["index"]: one["probability"] for one in each["classes"]}
+        assert [found[index] for index in range(3)] == pytest.approx(row.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("loss", "weight", "said"),
+    [("mse", 9.0, "model must give probabilities"), (None, np.nan, "model must give finite")],
+)
+def test_outputs_that_make_no_sense(run, tmp_path, pictures, loss, weight, said):
+    import keras
+
+    path = tmp_path / "wrong.keras"
+    dense = keras.layers.Dense(3, kernel_initializer=keras.initializers.Constant(weight))
+    model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), dense])
+    if loss is not None:
+        model.compile("sgd", loss)
+    model.save(path)
+    outcome = run("predict", path, pictures[0])
+    assert outcome.code == FAILED
+    assert outcome.err.startswith(f"Error: {said}")
+
+
 def test_one_output_gives_two_classes(run, tmp_path, pictures):
     import keras
 

@@ -209,6 +209,18 @@ def test_a_picture_and_a_data_set(run, trained, lines, tmp_path):
     assert "not both" in outcome.err
 
 
+@pytest.mark.parametrize("command", ["responses", "patch", "field"])
+@pytest.mark.parametrize("index", [0, 7])
+def test_a_picture_and_an_index(run, trained, names, tmp_path, command, index):
+    Image.fromarray(draw(0, 5)).save("a.png")
+    layer = ("--layer", names[1])
+    outcome = run("show", command, trained, *layer, "--image", "a.png", "--index", index)
+    assert outcome.code == WRONG_USAGE
+    assert "--index" in outcome.err
+    assert "and --image FILE is given." in outcome.err
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
 def test_an_index_beyond_the_test_images(run, trained, lines):
     outcome = run("show", "responses", trained, "--data", lines, "--index", 24)
     assert outcome.code == WRONG_USAGE

@@ -196,6 +196,22 @@ def test_what_are_no_real_numbers(given):
         one_image(model, given)
 
 
+def test_it_is_said_which_number_is_not_finite():
+    images = np.zeros((3, 6, 5))
+    images[2, 4, 1] = np.inf
+    with pytest.raises(ValueError, match=r"images must hold finite .*images\[2, 4, 1\] = inf"):
+        many_images(chain(layers.ReLU(), shape=(6, 5, 1)), images)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", ">f4", ">u2"])
+def test_numbers_in_other_forms(kind):
+    values = np.arange(30).reshape(1, 6, 5)
+    given = np.asarray(keras.ops.cast(values, kind)) if kind == "bfloat16" else values.astype(kind)
+    found = many_images(chain(layers.ReLU(), shape=(6, 5, 1)), given)
+    assert found.dtype == "float32"
+    np.testing.assert_array_equal(found[..., 0], values)
+
+
 def test_many_images_grey_or_with_channels():
     model = chain(layers.ReLU(), shape=(6, 5, 1))
     assert many_images(model, np.zeros((7, 6, 5))).shape == (7, 6, 5, 1)

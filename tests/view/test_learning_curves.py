@@ -45,18 +45,53 @@ def test_a_history_is_read():
     assert not run.spread_evenly
 
 
-def test_what_fit_returns_is_read():
+@pytest.mark.parametrize(
+    ("first", "epochs", "validation_freq", "measured"),
+    [
+        (1, 5, 5, [5]),
+        (1, 10, 3, [3, 6, 9]),
+        (2, 6, 2, [2, 4, 6]),
+        (3, 6, 2, [4, 6]),
+        (3, 11, 3, [3, 6, 9]),
+        (1, 5, [1, 3, 5], [1, 3, 5]),
+    ],
+)
+def test_what_fit_returns_is_read(first, epochs, validation_freq, measured):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.ones((8, 2)), np.ones((8, 1))
     history = model.fit(
-        x, y, validation_data=(x, y), initial_epoch=2, epochs=6, validation_freq=2, verbose=0
+        x,
+        y,
+        validation_data=(x, y),
+        initial_epoch=first - 1,
+        epochs=epochs,
+        validation_freq=validation_freq,
+        verbose=0,
     )
     (run,) = read_runs(history)
-    assert run.training["loss"].epochs.tolist() == [3, 4, 5, 6]
-    assert run.validation["loss"].epochs.tolist() == [4, 6]
+    assert run.training["loss"].epochs.tolist() == list(range(first, epochs + 1))
+    assert run.validation["loss"].epochs.tolist() == measured
     assert run.validation["loss"].values.tolist() == history.history["val_loss"]
     assert run.spread_evenly
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 8])
+def test_validation_is_placed_where_its_frequency_says(first):
+    """Where the number of values leaves one choice of epochs it is found, else one of them."""
+    for last in range(first + 1, first + 14):
+        epochs = list(range(first, last + 1))
+        by_step = [[each for each in epochs if each % step == 0] for step in range(2, last + 1)]
+        for count in range(1, len(epochs)):
+            values = {"loss": [0] * len(epochs), "val_loss": [0] * count}
+            (run,) = read_runs({"epoch": [each - 1 for each in epochs], **values})
+            found = run.validation["loss"].epochs.tolist()
+            possible = [measured for measured in by_step if len(measured) == count]
+            if possible:
+                assert found in possible
+            else:
+                assert (found[0], found[-1], len(set(found))) == (first, last, count)
+                assert np.ptp(np.diff(found)) <= 1
 
 
 def test_epochs_that_were_not_measured_and_their_numbers():

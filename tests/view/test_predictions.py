@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from convmill.view.predictions import classify, labels_for, percent, shown
+from convmill.view.predictions import classify, labels_for
 from tests.view.classifiers import echo, random_case
 
 LAYERS = keras.layers
@@ -60,11 +60,14 @@ def test_it_runs_compiled_where_that_is_covered(images, monkeypatch):
     assert probabilities(net(LAYERS.Dense(3, activation="softmax")), images).shape == (9, 3)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_logits_go_through_a_softmax(images, compiled):
+LOGITS = keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+@pytest.mark.parametrize("loss", [None, LOGITS, [LOGITS]], ids=["none", "one", "a list of one"])
+def test_logits_go_through_a_softmax(images, loss):
     model = net(LAYERS.Dense(3))
-    if compiled:
-        model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    if loss is not None:
+        model.compile("sgd", loss)
     expected = net(LAYERS.Dense(3, activation="softmax")).predict(images, verbose=0)
     np.testing.assert_allclose(probabilities(model, images), expected, atol=1e-6)
 
@@ -153,8 +156,14 @@ ROWS = np.full((4, 3), 1 / 3, np.float32)
     [
         (ROWS[:0], [], None, "at least one image"),
         (ROWS, [0, 1, 2], None, "x of length 4, y of length 3"),
-        (ROWS[:, :2], [0, 1, 2, 0], None, r"x must have the shape \(n, 3\)\. Received: .*\(4, 2\)"),
-        (ROWS * np.nan, [0, 1, 2, 0], None, "x must hold finite numbers"),
+        (ROWS[:, :2], [0, 1, 2, 0], None, r"x must be of shape \(n, 3\)\. Received: \(4, 2\)"),
+        (
+            ROWS * np.nan,
+            [0, 1, 2, 0],
+            None,
+            r"x must hold finite numbers.*x\[0, 0\] = nan",
+        ),
+        (1.0, [0], None, r"x must hold at least one image.*shape \(\)"),
         (ROWS.astype(str), [0, 1, 2, 0], None, "x must hold real numbers"),
         ([[1, 2], [3]], [0, 1], None, "x must be an array of numbers"),
         (ROWS, [0, 1, 2, 3], None, r"whole numbers from 0 to 2.*Received: y\[3\] = 3"),
@@ -184,9 +193,10 @@ def test_what_is_no_classifier(images):
         classify(keras.Model(inputs, LAYERS.Add()(inputs)), images, LABELS)
 
 
-def test_outputs_that_are_no_probabilities(images):
+@pytest.mark.parametrize("loss", ["mse", ["mse"]])
+def test_outputs_that_are_no_probabilities(images, loss):
     model = net(LAYERS.Dense(3))
-    model.compile("sgd", "mse")
+    model.compile("sgd", loss)
     with pytest.raises(ValueError, match="last activation linear, loss mse"):
         classify(model, images, LABELS)
 
@@ -204,17 +214,3 @@ def test_accuracy_is_that_of_keras():
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     expected = model.evaluate(x, y, verbose=0, return_dict=True)["accuracy"]
     assert classify(model, x, y)[0].accuracy == pytest.approx(expected)
-
-
-def test_names_as_they_are_shown():
-    assert shown("a" * 30, 10) == "a" * 9 + "\N{HORIZONTAL ELLIPSIS}"
-    assert shown("a\nb\x1b") == "a?b?"
-    assert shown("5$ or 6$") == "5$ or 6$"
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [(0, "0.0 %"), (1, "100.0 %"), (0.5, "50.0 %"), (0.99951, ">99.9 %"), (1e-9, "<0.1 %")],
-)
-def test_percentages_round_to_neither_none_nor_all(share, text):
-    assert percent(share).replace("\N{NARROW NO-BREAK SPACE}", " ") == text

@@ -98,10 +98,11 @@ def test_the_picture():
     for axes in picture.axes[:2]:
         (frame,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
         assert frame.get_bbox().bounds == (3.5, 7.5, 5, 5)
-    said = texts(picture).replace("\n", " ")
+    said = texts(picture).replace("\n", " ").replace("\N{NARROW NO-BREAK SPACE}", " ")
     assert "What a unit of conv1 sees" in said
     assert "row 8, column 4 of 17×17" in said
-    assert "5×5 pixels; inside the image it covers 5.7%" in said
+    assert "5×5 pixels; inside the image it covers 5.7 %." in said
+    assert "is above 4.55 % of the largest" in said
     assert "25 pixels, as many as a square of 5.0×5.0" in said
     assert "over 4 images" in said
 

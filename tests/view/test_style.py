@@ -23,6 +23,7 @@ from convmill.view.style import (
     symmetric,
     to_unit,
 )
+from convmill.view.text import percent
 from convmill.view.tiles import grid
 from tests.view.classifiers import drawn, echo_images, random_case
 from tests.view.nets import texts
@@ -160,6 +161,14 @@ def test_images_of_any_channels_are_drawn(shape):
         draw_image(axes, np.random.default_rng(0).random(shape))
     expected = (4, 5, 3) if shape[2:] == (3,) else (4, 5)
     assert axes.images[0].get_array().shape == expected
+
+
+def test_captions_break_between_words_and_before_no_percent_sign():
+    share = percent(0.5)
+    lines = style.wrapped(f"a  b\t{share} " * 99).split("\n")
+    assert len(lines) > 3
+    assert " ".join(lines) == " ".join(["a", "b", share] * 99)
+    assert not any(line.startswith("%") for line in lines)
 
 
 @pytest.mark.parametrize("block", [0, 2])
