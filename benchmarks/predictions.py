@@ -3,10 +3,10 @@
     python -m benchmarks.predictions [--fit] [--net notebook --net gap ...]
 
 Trains each net that the compiler covers on random images, a few batches, and prints predicted and
-measured milliseconds a step, the least of the rounds. ``--fit`` also fits the coefficients of
-`convmill/inspection/speed.py` to what was measured, within bounds that `benchmarks.stages` sets,
-and leaves each net out in turn to tell how well nets that were not fitted are predicted. Both want
-a machine at rest.
+measured milliseconds a step, the least of rounds that go through all nets. ``--fit`` also fits the
+coefficients of `convmill/inspection/speed.py` to what was measured, within bounds that
+`benchmarks.stages` sets, and leaves each net out in turn to tell how well nets that were not fitted
+are predicted. Both want a machine at rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -46,8 +47,22 @@ FREEDOM = 2.0
 
 
 @dataclass(frozen=True)
+class Case:
+    """One net at one batch size, compiled, and how many batches an epoch that is timed has."""
+
+    net: Net
+    batch_size: int
+    model: Any
+    batches: int
+
+    def seconds(self) -> float:
+        """Of one step, of an epoch of so many."""
+        return _epoch(self.model, self.net, self.batch_size, self.batches)
+
+
+@dataclass(frozen=True)
 class Sample:
-    """One net at one batch size: its work by kind, the machine's rate and seconds a step."""
+    """A net at one batch size: its work by kind, the machine's rate and seconds a step."""
 
     net: str
     batch_size: int
@@ -56,43 +71,69 @@ class Sample:
     seconds: float
 
 
-def sample(net: Net, batch_size: int) -> Sample:
-    """Measure one net; raises NotCovered where it is not compiled."""
+def cases(names: Sequence[str]) -> list[Case]:
+    """Every net of these that is compiled, at each batch size; says which are not."""
+    found = []
+    for name in names:
+        for batch_size in BATCH_SIZES:
+            try:
+                case = _compiled(NETS[name], batch_size)
+            except NotCovered as gap:
+                print(f"{name}: not compiled ({gap.reason})")
+                break
+            found.append(case)
+            if case.seconds() > SECONDS:  # a larger batch tells nothing new
+                break
+    return found
+
+
+def _compiled(net: Net, batch_size: int) -> Case:
     model = keras_nets.build(net)
     model.compile(keras_nets.optimizer(net), "sparse_categorical_crossentropy")
     convmill.accelerate(model, strict=True)
-    measured = []
-    batches = 2
-    _epoch(model, net, batch_size, batches)  # compiles
-    batches = max(2, round(SECONDS / _epoch(model, net, batch_size, batches)))
+    _epoch(model, net, batch_size, 2)  # compiles
+    batches = max(2, round(SECONDS / _epoch(model, net, batch_size, 2)))
+    return Case(net, batch_size, model, batches)
+
+
+def samples(cases: Sequence[Case]) -> list[Sample]:
+    """Measured in rounds, each of which goes through all cases: a noisy minute hits one round.
+
+    Of the rounds the least time and the highest rate count: neighbours on the machine only ever
+    slow things down.
+    """
+    seconds, rate = [float("inf")] * len(cases), 0.0
     for _ in range(ROUNDS):
-        speed.core_rate.cache_clear()
-        measured.append((_rate(), _epoch(model, net, batch_size, batches)))
-    # neighbours on the machine only ever slow things down
-    rates, seconds = zip(*measured, strict=True)
-    outline = describe(model)
+        for index, case in enumerate(cases):
+            speed.core_rate.cache_clear()
+            rate = max(rate, speed.core_rate() * cores())
+            seconds[index] = min(seconds[index], case.seconds())
+    return [
+        Sample(case.net.name, case.batch_size, _work(case), rate, least)
+        for case, least in zip(cases, seconds, strict=True)
+    ]
+
+
+def _work(case: Case) -> dict[str, float]:
+    """What one step does, by kind."""
+    outline = describe(case.model)
     spent, thinned = costs(outline), sparsity(outline)
     done = dict.fromkeys(speed.RELATIVE_COST, 0.0) | {"step": 1.0}
     for step in outline.steps:
         thin = thinned.get(step.name, DENSE)
-        for kind, amount in speed.work(step, spent[step.name], thin, batch_size).items():
+        for kind, amount in speed.work(step, spent[step.name], thin, case.batch_size).items():
             done[kind] += amount
-    return Sample(net.name, batch_size, done, max(rates), min(seconds))
+    return done
 
 
-def _rate() -> float:
-    """The machine's: that of a core, times the cores."""
-    return speed.core_rate() * cores()
-
-
-def _epoch(model: object, net: Net, batch_size: int, batches: int) -> float:
+def _epoch(model: Any, net: Net, batch_size: int, batches: int) -> float:
     """Seconds of one step, of an epoch of so many."""
     random = np.random.default_rng(0)
     count = batch_size * batches
     x = random.random((count, *net.input_shape), np.float32)
     y = random.integers(0, net.classes, count)
     start = time.perf_counter()
-    model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)  # type: ignore[attr-defined]
+    model.fit(x, y, batch_size=batch_size, epochs=1, verbose=0)
     return (time.perf_counter() - start) / batches
 
 
@@ -139,27 +180,17 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="fit the coefficients as well")
     parser.add_argument("--net", action="append", choices=list(NETS), help="only this net")
     arguments = parser.parse_args()
-    samples = []
-    for name in arguments.net or NETS:
-        for batch_size in BATCH_SIZES:
-            try:
-                samples.append(sample(NETS[name], batch_size))
-            except NotCovered as gap:
-                print(f"{name}: not compiled ({gap.reason})")
-                break
-            if samples[-1].seconds > SECONDS:  # a larger batch tells nothing new
-                break
-    rate = max(one.rate for one in samples)
-    samples = [replace(one, rate=rate) for one in samples]
+    measured = samples(cases(arguments.net or list(NETS)))
+    rate = measured[0].rate
     print(f"The machine's rate: {rate / 1e9:.1f} thousand million multiply-adds a second\n")
     left_out: dict[str, dict[str, float]] = {}
     if arguments.fit:
-        speed.RELATIVE_COST.update(fitted(samples))
+        speed.RELATIVE_COST.update(fitted(measured))
         for kind, value in speed.RELATIVE_COST.items():
             print(f'    "{kind}": {value:.3g},')
-        for name in {one.net for one in samples}:
-            left_out[name] = fitted([one for one in samples if one.net != name])
-    _print(samples, left_out)
+        for name in {one.net for one in measured}:
+            left_out[name] = fitted([one for one in measured if one.net != name])
+    _print(measured, left_out)
 
 
 if __name__ == "__main__":

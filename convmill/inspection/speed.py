@@ -22,13 +22,13 @@ from convmill.runtime.host import cores, machine, thread_count
 
 # Multiply-adds at the machine's rate that take as long as one unit of the work.
 RELATIVE_COST = {
-    "narrow": 3.89,
-    "direct": 1.59,
-    "winograd": 0.403,
-    "backward": 1.24,
-    "dense": 2.8,
-    "parameters": 84.1,
-    "step": 3.99e7,
+    "narrow": 2.26,
+    "direct": 1.39,
+    "winograd": 0.282,
+    "backward": 1.13,
+    "dense": 2.42,
+    "parameters": 72.5,
+    "step": 1.23e7,
 }
 # Matrices so small that one thread multiplies them, whichever library does it: others wait for one
 # another where the machine is busy. A stack of them, so that calling costs nothing beside it.

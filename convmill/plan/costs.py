@@ -23,12 +23,15 @@ class Cost:
     ``forward`` counts multiply-adds, and each comparison, addition or activation as one.
     ``training`` is forward, plus as much for the gradient of what the step reads (where a layer
     before it is trained), plus as much for the gradient of its weights (where they are trained).
-    ``sparse_training`` leaves out the zeros that max pooling brings: a convolution whose map only a
-    max pooling reads has at most one gradient a window, and places that no window reads are never
-    computed. What relu turns off comes on top and is known in training only.
+    ``sparse_training`` leaves out the zeros that max pooling brings, as the compiler does
+    (``sparsity.py``): a convolution whose map only a max pooling reads has at most one gradient a
+    window, and where the two are fused, places that no window reads are not computed. A first layer
+    of few taps computes the gradient of its weights over all places. What relu turns off comes on
+    top and is known in training only.
 
-    ``output_bytes`` is the float32 output; ``kept_bytes`` what of it stays for the backward pass:
-    nothing of a convolution with max pooling fused behind it, one byte a window for the pooling.
+    ``output_bytes`` is the output as float32; ``kept_bytes`` what of it stays for the backward
+    pass: nothing of a convolution with max pooling fused behind it, one byte a window for the
+    pooling.
 
     ``border`` counts rows and columns that the map loses at its borders, compared with "same"
     padding; ``dropped`` rows and columns of what the step reads that no window reaches at the end.
