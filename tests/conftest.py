@@ -1,11 +1,59 @@
-"""For all tests: Keras' backend is chosen before any of them imports Keras, and what Keras and
-NumPy draw without a seed of its own is the same at every run of a test, whichever ran before."""
+"""For all tests: what they find depends neither on the machine nor on chance.
+
+The environment is set here, not in a fixture, so that fixtures of any scope and the processes that
+tests start have it too. Keras' backend is chosen before any test imports Keras. What Keras, NumPy
+and Hypothesis draw is the same at every run of the same tests; other examples are drawn with
+``pytest --hypothesis-profile=anew``.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX warns of a GPU that it was not installed for
 
 import convmill  # noqa: F401  isort: skip
 import keras
 import pytest
+from hypothesis import settings
+
+PATIENCE = 600  # seconds that a process may take: virtual machines stand still for minutes
+
+for _name in (
+    *("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"),
+    *("CONVMILL_STRICT", "CONVMILL_THREADS", "CONVMILL_OFFLINE"),
+):
+    os.environ.pop(_name, None)
+os.environ.update(TERM="xterm", no_proxy="*")
+
+# What nohup starts, and a script with &, ignores Ctrl-C, and so would the processes of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("convmill", derandomize=True, deadline=None, database=None)
+settings.register_profile("anew", derandomize=False, deadline=None, database=None)
+settings.load_profile("convmill")
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     keras.utils.set_random_seed(1)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """Starts processes as ``subprocess.Popen`` does; none outlives its test, or PATIENCE."""
+    with contextlib.ExitStack() as stack:
+
+        def call(command: list[str], **options: Any) -> subprocess.Popen[Any]:
+            process = stack.enter_context(subprocess.Popen(command, **options))
+            stack.callback(process.kill)
+            too_long = threading.Timer(PATIENCE, process.kill)
+            stack.callback(too_long.cancel)
+            too_long.start()
+            return process
+
+        yield call

@@ -13,36 +13,45 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, "-c", "import sys; from convmill.cli import main; sys.exit(main())"]
+PATIENCE = 600  # seconds that a process may take
 INTERRUPTED = 130
 FAILED = 1
 USAGE = 2
+HEAVY = {"keras", "jax", "numpy", "llvmlite", "sklearn", "PIL", "matplotlib", "rich"}
+
+
+def ended(command: list[str], **options) -> subprocess.CompletedProcess[str]:
+    """A process that has run to its end, and what it wrote."""
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run(command, text=True, check=False, timeout=PATIENCE, **options)
 
 
 def finished(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *(str(each) for each in arguments)]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    result = subprocess.run(command, text=True, check=False, **options)
+    result = ended([*COMMAND, *map(str, arguments)], **options)
     assert "Traceback" not in (result.stderr or "")
     assert "Exception ignored" not in (result.stderr or "")
     return result
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["train", "--epochs", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["train", "--help"], ["show", "patch", "--help"], ["train", "--epochs", "0"]],
+)
 def test_help_and_wrong_usage_wait_for_nothing_heavy(arguments):
     code = (
         "import sys\n"
         "from convmill.cli import main\n"
         f"main({arguments!r})\n"
-        "heavy = {'keras', 'jax', 'numpy', 'llvmlite', 'sklearn', 'PIL'} & set(sys.modules)\n"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = ended([sys.executable, "-c", code])
     assert result.returncode == 0, result.stderr
 
 
 def test_the_script_is_installed():
     script = Path(sys.executable).with_name("convmill")
-    result = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    result = ended([str(script), "--version"])
     assert result.returncode == 0
     assert result.stdout.startswith("convmill ")
 
@@ -66,8 +75,7 @@ def test_output_to_a_full_disk():
 
 def in_shell(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The command in a shell that was prepared by a line of its own language."""
-    command = ["sh", "-c", f'{preparation}; exec "$@"', "sh", *COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return ended(["sh", "-c", f'{preparation}; exec "$@"', "sh", *COMMAND, *map(str, arguments)])
 
 
 def test_closed_output():
@@ -90,22 +98,17 @@ def test_saving_to_a_full_disk_leaves_the_old_file(lines, tmp_path):
     assert os.listdir(tmp_path) == ["model.keras"]
 
 
-def test_ctrl_c_in_training(lines, tmp_path):
+def test_ctrl_c_in_training(start, lines, tmp_path):
     out = tmp_path / "model.keras"
     out.write_bytes(b"what I had")
     command = [*COMMAND, "train", "--data", lines, "--epochs", "100000", "--out", out, "--force"]
-    with subprocess.Popen(
-        [str(each) for each in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-    ) as process:
-        for line in process.stdout:
-            if line.startswith("Epoch 2/"):
-                break
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = start([str(each) for each in command], text=True, **pipes)
+    for line in process.stdout:
+        if line.startswith("Epoch 2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
     assert process.returncode == INTERRUPTED
     assert "Traceback" not in errors
     assert errors.endswith("Stopped.\n")
@@ -113,35 +116,34 @@ def test_ctrl_c_in_training(lines, tmp_path):
     assert os.listdir(tmp_path) == ["model.keras"]
 
 
-def on_a_terminal(columns: int, *arguments: object) -> str:
+def on_a_terminal(start, columns: int, *arguments: object) -> str:
     """What a terminal of that width shows of a command."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "xterm"}
+    environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
     command = [*COMMAND, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
-        os.close(theirs)
-        shown = b""
-        # Linux says with an error that nobody writes to a terminal any more.
-        with contextlib.suppress(OSError):
-            while piece := os.read(ours, 4096):
-                shown += piece
+    process = start(command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    # Linux says with an error that nobody writes to a terminal any more.
+    with contextlib.suppress(OSError):
+        while piece := os.read(ours, 4096):
+            shown += piece
     os.close(ours)
-    assert process.returncode in (0, USAGE)
+    assert process.wait() in (0, USAGE)
     return shown.decode().replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("arguments", [["data", "list"], ["train", "--epocs", "3"]])
-def test_lines_fit_a_narrow_terminal(arguments, monkeypatch, tmp_path):
+def test_lines_fit_a_narrow_terminal(start, arguments, monkeypatch, tmp_path):
     monkeypatch.delenv("CONVMILL_DATA", raising=False)  # its path may be any length
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    shown = on_a_terminal(40, *arguments)
+    shown = on_a_terminal(start, 40, *arguments)
     assert max(map(len, shown.splitlines())) <= 40
     assert "\x1b" not in shown
 
 
 def test_no_colours_without_a_terminal(lines):
-    arguments = ["train", "--data", lines, "--epochs", "1"]
-    result = finished(*arguments, env={**os.environ, "NO_COLOR": "1", "COLUMNS": "40"})
+    result = finished("train", "--data", lines, "--epochs", "1")
     assert result.returncode == 0
     assert "\x1b" not in result.stdout + result.stderr
     assert "\b" not in result.stdout

@@ -17,8 +17,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "*")
+def server() -> Iterator[Server]:
     running = Server()
     yield running
     running.stop()
@@ -26,10 +25,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, no CONVMILL_DATA, and downloading allowed."""
+    """An empty cache, and no CONVMILL_DATA."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("CONVMILL_DATA", raising=False)
-    monkeypatch.delenv("CONVMILL_OFFLINE", raising=False)
     return tmp_path / "keras" / "datasets"
 
 

@@ -42,13 +42,7 @@ HEADS = (
     ("tanh", "mean_absolute_error"),
 )
 # Each example compiles a net twice, which takes about a second.
-SETTINGS = settings(
-    max_examples=12,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+SETTINGS = settings(max_examples=12, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

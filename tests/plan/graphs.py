@@ -1,13 +1,19 @@
-"""Random graphs of layers: strides, dilation, padding, branches, models in models."""
+"""Random graphs of layers: strides, dilation, padding, branches, models in models.
+
+And what is to be found of a model, by other ways than ours.
+"""
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
+
+from convmill.plan.outline import Step
 
 LARGE = 1e9
 CHANGED = 1.01  # times what it was: more than rounding
@@ -35,6 +41,28 @@ def perturb(model: keras.Model) -> np.ndarray:
     images[pixels, pixels // width, pixels % width] = LARGE
     *changed, plain = np.asarray(model(images))
     return (np.asarray(changed) > plain * CHANGED).reshape(height, width, *plain.shape).any(axis=-1)
+
+
+def taps(model: keras.Model, step: Step, read: tuple[int, ...]) -> int:
+    """Multiply-adds of a layer with weights or windows: those that each value of its output takes.
+
+    ``read`` is the shape of what it reads.
+    """
+    layer = model.get_layer(step.name)
+    values = math.prod(step.shape)
+    if isinstance(layer, layers.SeparableConv2D):
+        depth = read[-1] * layer.depth_multiplier
+        height, width = layer.kernel_size
+        return math.prod(step.shape[:2]) * depth * height * width + values * depth
+    if isinstance(layer, layers.Conv2DTranspose):
+        return math.prod(read) * layer.filters * math.prod(layer.kernel_size)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return values * math.prod(layer.kernel_size)
+    if isinstance(layer, layers.Conv2D):
+        return values * math.prod(layer.kernel_size) * read[-1] // layer.groups
+    if isinstance(layer, layers.Dense):
+        return values * read[-1]
+    return values * math.prod(layer.pool_size)
 
 
 def _height_width(tensor: Any) -> tuple[int, int]:

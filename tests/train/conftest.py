@@ -1,4 +1,4 @@
-"""What every test of the seam into Keras starts from and leaves behind."""
+"""What every test of the seam into Keras leaves behind, and the strictness of many."""
 
 import pytest
 
@@ -6,10 +6,8 @@ from convmill.train import attach
 
 
 @pytest.fixture(autouse=True)
-def _as_found(monkeypatch):
-    """No environment of the machine's, and Keras unpatched afterwards."""
-    for name in ("CONVMILL_STRICT", "CONVMILL_THREADS", "NO_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+def _as_found():
+    """Keras unpatched afterwards."""
     yield
     attach.unpatch()
 

@@ -37,7 +37,7 @@ def run(*arguments, folder, convmill=True, **environment):
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, *(["-m", "convmill"] if convmill else []), *arguments]
     return subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, check=False
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=600
     )
 
 
@@ -70,10 +70,14 @@ def test_an_untouched_script_trains_compiled(tmp_path):
 
 def test_a_script_chooses_keras_backend_itself(tmp_path):
     """Keras is not imported before the script does it."""
-    write(tmp_path, "first.py", """
+    write(
+        tmp_path,
+        "first.py",
+        """
         import sys
         print([name for name in ("keras", "jax", "numpy") if name in sys.modules])
-    """)
+    """,
+    )
     assert run("first.py", folder=tmp_path).stdout == "[]\n"
 
 
@@ -171,9 +175,7 @@ def test_a_notebook_s_magics_are_passed_over(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["value 3", "%not a magic", "4"]
     passed_over = [line.partition("passed over ")[2] for line in done.stderr.splitlines()]
-    assert passed_over == [
-        "'%matplotlib inline'", "'%%bash'", "'!pip install nothing'", "'%time'"
-    ]
+    assert passed_over == ["'%matplotlib inline'", "'%%bash'", "'!pip install nothing'", "'%time'"]
 
 
 def test_an_error_in_a_notebook_shows_its_cell(tmp_path):

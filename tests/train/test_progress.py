@@ -60,8 +60,12 @@ def test_colours_of_a_bar_end_with_it():
 
 def test_a_summary_begins_with_what_is_trained_on():
     assert summary(LOGS, 60_000, 4.0) == [
-        "loss 0.0512", "accuracy 0.9841", "val_loss 0.0700", "val_accuracy 0.9700",
-        "15,000 images/s", "4.0 s",
+        "loss 0.0512",
+        "accuracy 0.9841",
+        "val_loss 0.0700",
+        "val_accuracy 0.9700",
+        "15,000 images/s",
+        "4.0 s",
     ]
 
 
@@ -93,7 +97,6 @@ class Terminal(io.StringIO):
 def shown(monkeypatch, stream, **arguments):
     """What a fit with validation writes to ``stream`` as standard output."""
     monkeypatch.setattr("sys.stdout", stream)
-    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "DRAW_SECONDS", 0.0)
     model = compiled(convnet(models.Sequential))
     arguments = {"validation_data": (X, Y), "epochs": 2, "verbose": "auto"} | arguments
@@ -112,7 +115,8 @@ def test_a_terminal_sees_the_line_grow_and_then_the_summary(monkeypatch):
         last = line.rpartition("\r\x1b[K")[2]
         assert re.fullmatch(
             rf"Epoch {epoch}/2  loss \d\.\d+  accuracy \d\.\d+  val_loss \d\.\d+  "
-            r"val_accuracy \d\.\d+  [\d,]+ images/s  \d+\.\d s", last,
+            r"val_accuracy \d\.\d+  [\d,]+ images/s  \d+\.\d s",
+            last,
         )
 
 

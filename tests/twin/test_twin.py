@@ -27,9 +27,7 @@ pytestmark = [
 ]
 
 # The fixture holds for all examples of a test alike.
-EXAMPLES = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+EXAMPLES = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # Keras on JAX computes means (and tanh, which is tested by itself) in float32 alone.
