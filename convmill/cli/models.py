@@ -61,6 +61,7 @@ def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
 
     script, _, name = source.rpartition(":")
     path = Path(script)
+    file = path.absolute()  # as Python names it in a traceback; the script may change folders
     try:
         function = getattr(_import(path), name, None)
         if not callable(function):
@@ -71,7 +72,8 @@ def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
     except (Failure, KeyboardInterrupt):
         raise
     except BaseException as error:  # the script can raise anything, SystemExit too
-        raise Failure(f"{_place(error, path)}{type(error).__name__}: {error}") from error
+        what = f"{type(error).__name__}: {error}"
+        raise Failure(f"{path}{_line(error, file)}: {what}") from error
     if not isinstance(model, keras.Model):
         raise Failure(f"{source} must return a Keras model. Received: {type(model).__name__}.")
     return model
@@ -79,7 +81,7 @@ def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
 
 def _import(path: Path) -> ModuleType:
     """Runs a script as a module of its own, with its folder importable as under ``python``."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise Failure(f"{path} is no Python script: its name must end in .py.")
     sys.path.insert(0, str(path.parent.resolve()))
@@ -89,13 +91,13 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
-def _place(error: BaseException, path: Path) -> str:
-    """Where in the user's script the error arose: the innermost line that is theirs."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return f"{path}, line {error.lineno}: "
+def _line(error: BaseException, file: Path) -> str:
+    """ ", line 4": the innermost line of the user's script in which the error arose, if any."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f"{path}, line {lines[-1]}: " if lines else f"{path}: "
+    lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+    return f", line {lines[-1]}" if lines else ""
 
 
 def default_model(input_shape: tuple[int, ...], classes: int) -> Any:

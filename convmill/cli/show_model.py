@@ -22,7 +22,11 @@ whole = click.IntRange(min=0)
 @options.model_argument
 @layer_option
 @click.option(
-    "--channel", type=whole, metavar="N", help="Only the kernels over this channel of its input."
+    "--channel",
+    type=whole,
+    metavar="N",
+    help="Only the kernels over this channel of its input; where filters are grouped, over this "
+    "one of each filter's group.",
 )
 @picture_options
 def filters(
@@ -102,9 +106,8 @@ def responses(
     "--channel",
     type=whole,
     metavar="N",
-    default=0,
-    show_default=True,
-    help="Which channel of the layer's input to show; the others enter the sum.",
+    help="Which channel of the layer's input to show, one that the filter reads; the others enter "
+    "the sum.  [default: the first of them]",
 )
 @picture_options
 def patch(
@@ -113,7 +116,7 @@ def patch(
     choice: Choice,
     filter_index: int,
     place: tuple[int, int] | None,
-    channel: int,
+    channel: int | None,
     out: Path | None,
     dark: bool,
 ) -> None:

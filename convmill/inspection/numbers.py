@@ -33,9 +33,18 @@ def seconds(value: float) -> str:
     return f"{1e3 * value:.3g} ms" if value >= 1e-5 else "<0.01 ms"
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent."""
-    return f"{100 * share:.3g} %"
+def percent(share: float, digits: int | None = None) -> str:
+    """A share of 1 in percent: to three digits, or with as many decimals as ``digits`` says.
+
+    One that is not quite 0 or 1 is not rounded to it: <0.1 %, >99.9 %.
+    """
+    decimals = 1 if digits is None else digits
+    text = f"{100 * share:.3g}" if digits is None else f"{100 * share:.{digits}f}"
+    if share > 0 and float(text) == 0:
+        text = f"<{10.0**-decimals:.{decimals}f}"
+    elif share < 1 and float(text) == 100:
+        text = f">{100 - 10.0**-decimals:.{decimals}f}"
+    return f"{text} %"
 
 
 def times(sizes: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convmill.plan.graph import NotCovered
 from convmill.train.doors import accelerate, restore
 from convmill.view.images import Images, check_finite, many_images
-from convmill.view.layers import calls, find, model_before, model_to
+from convmill.view.layers import calls, check_one_input, find, model_before, model_to
 
 
 def activations(model: Any, images: Any, layer: str) -> NDArray[np.float32]:
@@ -29,6 +29,7 @@ def activations(model: Any, images: Any, layer: str) -> NDArray[np.float32]:
         ValueError: no such layer (the nearest are named), images of another shape, or outputs that
             are not finite.
     """
+    check_one_input(model)
     name = find(model, layer, lambda call: True, "layer").name
     pixels = many_images(model, images)
     return outputs(model_to(model, name), pixels)

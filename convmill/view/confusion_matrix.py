@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_hex, to_rgb
 from numpy.typing import NDArray
 
+from convmill.inspection.numbers import plural
 from convmill.view.predictions import classify
 from convmill.view.style import (
     LETTER,
@@ -83,20 +84,22 @@ def confusion_matrix(
         TypeError, ValueError: as ``classify`` does.
     """
     found, _ = classify(model, x, y, class_names)
-    classes = len(found.class_names)
+    names = shown(found.class_names)
+    classes = len(names)
     counts = confusion_counts(found.labels, found.predicted, classes)
+    images = plural(len(found.labels), "image")
     height = _cell_height(classes) * classes
     with drawing(height + AROUND, dark=dark) as picture:
         axes = picture.subplots()
         _draw_cells(picture, axes, counts)
-        _name_classes(axes, found.class_names)
+        _name_classes(axes, names)
         if classes <= MOST_NUMBERED:
-            _write_counts(axes, counts, found.class_names, picture.theme)
+            _write_counts(axes, counts, names, picture.theme)
         if classes <= MOST_LABELS:
             _write_recalls(axes, counts)
         headline(
             picture,
-            f"Confusion matrix: {percent(found.accuracy, 2)} of {len(found.labels):,} images right",
+            f"Confusion matrix: {percent(found.accuracy, 2)} of {images} right",
             CAPTION if classes <= MOST_LABELS else GREY,
         )
     return picture
@@ -139,7 +142,7 @@ def blend(front: str, back: str, share: float) -> str:
 
 def _cell_width(names: Sequence[str]) -> float:
     """Inches: what names, recalls and sizes leave of the picture's width."""
-    longest = max(len(shown(name)) for name in names)
+    longest = max(map(len, names))
     taken = (LETTER * SMALL_SIZE * longest + BESIDE) / POINTS_PER_INCH
     return (WIDTH - taken) / len(names)
 
@@ -148,7 +151,7 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     """Class names at the left and above; every second one, or fewer, where there are too many."""
     step = -(-len(names) // MOST_LABELS)
     places = range(0, len(names), step)
-    labels = [shown(names[place]) for place in places]
+    labels = [names[place] for place in places]
     size = _row_size(len(names), step)
     fits = max(map(len, labels)) * LETTER * size < 0.9 * POINTS_PER_INCH * _cell_width(names)
     axes.xaxis.tick_top()

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from convmill.inspection.numbers import plural
 from convmill.view.images import check_finite
-from convmill.view.layers import calls, find, is_convolution
+from convmill.view.layers import CONVOLUTION, calls, find, is_convolution
 from convmill.view.sheet import BAR, BODY, sheet
-from convmill.view.style import DIVERGING, SMALL_SIZE, Picture, bare, symmetric
+from convmill.view.style import COLOURS, DIVERGING, SMALL_SIZE, Picture, bare, symmetric
 from convmill.view.tiles import draw_tiles, grid
 from convmill.whole import check_whole
 
 MOST_FILTERS = 64
 MOST_BY_CHANNEL = 16
-COLOURS = 3
 # Inches left of and above rows and columns, for their numbers and names.
 ROW_NAMES, COLUMN_NAMES = 0.55, 0.4
 NUMBER_ROOM = 0.22
 LARGEST_CELL, TALLEST = 0.6, 7.0
+UNGROUPED, GROUPED = "channel of the input", "channel of its group"  # what columns are
 SIGNS = "Blue weights are negative, red ones positive, white is 0; one scale for all."
 
 Kernels = NDArray[np.float32]
@@ -40,31 +40,32 @@ def filters(
     most 64 filters are shown, 16 where rows and columns are taken; the caption counts the others.
 
     Args:
-        model: any built Keras model of one input.
+        model: any built Keras model, of several inputs too.
         layer: name of a convolution over images; None takes the first. A separable convolution is
             shown as the one kernel that its two make together.
-        channel: shows the kernels over this one channel of the input.
+        channel: shows the kernels over this one channel of the layer's input; of a grouped
+            convolution, over this one of each filter's own group, counted from 0.
         dark: draws on a dark ground.
 
     Raises:
         ValueError: no such layer or channel, or weights that are not finite.
     """
-    call = find(model, layer, is_convolution, "convolution")
+    call = find(model, layer, is_convolution, CONVOLUTION)
     kernels = kernels_of(call.layer)
     channels, count = kernels.shape[2:]
     if channel is not None:
         check_whole("channel", channel, 0, channels - 1)
         kernels = kernels[:, :, channel : channel + 1]
     title = f"Filters of {call.name}"
-    whole = plural(channels, "channel")
-    read = whole if channel is None else f"channel {channel} of {channels}"
+    grouped = getattr(call.layer, "groups", 1) > 1
+    read = plural(channels, "channel") if channel is None else f"channel {channel} of {channels}"
+    read += " of their group" if grouped else ""
     what = f"{plural(count, 'kernel')} of {kernels.shape[0]}×{kernels.shape[1]} over {read}"
     if kernels.shape[2] == 1:
         return _one_channel(kernels[:, :, 0], title, what, dark)
-    ungrouped = getattr(call.layer, "groups", 1) == 1  # a group's three channels are no colours
-    if channels == COLOURS and ungrouped and call.name == _first_convolution(model):
+    if channels == COLOURS and not grouped and call.name == _first_convolution(model):
         return _in_colours(kernels, title, what, dark)
-    return _by_channel(kernels, title, what, dark)
+    return _by_channel(kernels, GROUPED if grouped else UNGROUPED, title, what, dark)
 
 
 def kernels_of(layer: Any) -> Kernels:
@@ -148,7 +149,7 @@ def _numbers(tiles: list[Kernels]) -> list[str]:
     return [str(index) for index in range(len(tiles))]
 
 
-def _by_channel(kernels: Kernels, title: str, what: str, dark: bool) -> Picture:
+def _by_channel(kernels: Kernels, columns_are: str, title: str, what: str, dark: bool) -> Picture:
     """``kernels``: (height, width, channels, filters); rows are filters, columns channels."""
     height, width, channels, every = kernels.shape
     most = MOST_FILTERS if (height, width) == (1, 1) else MOST_BY_CHANNEL
@@ -160,6 +161,8 @@ def _by_channel(kernels: Kernels, title: str, what: str, dark: bool) -> Picture:
     with sheet(body + BAR, title, f"{what}. {SIGNS}{left_out}", dark=dark) as page:
         axes = page.axes(ROW_NAMES, COLUMN_NAMES, cell * columns, body - COLUMN_NAMES)
         page.colour_bar(_draw_matrix(axes, kernels, cell), body, "weight", left=ROW_NAMES)
+        axes.set_xlabel(columns_are, loc="left")
+        axes.xaxis.set_label_position("top")
     return page.picture
 
 
@@ -181,8 +184,6 @@ def _draw_matrix(axes: Axes, kernels: Kernels, cell: float) -> AxesImage:
     _number_cells(axes.set_yticks, rows, cell * kernels.shape[0] / kernels.shape[1])
     axes.tick_params(length=0, labelsize=SMALL_SIZE, labeltop=True, labelbottom=False, pad=1)
     axes.set_ylabel("filter")
-    axes.set_xlabel("channel of the input", loc="left")
-    axes.xaxis.set_label_position("top")
     return image
 
 

@@ -85,11 +85,11 @@ def higher_is_better(name: str) -> bool:
 
 
 def common_epochs(first: Curve, second: Curve) -> tuple[Values, Values, Values]:
-    """(epochs, values of the first, values of the second) where both have a finite value."""
+    """(epochs, values of the first, values of the second) for the epochs that both have; NaN and
+    infinity are among the values.
+    """
     epochs, here, there = np.intersect1d(first.epochs, second.epochs, return_indices=True)
-    one, two = first.values[here], second.values[there]
-    finite = np.isfinite(one) & np.isfinite(two)
-    return epochs[finite], one[finite], two[finite]
+    return epochs, first.values[here], second.values[there]
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

@@ -13,6 +13,7 @@ from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import Call, walk
 
 MOST_NAMED = 30
+CONVOLUTION = "2-D convolution"  # what ``is_convolution`` finds
 
 
 def calls(model: Any) -> dict[str, Call]:
@@ -20,7 +21,7 @@ def calls(model: Any) -> dict[str, Call]:
 
     Raises:
         TypeError: ``model`` is no Keras model.
-        ValueError: its graph is not known, or it has several inputs.
+        ValueError: its graph is not known.
     """
     check_graph(model)
     if not getattr(model, "inputs", None):
@@ -28,12 +29,17 @@ def calls(model: Any) -> dict[str, Call]:
             f"model {model.name!r} is not built, so that its layers have no weights and no shapes. "
             "Begin it with keras.Input(shape), or call model.build((None, *image_shape))."
         )
-    if len(model.inputs) != 1:
-        raise ValueError(
-            f"Pictures are drawn of models that read one image. Received: model {model.name!r} "
-            f"with {len(model.inputs)} inputs."
-        )
     return {call.name: call for call in walk(model).calls}
+
+
+def check_one_input(model: Any) -> None:
+    """ValueError for a model of several inputs: which of them an image is for is not known."""
+    inputs = getattr(model, "inputs", None) or ()
+    if len(inputs) > 1:
+        raise ValueError(
+            f"This picture is drawn of models that read one image. Received: model {model.name!r} "
+            f"with {len(inputs)} inputs."
+        )
 
 
 def find(model: Any, layer: str | None, wanted: Callable[[Call], bool], what: str) -> Call:

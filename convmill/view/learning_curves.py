@@ -125,11 +125,14 @@ def _draw_lines(axes: Axes, curves: Sequence[Curve], label: str, colour: str) ->
 
 def _draw_gap(axes: Axes, training: Curve, validation: Curve, theme: Theme) -> list[str]:
     epochs, trained, validated = common_epochs(training, validation)
-    if not epochs.size:
+    finite = np.flatnonzero(np.isfinite(trained) & np.isfinite(validated))
+    if not finite.size:
         return []
+    # open where a value is not finite
     axes.fill_between(epochs, trained, validated, color=theme.second, alpha=0.15, linewidth=0)
-    gap = validated[-1] - trained[-1]
-    return [f"gap in epoch {epochs[-1]:.0f}: {_text(gap, '+')}"]
+    last = finite[-1]
+    gap = validated[last] - trained[last]
+    return [f"gap in epoch {epochs[last]:.0f}: {_text(gap, '+')}"]
 
 
 def _draw_best(axes: Axes, validation: Curve, name: str, theme: Theme) -> list[str]:

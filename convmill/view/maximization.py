@@ -20,7 +20,9 @@ from convmill.limits import STEPS
 from convmill.plan.walk import Call
 from convmill.view.gradient import gradient
 from convmill.view.layers import (
+    CONVOLUTION,
     check_channels_last,
+    check_one_input,
     find,
     has_units,
     image_shape,
@@ -29,7 +31,7 @@ from convmill.view.layers import (
     pixel_range,
 )
 from convmill.view.sheet import BODY, sheet
-from convmill.view.style import GREY, Picture
+from convmill.view.style import GREY, Picture, channels_said, grey_or_colours
 from convmill.view.tiles import draw_tiles, grid
 from convmill.whole import check_whole
 
@@ -85,25 +87,26 @@ def activation_maximization(
         ValueError: no such layer or filter, no step, or a model that reads no images.
     """
     found = maximize(model, layer, filters=filters, steps=steps, seed=seed)
-    tiles = [image.squeeze(2) if image.shape[2:] == (1,) else image for image in found.images]
-    tiles = [tile if tile.ndim == 2 or tile.shape[2] == 3 else tile.mean(axis=2) for tile in tiles]
+    tiles = [grey_or_colours(image) for image in found.images]
     labels = [
         f"{index}: {f'{mean:.2g}' if mean else 'silent'}"
         for index, mean in zip(found.filters, found.after, strict=True)
     ]
     places = grid(len(tiles), tiles[0].shape)
-    with sheet(places.height, f"What excites {found.layer}", _caption(steps), dark=dark) as page:
+    title, caption = f"What excites {found.layer}", _caption(steps, found.images.shape[1:])
+    with sheet(places.height, title, caption, dark=dark) as page:
         axes = page.axes(0, 0, BODY, places.height)
         draw_tiles(axes, places, tiles, labels, cmap=GREY, vmin=0.0, vmax=1.0)
     return page.picture
 
 
-def _caption(steps: int) -> str:
+def _caption(steps: int, shape: tuple[int, ...]) -> str:
+    channels = channels_said(shape)
     return (
         f"Above each image: the filter and its mean activation over it, after {steps} steps of "
         "gradient ascent from faint noise on grey, or from stronger noise where a filter does not "
         "answer that. Where a pixel does not matter it stays grey."
-    )
+    ) + (f" Drawn of each image: {channels}." if channels else "")
 
 
 def maximize(
@@ -126,6 +129,7 @@ def maximize(
     Arguments and errors are those of ``activation_maximization``.
     """
     steps, seed = check_whole("steps", steps, 1), check_whole("seed", seed, 0)
+    check_one_input(model)
     call = _find(model, layer)
     chosen = _chosen(filters, call.shape[-1])
     shape = image_shape(model)
@@ -146,7 +150,7 @@ def maximize(
 
 def _find(model: Any, layer: str | None) -> Call:
     if layer is None:
-        call = find(model, None, is_convolution, "convolution")
+        call = find(model, None, is_convolution, CONVOLUTION)
     else:
         call = find(model, layer, has_units, "layer of filters or units")
     check_channels_last(call)

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.inspection.numbers import plural
 from convmill.limits import IMAGES, MOST_IMAGES
 from convmill.view.predictions import Predictions, classify
-from convmill.view.style import SMALL_SIZE, WIDTH, Picture, bare, draw_image, drawing, headline
+from convmill.view.style import (
+    SMALL_SIZE,
+    WIDTH,
+    Picture,
+    bare,
+    channels_said,
+    draw_image,
+    drawing,
+    headline,
+)
 from convmill.view.text import percent, shown
 from convmill.whole import check_whole
 
@@ -88,14 +99,14 @@ def mistakes(
     """
     found, images = _classified_images(model, x, y, class_names, most)
     ranked = rank_mistakes(found.probabilities, found.labels)
-    total = len(images)
+    total = plural(len(images), "image")
     if len(ranked) > most:
-        title = f"Mistakes: the {most} most wrong of {len(ranked):,} in {total:,} images"
+        title = f"Mistakes: the {most} most wrong of {len(ranked):,} in {total}"
     elif len(ranked) > 0:
-        title = f"Mistakes: all {len(ranked)} in {total:,} images"
+        title = f"Mistakes: all {len(ranked)} in {total}"
     else:
-        title = f"No mistakes in {total:,} images"
-    caption = MISTAKES if len(ranked) else ""
+        title = f"No mistakes in {total}"
+    caption = MISTAKES + _of_channels(images) if len(ranked) else ""
 
     def texts(index: int) -> tuple[list[str], list[str]]:
         name, *probability = _class(found, index, int(found.labels[index]))
@@ -120,20 +131,24 @@ def least_sure(
     found, images = _classified_images(model, x, y, class_names, most)
     ranked = rank_least_sure(found.probabilities)[:most]
     wrong = int(np.sum(~found.correct[ranked]))
-    title = f"The {len(ranked)} least sure of {len(images):,} images; mistakes: {wrong}"
+    total = plural(len(images), "image")
+    title = f"The {len(ranked)} least sure of {total}; mistakes: {wrong}"
 
     def texts(index: int) -> tuple[list[str], list[str]]:
         likeliest = np.argsort(-found.probabilities[index], kind="stable")[:2]
         lines = [line for each in likeliest for line in _class(found, index, int(each))]
-        return lines, ["is " + shown(found.class_names[found.labels[index]], LONG_NAME)]
+        return lines, ["is " + found.class_names[found.labels[index]]]
 
-    return _sheet(images, ranked, texts, title, LEAST_SURE, dark)
+    caption = LEAST_SURE + _of_channels(images)
+    return _sheet(images, ranked, texts, title, caption, dark)
 
 
 def _classified_images(
     model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
 ) -> tuple[Predictions, NDArray[Any]]:
-    """Predictions, and the images as (n, height, width[, channels])."""
+    """Predictions, class names cut as they are shown, and the images as (n, height, width[,
+    channels]).
+    """
     check_whole("most", most, 1, MOST_IMAGES)
     found, images = classify(model, x, y, class_names)
     side = math.isqrt(images[0].size)
@@ -144,12 +159,18 @@ def _classified_images(
             "x must hold images, (n, height, width, channels), or squares of n pixels in a row. "
             f"Received: x of shape {images.shape}"
         )
-    return found, images
+    return replace(found, class_names=shown(found.class_names, LONG_NAME)), images
+
+
+def _of_channels(images: NDArray[Any]) -> str:
+    """A line more of the caption, where channels are no colours."""
+    said = channels_said(images.shape[1:])
+    return f"\nDrawn of each image: {said}." if said else ""
 
 
 def _class(found: Predictions, index: int, label: int) -> list[str]:
     """A class and the probability that it has for one image, in one line, or two for long names."""
-    name = shown(found.class_names[label], LONG_NAME)
+    name = found.class_names[label]
     probability = percent(found.probabilities[index, label])
     if max(map(len, found.class_names)) > SHORT_NAME:
         return [name, probability]

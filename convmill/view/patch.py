@@ -12,9 +12,9 @@ from convmill.plan.describe import describe
 from convmill.plan.outline import Windows
 from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
-from convmill.view.filters import kernels_of, values_of
+from convmill.view.filters import Kernels, kernels_of, values_of
 from convmill.view.images import one_image
-from convmill.view.layers import find, is_convolution, model_to
+from convmill.view.layers import check_one_input, find, is_convolution, model_to
 from convmill.whole import check_whole, is_whole
 
 Array = NDArray[np.float64]
@@ -25,18 +25,19 @@ MULTIPLIED = ("pointwise_kernel", "depth_multiplier", "output_padding")  # of ot
 class Patch:
     """One place of one filter's response map, and all the numbers that it comes from.
 
-    ``read`` is the channel that the kernel reads, (height, width), and ``written`` the response
-    map. ``window``, ``inside`` (False where the window lies in the padding), ``kernel`` and
-    ``products`` are (kernel height, kernel width), of that one channel; ``rows`` and ``columns``
-    are the pixels that the window's rows and columns lie on; ``padding`` is (top, bottom, left,
-    right). ``others`` sums the products over the
-    ``other_channels`` that the filter reads. ``total`` is all of them with the bias, before the
-    activation.
+    ``channel`` is the one shown, of the ``channels`` of the layer's input; ``read`` is that one,
+    (height, width), and ``written`` the response map. ``window``, ``inside`` (False where the
+    window lies in the padding), ``kernel`` and ``products`` are (kernel height, kernel width), of
+    that one channel; ``rows`` and ``columns`` are the pixels that the window's rows and columns lie
+    on; ``padding`` is (top, bottom, left, right). ``others`` sums the products over the
+    ``other_channels`` that the filter reads, those of its group in a grouped convolution. ``total``
+    is all of them with the bias, before the activation.
     """
 
     layer: str
     filter: int
     channel: int
+    channels: int
     place: tuple[int, int]
     rows: tuple[int, ...]
     columns: tuple[int, ...]
@@ -74,23 +75,26 @@ def patch(
     *,
     filter: int = 0,
     place: tuple[int, int] | None = None,
-    channel: int = 0,
+    channel: int | None = None,
 ) -> Patch:
-    """The numbers behind one place of one response map; see ``patches.patches`` for the arguments.
+    """The numbers behind one place of one response map.
 
     The response map is the model's own output; the products are computed here, in float64.
-
-    Raises:
-        ValueError: no such layer, filter, place or channel, or an image of another shape.
+    Arguments and errors are those of ``patches.patches``.
     """
+    check_one_input(model)
     call = find(model, layer, _is_plain, "Conv2D")
     pixels = one_image(model, image)
     reads = _windows(model, pixels.shape[1:], call.name)
-    maps = outputs(model_to(model, call.name), pixels)[0].astype(np.float64)
     kernels = kernels_of(call.layer)
-    place = _checked(filter, channel, place, kernels.shape[2], maps)
-    kernel, written = kernels[..., filter].astype(np.float64), maps[..., filter]
-    read = _group(inputs_of(model, pixels, call.name)[0], kernel, maps.shape[2], filter)
+    filter = check_whole("filter", filter, 0, kernels.shape[3] - 1)
+    group = _group(call.layer, kernels, filter)
+    channel = _checked_channel(channel, group, filter)
+    own = group.index(channel)  # among the channels of the kernel
+    kernel = kernels[..., filter].astype(np.float64)
+    written = outputs(model_to(model, call.name), pixels)[0, ..., filter].astype(np.float64)
+    place = _checked_place(place, written)
+    read = inputs_of(model, pixels, call.name)[0, ..., group.start : group.stop].astype(np.float64)
     rows, columns = _taps(reads, place)
     window, inside = _gathered(read, rows, columns)
     sums = (window * kernel).sum(axis=(0, 1))
@@ -98,16 +102,17 @@ def patch(
         layer=call.name,
         filter=filter,
         channel=channel,
+        channels=call.read[0][-1],
         place=place,
         rows=rows,
         columns=columns,
         padding=reads.padding,
-        read=read[..., channel],
+        read=read[..., own],
         written=written,
-        window=window[..., channel],
+        window=window[..., own],
         inside=inside,
-        kernel=kernel[..., channel],
-        others=float(np.delete(sums, channel).sum()),
+        kernel=kernel[..., own],
+        others=float(np.delete(sums, own).sum()),
         other_channels=len(sums) - 1,
         bias=_bias(call.layer, filter),
         activation=getattr(call.layer.activation, "__name__", "activation"),
@@ -129,13 +134,30 @@ def _windows(model: Any, shape: tuple[int, ...], layer: str) -> Windows:
     return reads
 
 
-def _checked(filter: int, channel: int, place: Any, channels: int, maps: Array) -> tuple[int, int]:
-    """The place, that of the strongest response for None; ValueError where one of them is none."""
-    height, width, filters = maps.shape
-    check_whole("filter", filter, 0, filters - 1)
-    check_whole("channel", channel, 0, channels - 1)
+def _group(layer: Any, kernels: Kernels, filter: int) -> range:
+    """The channels that a filter reads: all, or those of its group."""
+    channels, filters = kernels.shape[2:]
+    first = filter // (filters // layer.groups) * channels
+    return range(first, first + channels)
+
+
+def _checked_channel(channel: Any, group: range, filter: int) -> int:
+    """The channel, the first that the filter reads for None; ValueError for none that it reads."""
+    if channel is None:
+        return group.start
+    if not is_whole(channel) or channel not in group:
+        raise ValueError(
+            f"channel must be one that filter {filter} reads, a whole number from {group[0]} to "
+            f"{group[-1]}. Received: channel={channel!r}"
+        )
+    return int(channel)
+
+
+def _checked_place(place: Any, written: Array) -> tuple[int, int]:
+    """The place, that of the strongest response for None; ValueError where there is none such."""
+    height, width = written.shape
     if place is None:
-        return _strongest(maps[..., filter])
+        return _strongest(written)
     given = tuple(place) if np.ndim(place) == 1 else ()
     whole = len(given) == 2 and all(map(is_whole, given))
     if not whole or not (0 <= given[0] < height and 0 <= given[1] < width):
@@ -149,14 +171,6 @@ def _checked(filter: int, channel: int, place: Any, channels: int, maps: Array) 
 def _strongest(written: Array) -> tuple[int, int]:
     row, column = divmod(int(written.argmax()), written.shape[1])
     return row, column
-
-
-def _group(read: Any, kernel: Array, filters: int, filter: int) -> Array:
-    """The channels that a filter reads: all, or those of its group."""
-    channels = kernel.shape[2]
-    group = filter // (filters // (read.shape[2] // channels))
-    found: Array = read[..., group * channels : (group + 1) * channels].astype(np.float64)
-    return found
 
 
 def _taps(reads: Windows, place: tuple[int, int]) -> tuple[tuple[int, ...], tuple[int, ...]]:

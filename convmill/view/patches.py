@@ -47,7 +47,7 @@ def patches(
     *,
     filter: int = 0,
     place: tuple[int, int] | None = None,
-    channel: int = 0,
+    channel: int | None = None,
     dark: bool = False,
 ) -> Picture:
     """How one number of a response map comes about: the window, the kernel, products, sum, bias.
@@ -59,8 +59,8 @@ def patches(
         layer: name of a ``Conv2D``; None takes the first.
         filter: which of its filters.
         place: (row, column) in the response map; None takes the strongest response.
-        channel: of the channels that the filter reads, the one that is shown; the others enter
-            the sum.
+        channel: which channel of the layer's input is shown, one that the filter reads; None
+            takes the first. The others that it reads enter the sum.
         dark: draws on a dark ground.
 
     Raises:
@@ -108,7 +108,7 @@ def _caption(found: Patch, written: bool) -> str:
 
 def _draw_read(page: Sheet, found: Patch, side: float, height: float) -> None:
     """What the layer reads, with the window."""
-    of = f", channel {found.channel}" if found.other_channels else ""
+    of = f", channel {found.channel}" if found.channels > 1 else ""
     page.text(0, 0, f"what the layer reads{of}, {_size(found.read)}", fontsize=SMALL_SIZE)
     axes = page.axes(0, LINE, side, height - LINE)
     draw_image(axes, found.read)
@@ -248,7 +248,9 @@ def _sum_lines(found: Patch) -> list[tuple[str, str]]:
     """(number, what it is), line by line, to the response."""
     lines = [(_text(float(found.products.sum()), 4), f"sum of the {found.products.size} products")]
     if found.other_channels:
-        name = f"the same, of the {plural(found.other_channels, 'other channel')} together"
+        grouped = found.other_channels + 1 < found.channels
+        others = plural(found.other_channels, "other channel") + " of its group" * grouped
+        name = f"the same, of the {others} together"
         lines.append((_signed(found.others), name))
     if found.bias is not None:
         lines.append((_signed(found.bias), "bias of the filter"))

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from convmill.inspection.numbers import plural
 from convmill.plan.describe import describe
-from convmill.plan.fields import Field, fields
+from convmill.plan.fields import AxisField, Field, fields
 from convmill.view.gradient import gradient
 from convmill.view.images import many_images, one_image
 from convmill.view.layers import (
     check_channels_last,
+    check_one_input,
     find,
     image_shape,
     is_map,
@@ -40,6 +41,7 @@ from convmill.view.style import (
     SMALL_SIZE,
     Picture,
     bare,
+    channels_said,
     draw_image,
 )
 from convmill.view.text import percent
@@ -59,9 +61,10 @@ class Seen:
     """What the unit at ``unit`` of a layer sees of the image.
 
     ``size`` is the theoretical field, (height, width), borders ignored; ``rows`` and ``columns``
-    are its first and last pixel inside the image, None where it sees nothing of it. ``gradient`` is
-    the mean absolute gradient, (height, width), summed over the channels of the image. ``known`` is
-    False behind a layer that we do not know: then the field may be smaller.
+    are its first and last pixel inside the image, None where it sees nothing of it. ``exact`` is
+    False where the field may be smaller than that: behind a layer that we do not know, or where
+    units see unlike numbers of pixels, and this one fewer than others. ``gradient`` is the mean
+    absolute gradient, (height, width), summed over the channels of the image.
     """
 
     layer: str
@@ -71,7 +74,7 @@ class Seen:
     size: tuple[int, int]
     rows: tuple[int, int] | None
     columns: tuple[int, int] | None
-    known: bool
+    exact: bool
     gradient: Array
     images: int
 
@@ -126,6 +129,7 @@ def receptive_field(
 
 def see(model: Any, layer: str, *, unit: tuple[int, ...] | None = None, images: Any = None) -> Seen:
     """The figures behind ``receptive_field``; arguments and errors are the same."""
+    check_one_input(model)
     call = find(model, layer, is_map, "layer that writes a feature map")
     check_channels_last(call)
     shape = image_shape(model)
@@ -142,7 +146,7 @@ def see(model: Any, layer: str, *, unit: tuple[int, ...] | None = None, images: 
         size=(field.rows.size, field.columns.size),
         rows=field.rows.spans[row],
         columns=field.columns.spans[column],
-        known=field.known,
+        exact=field.known and _is_exact(field.rows, row) and _is_exact(field.columns, column),
         gradient=_mean_gradient(model_to(model, call.name), pixels, row, column, channel),
         images=len(pixels),
     )
@@ -151,6 +155,14 @@ def see(model: Any, layer: str, *, unit: tuple[int, ...] | None = None, images: 
 def _field(found: dict[str, Field]) -> Field:
     (field,) = found.values()  # the model has one input
     return field
+
+
+def _is_exact(axis: AxisField, unit: int) -> bool:
+    """Whether ``axis.size`` is this unit's; of units that are not evenly spaced it is the largest
+    of all.
+    """
+    first, last = axis.spans[unit] or (0, -1)
+    return axis.jump is not None or last - first + 1 == axis.size
 
 
 def _checked(unit: Any, shape: tuple[int, int, int]) -> tuple[int, int, int | None]:
@@ -193,7 +205,7 @@ def _mean_gradient(model: Any, images: Array, row: int, column: int, channel: in
 
 def _caption(seen: Seen, random: bool) -> str:
     rows, columns = seen.size
-    at_most = "" if seen.known else "at most "
+    at_most = "" if seen.exact else "at most "
     row, column = seen.unit
     which = "the sum of all channels" if seen.channel is None else f"channel {seen.channel}"
     return (
@@ -227,7 +239,9 @@ def _background(model: Any, images: Any, image: Any, seen: Seen) -> Array:
 
 def _draw_field(page: Sheet, seen: Seen, below: Array, side: float, height: float) -> None:
     """The image, both fields on it."""
-    page.text(0, 0, f"image, {below.shape[0]}×{below.shape[1]}", fontsize=SMALL_SIZE)
+    channels = channels_said(below.shape)
+    said = f"image, {below.shape[0]}×{below.shape[1]}" + (f", {channels}" if channels else "")
+    page.text(0, 0, said, fontsize=SMALL_SIZE)
     axes = page.axes(0, LINE, side, height - LINE)
     scale = {} if np.ptp(below) else {"vmin": 0.0, "vmax": 1.0}
     draw_image(axes, below, **scale)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
+from convmill.inspection.numbers import plural
 from convmill.limits import BINS, MOST_BINS
 from convmill.view.predictions import Predictions, classify
 from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline, logarithmic
@@ -136,8 +137,9 @@ def _caption(found: Predictions, bins: int) -> str:
     verdict = f"{'over' if points > 0 else 'under'}confident by {abs(points):.2f} points"
     if abs(points) < NEGLIGIBLE:
         verdict = "neither over- nor underconfident"
+    images = plural(len(found.labels), "image")
     return (
-        f"{len(found.labels):,} images, {percent(found.accuracy, 2)} right at a mean confidence of "
+        f"{images}, {percent(found.accuracy, 2)} right at a mean confidence of "
         f"{percent(sure, 2)}: {verdict}.\n"
         "Above the dashed line the model is underconfident, below it overconfident.\n"
         f"{bins} bins of equal width, with 95 % intervals (Wilson)."

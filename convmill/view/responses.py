@@ -11,14 +11,16 @@ from convmill.limits import MAPS
 from convmill.view.activations import outputs
 from convmill.view.images import one_image
 from convmill.view.layers import (
+    CONVOLUTION,
     check_channels_last,
+    check_one_input,
     find,
     is_convolution,
     is_map,
     model_to,
 )
 from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
-from convmill.view.style import SMALL_SIZE, Picture, draw_image
+from convmill.view.style import SMALL_SIZE, Picture, channels_said, draw_image
 from convmill.view.tiles import Grid, draw_tiles, grid, scale_of
 from convmill.whole import check_whole
 
@@ -46,8 +48,9 @@ def responses(
             below 1.
     """
     most = check_whole("most", most, 1)
+    check_one_input(model)
     if layer is None:
-        call = find(model, None, lambda one: is_convolution(one) and is_map(one), "convolution")
+        call = find(model, None, lambda one: is_convolution(one) and is_map(one), CONVOLUTION)
     else:
         call = find(model, layer, is_map, "layer that writes a feature map")
     check_channels_last(call)
@@ -55,7 +58,7 @@ def responses(
     maps = outputs(model_to(model, call.name), pixels)[0]
     tiles = list(maps.transpose(2, 0, 1)[:most])
     places = grid(len(tiles), maps.shape, BLOCK)
-    title, caption = f"Responses of {call.name}", _caption(maps, len(tiles))
+    title, caption = f"Responses of {call.name}", _caption(maps, len(tiles), pixels.shape[1:])
     with sheet(places.height + BAR, title, caption, dark=dark) as page:
         axes = page.axes(0, 0, BODY, places.height)
         labels = [str(index) for index in range(len(tiles))]
@@ -74,13 +77,16 @@ def _draw_input(page: Sheet, places: Grid, image: Any) -> None:
     axes.set_anchor("NW")
 
 
-def _caption(maps: Any, shown: int) -> str:
+def _caption(maps: Any, shown: int, image: tuple[int, ...]) -> str:
     every = maps.shape[2]
     silent = int(np.sum(np.all(maps <= 0, axis=(0, 1))))
     text = f"{plural(every, 'map')} of {_size(maps.shape)}, on one scale."
     if silent:
         text += f" {silent} of them {'is' if silent == 1 else 'are'} nowhere above 0."
-    return text + (f" The first {shown} are shown." if shown < every else "")
+    if shown < every:
+        text += f" The first {shown} are shown."
+    channels = channels_said(image)
+    return text + (f" Drawn of the image: {channels}." if channels else "")
 
 
 def _size(shape: Any) -> str:

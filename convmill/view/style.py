@@ -47,6 +47,7 @@ UNBROKEN = re.compile("(?:\\S|\N{NARROW NO-BREAK SPACE})+")
 SEQUENTIAL = "cividis"
 DIVERGING = "RdBu_r"
 GREY = "gray"
+COLOURS = 3  # channels
 
 # Matplotlib brings DejaVu Sans. Letters that it lacks, of Chinese, Japanese and Korean names, are
 # taken from those of these that the machine has: of Linux, macOS and Windows.
@@ -243,18 +244,28 @@ def bare(axes: Axes) -> None:
 
 
 def draw_image(axes: Axes, image: NDArray[Any], **options: Any) -> None:
-    """One image (height, width), (height, width, 1) or (height, width, 3), without ticks.
+    """One image (height, width) or (height, width, channels), without ticks.
 
-    Grey from its darkest to its brightest value; three channels as colours, brought to 0..1. More
-    channels are shown by their mean. ``options`` go to Matplotlib's ``imshow``.
+    Grey from its darkest to its brightest value; three channels as colours, brought to 0..1. Other
+    channels are shown by their mean, which ``channels_said`` puts into words. ``options`` go to
+    Matplotlib's ``imshow``.
     """
-    pixels = np.asarray(image, dtype=np.float64)
-    if pixels.ndim == 3 and pixels.shape[2] != 3:
-        pixels = pixels.mean(axis=2)
+    pixels = grey_or_colours(np.asarray(image, dtype=np.float64))
     if pixels.ndim == 3:
         pixels = to_unit(pixels)
     axes.imshow(pixels, **({"cmap": GREY} | options))
     bare(axes)
+
+
+def grey_or_colours(image: NDArray[Any]) -> NDArray[Any]:
+    """(height, width), or (height, width, 3): of other channels the mean."""
+    return image if image.ndim == 2 or image.shape[2] == COLOURS else image.mean(axis=2)
+
+
+def channels_said(shape: tuple[int, ...]) -> str:
+    """ "the mean of its 4 channels" where ``grey_or_colours`` takes it of several, else nothing."""
+    channels = shape[2] if len(shape) == 3 else 1
+    return "" if channels in (1, COLOURS) else f"the mean of its {channels} channels"
 
 
 def to_unit(values: NDArray[Any]) -> NDArray[Any]:

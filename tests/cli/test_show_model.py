@@ -262,6 +262,30 @@ def test_numbers_beyond_the_model(run, trained, names, options, said):
     assert said in outcome.err
 
 
+def test_filters_of_a_model_of_several_inputs(run, tmp_path):
+    import keras
+
+    images = [keras.Input((8, 8, 1)), keras.Input((9, 9, 2))]
+    keras.Model(images, [keras.layers.Conv2D(2, 3)(image) for image in images]).save("two.keras")
+    assert run("show", "filters", "two.keras").code == 0
+    outcome = run("show", "maximize", "two.keras")
+    assert outcome.code == FAILED
+    assert "models that read one image" in outcome.err
+
+
+def test_channels_of_groups(run, lines, tmp_path):
+    import keras
+
+    layers = [keras.layers.Conv2D(4, 1), keras.layers.Conv2D(4, 3, groups=2, name="grouped")]
+    keras.Sequential([keras.Input((12, 12, 1)), *layers]).save("groups.keras")
+    command = ("show", "patch", "groups.keras", "--layer", "grouped", "--data", lines)
+    assert run(*command, "--filter", 3).code == 0
+    assert run(*command, "--filter", 3, "--channel", 3).code == 0
+    outcome = run(*command, "--filter", 3, "--channel", 1)
+    assert outcome.code == FAILED
+    assert "channel must be one that filter 3 reads, a whole number from 2 to 3." in outcome.err
+
+
 def test_without_data_mnist_or_digits_are_taken(run, tmp_path, monkeypatch):
     import keras
 

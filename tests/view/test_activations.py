@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from convmill import view
 from convmill.train.doors import accelerate
 from convmill.view.activations import activations
 from convmill.view.images import many_images, one_image
@@ -137,6 +138,19 @@ def two_inputs() -> keras.Model:
 def test_models_that_cannot_be_looked_into(make, said):
     with pytest.raises(ValueError, match=said):
         activations(make(), random_images(), "conv2d")
+
+
+@pytest.mark.parametrize("picture", [view.responses, view.patches])
+def test_pictures_of_an_image_want_models_of_one(picture):
+    with pytest.raises(ValueError, match=r"read one image.* with 2 inputs"):
+        picture(two_inputs(), random_images(1))
+
+
+def test_other_pictures_that_need_one_image():
+    with pytest.raises(ValueError, match=r"read one image.* with 2 inputs"):
+        view.activation_maximization(two_inputs(), "sum")
+    with pytest.raises(ValueError, match=r"read one image.* with 2 inputs"):
+        view.receptive_field(two_inputs(), "sum")
 
 
 def test_what_is_no_model():

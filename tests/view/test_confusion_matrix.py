@@ -54,6 +54,18 @@ def test_what_is_written():
     assert "mistakes, % of the true class's images" in found
 
 
+def test_long_names_that_differ_at_their_ends_alone():
+    names = [f"a long name of a class {index}" for index in range(3)]
+    axes = confusion_matrix(echo(3), np.eye(3, dtype=np.float32), [0, 1, 2], names).axes[0]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [each.get_text() for each in labels] == [f"a long n…class {i}" for i in range(3)]
+
+
+def test_one_image():
+    picture = confusion_matrix(echo(2), np.eye(2, dtype=np.float32)[:1], [0])
+    assert "Confusion matrix: 100.00 % of 1 image right" in written(picture)
+
+
 def test_mistakes_have_a_scale_of_their_own():
     """99 of 100 are right; the one mistake is nevertheless at the end of the scale."""
     x = np.eye(2, dtype=np.float32)[[0] * 99 + [1]]

@@ -93,9 +93,20 @@ def test_filters_that_are_all_zero():
         assert image.get_clim() == (-1, 1)
 
 
-def test_a_model_without_a_convolution():
-    with pytest.raises(ValueError, match="has no convolution"):
-        filters(chain(layers.Flatten(), layers.Dense(2)))
+@pytest.mark.parametrize("layer", [layers.Dense(2), layers.Conv1D(2, 3)])
+def test_a_model_without_a_convolution(layer):
+    with pytest.raises(ValueError, match=r"has no 2-D convolution\."):
+        filters(chain(layer, shape=(8, 3)))
+
+
+def test_models_of_several_inputs():
+    left, right = keras.Input((8, 8, 1)), keras.Input((9, 9, 2))
+    ends = [layers.Conv2D(2, 3, name="left")(left), layers.Conv2D(3, 4, name="right")(right)]
+    model = keras.Model([left, right], ends)
+    kernel = model.get_layer("right").kernel.numpy()
+    tiles = np.array(drawn(filters(model, "right"))).reshape(3, 2, 4, 4)
+    np.testing.assert_array_equal(tiles, kernel.transpose(3, 2, 0, 1))
+    assert len(drawn(filters(model, "left"))) == 2
 
 
 def test_a_layer_that_is_no_convolution():
@@ -148,9 +159,13 @@ def test_kernels_of_groups():
     np.testing.assert_array_equal(kernels_of(layer), layer.kernel.numpy())
 
 
-def test_three_channels_of_a_group_are_no_colours():
+def test_channels_of_a_group_are_called_so():
     model = of(layers.Conv2D(4, 2, groups=2, name="see"), (8, 8, 6))
-    assert filters(model).axes[0].get_xlabel() == "channel of the input"
+    picture = filters(model)
+    assert picture.axes[0].get_xlabel() == "channel of its group"  # three, but no colours
+    assert "4 kernels of 2×2 over 3 channels of their group." in texts(picture)
+    said = texts(filters(model, channel=2))
+    assert "4 kernels of 2×2 over channel 2 of 3 of their group." in said
 
 
 def test_weights_that_are_not_finite():

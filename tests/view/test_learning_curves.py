@@ -158,10 +158,10 @@ def test_means_cover_what_all_runs_have():
     assert mean.values.tolist() == [4, 4]
 
 
-def test_common_epochs_leave_out_what_is_not_finite():
-    first = Curve(np.array([1.0, 2, 3]), np.array([3.0, NAN, 1]))
+def test_common_epochs_are_those_of_both():
+    first = Curve(np.array([1.0, 2, 3]), np.array([3.0, 2, 1]))
     second = Curve(np.array([2.0, 3, 4]), np.array([7.0, 8, 9]))
-    assert [each.tolist() for each in common_epochs(first, second)] == [[3], [1], [8]]
+    assert [each.tolist() for each in common_epochs(first, second)] == [[2, 3], [2, 1], [7, 8]]
 
 
 # Drawing ----------------------------------------------------------------------------------------
@@ -187,6 +187,17 @@ def test_the_gap_is_shaded():
     for epoch in (1, 2, 3):
         ends = {HISTORY["loss"][epoch - 1], HISTORY["val_loss"][epoch - 1]}
         assert set(corners[corners[:, 0] == epoch][:, 1]) >= ends
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss"])
+def test_the_gap_is_open_where_a_value_is_not_finite(name):
+    history = {"loss": [5.0, 4, 3, 2, 1], "val_loss": [6.0, 5, 4, 3, 2]}
+    history[name][2] = NAN
+    axes = learning_curves(history).axes[0]
+    (shade,) = [each for each in axes.collections if isinstance(each, PolyCollection)]
+    spans = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in shade.get_paths()]
+    assert spans == [(1, 2), (4, 5)]
+    assert "gap in epoch 5: +1.000" in axes.get_title(loc="left")
 
 
 def test_one_metric_alone():
@@ -217,6 +228,7 @@ def test_divergence_is_said():
     axes = picture.axes[0]
     assert "diverged in epoch 3" in axes.get_title(loc="left")
     assert "best: 2.000 in epoch 1" in axes.get_title(loc="left")
+    assert "gap in epoch 2: \N{MINUS SIGN}1.000e+05" in axes.get_title(loc="left")
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "loss (logarithmic)"
     picture.canvas.draw()

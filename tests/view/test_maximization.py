@@ -42,6 +42,13 @@ def test_the_chosen_filters_in_their_order():
     np.testing.assert_allclose(both.after, [means[0, 2], means[1, 0]], atol=1e-5)
 
 
+@pytest.mark.parametrize(("channels", "said"), [(1, False), (3, False), (4, True)])
+def test_channels_that_are_no_colours(channels, said):
+    model = chain(layers.Conv2D(2, 3), shape=(8, 8, channels))
+    found = texts(activation_maximization(model, steps=2)).replace("\n", " ")
+    assert ("Drawn of each image: the mean of its 4 channels." in found) == said
+
+
 def test_units_of_a_dense_layer():
     found = maximize(convnet(), "say", steps=STEPS)
     assert found.filters == (0, 1, 2, 3, 4)

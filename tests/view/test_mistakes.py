@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -87,11 +88,35 @@ def test_the_least_sure_with_two_classes():
     assert "is 1\n#1" in found
 
 
-def test_without_mistakes():
-    right = [0, 4]
+@pytest.mark.parametrize(("right", "said"), [([0, 4], "2 images"), ([0], "1 image")])
+def test_without_mistakes(right, said):
     picture = mistakes(echo_images(4, 3), drawn(PROBABILITIES[right], 4), LABELS[right])
-    assert "No mistakes in 2 images" in texts(picture)
+    assert f"No mistakes in {said}" in texts(picture)
     assert shown_images(picture) == []
+
+
+def test_one_image():
+    x = drawn(PROBABILITIES[[1]], 4)
+    assert "Mistakes: all 1 in 1 image" in texts(mistakes(echo_images(4, 3), x, LABELS[[1]]))
+    picture = least_sure(echo_images(4, 3), x, LABELS[[1]])
+    assert "The 1 least sure of 1 image; mistakes: 1" in texts(picture)
+
+
+def test_long_names_that_differ_at_their_ends_alone():
+    names = [f"a long name of a class {index}" for index in range(3)]
+    picture = mistakes(echo_images(4, 3), drawn(PROBABILITIES, 4), LABELS, names, most=1)
+    found = [text.replace(SPACE, " ") for text in texts(picture)]
+    assert "a long…lass 0\n90.0 %" in found
+    assert "is a long…lass 2\n5.0 %\n#2" in found
+
+
+@pytest.mark.parametrize(("channels", "said"), [(1, False), (3, False), (4, True)])
+def test_channels_that_are_no_colours(channels, said):
+    flat = [keras.Input((4, 4, channels)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    x, y = np.random.default_rng(0).random((9, 4, 4, channels)), np.arange(9) % 3
+    for picture in (mistakes, least_sure):
+        found = "\n".join(texts(picture(keras.Sequential(flat), x, y)))
+        assert ("Drawn of each image: the mean of its 4 channels." in found) == said
 
 
 def test_pixels_in_a_row_are_drawn_as_a_square():

@@ -40,7 +40,10 @@ def test_the_sum_is_what_keras_computes_before_the_activation(arguments):
     channels = layer.kernel.shape[2]
     for place in np.ndindex(before.shape[:2]):
         index = sum(place) % layer.filters
-        found = patch(model, image, filter=index, place=place, channel=sum(place) % channels)
+        first = index * layer.groups // layer.filters * channels
+        channel = first + sum(place) % channels
+        found = patch(model, image, filter=index, place=place, channel=channel)
+        np.testing.assert_array_equal(found.read, image[..., channel])
         assert found.total == pytest.approx(float(before[(*place, index)]), abs=1e-5)
         assert found.response == pytest.approx(np.tanh(found.total), abs=1e-5)
         assert found.other_channels == channels - 1
@@ -70,6 +73,28 @@ def test_a_layer_further_on_reads_the_one_before():
     written = np.asarray(model.get_layer("look")(read[np.newaxis]))[0, ..., 2]
     np.testing.assert_allclose(found.written, written, atol=1e-5)
     assert found.place == np.unravel_index(written.argmax(), written.shape)
+
+
+def test_channels_of_groups_are_those_of_the_layers_input():
+    model = chain(layers.Conv2D(4, 3, groups=2, name="see"), shape=(9, 8, 4))
+    (image,) = random_images(1, (9, 8, 4))
+    found = patch(model, image, filter=3, channel=3)
+    np.testing.assert_array_equal(found.read, image[..., 3])
+    np.testing.assert_array_equal(found.kernel, model.layers[0].kernel.numpy()[..., 1, 3])
+    assert [patch(model, image, filter=index).channel for index in range(4)] == [0, 0, 2, 2]
+    said = texts(patches(model, image, filter=3, channel=3))
+    assert "what the layer reads, channel 3, 9×8" in said
+    assert "the same, of the 1 other channel of its group together" in said
+    for channel in (1, 4, 2.5):
+        with pytest.raises(ValueError, match=rf"filter 3 reads, .* from 2 to 3\..*={channel}"):
+            patch(model, image, filter=3, channel=channel)
+
+
+def test_a_channel_for_each_filter():
+    model = chain(layers.Conv2D(2, 3, groups=2), shape=(9, 8, 2))
+    said = texts(patches(model, random_images(1), filter=1))
+    assert "what the layer reads, channel 1, 9×8" in said
+    assert "other channel" not in said
 
 
 def test_the_picture_shows_the_numbers():

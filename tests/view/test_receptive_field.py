@@ -132,6 +132,35 @@ def test_behind_a_layer_that_is_not_known_the_size_is_an_upper_bound():
     assert "at most 9×8 pixels" in texts(picture)
 
 
+def test_where_units_see_unlike_numbers_of_pixels_the_largest_is_an_upper_bound():
+    model = chain(
+        layers.ZeroPadding2D(1),
+        layers.Cropping2D(1),
+        layers.UpSampling2D((2, 3), interpolation="bilinear"),
+        layers.Conv2D(2, 3, strides=2, name="last"),
+        shape=(9, 11, 1),
+    )
+    for row, column in np.ndindex(8, 16):
+        seen = see(model, "last", unit=(row, column), images=random_images(1, (9, 11, 1)))
+        sides = tuple(end - start + 1 for start, end in (seen.rows, seen.columns))
+        assert seen.exact == (sides == seen.size == (3, 3))
+    assert not see(model, "last", unit=(4, 7)).exact
+    assert "at most 3×3 pixels" in texts(receptive_field(model, "last", unit=(4, 7)))
+
+
+def test_what_all_units_see_is_exact():
+    model = chain(layers.GlobalAveragePooling2D(keepdims=True, name="all"))
+    said = texts(receptive_field(model, "all")).replace("\n", " ")
+    assert "the theoretical field, 9×8 pixels" in said
+
+
+def test_channels_that_are_no_colours():
+    model = chain(layers.Conv2D(2, 3, name="see"), shape=(9, 8, 4))
+    picture = receptive_field(model, "see", images=random_images(2, (9, 8, 4)))
+    assert "image, 9×8, the mean of its 4 channels" in texts(picture)
+    assert "mean of its" not in texts(receptive_field(model, "see"))  # on grey
+
+
 @pytest.mark.parametrize("unit", [(7, 0), (0, 6), (0, 0, 4), (0,), (0, 0, 0, 0), (-1, 0), 3, "a"])
 def test_units_that_are_not_there(unit):
     with pytest.raises(ValueError, match=r"unit must be .*\(7, 6, 4\).* Received: unit="):

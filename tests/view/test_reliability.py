@@ -93,6 +93,11 @@ def test_as_often_right_as_sure():
     assert any("neither over- nor underconfident" in text for text in found)
 
 
+def test_one_image():
+    found = texts(reliability(echo(2), np.eye(2, dtype=np.float32)[:1], [0]))
+    assert any(text.startswith("1 image, ") for text in found)
+
+
 @pytest.mark.parametrize("bins", [0, -3, 101, 2.5, True])
 def test_the_number_of_bins_is_checked(bins):
     x, y = random_case(10, 3)

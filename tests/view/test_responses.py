@@ -37,6 +37,13 @@ def test_the_image_is_shown_beside_them():
     assert "image, 6×5" in texts(picture)
 
 
+@pytest.mark.parametrize(("channels", "said"), [(1, False), (3, False), (5, True)])
+def test_channels_that_are_no_colours(channels, said):
+    model = chain(layers.Conv2D(2, 2), shape=(6, 5, channels))
+    found = texts(responses(model, random_images(1, (6, 5, channels)))).replace("\n", " ")
+    assert ("Drawn of the image: the mean of its 5 channels." in found) == said
+
+
 def test_one_scale_from_zero_or_about_it():
     (image,) = random_images(1)
     model = convnet()
