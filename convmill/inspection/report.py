@@ -157,31 +157,35 @@ def inspect(
     batch_size = check_whole("batch_size", batch_size, 1)
     built, dead_end = rebuild(model, input_shape)
     outline = outline_of(built, dead_end)
-    images = images or _usual_images(outline)
-    seen, spent = fields(outline), costs(outline)
-    facts = Facts(
-        outline,
-        seen,
-        spent,
-        images,
-        machine().lanes,
-        compiled=bool(getattr(model, "compiled", False)),
-        loss=read_loss(model),
-    )
+    facts = _facts(model, outline, images)
+    spent = facts.costs
     seconds, step_seconds, not_compiled = _predicted(built, outline, spent, batch_size)
-    rows = tuple(_row(step, seen, spent, seconds) for step in outline.steps)
+    rows = tuple(_row(step, facts.fields, spent, seconds) for step in outline.steps)
     return Inspection(
         name=outline.name,
         rows=rows,
         total=total(outline, spent),
         findings=find(facts),
         inputs={name: outline.step(name).shape for name in outline.inputs},
-        images=images,
+        images=facts.images,
         batch_size=batch_size,
         step_seconds=step_seconds,
         not_compiled=not_compiled,
         last_features=next((row for row in rows if row.step is facts.last_features), None),
         dead_end=outline.dead_end,
+    )
+
+
+def _facts(model: Any, outline: Outline, images: int | None) -> Facts:
+    """What the findings go by."""
+    return Facts(
+        outline,
+        fields(outline),
+        costs(outline),
+        images or _usual_images(outline),
+        machine().lanes,
+        compiled=bool(getattr(model, "compiled", False)),
+        loss=read_loss(model),
     )
 
 

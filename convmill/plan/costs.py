@@ -73,7 +73,7 @@ def _read_by(outline: Outline, trained: dict[str, bool]) -> set[str]:
     return found
 
 
-def total(outline: Outline, found: dict[str, Cost]) -> Cost:
+def total(outline: Outline, found: Mapping[str, Cost]) -> Cost:
     """The sum of all steps' costs, with the parameters that lie in no layer; borders are no sum."""
     held = Cost(parameters=outline.held, trainable=outline.held_trainable)
     counts = ("parameters", "trainable", "forward", "training", "sparse_training")

@@ -145,7 +145,8 @@ def _copy(model: Any, input_shape: Shape) -> tuple[Any, DeadEnd | None]:
         try:
             written = layer(*arguments, **options)
         except Exception as error:  # whatever Keras or a user's layer raises
-            read = keras.tree.flatten((arguments, options))[0]
+            given = keras.tree.flatten((arguments, options))
+            read = next(each for each in given if isinstance(each, keras.KerasTensor))
             dead_ends.append(DeadEnd(layer.name, _why(layer, tuple(read.shape[1:]), error)))
             raise
         made.append(keras.tree.flatten(written)[0])

@@ -12,28 +12,6 @@ from convmill.data.sources import places
 from tests.data.tiny import Server, Tiny
 
 
-@pytest.mark.parametrize(
-    ("value", "asked"),
-    [("false", True), ("no", True), ("Off", True), ("true", False), ("YES", False), (" 1 ", False)],
-)
-def test_offline_in_words(
-    tiny: Tiny,
-    server: Server,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    value: str,
-    asked: bool,
-) -> None:
-    known = tiny.with_mirrors(server.serve_npz(tiny.npz))
-    monkeypatch.setenv("CONVMILL_OFFLINE", value)
-    if asked:
-        obtain(known)
-    else:
-        with pytest.raises(DataError, match="CONVMILL_OFFLINE is set"):
-            obtain(known)
-    assert bool(server.seen) == asked
-
-
 def test_offline_that_is_neither(
     tiny: Tiny, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

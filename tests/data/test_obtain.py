@@ -160,7 +160,13 @@ def test_offline_error_says_all_that_is_needed(
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(("value", "asked"), [("1", False), ("0", True), ("", True)])
+@pytest.mark.parametrize(
+    ("value", "asked"),
+    [
+        *[("0", True), ("", True), ("false", True), ("no", True), ("Off", True)],
+        *[("1", False), ("true", False), ("YES", False), (" 1 ", False)],
+    ],
+)
 def test_offline_switch(
     tiny: Tiny,
     server: Server,
