@@ -47,7 +47,11 @@ def threads() -> int | None:
     value = os.environ.get("CONVMILL_THREADS")
     if not value:
         return None
-    return check_threads(int(value) if value.isdecimal() else value, "CONVMILL_THREADS")
+    try:
+        number: int | str = int(value)
+    except ValueError:
+        number = value
+    return check_threads(number, "CONVMILL_THREADS")
 
 
 def check_threads(value: object, name: str = "threads") -> int:

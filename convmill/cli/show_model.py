@@ -231,6 +231,10 @@ def field(
         image = chosen_image(model, model_file, choice)
     elif choice.data_name is not None:
         images = data_images(model, choice.data_name, choice.first, FIELD_IMAGES)
+    elif choice.index is not None:
+        raise click.BadParameter(
+            "This counts the images of --data NAME, which is not given.", param_hint="--index"
+        )
 
     from convmill import view
 

@@ -156,7 +156,7 @@ def inspect(
         images = check_whole("images", images, 1)
     batch_size = check_whole("batch_size", batch_size, 1)
     built, dead_end = rebuild(model, input_shape)
-    outline = outline_of(built, dead_end)
+    outline = outline_of(model, built, dead_end)
     facts = _facts(model, outline, images)
     spent = facts.costs
     seconds, step_seconds, not_compiled = _predicted(built, outline, spent, batch_size)

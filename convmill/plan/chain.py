@@ -80,27 +80,28 @@ def chain(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         _check_input(tensor._keras_history.operation)
     for node in nodes(model):
         layer = node.operation
-        _check_call(layer, node.arguments)
+        _check_call(layer, node)
         if isinstance(layer, keras.Model):
             yield from chain(layer, f"{prefix}{layer.name}/")
         else:
             yield prefix + layer.name, layer
 
 
-def _check_call(layer: Any, arguments: Any) -> None:
+def _check_call(layer: Any, node: Any) -> None:
     """Raises NotCovered unless ``layer`` is one, called with one tensor and nothing else."""
     if not isinstance(layer, keras.Layer):
         raise NotCovered(
             f"operation {layer.name!r} ({type(layer).__name__}) is no layer",
             "express it with a layer, for example keras.layers.Rescaling",
         )
-    if len(arguments.args) != 1 or not isinstance(arguments.args[0], keras.KerasTensor):
+    if len(node.input_tensors) != 1:
         raise not_covered(layer, "reads several tensors", "build a chain of layers")
     # fit and predict set ``training`` themselves, whatever the call said
-    given = {name: value for name, value in arguments.kwargs.items() if value is not None}
-    given.pop("training", None)
-    if given:
-        raise not_covered(layer, f"is called with {given}", "call it with its input alone")
+    options = {name: value for name, value in node.arguments.kwargs.items() if name != "training"}
+    given = keras.tree.flatten((node.arguments.args, options))
+    others = [each for each in given if each is not None and each is not node.input_tensors[0]]
+    if others:
+        raise not_covered(layer, f"is called with {others}", "call it with its input alone")
 
 
 def _check_input(layer: Any) -> None:

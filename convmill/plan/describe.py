@@ -32,11 +32,12 @@ def describe(model: Any, input_shape: Shape | None = None) -> Outline:
         TypeError: ``model`` is no Keras model.
         ValueError: its layers cannot be known, or its sizes are not.
     """
-    return outline_of(*rebuild(model, input_shape))
+    return outline_of(model, *rebuild(model, input_shape))
 
 
-def outline_of(model: Any, dead_end: DeadEnd | None = None) -> Outline:
-    """The Outline of a built model, as ``rebuild`` gives it; ValueError for sizes not said."""
+def outline_of(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Outline:
+    """The Outline of ``model``, what ``rebuild`` made of ``original``; ValueError for sizes that
+    are not said."""
     followed = walk(model)
     first: dict[int, str] = {}  # the first call of each layer
     counted: set[int] = set()  # weights, which layers may share
@@ -54,9 +55,17 @@ def outline_of(model: Any, dead_end: DeadEnd | None = None) -> Outline:
         outputs=outputs,
         dead_end=dead_end,
         channels_last=channels_last,
-        held=_count(model.weights, counted),
-        held_trainable=_count(model.trainable_weights, counted),
+        held=_count(original.weights, _in_layers(original)),
+        held_trainable=_count(original.trainable_weights, _in_layers(original)),
     )
+
+
+def _in_layers(model: Any) -> set[int]:
+    """The weights of a model's layers, and of those of models inside it; not its own."""
+    if not getattr(model, "inputs", None):
+        return {id(weight) for layer in model.layers for weight in layer.weights}
+    layers = [call.layer for call in walk(model).calls if isinstance(call.layer, keras.Layer)]
+    return {id(weight) for layer in layers for weight in layer.weights}
 
 
 def _check_shape(call: Call) -> None:

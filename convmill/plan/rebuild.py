@@ -137,26 +137,29 @@ def _copied(layer: Any) -> Any:
 
 
 def _copy(model: Any, input_shape: Shape) -> tuple[Any, DeadEnd | None]:
-    """A copy of a functional model; where shapes end, of what leads to the layer before."""
+    """A copy of a functional model; where shapes end, of what leads to that layer."""
     image = keras.Input(input_shape)
-    made, dead_ends = [image], []
+    # of the same tensors, not compiled: what it was compiled with need not be copied
+    graph = keras.Model(model.inputs[0], model.outputs, name=model.name)
+    dead_ends: list[tuple[Any, DeadEnd]] = []
 
     def called(layer: Any, *arguments: Any, **options: Any) -> Any:
         try:
-            written = layer(*arguments, **options)
+            return layer(*arguments, **options)
         except Exception as error:  # whatever Keras or a user's layer raises
             given = keras.tree.flatten((arguments, options))
             read = next(each for each in given if isinstance(each, keras.KerasTensor))
-            dead_ends.append(DeadEnd(layer.name, _why(layer, tuple(read.shape[1:]), error)))
+            dead_end = DeadEnd(layer.name, _why(layer, tuple(read.shape[1:]), error))
+            dead_ends.append((read, dead_end))
             raise
-        made.append(keras.tree.flatten(written)[0])
-        return written
 
     try:
-        return keras.models.clone_model(model, image, call_function=called), None
+        copy = keras.models.clone_model(graph, image, clone_function=_copied, call_function=called)
+        return copy, None
     except Exception as error:  # also of layers that cannot be copied
         if dead_ends:
-            return keras.Model(image, made[-1], name=model.name), dead_ends[0]
+            read, dead_end = dead_ends[0]
+            return keras.Model(image, read, name=model.name), dead_end
         raise ValueError(
             f"model {model.name!r} cannot be built for input_shape={input_shape}: {_reason(error)}"
         ) from error

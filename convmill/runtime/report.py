@@ -186,7 +186,7 @@ def _multiply_adds(program: Program, index: int, stage: Stage) -> tuple[int, int
         return 0, 0
     network, training = program.network, program.recipe is not None
     forward = forward_multiply_adds(program.plan, program.plan.node(stage.name))
-    backward = int(index >= network.first_backward) + int(index > network.first_backward)
+    backward = int(index > network.first_backward) + int(network.trains(stage))
     backward = backward if training else 0
     dense = forward * (1 + backward)
     if isinstance(stage, DenseStage):

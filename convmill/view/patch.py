@@ -158,7 +158,7 @@ def _checked_place(place: Any, written: Array) -> tuple[int, int]:
     height, width = written.shape
     if place is None:
         return _strongest(written)
-    given = tuple(place) if np.ndim(place) == 1 else ()
+    given = tuple(place) if isinstance(place, (tuple, list, np.ndarray)) else ()
     whole = len(given) == 2 and all(map(is_whole, given))
     if not whole or not (0 <= given[0] < height and 0 <= given[1] < width):
         raise ValueError(

@@ -169,7 +169,7 @@ def _checked(unit: Any, shape: tuple[int, int, int]) -> tuple[int, int, int | No
     """Row, column and channel (None: all) of a unit; ValueError where there is none such."""
     if unit is None:
         return shape[0] // 2, shape[1] // 2, None
-    given = tuple(unit) if np.ndim(unit) == 1 else ()
+    given = tuple(unit) if isinstance(unit, (tuple, list, np.ndarray)) else ()
     fits = len(given) in (2, 3) and all(
         is_whole(index) and 0 <= index < size for index, size in zip(given, shape, strict=False)
     )

@@ -14,8 +14,8 @@ SPACE = "\N{NARROW NO-BREAK SPACE}"  # before a % sign, where no line is broken
 def shown(names: Sequence[str], most: int = 16) -> tuple[str, ...]:
     """The names of all classes as a picture can show them: at most ``most`` letters of each.
 
-    Long names lose their end; those that would look alike then lose their middle instead, and those
-    that still would end with the class's index.
+    Long names lose their end; long ones that would look alike then lose their middle instead, and
+    where they still would they end with the class's index.
     """
     plain = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in names]
     found = [_cut(name, most) for name in plain]

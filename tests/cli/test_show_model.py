@@ -227,6 +227,12 @@ def test_an_index_beyond_the_test_images(run, trained, lines):
     assert "has 24 test images, counted from 0. Received: 24" in outcome.err
 
 
+def test_an_index_of_no_data(run, trained, names):
+    outcome = run("show", "field", trained, "--layer", names[1], "--index", 3)
+    assert outcome.code == WRONG_USAGE
+    assert "--data NAME, which is not given" in outcome.err
+
+
 def test_images_of_another_size(run, trained):
     outcome = run("show", "responses", trained, "--data", "digits")
     assert outcome.code == FAILED

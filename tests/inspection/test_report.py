@@ -122,7 +122,7 @@ def test_how_many_images_there_are_is_known_of_mnist(shape, images):
 
 
 @pytest.mark.parametrize("argument", ["images", "batch_size"])
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "many"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "many", 10**400])
 def test_numbers_that_are_none(argument, value):
     with pytest.raises(ValueError, match=f"{argument}.*Received: {argument}={value!r}"):
         convmill.inspect(branching(), **{argument: value})

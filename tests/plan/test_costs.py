@@ -130,6 +130,8 @@ def test_pooling_behind_activation_and_dropout_counts() -> None:
         [layers.Conv2D(4, 3), layers.Activation("gelu"), layers.AveragePooling2D(2)],
         [layers.Conv2D(4, 3, use_bias=False), layers.MaxPooling2D(2, strides=1)],
         [layers.Conv2D(4, 3, strides=2), layers.MaxPooling2D(3, strides=1)],
+        [layers.Conv2D(4, 3, trainable=False), layers.MaxPooling2D(2)],
+        [layers.Conv2D(4, 3), layers.Conv2D(4, 3, trainable=False), layers.MaxPooling2D(2)],
     ],
     ids=lambda stack: "-".join(type(layer).__name__ for layer in stack),
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from convmill.plan.describe import describe
-from convmill.plan.outline import Same, Step, Unknown, Whole, Windows
+from convmill.plan.outline import Flat, Same, Step, Unknown, Whole, Windows
 from tests.plan.graphs import graph, taps
 from tests.plan.nets import IMAGE, notebook, sequential
 
@@ -200,6 +200,37 @@ def test_a_dead_end_is_named(functional: bool) -> None:
     assert describe(model, (16, 16, 1)).dead_end is None
 
 
+def test_a_dead_end_of_a_branch() -> None:
+    image = keras.Input((28, 28, 1))
+    other = layers.Flatten()(layers.Conv2D(2, 3, name="other")(image))
+    model = keras.Model(image, [other, layers.Conv2D(2, 9, name="large")(image)])
+    outline = describe(model, (6, 6, 1))
+    assert outline.dead_end is not None
+    assert outline.dead_end.layer == "large"
+    assert [step.shape for step in outline.steps] == [(6, 6, 1)]
+
+
+def test_functional_models_of_any_kind_are_copied() -> None:
+    class Own(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return y_pred
+
+    image = keras.Input((9, 9, 1), name="image")
+    made = layers.Lambda(lambda x: 2 * x)(layers.Conv2D(2, 3)(image))
+    for inputs in (image, [image], {"image": image}):
+        model = keras.Model(inputs, made)
+        model.compile("sgd", Own(), metrics=[lambda y_true, y_pred: y_pred])
+        assert describe(model, (7, 7, 1)).steps[-1].shape == (5, 5, 2)
+        assert model.input_shape != (None, 7, 7, 1)
+
+
+def test_a_reshape_that_mixes_images_is_not_known() -> None:
+    image = keras.Input((28, 28, 1))
+    model = keras.Model(image, keras.ops.reshape(layers.Conv2D(2, 3)(image), (-1, 1352)))
+    assert isinstance(describe(model).steps[-1].reads, Flat)
+    assert isinstance(describe(model, (6, 6, 1)).steps[-1].reads, Unknown)
+
+
 @pytest.mark.parametrize("shape", [(), (0, 8, 1), (8.0, 8, 1), (8, None, 1)])
 def test_input_shapes_that_are_none(shape: Any) -> None:
     with pytest.raises(ValueError, match=r"input_shape must be the sizes of one image.*Received"):
@@ -282,6 +313,8 @@ def test_weights_that_a_model_holds_itself() -> None:
     outline = describe(model)
     assert (outline.held, outline.held_trainable) == (2 * 7, 2 * 5)
     assert outline.parameters == model.count_params()
+    alone = describe(Scaled("alone"), (5, 5, 1))
+    assert (alone.held, alone.held_trainable) == (7, 5)
 
 
 def test_copying_leaves_random_numbers_and_names_alone() -> None:

@@ -246,6 +246,16 @@ def test_only_layers_of_this_model_are_followed() -> None:
     assert [node.shape for node in read(shorter).plan.nodes] == [IMAGE, (7, 8, 3)]
 
 
+def test_inner_models_may_be_called_by_name_or_with_a_list() -> None:
+    inner = keras.Sequential([keras.Input(IMAGE, name="in"), layers.Conv2D(3, 2)])
+    for call in (lambda x: inner(inputs=x), lambda x: inner([x]), lambda x: inner(x, mask=None)):
+        image = keras.Input(IMAGE)
+        assert read(keras.Model(image, call(image))).plan.output_shape == (7, 8, 3)
+    image = keras.Input(IMAGE)
+    model = keras.Model(image, layers.Flatten()(image, training=False))
+    assert read(model).plan.output_shape == (8 * 9 * 2,)
+
+
 def test_layers_that_cannot_be_saved_are_read() -> None:
     class Nameless(keras.initializers.Initializer):
         def __call__(self, shape: Any, dtype: Any = None) -> Any:

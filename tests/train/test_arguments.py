@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import convmill
-from convmill import models
+from convmill import models, settings
 from tests.train.nets import compiled, convnet, images
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -17,6 +17,7 @@ BAD = {
     "batch_size_negative": ({"batch_size": -1}, "batch_size=-1"),
     "batch_size_fraction": ({"batch_size": 16.0}, r"batch_size=16\.0"),
     "batch_size_bool": ({"batch_size": True}, "batch_size=True"),
+    "batch_size_huge": ({"batch_size": 10**30}, "batch_size must be .* from 1 to .*batch_size=10"),
     "epochs_zero": ({"epochs": 0}, "epochs=0"),
     "epochs_negative": ({"epochs": -3}, "epochs=-3"),
     "initial_epoch_past": ({"initial_epoch": 5, "epochs": 5}, "initial_epoch=5, epochs=5"),
@@ -88,6 +89,12 @@ def test_threads_in_the_environment_that_cannot_be(threads, monkeypatch):
     monkeypatch.setenv("CONVMILL_THREADS", threads)
     with pytest.raises(ValueError, match="CONVMILL_THREADS must be"):
         compiled(convnet(models.Sequential)).fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize("threads", ["1", " 2 ", "+2"])
+def test_threads_in_the_environment(threads, monkeypatch):
+    monkeypatch.setenv("CONVMILL_THREADS", threads)
+    assert settings.threads() == int(threads)
 
 
 @pytest.mark.parametrize(

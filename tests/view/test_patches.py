@@ -134,6 +134,7 @@ def test_large_kernels_are_left_without_numbers_and_padding_is_named():
         ({"place": (0, -1)}, "Received: place"),
         ({"place": (0.5, 1)}, "Received: place"),
         ({"place": 3}, "Received: place=3"),
+        ({"place": ((1,), 2)}, "row from 0 to 6"),
         ({"layer": "pool"}, r"Received: layer='pool'.* are: see, look\."),
         ({"image": np.zeros((3, 3))}, "image must be of shape"),
     ],

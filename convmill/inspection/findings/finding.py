@@ -14,7 +14,6 @@ from convmill.plan.outline import Outline, Step, Whole
 
 MNIST_IMAGES = 60_000
 MNIST_SIZE = (28, 28)
-# Kinds of steps that work on each value, or each channel, alone.
 
 
 @dataclass(frozen=True)
