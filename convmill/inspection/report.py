@@ -103,7 +103,7 @@ class Inspection(Report):
         lines = [
             f"Parameters: {sums.parameters:,}"
             + (f", of which {frozen:,} are not trained" if frozen else "")
-            + (f", {held:,} of them in no layer" if held else ""),
+            + (f", {held:,} of them in no layer of the graph" if held else ""),
             f"Multiply-adds of an image: {numbers.count(sums.forward)} forward, "
             f"{numbers.count(sums.sparse_training)} in training{_spared(sums)}",
             f"Activations of an image, as float32: {numbers.in_bytes(sums.output_bytes)} computed, "

@@ -64,8 +64,8 @@ def _in_layers(model: Any) -> set[int]:
     """The weights of a model's layers, and of those of models inside it; not its own."""
     if not getattr(model, "inputs", None):
         return {id(weight) for layer in model.layers for weight in layer.weights}
-    layers = [call.layer for call in walk(model).calls if isinstance(call.layer, keras.Layer)]
-    return {id(weight) for layer in layers for weight in layer.weights}
+    called = [call.layer for call in walk(model).calls if isinstance(call.layer, keras.Layer)]
+    return {id(weight) for layer in called for weight in layer.weights}
 
 
 def _check_shape(call: Call) -> None:
