@@ -27,7 +27,6 @@ from convmill.inspection import speed
 from convmill.plan.costs import costs
 from convmill.plan.describe import describe
 from convmill.plan.graph import NotCovered
-from convmill.plan.sparsity import DENSE, sparsity
 from convmill.runtime.host import cores
 
 BATCH_SIZES = (16, 64, 256)
@@ -117,11 +116,10 @@ def samples(cases: Sequence[Case]) -> list[Sample]:
 def _work(case: Case) -> dict[str, float]:
     """What one step does, by kind."""
     outline = describe(case.model)
-    spent, thinned = costs(outline), sparsity(outline)
+    spent = costs(outline)
     done = dict.fromkeys(speed.RELATIVE_COST, 0.0) | {"step": 1.0}
     for step in outline.steps:
-        thin = thinned.get(step.name, DENSE)
-        for kind, amount in speed.work(step, spent[step.name], thin, case.batch_size).items():
+        for kind, amount in speed.work(step, spent[step.name], case.batch_size).items():
             done[kind] += amount
     return done
 

@@ -17,7 +17,6 @@ import numpy as np
 from convmill.plan.algorithms import is_narrow, takes_winograd
 from convmill.plan.costs import Cost, taps
 from convmill.plan.outline import Outline, Step, Windows
-from convmill.plan.sparsity import DENSE, Sparsity, sparsity
 from convmill.runtime.host import cores, machine, thread_count
 
 # Multiply-adds at the machine's rate that take as long as one unit of the work.
@@ -45,18 +44,14 @@ def predict(
     joining threads, barriers.
     """
     rate = core_rate() * min(thread_count(threads), cores())
-    thinned = sparsity(outline)
     each = {
-        step.name: _relative(
-            work(step, spent[step.name], thinned.get(step.name, DENSE), batch_size)
-        )
-        / rate
+        step.name: _relative(work(step, spent[step.name], batch_size)) / rate
         for step in outline.steps
     }
     return each, sum(each.values()) + RELATIVE_COST["step"] / rate
 
 
-def work(step: Step, cost: Cost, thin: Sparsity, batch_size: int) -> dict[str, float]:
+def work(step: Step, cost: Cost, batch_size: int) -> dict[str, float]:
     """What one training step does in a layer, by the kinds of ``RELATIVE_COST``.
 
     "narrow" (a first layer of small windows, forward and backward), "direct", "winograd" (both
@@ -68,9 +63,9 @@ def work(step: Step, cost: Cost, thin: Sparsity, batch_size: int) -> dict[str, f
         done["dense"] = float(batch_size * cost.training)
     if step.kind != "convolution":
         return done
-    forward = thin.computed * cost.forward
+    forward = cost.thinned.computed * cost.forward
     backward = cost.sparse_training - forward
-    kind = _kind(step, cost, thin)
+    kind = _kind(step, cost)
     done[kind] = batch_size * forward * _idle(step.shape[-1])
     if kind == "narrow":  # filters in the lanes, backward as well
         done[kind] += batch_size * backward * _idle(step.shape[-1])
@@ -79,18 +74,19 @@ def work(step: Step, cost: Cost, thin: Sparsity, batch_size: int) -> dict[str, f
     return done
 
 
-def _kind(step: Step, cost: Cost, thin: Sparsity) -> str:
+def _kind(step: Step, cost: Cost) -> str:
     """Which of the compiler's algorithms a convolution takes."""
     windows = step.reads
     if not isinstance(windows, Windows):
         return "direct"
     first = step.trainable > 0 and cost.training <= 2 * cost.forward  # no gradient of its input
-    if first and is_narrow(taps(step), thin.window):
+    if first and is_narrow(taps(step), cost.thinned.window):
         return "narrow"
     rows, columns = (
-        size // window * window for size, window in zip(step.shape[:2], thin.window, strict=True)
+        size // window * window
+        for size, window in zip(step.shape[:2], cost.thinned.window, strict=True)
     )
-    sizes = windows.size, windows.strides, thin.window, (rows, columns)
+    sizes = windows.size, windows.strides, cost.thinned.window, (rows, columns)
     return "winograd" if takes_winograd(*sizes, step.read[0][-1], step.shape[-1]) else "direct"
 
 

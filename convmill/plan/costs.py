@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from convmill.plan.algorithms import FUSABLE, is_narrow
 from convmill.plan.outline import Outline, Step, Windows
-from convmill.plan.sparsity import DENSE, Sparsity, sparsity
+from convmill.plan.sparsity import DENSE, Sparsity, fused_activation, sparsity
 
 FLOAT_BYTES = 4
 # The window's largest value is remembered by its place: one byte where the pooling is fused with
@@ -35,6 +35,7 @@ class Cost:
 
     ``border`` counts rows and columns that the map loses at its borders, compared with "same"
     padding; ``dropped`` rows and columns of what the step reads that no window reaches at the end.
+    ``thinned`` is what max pooling leaves of its places.
     """
 
     parameters: int = 0
@@ -46,6 +47,7 @@ class Cost:
     kept_bytes: int = 0
     border: tuple[int, int] = (0, 0)
     dropped: tuple[int, int] = (0, 0)
+    thinned: Sparsity = DENSE
 
 
 def costs(outline: Outline) -> dict[str, Cost]:
@@ -127,6 +129,7 @@ def _cost(
         kept_bytes=_kept_bytes(outline, step, thinned),
         border=_border(outline, step),
         dropped=dropped(outline, step),
+        thinned=thin,
     )
 
 
@@ -144,15 +147,8 @@ def _kept_bytes(outline: Outline, step: Step, thinned: Mapping[str, Sparsity]) -
         return values * (FLOAT_BYTES + (FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES))
     if step.is_weighted and step.activation not in FUSABLE:
         return 2 * values * FLOAT_BYTES  # the derivative follows from what the activation reads
-    return 0 if _is_overwritten(outline, step) else values * FLOAT_BYTES
-
-
-def _is_overwritten(outline: Outline, step: Step) -> bool:
-    """Whether an activation layer writes over what a convolution or dense layer wrote."""
-    reader = outline.sole_reader(step)
-    if reader is None or reader.kind != "activation" or reader.activation not in FUSABLE:
-        return False
-    return step.is_weighted and step.activation == "linear"
+    overwritten = step.is_weighted and fused_activation(outline, step) is not None
+    return 0 if overwritten else values * FLOAT_BYTES
 
 
 def _border(outline: Outline, step: Step) -> tuple[int, int]:

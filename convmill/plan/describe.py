@@ -47,16 +47,16 @@ def outline_of(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Ou
         steps.append(_step(call, first.get(id(call.layer)), counted))
         first.setdefault(id(call.layer), call.name)
     channels_last = all(is_channels_last(call.layer) for call in followed.calls)
-    inputs, outputs = followed.inputs, followed.outputs
+    inside = counted if original is model else _in_layers(original)
     return Outline(
         name=model.name,
         steps=tuple(steps),
-        inputs=inputs,
-        outputs=outputs,
+        inputs=followed.inputs,
+        outputs=followed.outputs,
         dead_end=dead_end,
         channels_last=channels_last,
-        held=_count(original.weights, _in_layers(original)),
-        held_trainable=_count(original.trainable_weights, _in_layers(original)),
+        held=_count(original.weights, inside),
+        held_trainable=_count(original.trainable_weights, inside),
     )
 
 

@@ -27,10 +27,10 @@ class AxisField:
     """What the units along one axis see of one axis of the input.
 
     ``size`` is in pixels, borders ignored; inside the image where units are not evenly spaced.
-    ``jump`` is the step in pixels from one unit's field to
-    the next one's, ``start`` the first pixel of unit 0's field, negative where that is padding;
-    both are None where units are not evenly spaced (behind upsampling, or where all see the same).
-    ``length`` is the input's size along the axis.
+    ``jump`` is the step in pixels from one unit's field to the next one's, ``start`` the first
+    pixel of unit 0's field, negative where that is padding; both are None where units are not
+    evenly spaced (behind upsampling, or where all see the same). ``length`` is the input's size
+    along the axis.
     """
 
     size: int

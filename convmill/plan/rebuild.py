@@ -14,6 +14,7 @@ import keras
 from convmill.plan.graph import Shape
 from convmill.plan.outline import DeadEnd
 from convmill.plan.written import own_call
+from convmill.whole import is_whole
 
 
 def check_graph(model: Any) -> None:
@@ -74,11 +75,8 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _checked(shape: Any) -> Shape:
-    try:
-        whole = isinstance(shape, (list, tuple)) and not any(type(size) is bool for size in shape)
-        sizes = tuple(operator.index(size) for size in shape) if whole else ()
-    except TypeError:
-        sizes = ()
+    whole = isinstance(shape, (list, tuple)) and all(map(is_whole, shape))
+    sizes = tuple(map(operator.index, shape)) if whole else ()
     if not sizes or min(sizes) < 1:
         raise ValueError(
             "input_shape must be the sizes of one image, such as (28, 28, 1). "

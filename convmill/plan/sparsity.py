@@ -41,27 +41,30 @@ def sparsity(outline: Outline) -> dict[str, Sparsity]:
     found: dict[str, Sparsity] = {}
     for step in outline.steps:
         if step.kind == "convolution":
-            activations, reader = _fused_activations(outline, step)
-            fused = reader is not None and _is_fused(activations[-1], reader)
+            together = _with_activations(outline, step)
+            reader = outline.sole_reader(together[-1])
+            fused = reader is not None and _is_fused(together[-1], reader)
             pooling = reader if fused else _pooling_behind(outline, step)
             if pooling is not None:
-                for each in activations if fused else (step,):
+                for each in together if fused else (step,):
                     found[each.name] = _of(step, pooling, fused)
     return found
 
 
-def _fused_activations(outline: Outline, convolution: Step) -> tuple[list[Step], Step | None]:
-    """The convolution and the activations that are computed with it, and who reads the last."""
-    steps, reader = [convolution], outline.sole_reader(convolution)
-    while (
-        reader is not None
-        and reader.kind == "activation"
-        and steps[-1].activation == "linear"
-        and reader.activation in FUSABLE
-    ):
-        steps.append(reader)
-        reader = outline.sole_reader(reader)
-    return steps, reader
+def fused_activation(outline: Outline, step: Step) -> Step | None:
+    """The activation layer that is computed with ``step`` and writes over what it wrote; None where
+    there is none."""
+    reader = outline.sole_reader(step)
+    fuses = reader and reader.kind == "activation" and reader.activation in FUSABLE
+    return reader if fuses and step.activation == "linear" else None
+
+
+def _with_activations(outline: Outline, convolution: Step) -> list[Step]:
+    """The convolution and the activations that are computed with it."""
+    steps = [convolution]
+    while (activation := fused_activation(outline, steps[-1])) is not None:
+        steps.append(activation)
+    return steps
 
 
 def _is_fused(last: Step, pooling: Step) -> bool:

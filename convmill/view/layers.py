@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from convmill.plan.known import is_channels_last
 from convmill.plan.pixels import reads_bytes
 from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import Call, walk
@@ -94,7 +95,7 @@ def has_units(call: Call) -> bool:
 
 def check_channels_last(call: Call) -> None:
     """ValueError for a layer that has its channels before rows and columns."""
-    if getattr(call.layer, "data_format", None) == "channels_first":
+    if not is_channels_last(call.layer):
         raise ValueError(
             f"Pictures are drawn of channels last, (height, width, channels). Received: layer "
             f"{call.name!r} with data_format='channels_first'."

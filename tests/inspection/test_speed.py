@@ -10,7 +10,6 @@ import convmill
 from convmill.inspection import speed
 from convmill.plan.costs import costs
 from convmill.plan.describe import describe
-from convmill.plan.sparsity import DENSE, sparsity
 from tests.plan.nets import notebook, sequential
 
 
@@ -28,8 +27,7 @@ def predict(model: keras.Model, batch_size: int = 64, threads: int = 2):
 
 def work(model: keras.Model, name: str, batch_size: int = 1) -> dict[str, float]:
     outline = describe(model)
-    thin = sparsity(outline).get(name, DENSE)
-    return speed.work(outline.step(name), costs(outline)[name], thin, batch_size)
+    return speed.work(outline.step(name), costs(outline)[name], batch_size)
 
 
 def test_a_step_is_its_layers_and_what_is_no_layers() -> None:
