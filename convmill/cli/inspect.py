@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ Shape = tuple[int, ...]
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
 MOST_IMAGES = 10**9
+# What Keras calls a model that is given no name.
+MADE_UP = re.compile(r"(sequential|functional)(_\d+)?")
 
 
 class Model(click.ParamType):
@@ -133,7 +136,20 @@ def _report(
         return first
     from convmill.inspection.compare import compare
 
-    return compare(first, _inspect(other, shape, images, batch_size))
+    second = _inspect(other, shape, images, batch_size)
+    a, b = _told_apart((first.name, second.name), (source, other))
+    return compare(replace(first, name=a), replace(second, name=b))
+
+
+def _told_apart(names: tuple[str, str], sources: tuple[str, str]) -> tuple[str, str]:
+    """The models' names; those of their files where the names are one, or Keras made one up.
+
+    Of files called alike the whole paths.
+    """
+    if names[0] != names[1] and not any(map(MADE_UP.fullmatch, names)):
+        return names
+    files = Path(sources[0]).name, Path(sources[1]).name
+    return files if files[0] != files[1] else sources
 
 
 def _inspect(source: str, shape: Shape | None, images: int | None, batch_size: int) -> Inspection:

@@ -77,6 +77,35 @@ def test_designs_side_by_side(run):
     assert rules == ["small field", "wide flatten"]
 
 
+@pytest.mark.parametrize(
+    ("names", "files", "said"),
+    [
+        (("pooled", "plain"), ("one.keras", "two.keras"), ("pooled", "plain")),
+        ((None, None), ("one.keras", "two.keras"), ("one.keras", "two.keras")),
+        (("net", "net"), ("one.keras", "two.keras"), ("one.keras", "two.keras")),
+        (("sequential_3", "sequential_7"), ("one.keras", "two.keras"), ("one.keras", "two.keras")),
+        (("functional", "plain"), ("one.keras", "two.keras"), ("one.keras", "two.keras")),
+        ((None, None), ("a/net.keras", "b/net.keras"), ("a/net.keras", "b/net.keras")),
+    ],
+)
+def test_designs_are_told_apart_by_their_files(run, tmp_path, monkeypatch, names, files, said):
+    from keras import Input, Sequential, layers
+
+    monkeypatch.chdir(tmp_path)
+    for name, file in zip(names, files, strict=True):
+        Path(file).parent.mkdir(exist_ok=True)
+        Sequential([Input((8, 8, 1)), layers.Conv2D(4, 3)], name=name).save(file)
+    outcome = run("inspect", files[0], "--compare", files[1], "--markdown")
+    assert outcome.out.startswith(f"## A: {said[0]} B: {said[1]}\n".replace("_", "\\_"))
+    found = run("inspect", files[0], "--compare", files[1], "--json").json
+    assert (found["a"]["name"], found["b"]["name"]) == said
+
+
+def test_functions_whose_models_have_no_name(run, script):
+    found = run("inspect", f"{script}:own_size", "--compare", f"{script}:not_built", "--json").json
+    assert [found[each]["name"] for each in "ab"] == ["net.py:own_size", "net.py:not_built"]
+
+
 def test_json_has_nothing_else(run, script):
     outcome = run("inspect", f"{script}:noisy", "--json")
     assert outcome.json["totals"]["parameters"] == 4 * (9 * 2 + 1)
