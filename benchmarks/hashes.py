@@ -1,0 +1,92 @@
+"""What training leaves, to the bit: a hash of weights and optimizer slots for each compiled net.
+
+    python -m benchmarks.hashes [--nets notebook ...] [--steps 20] [--threads 2] > before.txt
+
+trains every net of the benchmark that is compiled, on random images and from random weights, for
+each vector width that this processor has (AVX2: 8 lanes, AVX-512: 16). Run it before and after a
+change that must not change a result, and compare the two texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.images import one_hot
+from benchmarks.nets import NETS, Net
+from convmill.lower.machine import Machine
+from convmill.runtime import host
+
+MOST_IMAGES = 64  # of a batch: beyond that steps take longer and show nothing more
+WIDTHS = {"AVX2": Machine(8, 16), "AVX-512": Machine(16, 32)}
+
+
+def widths() -> Iterator[tuple[str, Machine]]:
+    """The vector widths that this processor has, by name; its own where it is no x86."""
+    own = host.machine()
+    if own.architecture != "x86_64":
+        yield own.architecture, own
+        return
+    for name, machine in WIDTHS.items():
+        if machine.lanes <= own.lanes:
+            yield name, machine
+
+
+def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
+    """The hash for one net; None where it is not compiled."""
+    from benchmarks.workers.keras_nets import build  # brings Keras
+    from convmill.plan.graph import NotCovered
+    from convmill.plan.read import read
+    from convmill.plan.recipe import Loss, Optimizer, Recipe
+    from convmill.runtime.program import Batches, Program
+
+    try:
+        plan = read(build(net)).plan
+    except NotCovered:
+        return None
+    random = np.random.default_rng(7)
+    recipe = Recipe(Loss("categorical_crossentropy"), Optimizer(net.optimizer), "categorical")
+    program = Program(plan, recipe, threads=threads, machine=machine)
+    program.set_parameters([_drawn(random, each.shape) for each in plan.parameters])
+    batch = min(net.batch, MOST_IMAGES)
+    count = batch * steps - batch // 2  # the last batch is a partial one
+    x = random.random((count, *net.input_shape), dtype=np.float32)
+    y = one_hot(random.integers(0, net.classes, count), net.classes)
+    seeds = np.arange(plan.dropouts, dtype=np.uint64)
+    order = random.permutation(count)
+    rates = np.full(steps, net.learning_rate)
+    record = program.train(Batches(x, order, batch, y), rates, seeds=seeds)
+    found = hashlib.sha256()
+    kept = [array for slot in program.get_slots().values() for array in slot]
+    for array in [*program.get_parameters(), *kept, record.loss, record.correct]:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def _drawn(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights spread as He initializers spread them; biases small, and none of them zero."""
+    inputs = int(np.prod(shape[:-1]))
+    spread = np.sqrt(2 / inputs) if len(shape) > 1 else 0.01
+    return (spread * random.standard_normal(shape)).astype(np.float32)
+
+
+def main() -> None:
+    """Print one line for each net and width."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    for name, machine in widths():
+        for net in options.nets:
+            found = trained(NETS[net], machine, options.steps, options.threads)
+            print(f"{name:8} {net:18} {found or 'not compiled'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
