@@ -97,14 +97,14 @@ def main() -> None:
     net = NETS[options.net]
     reading = read(build(net))
     recipe = Recipe(Loss("categorical_crossentropy"), Optimizer("rmsprop"), "categorical")
-    program = Program(reading.plan, recipe, threads=1)
+    program = Program(reading.graph, recipe, threads=1)
     program.set_parameters([np.asarray(variable.numpy()) for variable in reading.variables])
     code = program.code("training")
     address = code._engine.get_global_value_address("cycles")
     clocks = np.ctypeslib.as_array((ctypes.c_int64 * CLOCKS).from_address(address))
     images_ = load(net, "float64")
     x = images_.x[: options.images]
-    y = one_hot(images_.labels[: len(x)], reading.plan.output_shape[0])
+    y = one_hot(images_.labels[: len(x)], reading.graph.output_shape[0])
     batches = Batches(x, np.arange(len(x)), BATCH, y)
     rates = np.full(-(-len(x) // BATCH), 1e-3)
     least = np.full(CLOCKS, np.inf)

@@ -1,4 +1,4 @@
-"""From a Plan to fused stages, by named passes in order.
+"""From a Graph to fused stages, by named passes in order.
 
 expand          one stage per node; Flatten becomes another view of the same buffer
 fuse_activation convolution -> Activation          =>  convolution with an activation
@@ -33,10 +33,10 @@ from convmill.plan.graph import (
     Dense,
     Dropout,
     Flatten,
+    Graph,
     Input,
     Node,
     NotCovered,
-    Plan,
     Pooling,
     Rescale,
     Shape,
@@ -46,25 +46,25 @@ from convmill.plan.recipe import Recipe
 ALIGNMENT = 16  # float32 elements: one cache line
 
 
-def lower(plan: Plan, recipe: Recipe | None, lanes: int) -> Network:
-    """The Network of a plan for vectors of ``lanes`` float32.
+def lower(graph: Graph, recipe: Recipe | None, lanes: int) -> Network:
+    """The Network of a graph for vectors of ``lanes`` float32.
 
     Raises NotCovered where nothing is left to compute.
     """
-    stages: list[Stage] = expand(plan)
+    stages: list[Stage] = expand(graph)
     if not stages:
         raise NotCovered("the model computes nothing", "add a layer such as Dense or Conv2D")
     for fuse in (fuse_activation, split_activation, fuse_pooling, place_halos):
         stages = fuse(stages)
-    matrices, elements, packed = place_parameters(plan, stages, lanes)
-    return Network(plan, recipe, tuple(stages), matrices, elements, packed)
+    matrices, elements, packed = place_parameters(graph, stages, lanes)
+    return Network(graph, recipe, tuple(stages), matrices, elements, packed)
 
 
-def expand(plan: Plan) -> list[Stage]:
+def expand(graph: Graph) -> list[Stage]:
     """One stage for each node that computes; nodes must form a chain."""
     stages: list[Stage] = []
-    source = tensor_of(plan.nodes[0].name, plan.nodes[0].shape)
-    for before, node in zip(plan.nodes, plan.nodes[1:], strict=False):
+    source = tensor_of(graph.nodes[0].name, graph.nodes[0].shape)
+    for before, node in zip(graph.nodes, graph.nodes[1:], strict=False):
         if node.inputs != (before.name,):
             raise NotCovered(f"node {node.name!r} is not part of a chain", "")
         if isinstance(node.operation, Flatten):
@@ -224,7 +224,7 @@ def place_halos(stages: Sequence[Stage]) -> list[Stage]:
 
 
 def place_parameters(
-    plan: Plan, stages: Sequence[Stage], lanes: int
+    graph: Graph, stages: Sequence[Stage], lanes: int
 ) -> tuple[tuple[Matrix, ...], int, int]:
     """Parameters as matrices, one behind the other; kernels also get a transposed copy."""
     dense = {stage.kernel for stage in stages if isinstance(stage, DenseStage)}
@@ -234,7 +234,7 @@ def place_parameters(
         if isinstance(stage, ConvolutionStage) and takes_winograd(stage)
     }
     matrices, offset, packed = [], 0, 0
-    for index, parameter in enumerate(plan.parameters):
+    for index, parameter in enumerate(graph.parameters):
         shape = parameter.shape
         if index in dense:
             rows, columns = shape

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from convmill.plan.graph import Activation, Plan, Regularizer
+from convmill.plan.graph import Activation, Graph, Regularizer
 from convmill.plan.recipe import Recipe
 
 
@@ -183,9 +183,9 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Network:
-    """A Plan lowered: stages in order, parameters as matrices, the recipe for training."""
+    """A Graph lowered: stages in order, parameters as matrices, the recipe for training."""
 
-    plan: Plan
+    graph: Graph
     recipe: Recipe | None
     stages: tuple[Stage, ...]
     matrices: tuple[Matrix, ...]

@@ -1,4 +1,4 @@
-"""The Plan: a typed graph of what a Keras model computes, free of Keras and of any target.
+"""The Graph: what a Keras model computes, as typed operations, free of Keras and of any target.
 
 Shapes never hold the batch: a node's ``shape`` is that of one image, channels last.
 """
@@ -68,7 +68,7 @@ class Convolution:
     """2-D convolution (cross-correlation), plus bias where ``bias`` is set, plus activation.
 
     ``padding`` is (top, bottom, left, right) in zero pixels. ``kernel`` and ``bias`` index
-    ``Plan.parameters``; the kernel's shape is (height, width, channels in, filters).
+    ``Graph.parameters``; the kernel's shape is (height, width, channels in, filters).
     """
 
     filters: int
@@ -143,7 +143,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Graph:
     """Nodes in an order in which every input precedes its reader; parameters in Keras' order."""
 
     nodes: tuple[Node, ...]

@@ -1,6 +1,6 @@
 """The Outline: what any Keras model computes, as far as shapes, costs and windows tell it.
 
-A Plan holds what can be compiled; an Outline describes every graph of layers, compiled or not:
+A Graph holds what can be compiled; an Outline describes every graph of layers, compiled or not:
 ``describe.py`` reads it, ``fields.py`` and ``costs.py`` compute from it. Shapes are those of one
 image, channels last, without the batch.
 """

@@ -1,6 +1,6 @@
-"""Reads a Keras model into a Plan. The one file that knows which layers are compiled.
+"""Reads a Keras model into a Graph. The one file that knows which layers are compiled.
 
-What the Plan cannot express raises ``NotCovered``, which names the layer, the argument and what
+What the Graph cannot express raises ``NotCovered``, which names the layer, the argument and what
 would work; a model that makes no sense (an empty image) raises ``ValueError``.
 """
 
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import activations, layers, regularizers
 
-from convmill.plan import graph
+from convmill.plan import graph as ops
 from convmill.plan.chain import (
     all_layers,
     chain,
@@ -30,13 +30,13 @@ from convmill.plan.written import is_keras_class
 
 @dataclass(frozen=True)
 class Reading:
-    """A Plan and the Keras objects that it was read from.
+    """A Graph and the Keras objects that it was read from.
 
-    ``variables`` are Keras variables in the order of ``plan.parameters``; ``dropouts`` are the
+    ``variables`` are Keras variables in the order of ``graph.parameters``; ``dropouts`` are the
     Dropout layers in the order of their ``seed``.
     """
 
-    plan: graph.Plan
+    graph: ops.Graph
     variables: tuple[Any, ...]
     dropouts: tuple[Any, ...]
 
@@ -45,7 +45,7 @@ def read(model: Any) -> Reading:
     """Reads a built ``keras.Sequential`` or functional model that is a chain of layers.
 
     Raises:
-        NotCovered: a layer, an argument or a connection that the Plan cannot express.
+        NotCovered: a layer, an argument or a connection that the Graph cannot express.
         ValueError: a size of zero, or a number that is not finite.
     """
     check_model(model)
@@ -63,8 +63,8 @@ def read(model: Any) -> Reading:
                 f"weight {weight.path!r} belongs to no layer of the chain",
                 "keep weights in the model's layers",
             )
-    plan = graph.Plan(tuple(reader.nodes), tuple(reader.parameters))
-    return Reading(plan, tuple(reader.variables), tuple(reader.dropouts))
+    graph = ops.Graph(tuple(reader.nodes), tuple(reader.parameters))
+    return Reading(graph, tuple(reader.variables), tuple(reader.dropouts))
 
 
 class _Reader:
@@ -73,8 +73,8 @@ class _Reader:
     def __init__(self, trainable: frozenset[int]) -> None:
         self.trainable = trainable
         self.layers: list[Any] = []
-        self.nodes: list[graph.Node] = []
-        self.parameters: list[graph.Parameter] = []
+        self.nodes: list[ops.Node] = []
+        self.parameters: list[ops.Parameter] = []
         self.variables: list[Any] = []
         self.dropouts: list[Any] = []
 
@@ -82,7 +82,7 @@ class _Reader:
         name = "input"
         while name in taken:
             name += "_"
-        self.nodes.append(graph.Node(name, graph.Input(), (), shape))
+        self.nodes.append(ops.Node(name, ops.Input(), (), shape))
 
     def add(self, name: str, layer: Any) -> None:
         if any(layer is other for other in self.layers):
@@ -90,7 +90,7 @@ class _Reader:
         self.layers.append(layer)
         before = self.nodes[-1]
         operation, shape = _OPERATIONS[_covered_class(layer)](self, layer, before.shape)
-        self.nodes.append(graph.Node(name, operation, (before.name,), shape))
+        self.nodes.append(ops.Node(name, operation, (before.name,), shape))
 
     def parameter(self, layer: Any, argument: Literal["kernel", "bias"]) -> int:
         """Index of a new parameter: the layer's kernel or bias."""
@@ -104,7 +104,7 @@ class _Reader:
         trainable = id(variable) in self.trainable
         regularizer = _regularizer(layer, argument, variable.regularizer)
         self.parameters.append(
-            graph.Parameter(
+            ops.Parameter(
                 name=variable.path,
                 shape=tuple(variable.shape),
                 trainable=trainable,
@@ -180,7 +180,7 @@ def _check_layer(layer: Any) -> None:
         _activation(layer)
 
 
-def _regularizer(layer: Any, argument: str, regularizer: Any) -> graph.Regularizer | None:
+def _regularizer(layer: Any, argument: str, regularizer: Any) -> ops.Regularizer | None:
     if regularizer is None:
         return None
     if type(regularizer) not in (regularizers.L1, regularizers.L2, regularizers.L1L2):
@@ -190,7 +190,7 @@ def _regularizer(layer: Any, argument: str, regularizer: Any) -> graph.Regulariz
             "use keras.regularizers.L1, L2 or L1L2",
         )
     config = regularizer.get_config()
-    return graph.Regularizer(l1=float(config.get("l1", 0.0)), l2=float(config.get("l2", 0.0)))
+    return ops.Regularizer(l1=float(config.get("l1", 0.0)), l2=float(config.get("l2", 0.0)))
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _activation_layer(layer: Any) -> Activation:
 
 # Operations: (reader, layer, shape read) -> (operation, shape written) ---------------------------
 
-_Read = tuple[graph.Operation, Shape]
+_Read = tuple[ops.Operation, Shape]
 
 
 def _rescale(reader: _Reader, layer: Any, shape: Shape) -> _Read:
@@ -296,7 +296,7 @@ def _rescale(reader: _Reader, layer: Any, shape: Shape) -> _Read:
             raise ValueError(
                 f"{argument} of layer {layer.name!r} must be finite. Received: {argument}={value}"
             )
-    return graph.Rescale(float(layer.scale), float(layer.offset)), shape
+    return ops.Rescale(float(layer.scale), float(layer.offset)), shape
 
 
 def _convolution(reader: _Reader, layer: Any, shape: Shape) -> _Read:
@@ -306,7 +306,7 @@ def _convolution(reader: _Reader, layer: Any, shape: Shape) -> _Read:
         raise not_covered(layer, f"groups={layer.groups}", "use groups=1")
     kernel_size, strides = tuple(layer.kernel_size), tuple(layer.strides)
     windows = _windows(layer, shape, kernel_size, strides)
-    operation = graph.Convolution(
+    operation = ops.Convolution(
         filters=layer.filters,
         kernel_size=kernel_size,
         strides=strides,
@@ -322,7 +322,7 @@ def _pooling(reader: _Reader, layer: Any, shape: Shape) -> _Read:
     kind: Literal["max", "average"] = "max" if isinstance(layer, layers.MaxPooling2D) else "average"
     pool_size, strides = tuple(layer.pool_size), tuple(layer.strides)
     windows = _windows(layer, shape, pool_size, strides)
-    operation = graph.Pooling(kind, pool_size, strides, windows.padding)
+    operation = ops.Pooling(kind, pool_size, strides, windows.padding)
     return operation, (windows.rows, windows.columns, shape[2])
 
 
@@ -334,11 +334,11 @@ def _global_pooling(reader: _Reader, layer: Any, shape: Shape) -> _Read:
     whole = (shape[0], shape[1])
     written = (1, 1, shape[2]) if layer.keepdims else (shape[2],)
     ties: Literal["first", "share"] = "share" if kind == "max" else "first"
-    return graph.Pooling(kind, whole, whole, (0, 0, 0, 0), ties), written
+    return ops.Pooling(kind, whole, whole, (0, 0, 0, 0), ties), written
 
 
 def _flatten(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    return graph.Flatten(), (math.prod(shape),)
+    return ops.Flatten(), (math.prod(shape),)
 
 
 def _dense(reader: _Reader, layer: Any, shape: Shape) -> _Read:
@@ -348,7 +348,7 @@ def _dense(reader: _Reader, layer: Any, shape: Shape) -> _Read:
             f"reads shape {shape}",
             "put Flatten before it, or use Conv2D with kernel_size=1",
         )
-    operation = graph.Dense(
+    operation = ops.Dense(
         units=layer.units,
         activation=_activation(layer),
         kernel=reader.parameter(layer, "kernel"),
@@ -361,13 +361,13 @@ def _dropout(reader: _Reader, layer: Any, shape: Shape) -> _Read:
     if layer.noise_shape is not None:
         raise not_covered(layer, f"noise_shape={layer.noise_shape}", "leave noise_shape out")
     if layer.rate == 0:  # does nothing, and Keras gives it no seed
-        return graph.Activate(LINEAR), shape
+        return ops.Activate(LINEAR), shape
     reader.dropouts.append(layer)
-    return graph.Dropout(float(layer.rate), len(reader.dropouts) - 1), shape
+    return ops.Dropout(float(layer.rate), len(reader.dropouts) - 1), shape
 
 
 def _activate(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    return graph.Activate(_activation_layer(layer)), shape
+    return ops.Activate(_activation_layer(layer)), shape
 
 
 _OPERATIONS: dict[type, Callable[[_Reader, Any, Shape], _Read]] = {

@@ -1,4 +1,4 @@
-"""The Recipe: how a Plan is trained, as data. Losses, optimizers, clipping; no Keras in it."""
+"""The Recipe: how a Graph is trained, as data. Losses, optimizers, clipping; no Keras in it."""
 
 from __future__ import annotations
 

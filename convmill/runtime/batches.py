@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from convmill.lower.buffers import IMAGE_TYPES
-from convmill.plan.graph import Plan
+from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
 
 
@@ -43,10 +43,10 @@ class Record:
     steps: int
 
 
-def check(batches: Batches, plan: Plan, recipe: Recipe | None) -> None:
+def check(batches: Batches, graph: Graph, recipe: Recipe | None) -> None:
     """Raise ValueError where any array has another shape or dtype than a run reads."""
     order, count = batches.order, len(batches.x)
-    check_images(batches.x, plan)
+    check_images(batches.x, graph)
     if order.dtype != np.int64 or order.ndim != 1 or not len(order):
         raise ValueError("`order` must be int64 indices, at least one")
     if order.min() < 0 or order.max() >= count:
@@ -54,7 +54,7 @@ def check(batches: Batches, plan: Plan, recipe: Recipe | None) -> None:
     if batches.batch_size < 1:
         raise ValueError(f"`batch_size` must be positive. Received: {batches.batch_size}")
     if batches.y is not None:
-        check_labels(batches.y, count, plan, recipe)
+        check_labels(batches.y, count, graph, recipe)
     weight = batches.sample_weight
     if weight is not None and (weight.shape != (count,) or weight.dtype != np.float32):
         raise ValueError(
@@ -62,9 +62,9 @@ def check(batches: Batches, plan: Plan, recipe: Recipe | None) -> None:
         )
 
 
-def check_images(x: np.ndarray, plan: Plan) -> None:
+def check_images(x: np.ndarray, graph: Graph) -> None:
     """Raise ValueError for images that native code cannot read in place."""
-    shape = plan.input_shape
+    shape = graph.input_shape
     if x.shape[1:] != shape or x.dtype.name not in IMAGE_TYPES or not x.dtype.isnative:
         raise ValueError(
             f"`x` must be (n, {', '.join(map(str, shape))}) of {', '.join(IMAGE_TYPES)}. "
@@ -74,20 +74,20 @@ def check_images(x: np.ndarray, plan: Plan) -> None:
         raise ValueError("`x` must hold each image without gaps")
 
 
-def check_labels(y: np.ndarray, count: int, plan: Plan, recipe: Recipe | None) -> None:
+def check_labels(y: np.ndarray, count: int, graph: Graph, recipe: Recipe | None) -> None:
     """Raise ValueError for labels of another shape or dtype than the loss reads."""
     if recipe is None:
         raise ValueError("a Program without a recipe takes no labels")
     sparse = recipe.loss.sparse
-    shape = (count,) if sparse else (count, *plan.output_shape)
+    shape = (count,) if sparse else (count, *graph.output_shape)
     dtype = np.dtype(np.int32 if sparse else np.float32)
     if y.shape != shape or y.dtype != dtype:
         raise ValueError(f"`y` must be {dtype} {shape}. Received: {y.dtype} {y.shape}")
 
 
-def check_outputs(outputs: np.ndarray, count: int, plan: Plan) -> None:
+def check_outputs(outputs: np.ndarray, count: int, graph: Graph) -> None:
     """Raise ValueError where predictions would not fit into ``outputs``."""
-    wanted = (count, *plan.output_shape)
+    wanted = (count, *graph.output_shape)
     fits = outputs.flags.c_contiguous and outputs.flags.writeable and outputs.dtype == np.float32
     if not fits or outputs.shape != wanted:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A Program: a Plan as native code, with its weights and slots, ready to train and to predict."""
+"""A Program: a Graph as native code, with its weights and slots, ready to train and to predict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convmill.lower.buffers import IMAGE_TYPES, scratch_elements
 from convmill.lower.fuse import lower
 from convmill.lower.machine import Machine
 from convmill.lower.schedule import IMAGES_PER_GROUP
-from convmill.plan.graph import Plan
+from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
 from convmill.runtime import host, workers
 from convmill.runtime.batches import Batches, Record, check, check_images, check_outputs
@@ -37,18 +37,18 @@ class Program:
 
     def __init__(
         self,
-        plan: Plan,
+        graph: Graph,
         recipe: Recipe | None = None,
         *,
         threads: int | None = None,
         machine: Machine | None = None,
         guard: int = 0,
     ) -> None:
-        self.plan, self.recipe = plan, recipe
+        self.graph, self.recipe = graph, recipe
         self.threads = host.thread_count(threads)
         self.machine = machine or host.machine()
         self.guard = guard
-        self.network = lower(plan, recipe, self.machine.lanes)
+        self.network = lower(graph, recipe, self.machine.lanes)
         self._weights = Weights(self.network)
         self._records: dict[tuple[bool, int], Records] = {}
         elements = scratch_elements(self.network, self.machine)
@@ -56,7 +56,7 @@ class Program:
         self.finished = 0  # steps (in inference images) of the last run, a stopped one too
 
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
-        """Take weights in Keras' layout, in the order of ``plan.parameters``."""
+        """Take weights in Keras' layout, in the order of ``graph.parameters``."""
         self._weights.set_parameters(values)
 
     def get_parameters(self) -> list[np.ndarray]:
@@ -149,8 +149,8 @@ class Program:
         self, x: np.ndarray, *, batch_size: int | None = None, watch: Watch | None = None
     ) -> np.ndarray:
         """Outputs of the net, float32 (n, *output shape)."""
-        check_images(x, self.plan)
-        outputs = np.empty((len(x), *self.plan.output_shape), np.float32)
+        check_images(x, self.graph)
+        outputs = np.empty((len(x), *self.graph.output_shape), np.float32)
         if len(x):
             order = np.arange(len(x), dtype=np.int64)
             batches = Batches(x, order, batch_size or PREDICT_BATCH)
@@ -187,7 +187,7 @@ class Program:
 
     def _context(self, batches: Batches, outputs: np.ndarray | None) -> Context:
         """A context with all that training and inference share, checked."""
-        check(batches, self.plan, self.recipe)
+        check(batches, self.graph, self.recipe)
         x, count = batches.x, len(batches.order)
         context = Context()
         context["images"], context["order"] = x, np.ascontiguousarray(batches.order)
@@ -206,13 +206,13 @@ class Program:
             weights = np.ones(len(x), np.float32)
         context["weights"] = np.ascontiguousarray(weights)
         if outputs is not None:
-            check_outputs(outputs, count, self.plan)
+            check_outputs(outputs, count, self.graph)
             context["outputs"], context["has_outputs"] = outputs, 1
         return context
 
     def _seeds(self, seeds: np.ndarray | None) -> np.ndarray:
         """Uint64, one for each dropout layer (and one more, so that there is an address)."""
-        count = self.plan.dropouts
+        count = self.graph.dropouts
         given = np.zeros(count, np.uint64) if seeds is None else seeds
         if len(given) != count:
             raise ValueError(f"`seeds` must hold {count} seeds. Received: {len(given)}")

@@ -24,7 +24,7 @@ from convmill.lower.stages import (
     RescaleStage,
     Stage,
 )
-from convmill.plan.graph import Convolution, Dense, Node, Plan
+from convmill.plan.graph import Convolution, Dense, Graph, Node
 from convmill.runtime.program import Kind, Program
 
 
@@ -185,7 +185,7 @@ def _multiply_adds(program: Program, index: int, stage: Stage) -> tuple[int, int
     if not isinstance(stage, (ConvolutionStage, DenseStage)):
         return 0, 0
     network, training = program.network, program.recipe is not None
-    forward = forward_multiply_adds(program.plan, program.plan.node(stage.name))
+    forward = forward_multiply_adds(program.graph, program.graph.node(stage.name))
     backward = int(index > network.first_backward) + int(network.trains(stage))
     backward = backward if training else 0
     dense = forward * (1 + backward)
@@ -200,9 +200,9 @@ def _multiply_adds(program: Program, index: int, stage: Stage) -> tuple[int, int
     return dense, pooled + round(backward * live * stage.taps)
 
 
-def forward_multiply_adds(plan: Plan, node: Node) -> int:
+def forward_multiply_adds(graph: Graph, node: Node) -> int:
     """Multiply-adds of a node for one image: each place reads the whole kernel once."""
     operation = node.operation
     if not isinstance(operation, (Convolution, Dense)):
         return 0
-    return math.prod(node.shape[:-1]) * math.prod(plan.parameters[operation.kernel].shape)
+    return math.prod(node.shape[:-1]) * math.prod(graph.parameters[operation.kernel].shape)

@@ -28,7 +28,7 @@ class Weights:
         return [matrix for matrix in self.network.matrices if matrix.trainable]
 
     def set_parameters(self, values: Sequence[np.ndarray]) -> None:
-        """Take weights in Keras' layout, in the order of the plan's parameters."""
+        """Take weights in Keras' layout, in the order of the graph's parameters."""
         arrays = self._checked(self.network.matrices, "values", values)
         self._write(self.parameters, self.network.matrices, arrays)
 
@@ -69,7 +69,7 @@ class Weights:
             raise ValueError(f"`{name}` must hold {len(matrices)} arrays. Received: {len(values)}")
         arrays = [np.asarray(value, np.float32) for value in values]
         for matrix, value in zip(matrices, arrays, strict=True):
-            parameter = self.network.plan.parameters[matrix.index]
+            parameter = self.network.graph.parameters[matrix.index]
             if value.shape != parameter.shape:
                 raise ValueError(
                     f"{parameter.name} has shape {parameter.shape}. Received: shape {value.shape}"
@@ -86,7 +86,7 @@ class Weights:
 
     def _take(self, flat: np.ndarray, matrix: Matrix) -> np.ndarray:
         """A copy of one parameter in Keras' layout."""
-        shape = self.network.plan.parameters[matrix.index].shape
+        shape = self.network.graph.parameters[matrix.index].shape
         value = flat[matrix.offset : matrix.offset + matrix.size]
         if len(shape) == 4:
             return value.reshape(shape[3], *shape[:3]).transpose(1, 2, 3, 0).copy()

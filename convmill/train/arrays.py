@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import NotCovered, Plan
+from convmill.plan.graph import Graph, NotCovered
 from convmill.plan.recipe import Loss
 from convmill.train import check
 
@@ -81,7 +81,7 @@ def take(x: Any, y: Any, sample_weight: Any, names: Names) -> Given:
 
 def prepare(
     given: Given,
-    plan: Plan,
+    graph: Graph,
     loss: Loss | None,
     class_weight: Mapping[int, float] | None = None,
 ) -> Samples:
@@ -91,13 +91,13 @@ def prepare(
         ValueError: wrong shapes, kinds, labels or numbers; the message says where.
         NotCovered: what Keras may understand and the Program does not.
     """
-    x = images(given.x, plan)
+    x = images(given.x, graph)
     if loss is None:
         return Samples(x)
     check.finite(x, "x")
     if given.y is None:
         raise ValueError("y, the targets, is missing. Received: y=None")
-    y = labels(given.y, plan, loss)
+    y = labels(given.y, graph, loss)
     weight = _weights(given.weight)
     if class_weight is not None:
         if weight is not None:
@@ -109,9 +109,9 @@ def prepare(
     return Samples(x, y, weight, _as_keras_sees(given.y))
 
 
-def images(x: np.ndarray, plan: Plan) -> np.ndarray:
+def images(x: np.ndarray, graph: Graph) -> np.ndarray:
     """``x`` as (n, *input shape): a last axis of length 1 may be missing, or be one too many."""
-    shape = plan.input_shape
+    shape = graph.input_shape
     if x.shape[1:] != shape:
         if shape[-1] == 1 and x.shape[1:] == shape[:-1]:
             x = x[..., np.newaxis]
@@ -131,9 +131,9 @@ def images(x: np.ndarray, plan: Plan) -> np.ndarray:
     return x
 
 
-def labels(y: np.ndarray, plan: Plan, loss: Loss) -> np.ndarray:
+def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
     """``y`` as int32 (n,) for a sparse loss, else as float32 (n, *output shape)."""
-    shape = plan.output_shape
+    shape = graph.output_shape
     if loss.sparse:
         return _class_indices(y, shape, loss)
     if y.shape[1:] != shape:

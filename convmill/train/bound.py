@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmill.plan.graph import Plan
+from convmill.plan.graph import Graph
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train import recipe as recipes
@@ -41,12 +41,12 @@ class Bound:
         if self.training:
             self.reading = recipes.mark_decay(self.model.optimizer, self.reading)
             self.recipe = recipes.read_recipe(self.model, self.reading)
-        self.program = session(self.model).program(self.plan, self.recipe)
+        self.program = session(self.model).program(self.graph, self.recipe)
 
     @property
-    def plan(self) -> Plan:
-        """The model's plan."""
-        return self.reading.plan
+    def graph(self) -> Graph:
+        """The model's graph."""
+        return self.reading.graph
 
     # State --------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class Bound:
         assert self.recipe is not None
         values = self.program.get_parameters()
         for parameter, variable, value in zip(
-            self.plan.parameters, self.reading.variables, values, strict=True
+            self.graph.parameters, self.reading.variables, values, strict=True
         ):
             if parameter.trainable:
                 variable.assign(value)
@@ -113,7 +113,7 @@ class Bound:
         """The regularizers' loss at the present weights."""
         total = 0.0
         for parameter, value in zip(
-            self.plan.parameters, self.program.get_parameters(), strict=True
+            self.graph.parameters, self.program.get_parameters(), strict=True
         ):
             if parameter.trainable and parameter.regularizer is not None:
                 exact = value.astype(np.float64)

@@ -112,7 +112,7 @@ def measure_part(
     """One part's losses and, where a metric must see them, predictions."""
     outputs = None
     if scores.need_outputs:
-        outputs = np.empty((len(part.order), *bound.plan.output_shape), np.float32)
+        outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
 
     def watch(record: Record) -> None:
         if progress.wants_update() and len(record.loss):

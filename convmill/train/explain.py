@@ -42,7 +42,7 @@ class Explanation:
 
     @property
     def compile_seconds(self) -> float:
-        """Seconds from the Plan to native code: building the IR and compiling it."""
+        """Seconds from the Graph to native code: building the IR and compiling it."""
         if self.report is None:
             return 0.0
         return self.report.build_seconds + self.report.compile_seconds

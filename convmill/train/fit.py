@@ -225,7 +225,7 @@ def train_part(bound: Bound, part: Part, scores: Scores, progress: Progress) -> 
     """The steps of one part; the scores follow."""
     outputs = None
     if scores.need_outputs:
-        outputs = np.empty((len(part.order), *bound.plan.output_shape), np.float32)
+        outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
 
     def watch(record: Record) -> None:
         if progress.wants_update():

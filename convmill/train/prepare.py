@@ -110,7 +110,7 @@ class Preparation:
         """Arrays checked for this model."""
         bound = self.bind()
         loss = bound.recipe.loss if bound.recipe is not None else None
-        return prepare(given, bound.plan, loss, class_weight)
+        return prepare(given, bound.graph, loss, class_weight)
 
     def build(self, feed: Feeds) -> None:
         """Builds layers that are not built, on the feed's first batch, and binds the model."""

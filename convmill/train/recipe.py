@@ -42,7 +42,7 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
             f"keras.config.epsilon() is {keras.config.epsilon()}",
             f"call keras.config.set_epsilon({EPSILON}), Keras' default",
         )
-    shape = reading.plan.output_shape
+    shape = reading.graph.output_shape
     loss = _read_loss(model, shape)
     optimizer = _read_optimizer(model.optimizer)
     _check_decay(model.optimizer, optimizer, reading)
@@ -281,13 +281,13 @@ def mark_decay(optimizer: Any, reading: Reading) -> Reading:
     parameters = tuple(
         # Keras has no public way to ask this.
         replace(parameter, decays=bool(optimizer._use_weight_decay(variable)))
-        for parameter, variable in zip(reading.plan.parameters, reading.variables, strict=True)
+        for parameter, variable in zip(reading.graph.parameters, reading.variables, strict=True)
     )
-    return replace(reading, plan=replace(reading.plan, parameters=parameters))
+    return replace(reading, graph=replace(reading.graph, parameters=parameters))
 
 
 def _check_decay(optimizer: Any, read: Optimizer, reading: Reading) -> None:
-    if read.weight_decay and mark_decay(optimizer, reading).plan != reading.plan:
+    if read.weight_decay and mark_decay(optimizer, reading).graph != reading.graph:
         raise NotCovered(
             "weights that exclude_from_weight_decay names", "decay all weights, or none"
         )
@@ -333,7 +333,7 @@ def _slot_variables(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[st
     """The optimizer's variables by slot, in the order of the trainable parameters."""
     weights = [
         variable
-        for parameter, variable in zip(reading.plan.parameters, reading.variables, strict=True)
+        for parameter, variable in zip(reading.graph.parameters, reading.variables, strict=True)
         if parameter.trainable
     ]
     if not optimizer.built:

@@ -67,7 +67,7 @@ class Scores:
         self.native: list[tuple[Any, bool]] = []
         self.others: list[tuple[Any, bool]] = []
         for metric, weighted in attach.compiled_metrics(self.model):
-            kind = accuracy_kind(metric, recipe.loss, bound.plan.output_shape)
+            kind = accuracy_kind(metric, recipe.loss, bound.graph.output_shape)
             native = kind is not None and kind == recipe.accuracy
             (self.native if native else self.others).append((metric, weighted))
         self.totals = Totals()

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from convmill import settings
-from convmill.plan.graph import Plan
+from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,21 +31,21 @@ class Session:
         """Whether what is not covered is an error for this model."""
         return settings.strict() if self.strict is None else self.strict
 
-    def program(self, plan: Plan, recipe: Recipe | None) -> Program:
-        """A Program for a plan: the last one where it fits, so that weights fit in memory once.
+    def program(self, graph: Graph, recipe: Recipe | None) -> Program:
+        """A Program for a graph: the last one where it fits, so that weights fit in memory once.
 
-        Any Program of the same plan serves where ``recipe`` is None, which is for prediction.
+        Any Program of the same graph serves where ``recipe`` is None, which is for prediction.
         """
         from convmill.runtime.program import Program  # brings LLVM: not before it is needed
 
         threads = settings.threads() if self.threads is None else self.threads
         if self._program is not None:
-            known_plan, known_recipe, known_threads = self._made_for
+            known_graph, known_recipe, known_threads = self._made_for
             fits = recipe is None or recipe == known_recipe
-            if fits and plan == known_plan and threads == known_threads:
+            if fits and graph == known_graph and threads == known_threads:
                 return self._program
-        self._program = Program(plan, recipe, threads=threads)
-        self._made_for = (plan, recipe, threads)
+        self._program = Program(graph, recipe, threads=threads)
+        self._made_for = (graph, recipe, threads)
         return self._program
 
 

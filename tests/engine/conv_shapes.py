@@ -29,10 +29,10 @@ import numpy as np
 
 from convmill.lower.machine import Machine
 from convmill.lower.stages import ConvolutionStage
-from convmill.plan.graph import Convolution, Plan
+from convmill.plan.graph import Convolution, Graph
 from convmill.plan.recipe import Loss
 from convmill.runtime.program import Batches, Program
-from tests.engine.nets import GUARD, WIDTHS, conv, dense, flatten, in_records, plan_of, recipe_of
+from tests.engine.nets import GUARD, WIDTHS, conv, dense, flatten, graph_of, in_records, recipe_of
 
 IMAGES = 3
 HIGHEST = 2**24  # float32 holds every whole number up to here
@@ -62,13 +62,13 @@ class Shape:
         """Weights of one filter."""
         return self.kernel_h * self.kernel_w * self.channels_in
 
-    def plan(self, *, identity: bool) -> Plan:
+    def graph(self, *, identity: bool) -> Graph:
         """[identity convolution,] the convolution, Flatten, Dense of one unit."""
         size, strides = (self.kernel_h, self.kernel_w), (self.stride_h, self.stride_w)
         layers = [conv(self.filters, size, strides, self.padding, "linear"), flatten, dense(1)]
         if identity:
             layers.insert(0, conv(self.channels_in, (1, 1), activation="linear", bias=False))
-        return plan_of((self.height, self.width, self.channels_in), *layers)
+        return graph_of((self.height, self.width, self.channels_in), *layers)
 
 
 def path() -> Path | None:
@@ -175,19 +175,19 @@ def differences(
     Without ``identity`` the convolution is the first layer, which has a kernel of its own for
     dW, and no dX.
     """
-    plan = shape.plan(identity=identity)
-    operation = plan.nodes[2 if identity else 1].operation
+    graph = shape.graph(identity=identity)
+    operation = graph.nodes[2 if identity else 1].operation
     assert isinstance(operation, Convolution)
     rng = np.random.default_rng(shape.taps + shape.filters)
-    x = integers(rng, (IMAGES, *plan.input_shape), 0.7)
+    x = integers(rng, (IMAGES, *graph.input_shape), 0.7)
     w, bias = (
-        integers(rng, plan.parameters[i].shape, 0.7)
+        integers(rng, graph.parameters[i].shape, 0.7)
         for i in (operation.kernel, operation.bias or 0)
     )
-    behind = integers(rng, plan.parameters[-2].shape, 0.4)
+    behind = integers(rng, graph.parameters[-2].shape, 0.4)
     far = np.array([[1e9], [-1e9], [1e9]], np.float32)
     signs = np.array([-1.0, 1.0, -1.0])
-    dy = signs[:, None, None, None] * behind.reshape(1, *_grid(plan))
+    dy = signs[:, None, None, None] * behind.reshape(1, *_grid(graph))
     exact = reference(operation, *(each.astype(np.float64) for each in (x, w, bias, dy)))
     assert max(abs(each).max() for each in (exact.y, exact.dx, exact.dw, exact.db)) < HIGHEST
     values = [w, bias, behind, np.zeros(1, np.float32)]
@@ -196,7 +196,7 @@ def differences(
     wrong = []
     for count in threads:
         program = Program(
-            plan, recipe_of(Loss("mean_absolute_error", reduction="sum")), threads=count,
+            graph, recipe_of(Loss("mean_absolute_error", reduction="sum")), threads=count,
             machine=machine, guard=GUARD,
         )  # fmt: skip
         program.set_parameters(values)
@@ -205,9 +205,9 @@ def differences(
     return wrong
 
 
-def _grid(plan: Plan) -> tuple[int, ...]:
+def _grid(graph: Graph) -> tuple[int, ...]:
     """Shape of the convolution's output."""
-    return plan.nodes[-3].shape
+    return graph.nodes[-3].shape
 
 
 def _unequal(program: Program, exact: Exact, identity: bool) -> Iterator[str]:

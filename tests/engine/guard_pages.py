@@ -21,8 +21,8 @@ from tests.engine.nets import (
     dense,
     dropout,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     pool,
     program_of,
     recipe_of,
@@ -30,8 +30,8 @@ from tests.engine.nets import (
 )
 
 NETS = [
-    plan_of((7, 5, 1), conv(3), pool("max", (2, 2)), flatten, dense(5, "softmax")),
-    plan_of(
+    graph_of((7, 5, 1), conv(3), pool("max", (2, 2)), flatten, dense(5, "softmax")),
+    graph_of(
         (8, 7, 3),
         rescale(0.5, 0.0),
         conv(17, (2, 2), padding="same", activation="gelu"),
@@ -43,20 +43,20 @@ NETS = [
         dense(19, "tanh"),
         dense(5, "softmax"),
     ),
-    plan_of((3, 3, 33), conv(16, (1, 1)), conv(33, (3, 3)), flatten, dense(5, "softmax")),
-    plan_of((1, 1, 7), flatten, dense(5, "softmax")),
+    graph_of((3, 3, 33), conv(16, (1, 1)), conv(33, (3, 3)), flatten, dense(5, "softmax")),
+    graph_of((1, 1, 7), flatten, dense(5, "softmax")),
 ]
 DTYPES = ("uint8", "float32", "float64")
 
 
 def check(number: int, width: str, at_end: bool) -> None:
     """One net in all types of images."""
-    plan, recipe = NETS[number], recipe_of("sparse_categorical_crossentropy", accuracy="sparse")
+    graph, recipe = NETS[number], recipe_of("sparse_categorical_crossentropy", accuracy="sparse")
     rng = np.random.default_rng(number)
-    values = parameters(rng, plan, 0.01)
-    program = program_of(plan, recipe, values, machine=WIDTHS[width])
+    values = parameters(rng, graph, 0.01)
+    program = program_of(graph, recipe, values, machine=WIDTHS[width])
     for dtype in DTYPES:
-        sample = data(rng, plan, recipe.loss, 11, 9, dtype=dtype)
+        sample = data(rng, graph, recipe.loss, 11, 9, dtype=dtype)
         with protected(at_end=at_end):
             assert_follows_twin(program, values, sample)
             program.predict(sample.x)
@@ -64,7 +64,7 @@ def check(number: int, width: str, at_end: bool) -> None:
 
 def check_optimizer(width: str, at_end: bool) -> None:
     """Slots, norms, penalties, dropout."""
-    plan = plan_of(
+    graph = graph_of(
         (5, 5, 1),
         conv(5, regularizer=Regularizer(l1=0.01)),
         dropout(0.5),
@@ -75,8 +75,8 @@ def check_optimizer(width: str, at_end: bool) -> None:
     optimizer = Optimizer("adam", amsgrad=True, weight_decay=0.1, clip=Clip("global_norm", 1.0))
     recipe = recipe_of("mean_squared_error", optimizer)
     rng = np.random.default_rng(0)
-    program = program_of(plan, recipe, parameters(rng, plan), machine=WIDTHS[width], threads=3)
-    sample = data(rng, plan, recipe.loss, 11, 4)
+    program = program_of(graph, recipe, parameters(rng, graph), machine=WIDTHS[width], threads=3)
+    sample = data(rng, graph, recipe.loss, 11, 4)
     with protected(at_end=at_end):
         record = program.train(sample.batches, np.full(3, 0.01), seeds=np.ones(1, np.uint64))
         program.evaluate(sample.batches)

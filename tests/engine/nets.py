@@ -1,4 +1,4 @@
-"""Small nets written down directly as Plans, data for them, and the comparison with the twin."""
+"""Small nets written down directly as Graphs, data for them, and the comparison with the twin."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from convmill.plan.graph import (
     Dense,
     Dropout,
     Flatten,
+    Graph,
     Input,
     Node,
     Operation,
     Parameter,
-    Plan,
     Pooling,
     Regularizer,
     Rescale,
@@ -44,7 +44,7 @@ Pair = tuple[int, int]
 
 
 class Chain:
-    """A Plan being written: nodes and parameters so far."""
+    """A Graph being written: nodes and parameters so far."""
 
     def __init__(self, shape: Shape) -> None:
         self.nodes = [Node("input", Input(), (), shape)]
@@ -70,12 +70,12 @@ class Chain:
 Layer = Callable[[Chain], None]
 
 
-def plan_of(shape: Shape, *layers: Layer) -> Plan:
-    """The Plan of ``layers`` behind one another."""
+def graph_of(shape: Shape, *layers: Layer) -> Graph:
+    """The Graph of ``layers`` behind one another."""
     chain = Chain(shape)
     for layer in layers:
         layer(chain)
-    return Plan(tuple(chain.nodes), tuple(chain.parameters))
+    return Graph(tuple(chain.nodes), tuple(chain.parameters))
 
 
 def padding_of(shape: Shape, size: Pair, strides: Pair, padding: str) -> tuple[int, int, int, int]:
@@ -235,9 +235,9 @@ def images(rng: np.random.Generator, count: int, shape: Shape, dtype: str) -> np
     return rng.standard_normal((count, *shape)).astype(dtype)
 
 
-def labels(rng: np.random.Generator, count: int, plan: Plan, loss: Loss) -> np.ndarray:
+def labels(rng: np.random.Generator, count: int, graph: Graph, loss: Loss) -> np.ndarray:
     """Labels that suit a loss: class indices, one-hot rows, zeros and ones, or any numbers."""
-    shape = (count, *plan.output_shape)
+    shape = (count, *graph.output_shape)
     classes = rng.integers(0, shape[-1], count).astype(np.int32)
     if loss.sparse:
         return classes
@@ -248,10 +248,10 @@ def labels(rng: np.random.Generator, count: int, plan: Plan, loss: Loss) -> np.n
     return rng.standard_normal(shape).astype(np.float32)
 
 
-def parameters(rng: np.random.Generator, plan: Plan, scale: float = 1.0) -> list[np.ndarray]:
+def parameters(rng: np.random.Generator, graph: Graph, scale: float = 1.0) -> list[np.ndarray]:
     """Random weights that keep the size of what they read (times ``scale`` in the first)."""
     values = []
-    for index, parameter in enumerate(plan.parameters):
+    for index, parameter in enumerate(graph.parameters):
         fan_in = math.prod(parameter.shape[:-1])
         spread = 0.1 if len(parameter.shape) == 1 else fan_in**-0.5
         spread *= scale if index == 0 else 1
@@ -261,7 +261,7 @@ def parameters(rng: np.random.Generator, plan: Plan, scale: float = 1.0) -> list
 
 def data(
     rng: np.random.Generator,
-    plan: Plan,
+    graph: Graph,
     loss: Loss,
     count: int = 11,
     batch_size: int = 4,
@@ -272,8 +272,8 @@ def data(
     """Random images in a random order, each read once."""
     weight = rng.random(count).astype(np.float32) + 0.5 if weighted else None
     return Data(
-        images(rng, count, plan.input_shape, dtype),
-        labels(rng, count, plan, loss),
+        images(rng, count, graph.input_shape, dtype),
+        labels(rng, count, graph, loss),
         weight,
         rng.permutation(count).astype(np.int64),
         batch_size,
@@ -297,18 +297,18 @@ def loss_name(loss: Loss) -> str:
 
 
 def program_of(
-    plan: Plan, recipe: Recipe | None, values: Sequence[np.ndarray], **options: Any
+    graph: Graph, recipe: Recipe | None, values: Sequence[np.ndarray], **options: Any
 ) -> Program:
     """A Program with these weights; two threads unless told otherwise."""
     options.setdefault("threads", 2)
-    program = Program(plan, recipe, **options)
+    program = Program(graph, recipe, **options)
     program.set_parameters(values)
     return program
 
 
-def poisoned(count: int, plan: Plan) -> np.ndarray:
+def poisoned(count: int, graph: Graph) -> np.ndarray:
     """Room for predictions, NaN until they are written."""
-    return np.full((count, *plan.output_shape), np.nan, np.float32)
+    return np.full((count, *graph.output_shape), np.nan, np.float32)
 
 
 def in_records(program: Program, kind: Literal["value", "gradient"], tensor: Tensor) -> np.ndarray:
@@ -342,26 +342,26 @@ def assert_follows_twin(
 ) -> Record:
     """Predictions, losses, accuracies and the gradients of the last step agree with float64.
 
-    The steps are made with a rate of zero, so that all of them see the same weights. The plan has
+    The steps are made with a rate of zero, so that all of them see the same weights. The graph has
     neither dropout nor regularizers.
     """
-    plan, recipe = program.plan, program.recipe
+    graph, recipe = program.graph, program.recipe
     assert recipe is not None
     order = given.order
-    outputs = poisoned(len(order), plan)
+    outputs = poisoned(len(order), graph)
     record = program.train(given.batches, np.zeros(given.steps), outputs=outputs)
-    exact = twin.forward(plan, values, given.x)[plan.nodes[-1].name]
+    exact = twin.forward(graph, values, given.x)[graph.nodes[-1].name]
     assert_near(outputs, exact[order], "predictions of the training pass", tolerance)
-    each, _ = twin.gradients(plan, recipe, values, given.x, given.y, given.weight)
+    each, _ = twin.gradients(graph, recipe, values, given.x, given.y, given.weight)
     assert_near(record.loss, each[order], "losses", tolerance)
     if recipe.accuracy is not None:
         right = losses.correct(recipe.accuracy, outputs.astype(np.float64), given.y[order])
         np.testing.assert_array_equal(record.correct, right.astype(np.float32))
     chosen = given.batch(given.steps - 1)
     _, gradients = twin.gradients(
-        plan, recipe, values, given.x[chosen], given.y[chosen], given.weight_of(chosen)
+        graph, recipe, values, given.x[chosen], given.y[chosen], given.weight_of(chosen)
     )
-    trainable = [index for index, one in enumerate(plan.parameters) if one.trainable]
+    trainable = [index for index, one in enumerate(graph.parameters) if one.trainable]
     for index, ours in zip(trainable, program.get_gradients(), strict=True):
         assert_near(ours, gradients[index], f"gradient of parameter {index}", tolerance)
     for before, after in zip(values, program.get_parameters(), strict=True):

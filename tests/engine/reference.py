@@ -19,7 +19,7 @@ def model_of(shape: tuple[int, ...], *layers: Any) -> tuple[keras.Sequential, Re
 
 
 def assign(reading: Reading, values: Sequence[np.ndarray]) -> None:
-    """Set the model's weights, in the order of the plan's parameters."""
+    """Set the model's weights, in the order of the graph's parameters."""
     for variable, value in zip(reading.variables, values, strict=True):
         variable.assign(value)
 

@@ -15,13 +15,13 @@ from tests.engine.nets import (
     dense,
     dropout,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     program_of,
     recipe_of,
 )
 
-PLAN = plan_of((5, 4, 2), conv(3), dropout(0.1), flatten, dense(3, "softmax"))
+PLAN = graph_of((5, 4, 2), conv(3), dropout(0.1), flatten, dense(3, "softmax"))
 RECIPE = recipe_of("categorical_crossentropy", Optimizer("adam"))
 SPARSE = recipe_of("sparse_categorical_crossentropy")
 COUNT = 10
@@ -146,8 +146,8 @@ def test_images_may_be_left_out_and_read_twice():
 @pytest.mark.parametrize("batch_size", [1, 7, COUNT, 1000, 2**62])
 def test_any_batch_size(batch_size):
     """Without dropout, and at a rate of zero, training measures what evaluating does."""
-    plan = plan_of((5, 4, 2), conv(3), flatten, dense(3, "softmax"))
-    made = program_of(plan, RECIPE, parameters(np.random.default_rng(0), plan))
+    graph = graph_of((5, 4, 2), conv(3), flatten, dense(3, "softmax"))
+    made = program_of(graph, RECIPE, parameters(np.random.default_rng(0), graph))
     batches = dataclasses.replace(sample(), batch_size=batch_size)
     steps = -(-COUNT // batch_size)
     record, whole = train(made, batches, rates=np.zeros(steps)), made.evaluate(sample())

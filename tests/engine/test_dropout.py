@@ -16,8 +16,8 @@ from tests.engine.nets import (
     dense,
     dropout,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     poisoned,
     pool,
     program_of,
@@ -32,13 +32,13 @@ COUNT = 64
 
 def kept(rate, seed=1, *, shape=SHAPE, count=COUNT, steps=1, iterations=0, x=None):
     """What dropout writes for images of ones: (steps * count, *shape)."""
-    plan = plan_of(shape, dropout(rate))
+    graph = graph_of(shape, dropout(rate))
     images = np.ones((count, *shape), np.float32) if x is None else x
     sample = Data(
         images, np.zeros((count, *shape), np.float32), None, np.tile(np.arange(count), steps), count
     )
-    outputs = poisoned(steps * count, plan)
-    program = program_of(plan, RECIPE, [])
+    outputs = poisoned(steps * count, graph)
+    program = program_of(graph, RECIPE, [])
     seeds = np.array([seed], np.uint64)
     program.train(
         sample.batches, np.zeros(steps), iterations=iterations, seeds=seeds, outputs=outputs
@@ -108,14 +108,14 @@ def test_masks_do_not_depend_on_what_is_dropped():
 
 def test_layers_have_masks_of_their_own():
     """Two layers with two seeds agree in half of their values; with one seed, in all."""
-    plan = plan_of(SHAPE, dropout(0.5), dropout(0.5))
+    graph = graph_of(SHAPE, dropout(0.5), dropout(0.5))
     sample = Data(
         np.ones((COUNT, *SHAPE), np.float32), np.zeros((COUNT, *SHAPE), np.float32), None,
         np.arange(COUNT), COUNT,
     )  # fmt: skip
     for seeds, share in (((1, 2), 0.25), ((1, 1), 0.5)):
-        outputs = poisoned(COUNT, plan)
-        program_of(plan, RECIPE, []).train(
+        outputs = poisoned(COUNT, graph)
+        program_of(graph, RECIPE, []).train(
             sample.batches, np.zeros(1), seeds=np.array(seeds, np.uint64), outputs=outputs
         )
         assert np.mean(outputs != 0) == pytest.approx(share, abs=0.02)
@@ -129,7 +129,7 @@ def test_any_seed_will_do(seed):
 def test_gradients_go_through_the_same_masks():
     """The twin gets the masks that a net of ones shows, and must come to the same gradients."""
     rates, seeds = (0.3, 0.5, 0.6), (4, 5, 6)
-    plan = plan_of(
+    graph = graph_of(
         (6, 7, 2),
         dropout(rates[0]),
         conv(5),
@@ -142,16 +142,16 @@ def test_gradients_go_through_the_same_masks():
     )
     recipe = recipe_of("categorical_crossentropy")
     rng = np.random.default_rng(1)
-    values = parameters(rng, plan)
-    sample = data(rng, plan, recipe.loss, 10, 10)
+    values = parameters(rng, graph)
+    sample = data(rng, graph, recipe.loss, 10, 10)
     order = sample.order
-    shapes = [node.shape for node in plan.nodes if node.name.startswith("dropout")]
+    shapes = [node.shape for node in graph.nodes if node.name.startswith("dropout")]
     masks = [
         (kept(rate, seed, shape=shape, count=10, iterations=2) != 0).astype(np.float64)
         for rate, seed, shape in zip(rates, seeds, shapes, strict=True)
     ]
-    outputs = poisoned(10, plan)
-    program = program_of(plan, recipe, values)
+    outputs = poisoned(10, graph)
+    program = program_of(graph, recipe, values)
     with fenced():
         record = program.train(
             sample.batches,
@@ -161,22 +161,22 @@ def test_gradients_go_through_the_same_masks():
             outputs=outputs,
         )
     x, y = sample.x[order], sample.y[order]
-    exact = twin.forward(plan, values, x, masks)[plan.nodes[-1].name]
+    exact = twin.forward(graph, values, x, masks)[graph.nodes[-1].name]
     assert_near(outputs, exact, "predictions of the training pass")
-    each, gradients = twin.gradients(plan, recipe, values, x, y, None, masks)
+    each, gradients = twin.gradients(graph, recipe, values, x, y, None, masks)
     assert_near(record.loss, each, "losses")
     for index, ours in enumerate(program.get_gradients()):
         assert_near(ours, gradients[index], f"gradient of parameter {index}")
 
 
 def test_inference_drops_nothing():
-    plan = plan_of((4, 4, 2), dropout(0.5), conv(3), dropout(1.0), flatten)
+    graph = graph_of((4, 4, 2), dropout(0.5), conv(3), dropout(1.0), flatten)
     rng = np.random.default_rng(1)
-    values = parameters(rng, plan)
-    sample = data(rng, plan, RECIPE.loss, 6, 6)
-    program = program_of(plan, RECIPE, values)
-    exact = twin.forward(plan, values, sample.x)[plan.nodes[-1].name]
+    values = parameters(rng, graph)
+    sample = data(rng, graph, RECIPE.loss, 6, 6)
+    program = program_of(graph, RECIPE, values)
+    exact = twin.forward(graph, values, sample.x)[graph.nodes[-1].name]
     assert_near(program.predict(sample.x), exact, "predictions")
-    each, _ = twin.gradients(plan, RECIPE, values, sample.x, sample.y)
+    each, _ = twin.gradients(graph, RECIPE, values, sample.x, sample.y)
     whole = dataclasses.replace(sample, order=np.arange(6))
     assert_near(program.evaluate(whole.batches).loss, each, "losses")

@@ -16,7 +16,7 @@ from convmill.kernels.lang import POINTER, Emitter
 from convmill.plan.graph import Activation
 from convmill.runtime import host
 from convmill.runtime.jit import optimize, target_machine
-from tests.engine.nets import WIDTHS, activate, named, plan_of, program_of
+from tests.engine.nets import WIDTHS, activate, graph_of, named, program_of
 from tests.twin import elementwise
 
 COUNT = 4099  # no multiple of a vector
@@ -106,7 +106,7 @@ ACTIVATIONS = ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "elu", "gelu", 
 def test_activation(activation):
     """Over a wide range, and at extremes, where nothing may overflow that should not."""
     x = np.concatenate([np.linspace(-12, 12, 1000), EXTREMES]).astype(np.float32)
-    program = program_of(plan_of(x.shape, activate(activation)), None, [])
+    program = program_of(graph_of(x.shape, activate(activation)), None, [])
     with np.errstate(over="ignore"):
         exact = elementwise.activation(named(activation), x.astype(np.float64))
     ours = program.predict(x[None])[0]
@@ -119,6 +119,6 @@ def test_softmax_of_extremes():
         [[1e30, -1e30, 0], [80, 80, 80], [-1e4, -1e4, -1e4 + 3], [0, -200, 200], [-1e38, 0, -5]],
         np.float32,
     )
-    program = program_of(plan_of((3,), activate("softmax")), None, [])
+    program = program_of(graph_of((3,), activate("softmax")), None, [])
     exact = elementwise.activation(Activation("softmax"), rows.astype(np.float64))
     np.testing.assert_allclose(program.predict(rows), exact, rtol=1e-6, atol=2e-38)

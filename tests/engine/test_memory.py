@@ -18,14 +18,14 @@ from tests.engine.nets import (
     data,
     dense,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     program_of,
     recipe_of,
 )
 
 ROOT = Path(__file__).parents[2]
-PLAN = plan_of((3, 3, 1), flatten, dense(3))
+PLAN = graph_of((3, 3, 1), flatten, dense(3))
 RECIPE = recipe_of("mean_squared_error")
 
 

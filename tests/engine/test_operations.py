@@ -8,7 +8,7 @@ import pytest
 from convmill.lower.fuse import lower
 from convmill.lower.schedule import takes_winograd
 from convmill.lower.stages import ConvolutionStage
-from convmill.plan.graph import Activation, Plan, Regularizer
+from convmill.plan.graph import Activation, Graph, Regularizer
 from convmill.plan.recipe import Loss
 from tests.engine.fences import fenced
 from tests.engine.nets import (
@@ -22,9 +22,9 @@ from tests.engine.nets import (
     data,
     dense,
     flatten,
+    graph_of,
     loss_name,
     parameters,
-    plan_of,
     poisoned,
     pool,
     program_of,
@@ -50,20 +50,20 @@ ACTIVATIONS = [
 ]
 
 
-def follows(plan, loss, *, weighted=False, accuracy=None, count=11, y=None, **options):
-    """Train and predict with a plan between fences; all must agree with the twin."""
+def follows(graph, loss, *, weighted=False, accuracy=None, count=11, y=None, **options):
+    """Train and predict with a graph between fences; all must agree with the twin."""
     rng = np.random.default_rng(7)
     recipe = recipe_of(loss, accuracy=accuracy)
-    values = parameters(rng, plan)
-    sample = data(rng, plan, recipe.loss, count, 4, weighted=weighted)
+    values = parameters(rng, graph)
+    sample = data(rng, graph, recipe.loss, count, 4, weighted=weighted)
     if y is not None:
         sample.y[...] = y(sample.y, rng)
-    program = program_of(plan, recipe, values, guard=GUARD, **options)
+    program = program_of(graph, recipe, values, guard=GUARD, **options)
     with fenced():
         record = assert_follows_twin(program, values, sample)
-        outputs = poisoned(count, plan)
+        outputs = poisoned(count, graph)
         evaluated = program.evaluate(sample.batches, outputs=outputs)
-    exact = twin.forward(plan, values, sample.x)[plan.nodes[-1].name]
+    exact = twin.forward(graph, values, sample.x)[graph.nodes[-1].name]
     assert_near(outputs, exact[sample.order], "predictions")
     assert_near(evaluated.loss, record.loss.astype(np.float64), "losses of an evaluation", 1e-6)
     np.testing.assert_array_equal(evaluated.correct, record.correct)
@@ -73,7 +73,7 @@ def follows(plan, loss, *, weighted=False, accuracy=None, count=11, y=None, **op
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 def test_activation(activation):
     """In a convolution, in one with pooling, behind pooling, in a dense layer, twice in a row."""
-    plan = plan_of(
+    graph = graph_of(
         (7, 6, 2),
         conv(5, activation=activation),
         conv(17, (2, 2), activation=activation),
@@ -84,7 +84,7 @@ def test_activation(activation):
         dense(9, activation),
         dense(3),
     )
-    follows(plan, "mean_squared_error")
+    follows(graph, "mean_squared_error")
 
 
 @pytest.mark.parametrize("kind", ["max", "average"])
@@ -95,10 +95,10 @@ def test_activation(activation):
 )
 def test_pooling(kind, padding, size, strides):
     """Windows side by side, overlapping, with gaps, of one pixel, too large to be fused."""
-    plan = plan_of(
+    graph = graph_of(
         (9, 11, 3), conv(18, (2, 2)), pool(kind, size, strides, padding), flatten, dense(2)
     )
-    follows(plan, "mean_squared_error")
+    follows(graph, "mean_squared_error")
 
 
 @pytest.mark.parametrize("size", [(2, 2), (6, 5)])
@@ -107,15 +107,15 @@ def test_pooling(kind, padding, size, strides):
 )
 def test_pooling_over_the_whole_image(kind, ties, size):
     whole = pool(kind, size, ties=ties)
-    plan = plan_of((*size, 3), conv(17, (1, 1)), whole, flatten, dense(2))
-    follows(plan, "mean_squared_error")
+    graph = graph_of((*size, 3), conv(17, (1, 1)), whole, flatten, dense(2))
+    follows(graph, "mean_squared_error")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("filters", [1, 15, 40])
 def test_channels(width, filters):
     """Numbers of channels below, at and above a vector, for a first and a second convolution."""
-    plan = plan_of(
+    graph = graph_of(
         (8, 7, filters),
         conv(filters, bias=False),
         pool("max", (2, 2)),
@@ -124,7 +124,7 @@ def test_channels(width, filters):
         dense(filters, "tanh"),
         dense(filters),
     )
-    follows(plan, "mean_squared_error", machine=WIDTHS[width])
+    follows(graph, "mean_squared_error", machine=WIDTHS[width])
 
 
 ORDERS = {
@@ -157,7 +157,7 @@ ORDERS = {
 @pytest.mark.parametrize("name", ORDERS)
 def test_order_of_layers(name):
     """Nets that begin, end and go on in unusual ways."""
-    follows(plan_of((5, 4, 2), *ORDERS[name]), "mean_squared_error")
+    follows(graph_of((5, 4, 2), *ORDERS[name]), "mean_squared_error")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -166,16 +166,17 @@ def test_order_of_layers(name):
 )
 def test_windows_of_three_by_three(image, pooled, width):
     """Convolutions that go through 2x2 tiles: even and odd images, and more tiles than a cache."""
-    plan = plan_of(
+    graph = graph_of(
         (*image, 17),
         conv(33, padding="same" if image == (7, 6) else "valid", activation="elu"),
         *([pool("max", (2, 2))] if pooled else []),
         flatten,
         dense(2),
     )
-    (stage,) = (each for each in lower(plan, None, 16).stages if isinstance(each, ConvolutionStage))
+    stages = lower(graph, None, 16).stages
+    (stage,) = (each for each in stages if isinstance(each, ConvolutionStage))
     assert takes_winograd(stage)
-    follows(plan, "mean_squared_error", machine=WIDTHS[width], count=3)
+    follows(graph, "mean_squared_error", machine=WIDTHS[width], count=3)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_windows_of_three_by_three(image, pooled, width):
 )
 def test_frozen_layers(frozen):
     """Gradients of what is trained do not depend on what is frozen before, between or behind."""
-    plan = plan_of(
+    graph = graph_of(
         (8, 8, 2),
         conv(5, trainable=0 not in frozen),
         pool("max", (2, 2)),
@@ -191,22 +192,22 @@ def test_frozen_layers(frozen):
         flatten,
         dense(3, "softmax", trainable=2 not in frozen),
     )
-    follows(plan, "categorical_crossentropy")
+    follows(graph, "categorical_crossentropy")
 
 
 def test_frozen_kernel_beside_a_trained_bias():
-    trained = plan_of((5, 5, 2), conv(3), flatten, dense(2))
+    trained = graph_of((5, 5, 2), conv(3), flatten, dense(2))
     kernels = {0, 2}
     halves = tuple(
         type(one)(one.name, one.shape, trainable=index not in kernels)
         for index, one in enumerate(trained.parameters)
     )
-    follows(Plan(trained.nodes, halves), "mean_squared_error")
+    follows(Graph(trained.nodes, halves), "mean_squared_error")
 
 
 def test_nothing_to_train():
     """A net without parameters still measures its loss and predicts."""
-    follows(plan_of((4, 4, 3), pool("max", (2, 2)), flatten), "mean_squared_error")
+    follows(graph_of((4, 4, 3), pool("max", (2, 2)), flatten), "mean_squared_error")
 
 
 # Losses ------------------------------------------------------------------------------------------
@@ -257,8 +258,8 @@ LOSSES = [
 def test_loss(case):
     """With sample weights, which other tests leave out."""
     loss, activation, accuracy, y = case
-    plan = plan_of((3, 3, 1), flatten, dense(18, activation))
-    follows(plan, loss, weighted=True, accuracy=accuracy, y=y)
+    graph = graph_of((3, 3, 1), flatten, dense(18, activation))
+    follows(graph, loss, weighted=True, accuracy=accuracy, y=y)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 16, 20])
@@ -267,13 +268,13 @@ def test_loss(case):
     [("binary_crossentropy", "sigmoid"), ("mean_squared_error", "linear")],
 )
 def test_number_of_outputs(loss, activation, classes):
-    plan = plan_of((3, 3, 1), flatten, dense(classes, activation))
-    follows(plan, loss, accuracy="binary" if activation == "sigmoid" else None)
+    graph = graph_of((3, 3, 1), flatten, dense(classes, activation))
+    follows(graph, loss, accuracy="binary" if activation == "sigmoid" else None)
 
 
 def test_regularizers():
     """Their loss is told apart from the images', and moves weights, but not ``get_gradients``."""
-    plan = plan_of(
+    graph = graph_of(
         (5, 5, 1),
         conv(3, regularizer=Regularizer(l1=0.01)),
         flatten,
@@ -282,16 +283,16 @@ def test_regularizers():
     )
     rng = np.random.default_rng(2)
     recipe = recipe_of("mean_squared_error")
-    values = parameters(rng, plan)
+    values = parameters(rng, graph)
     values[0][0, 0, 0, 0] = 0  # where |w| has no slope
-    sample = data(rng, plan, recipe.loss, 12, 4)
-    program = program_of(plan, recipe, values)
-    state = twin.start(plan, recipe, values)
+    sample = data(rng, graph, recipe.loss, 12, 4)
+    program = program_of(graph, recipe, values)
+    state = twin.start(graph, recipe, values)
     penalties = []
     for step in range(sample.steps):
         chosen = sample.batch(step)
-        penalties.append(twin.penalty(plan, state.parameters))
-        state, _ = twin.step(plan, recipe, state, 0.1, sample.x[chosen], sample.y[chosen])
+        penalties.append(twin.penalty(graph, state.parameters))
+        state, _ = twin.step(graph, recipe, state, 0.1, sample.x[chosen], sample.y[chosen])
     with fenced():
         record = program.train(sample.batches, np.full(sample.steps, 0.1))
     np.testing.assert_allclose(record.penalty, penalties, rtol=1e-6)
@@ -313,13 +314,13 @@ NO_NUMBERS = [
 ]
 
 
-def shows_no_number(plan, loss):
+def shows_no_number(graph, loss):
     """Weights of the first layer that became NaN show in all losses and in all weights."""
     rng = np.random.default_rng(0)
-    values = parameters(rng, plan)
+    values = parameters(rng, graph)
     values[0][...] = np.nan
-    sample = data(rng, plan, loss, 6, 6)
-    program = program_of(plan, recipe_of(loss), values)
+    sample = data(rng, graph, loss, 6, 6)
+    program = program_of(graph, recipe_of(loss), values)
     record = program.train(sample.batches, np.full(1, 0.1))
     assert np.isnan(record.loss).all()
     assert np.isnan(program.evaluate(sample.batches).loss).all()
@@ -329,7 +330,7 @@ def shows_no_number(plan, loss):
 @pytest.mark.parametrize("case", NO_NUMBERS, ids=case_name)
 def test_no_number_hides_behind_a_loss(case):
     loss, activation = case
-    shows_no_number(plan_of((2, 2, 1), flatten, dense(3), dense(3, activation)), loss)
+    shows_no_number(graph_of((2, 2, 1), flatten, dense(3), dense(3, activation)), loss)
 
 
 def test_no_number_hides_behind_a_layer():
@@ -343,4 +344,4 @@ def test_no_number_hides_behind_a_layer():
         flatten,
         dense(3, "relu6"),
     )
-    shows_no_number(plan_of((8, 8, 1), *layers), Loss("mean_squared_error"))
+    shows_no_number(graph_of((8, 8, 1), *layers), Loss("mean_squared_error"))

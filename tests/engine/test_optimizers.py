@@ -21,8 +21,8 @@ from tests.engine.nets import (
     data,
     dense,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     pool,
     program_of,
     recipe_of,
@@ -100,9 +100,9 @@ VARIANTS = {
 }
 
 
-def small_plan(frozen=False):
+def small_graph(frozen=False):
     """A convnet with regularizers, one layer that does not decay, and perhaps a frozen one."""
-    return plan_of(
+    return graph_of(
         (6, 5, 1),
         conv(3, (2, 2), regularizer=Regularizer(l2=0.01)),
         pool("max", (2, 2)),
@@ -112,10 +112,10 @@ def small_plan(frozen=False):
     )
 
 
-def steps_data(plan, loss, seed=4):
+def steps_data(graph, loss, seed=4):
     """Fifty batches of six, the last one smaller, from thirty images."""
     rng = np.random.default_rng(seed)
-    sample = data(rng, plan, loss, 30, 6)
+    sample = data(rng, graph, loss, 30, 6)
     order = np.concatenate([rng.permutation(30) for _ in range(STEPS * 6 // 30)])
     return dataclasses.replace(sample, order=order[:-2].astype(np.int64))
 
@@ -132,22 +132,22 @@ def trained(program, sample, first, last, **options):
     return program.train(part, RATES[first:last], iterations=first, **options)
 
 
-def keras_state(plan, optimizer, values):
+def keras_state(graph, optimizer, values):
     """Keras variables of all parameters and a fresh copy of the optimizer, built on them."""
     variables = [keras.Variable(value) for value in values]
     copy = type(optimizer).from_config(optimizer.get_config())
     copy.exclude_from_weight_decay(
-        var_list=[v for v, p in zip(variables, plan.parameters, strict=True) if not p.decays]
+        var_list=[v for v, p in zip(variables, graph.parameters, strict=True) if not p.decays]
     )
-    copy.build([v for v, p in zip(variables, plan.parameters, strict=True) if p.trainable])
+    copy.build([v for v, p in zip(variables, graph.parameters, strict=True) if p.trainable])
     return variables, copy
 
 
-def keras_step(plan, recipe, variables, optimizer, rate, x, y):
+def keras_step(graph, recipe, variables, optimizer, rate, x, y):
     """One step by Keras' optimizer on the gradients of the twin, which are exact."""
     weights = [variable.numpy() for variable in variables]
-    _, found = twin.gradients(plan, recipe, weights, x, y)
-    trainable = [index for index, one in enumerate(plan.parameters) if one.trainable]
+    _, found = twin.gradients(graph, recipe, weights, x, y)
+    trainable = [index for index, one in enumerate(graph.parameters) if one.trainable]
     optimizer.learning_rate = rate
     optimizer.apply([keras.ops.cast(found[index], "float32") for index in trainable])
 
@@ -179,19 +179,19 @@ CASES = [(name, False) for name in VARIANTS] + [(name, True) for name in FROZEN]
 def test_follows_the_optimizer_of_keras(variant, frozen):
     """All weights trained, or the layer in the middle frozen."""
     optimizer, ours = VARIANTS[variant]
-    plan = small_plan(frozen)
+    graph = small_graph(frozen)
     recipe = recipe_of("categorical_crossentropy", ours)
-    values = parameters(np.random.default_rng(9), plan)
-    sample = steps_data(plan, recipe.loss)
-    program = program_of(plan, recipe, values, guard=GUARD)
-    variables, optimizer = keras_state(plan, optimizer, values)
+    values = parameters(np.random.default_rng(9), graph)
+    sample = steps_data(graph, recipe.loss)
+    program = program_of(graph, recipe, values, guard=GUARD)
+    variables, optimizer = keras_state(graph, optimizer, values)
     for first, last in zip((0, *STOPS), STOPS, strict=False):
         with fenced():
             trained(program, sample, first, last)
         for step in range(first, last):
             chosen = sample.batch(step)
             keras_step(
-                plan, recipe, variables, optimizer, RATES[step], sample.x[chosen], sample.y[chosen]
+                graph, recipe, variables, optimizer, RATES[step], sample.x[chosen], sample.y[chosen]
             )
         assert_same_state(program, variables, optimizer)
     assert_intact(program)
@@ -202,13 +202,13 @@ def test_follows_the_optimizer_of_keras(variant, frozen):
 )
 def test_goes_on_from_slots(variant):
     """Weights, slots and the number of steps are all that a run leaves behind."""
-    plan, recipe = small_plan(), recipe_of("categorical_crossentropy", VARIANTS[variant][1])
-    values = parameters(np.random.default_rng(9), plan)
-    sample = steps_data(plan, recipe.loss)
-    whole, first = (program_of(plan, recipe, values) for _ in range(2))
+    graph, recipe = small_graph(), recipe_of("categorical_crossentropy", VARIANTS[variant][1])
+    values = parameters(np.random.default_rng(9), graph)
+    sample = steps_data(graph, recipe.loss)
+    whole, first = (program_of(graph, recipe, values) for _ in range(2))
     record = trained(whole, sample, 0, STEPS)
     trained(first, sample, 0, 20)
-    second = program_of(plan, recipe, first.get_parameters())
+    second = program_of(graph, recipe, first.get_parameters())
     second.set_slots(first.get_slots())
     rest = trained(second, sample, 20, STEPS)
     np.testing.assert_array_equal(record.loss[20 * sample.batch_size :], rest.loss)
@@ -264,9 +264,9 @@ def test_follows_train_on_batch(optimizer, ours, loss, activation):
     keras.utils.set_random_seed(1)
     model, reading = convnet(units=3, activation=activation)
     program = program_of(
-        reading.plan, recipe_of(loss, ours), [one.numpy() for one in reading.variables]
+        reading.graph, recipe_of(loss, ours), [one.numpy() for one in reading.variables]
     )
-    sample = steps_data(reading.plan, loss)
+    sample = steps_data(reading.graph, loss)
     classes = {
         "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
         "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,

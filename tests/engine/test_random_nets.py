@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convmill.plan.graph import Plan
+from convmill.plan.graph import Graph
 from tests.engine.fences import fenced
 from tests.engine.nets import (
     GUARD,
@@ -22,8 +22,8 @@ from tests.engine.nets import (
     data,
     dense,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     pool,
     program_of,
     recipe_of,
@@ -83,8 +83,8 @@ def _layers(draw: st.DrawFn, chain: Chain) -> None:
 
 
 @st.composite
-def _nets(draw: st.DrawFn) -> tuple[Plan, str]:
-    """A plan, and the loss that suits its end."""
+def _nets(draw: st.DrawFn) -> tuple[Graph, str]:
+    """A graph, and the loss that suits its end."""
     sizes = st.integers(1, 10)
     chain = Chain((draw(sizes), draw(sizes), draw(st.sampled_from(CHANNELS))))
     draw(_layers(chain))
@@ -99,7 +99,7 @@ def _nets(draw: st.DrawFn) -> tuple[Plan, str]:
     activation, loss = draw(st.sampled_from(HEADS))
     classes = draw(st.integers(2 if activation == "softmax" else 1, 18))
     dense(classes, activation, bias=draw(st.booleans()))(chain)
-    return Plan(tuple(chain.nodes), tuple(chain.parameters)), loss
+    return Graph(tuple(chain.nodes), tuple(chain.parameters)), loss
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -114,16 +114,16 @@ def _nets(draw: st.DrawFn) -> tuple[Plan, str]:
     seed=st.integers(0, 2**16),
 )
 def test_follows_the_twin(width, net, dtype, count, batch_size, threads, weighted, seed):
-    plan, loss = net
+    graph, loss = net
     recipe = recipe_of(loss)
     rng = np.random.default_rng(seed)
-    values = parameters(rng, plan, 0.01 if dtype == "uint8" else 1.0)
-    sample = data(rng, plan, recipe.loss, count, batch_size, dtype=dtype, weighted=weighted)
-    program = program_of(plan, recipe, values, threads=threads, machine=WIDTHS[width], guard=GUARD)
+    values = parameters(rng, graph, 0.01 if dtype == "uint8" else 1.0)
+    sample = data(rng, graph, recipe.loss, count, batch_size, dtype=dtype, weighted=weighted)
+    program = program_of(graph, recipe, values, threads=threads, machine=WIDTHS[width], guard=GUARD)
     with fenced():
         assert_follows_twin(program, values, sample)
         predictions = program.predict(sample.x)
-    exact = twin.forward(plan, values, sample.x)[plan.nodes[-1].name]
+    exact = twin.forward(graph, values, sample.x)[graph.nodes[-1].name]
     assert_near(predictions, exact, "predictions")
     assert_intact(program)
 
@@ -132,7 +132,7 @@ def test_follows_the_twin(width, net, dtype, count, batch_size, threads, weighte
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 def test_many_layers_in_many_batches(width, dtype):
     """A net with every kind of kernel, in all types of images, with a last batch of one."""
-    plan = plan_of(
+    graph = graph_of(
         (12, 11, 3),
         rescale(1.5, -0.5),
         conv(17, (3, 2), activation="relu"),
@@ -147,9 +147,9 @@ def test_many_layers_in_many_batches(width, dtype):
     )
     recipe = recipe_of("sparse_categorical_crossentropy", accuracy="sparse")
     rng = np.random.default_rng(3)
-    values = parameters(rng, plan, 0.01 if dtype == "uint8" else 1.0)
-    sample = data(rng, plan, recipe.loss, 25, 8, dtype=dtype)
-    program = program_of(plan, recipe, values, machine=WIDTHS[width], guard=GUARD)
+    values = parameters(rng, graph, 0.01 if dtype == "uint8" else 1.0)
+    sample = data(rng, graph, recipe.loss, 25, 8, dtype=dtype)
+    program = program_of(graph, recipe, values, machine=WIDTHS[width], guard=GUARD)
     with fenced():
         assert_follows_twin(program, values, sample)
     assert_intact(program)

@@ -16,15 +16,15 @@ from tests.engine.nets import (
     dense,
     dropout,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     pool,
     program_of,
     recipe_of,
 )
 
 SHAPE = (28, 28, 1)
-PLAN = plan_of(SHAPE, conv(8), pool("max", (2, 2)), flatten, dropout(0.2), dense(3, "softmax"))
+PLAN = graph_of(SHAPE, conv(8), pool("max", (2, 2)), flatten, dropout(0.2), dense(3, "softmax"))
 RECIPE = recipe_of("categorical_crossentropy", Optimizer("adam"))
 # Some ten seconds of work: far more than is done until the first look, however late that comes.
 STEPS, IMAGES = 400_000, 3_000_000

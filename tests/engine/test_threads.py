@@ -18,8 +18,8 @@ from tests.engine.nets import (
     dense,
     dropout,
     flatten,
+    graph_of,
     parameters,
-    plan_of,
     poisoned,
     pool,
     program_of,
@@ -27,7 +27,7 @@ from tests.engine.nets import (
     rescale,
 )
 
-ALL_KINDS = plan_of(
+ALL_KINDS = graph_of(
     (13, 12, 3),
     rescale(1 / 3, 0.1),
     conv(16),
@@ -43,7 +43,7 @@ ALL_KINDS = plan_of(
     dense(33, "tanh", regularizer=Regularizer(l2=1e-2)),
     dense(5, "softmax"),
 )
-NARROW_FIRST = plan_of(
+NARROW_FIRST = graph_of(
     (9, 9, 1),
     conv(18, activation="elu"),
     pool("max", (2, 2)),
@@ -78,18 +78,18 @@ class Result:
 
 def prepared(case: str, threads: int, seed: int = 0) -> tuple[Program, dict]:
     """A Program and the arguments of ``train``: 41 images in batches of 12."""
-    plan, recipe = CASES[case]
+    graph, recipe = CASES[case]
     rng = np.random.default_rng(seed)
-    program = program_of(plan, recipe, parameters(rng, plan), threads=threads)
-    sample = data(rng, plan, recipe.loss, 41, 12, weighted=True)
+    program = program_of(graph, recipe, parameters(rng, graph), threads=threads)
+    sample = data(rng, graph, recipe.loss, 41, 12, weighted=True)
     order = np.concatenate([rng.permutation(41) for _ in range(6)])
     sample = dataclasses.replace(sample, order=order)
     arguments = {
         "batches": sample.batches,
         "rates": np.linspace(0.01, 0.001, sample.steps),
         "iterations": 5,
-        "seeds": np.arange(3, 3 + plan.dropouts, dtype=np.uint64),
-        "outputs": poisoned(len(order), plan),
+        "seeds": np.arange(3, 3 + graph.dropouts, dtype=np.uint64),
+        "outputs": poisoned(len(order), graph),
     }
     return program, arguments
 

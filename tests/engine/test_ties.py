@@ -46,7 +46,7 @@ def engine_and_keras(shape, *between):
     values = [variable.numpy() for variable in reading.variables]
     values[-2] = rng.integers(-9, 10, values[-2].shape).astype(np.float32)
     recipe = recipe_of(Loss("mean_absolute_error", reduction="sum"))
-    program = program_of(reading.plan, recipe, values, guard=GUARD)
+    program = program_of(reading.graph, recipe, values, guard=GUARD)
     far = np.full((3, 1), -1e9, np.float32)  # the gradient by the one output is 1
     program.train(Data(x, far, None, np.arange(3), 3).batches, np.zeros(1))
     ours = in_records(program, "gradient", program.network.stages[0].output)
@@ -64,7 +64,7 @@ def engine_and_keras(shape, *between):
 
 def _written(reading):
     """Shape that Flatten reads."""
-    return reading.plan.nodes[-3].shape
+    return reading.graph.nodes[-3].shape
 
 
 POOLS = [
@@ -168,12 +168,12 @@ def test_losses_of_certain_predictions(loss, activation):
     rng = np.random.default_rng(1)
     model, reading = model_of((1, 1, 3), layers.Flatten(), layers.Dense(3, activation=activation))
     values = [60 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)]
-    sample = data(rng, reading.plan, loss, 24, 24)
+    sample = data(rng, reading.graph, loss, 24, 24)
     sample.x[...] = rng.integers(-1, 2, sample.x.shape)
     sample.x[:, 0, 0, 0] = 2  # no image without any evidence
     if loss.name == "mean_absolute_error":
         sample.y[...] = 0
-    program = program_of(reading.plan, recipe_of(loss), values)
+    program = program_of(reading.graph, recipe_of(loss), values)
     record = program.train(sample.batches, np.zeros(1))
     theirs = getattr(keras.losses, loss.name)
     options = {"from_logits": True} if loss.from_logits else {}
@@ -193,10 +193,10 @@ def test_l1_of_a_weight_that_is_zero():
         layers.Dense(2, kernel_regularizer=keras.regularizers.L1(0.5), bias_regularizer="l1"),
     )
     recipe = recipe_of("mean_squared_error")
-    zeros = [np.zeros(one.shape, np.float32) for one in reading.plan.parameters]
+    zeros = [np.zeros(one.shape, np.float32) for one in reading.graph.parameters]
     rng = np.random.default_rng(0)
-    sample = data(rng, reading.plan, recipe.loss, 4, 4)
-    program = program_of(reading.plan, recipe, zeros)
+    sample = data(rng, reading.graph, recipe.loss, 4, 4)
+    program = program_of(reading.graph, recipe, zeros)
     program.train(sample.batches, np.ones(1))
     for weight, gradient, layer in zip(
         program.get_parameters(), program.get_gradients(), reading.variables, strict=True

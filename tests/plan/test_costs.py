@@ -200,12 +200,12 @@ def test_borders() -> None:
 
 def test_a_plan_and_an_outline_agree() -> None:
     model = notebook()
-    plan, outline = read(model).plan, describe(model)
-    for node in plan.nodes[1:]:
+    graph, outline = read(model).graph, describe(model)
+    for node in graph.nodes[1:]:
         step = outline.step(node.name)
         assert step.shape == node.shape
         if step.kind in ("convolution", "dense"):
-            assert step.multiply_adds == forward_multiply_adds(plan, node)
+            assert step.multiply_adds == forward_multiply_adds(graph, node)
         assert costs(outline)[node.name].output_bytes == 4 * math.prod(node.shape)
 
 

@@ -1,4 +1,4 @@
-"""Keras models become Plans of the same shapes and sizes, or are refused by name."""
+"""Keras models become Graphs of the same shapes and sizes, or are refused by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from keras import layers, regularizers
 
-from convmill.plan import graph
+from convmill.plan import graph as ops
 from convmill.plan.graph import Activation, NotCovered
 from convmill.plan.read import read
 from convmill.runtime.report import forward_multiply_adds
@@ -20,9 +20,9 @@ from tests.plan.nets import IMAGE, notebook, sequential
 pytestmark = pytest.mark.filterwarnings("ignore:.*softmax over axis")  # of one channel: Keras warns
 
 
-def operation(layer: Any, shape: tuple[int, ...] = IMAGE) -> tuple[Any, graph.Shape]:
+def operation(layer: Any, shape: tuple[int, ...] = IMAGE) -> tuple[Any, ops.Shape]:
     """What one layer is read as, and the shape that it writes."""
-    node = read(sequential(layer, shape=shape)).plan.nodes[-1]
+    node = read(sequential(layer, shape=shape)).graph.nodes[-1]
     return node.operation, node.shape
 
 
@@ -34,14 +34,14 @@ def operation(layer: Any, shape: tuple[int, ...] = IMAGE) -> tuple[Any, graph.Sh
 def test_shapes_and_parameters_are_those_of_keras(chain: Chain) -> None:
     model = chain.build()
     reading = read(model)
-    for node, layer in zip(reading.plan.nodes[1:], model.layers, strict=True):
+    for node, layer in zip(reading.graph.nodes[1:], model.layers, strict=True):
         assert node.name == layer.name
         assert node.shape == tuple(layer.output.shape[1:])
-    assert reading.plan.output_shape == model.output_shape[1:]
+    assert reading.graph.output_shape == model.output_shape[1:]
     assert [variable.path for variable in reading.variables] == [w.path for w in model.weights]
-    for parameter, weight in zip(reading.plan.parameters, model.weights, strict=True):
+    for parameter, weight in zip(reading.graph.parameters, model.weights, strict=True):
         assert parameter.shape == tuple(weight.shape)
-    sizes = [math.prod(parameter.shape) for parameter in reading.plan.parameters]
+    sizes = [math.prod(parameter.shape) for parameter in reading.graph.parameters]
     assert sum(sizes) == model.count_params()
 
 
@@ -53,16 +53,16 @@ def test_functional_models_are_read_as_sequential_ones(chain: Chain) -> None:
     for layer in model.layers:
         outputs = layer(outputs)
     functional = keras.Model(model.inputs[0], outputs)
-    assert read(functional).plan == read(model).plan
+    assert read(functional).graph == read(model).graph
 
 
 def test_the_notebook() -> None:
-    plan = read(notebook()).plan
-    forward = [forward_multiply_adds(plan, node) for node in plan.nodes]
+    graph = read(notebook()).graph
+    forward = [forward_multiply_adds(graph, node) for node in graph.nodes]
     first = next(filter(None, forward))
     # forward, input gradient (not for the first layer) and weight gradient: the dense roofline
     assert 3 * sum(forward) - first == 8_188_032
-    assert [node.shape for node in plan.nodes[:5]] == [
+    assert [node.shape for node in graph.nodes[:5]] == [
         (28, 28, 1),
         (26, 26, 32),
         (13, 13, 32),
@@ -85,8 +85,8 @@ def test_convolution_in_full() -> None:
         bias_regularizer=regularizers.L1(0.125),
     )
     reading = read(sequential(layer))
-    plan = reading.plan
-    assert plan.nodes[1].operation == graph.Convolution(
+    graph = reading.graph
+    assert graph.nodes[1].operation == ops.Convolution(
         filters=4,
         kernel_size=(3, 2),
         strides=(2, 3),
@@ -95,12 +95,12 @@ def test_convolution_in_full() -> None:
         kernel=0,
         bias=1,
     )
-    assert plan.nodes[1].shape == (4, 3, 4)
-    assert plan.nodes[1].inputs == (plan.nodes[0].name,)
-    kernel, bias = plan.parameters
+    assert graph.nodes[1].shape == (4, 3, 4)
+    assert graph.nodes[1].inputs == (graph.nodes[0].name,)
+    kernel, bias = graph.parameters
     assert kernel.shape == (3, 2, 2, 4)
-    assert kernel.regularizer == graph.Regularizer(0.5, 0.25)
-    assert bias.regularizer == graph.Regularizer(0.125, 0.0)
+    assert kernel.regularizer == ops.Regularizer(0.5, 0.25)
+    assert bias.regularizer == ops.Regularizer(0.125, 0.0)
     assert reading.variables[0] is layer.kernel
     assert reading.variables[1] is layer.bias
 
@@ -120,46 +120,46 @@ def test_same_padding_is_asymmetric_and_depends_on_the_stride(
 
 def test_pooling() -> None:
     assert operation(layers.MaxPooling2D((2, 3))) == (
-        graph.Pooling("max", (2, 3), (2, 3), (0, 0, 0, 0)),
+        ops.Pooling("max", (2, 3), (2, 3), (0, 0, 0, 0)),
         (4, 3, 2),
     )
     assert operation(layers.AveragePooling2D(3, strides=1)) == (
-        graph.Pooling("average", (3, 3), (1, 1), (0, 0, 0, 0)),
+        ops.Pooling("average", (3, 3), (1, 1), (0, 0, 0, 0)),
         (6, 7, 2),
     )
     whole = ((8, 9), (8, 9), (0, 0, 0, 0))
-    assert operation(layers.GlobalMaxPooling2D()) == (graph.Pooling("max", *whole, "share"), (2,))
+    assert operation(layers.GlobalMaxPooling2D()) == (ops.Pooling("max", *whole, "share"), (2,))
     assert operation(layers.GlobalAveragePooling2D(keepdims=True)) == (
-        graph.Pooling("average", *whole),
+        ops.Pooling("average", *whole),
         (1, 1, 2),
     )
 
 
 def test_dense_flatten_and_rescaling() -> None:
-    assert operation(layers.Flatten()) == (graph.Flatten(), (144,))
-    assert operation(layers.Rescaling(1 / 255, offset=-1)) == (graph.Rescale(1 / 255, -1.0), IMAGE)
-    plan = read(sequential(layers.Dense(3, use_bias=False), shape=(5,))).plan
-    assert plan.nodes[1].operation == graph.Dense(3, graph.LINEAR, kernel=0, bias=None)
-    assert [parameter.shape for parameter in plan.parameters] == [(5, 3)]
+    assert operation(layers.Flatten()) == (ops.Flatten(), (144,))
+    assert operation(layers.Rescaling(1 / 255, offset=-1)) == (ops.Rescale(1 / 255, -1.0), IMAGE)
+    graph = read(sequential(layers.Dense(3, use_bias=False), shape=(5,))).graph
+    assert graph.nodes[1].operation == ops.Dense(3, ops.LINEAR, kernel=0, bias=None)
+    assert [parameter.shape for parameter in graph.parameters] == [(5, 3)]
 
 
 def test_dropouts_are_numbered_and_a_rate_of_zero_does_nothing() -> None:
     stack = [layers.Dropout(0.25), layers.Dropout(0.0), layers.Dropout(1.0)]
     reading = read(sequential(*stack))
-    assert [node.operation for node in reading.plan.nodes[1:]] == [
-        graph.Dropout(0.25, 0),
-        graph.Activate(graph.LINEAR),
-        graph.Dropout(1.0, 1),
+    assert [node.operation for node in reading.graph.nodes[1:]] == [
+        ops.Dropout(0.25, 0),
+        ops.Activate(ops.LINEAR),
+        ops.Dropout(1.0, 1),
     ]
     assert reading.dropouts == (stack[0], stack[2])
-    assert reading.plan.dropouts == 2
+    assert reading.graph.dropouts == 2
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (None, graph.LINEAR),
-        ("linear", graph.LINEAR),
+        (None, ops.LINEAR),
+        ("linear", ops.LINEAR),
         ("relu", Activation("relu")),
         ("relu6", Activation("relu", ceiling=6.0)),
         ("leaky_relu", Activation("leaky_relu", slope=0.2)),
@@ -175,7 +175,7 @@ def test_dropouts_are_numbered_and_a_rate_of_zero_does_nothing() -> None:
 def test_activations(name: Any, expected: Activation) -> None:
     assert operation(layers.Conv2D(1, 1, activation=name))[0].activation == expected
     if name is not None:
-        assert operation(layers.Activation(name))[0] == graph.Activate(expected)
+        assert operation(layers.Activation(name))[0] == ops.Activate(expected)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_activations(name: Any, expected: Activation) -> None:
     ],
 )
 def test_activation_layers(layer: Any, expected: Activation) -> None:
-    assert operation(layer) == (graph.Activate(expected), IMAGE)
+    assert operation(layer) == (ops.Activate(expected), IMAGE)
 
 
 # Models ------------------------------------------------------------------------------------------
@@ -201,21 +201,21 @@ def test_models_inside_models_are_flattened() -> None:
     image = keras.Input(IMAGE, name="image")
     pooled = keras.Model(image, layers.MaxPooling2D(name="three")(inner(image)), name="both")
     model = sequential(pooled, layers.Conv2D(1, 1, name="one"))
-    plan = read(model).plan
-    assert [node.name for node in plan.nodes] == [
+    graph = read(model).graph
+    assert [node.name for node in graph.nodes] == [
         "input",
         "both/in/one",
         "both/in/two",
         "both/three",
         "one",
     ]
-    assert [parameter.shape for parameter in plan.parameters[::2]] == [(2, 2, 2, 3), (1, 1, 3, 1)]
+    assert [parameter.shape for parameter in graph.parameters[::2]] == [(2, 2, 2, 3), (1, 1, 3, 1)]
 
 
 def test_a_layer_may_be_called_input() -> None:
-    plan = read(sequential(layers.Flatten(name="input"))).plan
-    assert [node.name for node in plan.nodes] == ["input_", "input"]
-    assert plan.nodes[1].inputs == ("input_",)
+    graph = read(sequential(layers.Flatten(name="input"))).graph
+    assert [node.name for node in graph.nodes] == ["input_", "input"]
+    assert graph.nodes[1].inputs == ("input_",)
 
 
 def test_models_built_late_and_subclasses_without_a_call_are_read() -> None:
@@ -227,14 +227,14 @@ def test_models_built_late_and_subclasses_without_a_call_are_read() -> None:
         read(model)
     assert "keras.Input" in refusal.value.remedy
     model.build((None, *IMAGE))
-    assert read(model).plan.output_shape == (2,)
+    assert read(model).graph.output_shape == (2,)
 
     class Functional(keras.Model):
         def __init__(self, units: int) -> None:
             image = keras.Input(IMAGE)
             super().__init__(image, layers.Dense(units)(layers.Flatten()(image)))
 
-    assert read(Functional(3)).plan.output_shape == (3,)
+    assert read(Functional(3)).graph.output_shape == (3,)
 
 
 def test_only_layers_of_this_model_are_followed() -> None:
@@ -243,17 +243,17 @@ def test_only_layers_of_this_model_are_followed() -> None:
     features = layers.Conv2D(3, 2)(image)
     keras.Model(image, layers.Flatten()(features))
     shorter = keras.Model(image, features)
-    assert [node.shape for node in read(shorter).plan.nodes] == [IMAGE, (7, 8, 3)]
+    assert [node.shape for node in read(shorter).graph.nodes] == [IMAGE, (7, 8, 3)]
 
 
 def test_inner_models_may_be_called_by_name_or_with_a_list() -> None:
     inner = keras.Sequential([keras.Input(IMAGE, name="in"), layers.Conv2D(3, 2)])
     for call in (lambda x: inner(inputs=x), lambda x: inner([x]), lambda x: inner(x, mask=None)):
         image = keras.Input(IMAGE)
-        assert read(keras.Model(image, call(image))).plan.output_shape == (7, 8, 3)
+        assert read(keras.Model(image, call(image))).graph.output_shape == (7, 8, 3)
     image = keras.Input(IMAGE)
     model = keras.Model(image, layers.Flatten()(image, training=False))
-    assert read(model).plan.output_shape == (8 * 9 * 2,)
+    assert read(model).graph.output_shape == (8 * 9 * 2,)
 
 
 def test_layers_that_cannot_be_saved_are_read() -> None:
@@ -266,13 +266,13 @@ def test_layers_that_cannot_be_saved_are_read() -> None:
 
     image = keras.Input(IMAGE)
     model = keras.Model(image, layers.Conv2D(3, 2, kernel_initializer=Nameless())(image))
-    assert read(model).plan.output_shape == (7, 8, 3)
+    assert read(model).graph.output_shape == (7, 8, 3)
 
 
 def test_what_training_a_call_asked_for_does_not_matter() -> None:
     image = keras.Input(IMAGE)
     model = keras.Model(image, layers.Dropout(0.5)(image, training=True))
-    assert read(model).plan.nodes[1].operation == graph.Dropout(0.5, 0)
+    assert read(model).graph.nodes[1].operation == ops.Dropout(0.5, 0)
 
 
 def test_a_subclass_that_computes_the_same_is_read() -> None:
@@ -289,10 +289,10 @@ def test_frozen_layers_have_no_penalty() -> None:
     frozen = layers.Conv2D(1, 1, kernel_regularizer="l2", trainable=False)
     free = layers.Conv2D(1, 1, kernel_regularizer="l2")
     model = sequential(frozen, free)
-    parameters = read(model).plan.parameters
+    parameters = read(model).graph.parameters
     assert [parameter.trainable for parameter in parameters] == [False, False, True, True]
     assert parameters[0].regularizer is None
-    assert parameters[2].regularizer == graph.Regularizer(0.0, 0.01)
+    assert parameters[2].regularizer == ops.Regularizer(0.0, 0.01)
     assert len(model.losses) == 1
     model.trainable = False
-    assert not any(parameter.trainable for parameter in read(model).plan.parameters)
+    assert not any(parameter.trainable for parameter in read(model).graph.parameters)

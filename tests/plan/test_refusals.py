@@ -1,4 +1,4 @@
-"""What the Plan cannot express is refused by name; what makes no sense is an error."""
+"""What the Graph cannot express is refused by name; what makes no sense is an error."""
 
 from __future__ import annotations
 

@@ -293,6 +293,6 @@ def test_weights_that_do_not_decay() -> None:
     with pytest.raises(NotCovered, match="exclude_from_weight_decay"):
         read_recipe(model, reading)
     marked = mark_decay(optimizer, reading)
-    assert [one.decays for one in marked.plan.parameters] == [True, False, True, False]
+    assert [one.decays for one in marked.graph.parameters] == [True, False, True, False]
     assert marked.variables == reading.variables
     assert read_recipe(model, marked).optimizer.weight_decay == 0.004

@@ -1,4 +1,4 @@
-"""A whole Plan forward, backward and through optimizer steps, node by node, in float64.
+"""A whole graph forward, backward and through optimizer steps, node by node, in float64.
 
 Every native program is held against this; nothing here is fast.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convmill.plan import graph
-from convmill.plan.graph import Node, Plan
+from convmill.plan import graph as ops
+from convmill.plan.graph import Graph, Node
 from convmill.plan.recipe import Recipe
 from tests.twin import convolution, dense, elementwise, losses, pooling, updates
 
@@ -19,17 +19,17 @@ Arrays = Sequence[np.ndarray]
 
 
 def forward(
-    plan: Plan, parameters: Arrays, x: np.ndarray, training_masks: Arrays | None = None
+    graph: Graph, parameters: Arrays, x: np.ndarray, training_masks: Arrays | None = None
 ) -> dict[str, np.ndarray]:
     """Outputs of every node: name -> float64 (n, *node.shape).
 
-    x (n, *plan.input_shape), any real dtype; ``parameters`` in the plan's order and Keras' layout;
+    x (n, *graph.input_shape), any real dtype; ``parameters`` in the graph's order, Keras' layout;
     ``training_masks``: in training one (n, *shape) array of 0 and 1 for each dropout, by its seed
     (1 keeps); None outside training, where dropout does nothing.
     """
     weights = [np.asarray(value, dtype=np.float64) for value in parameters]
     outputs: dict[str, np.ndarray] = {}
-    for node in plan.nodes:
+    for node in graph.nodes:
         read = outputs[node.inputs[0]] if node.inputs else np.asarray(x, dtype=np.float64)
         y = _forward(node, weights, read, training_masks)
         outputs[node.name] = y.reshape(len(x), *node.shape)
@@ -37,7 +37,7 @@ def forward(
 
 
 def gradients(
-    plan: Plan,
+    graph: Graph,
     recipe: Recipe,
     parameters: Arrays,
     x: np.ndarray,
@@ -50,19 +50,19 @@ def gradients(
     The gradients are those of ``sum(losses) / (n for the reduction "mean", else 1)`` plus the
     regularizers' penalty; they are not clipped. Frozen parameters have one too.
     """
-    outputs = forward(plan, parameters, x, training_masks)
-    each, by_output = losses.loss(recipe.loss, outputs[plan.nodes[-1].name], y)
+    outputs = forward(graph, parameters, x, training_masks)
+    each, by_output = losses.loss(recipe.loss, outputs[graph.nodes[-1].name], y)
     share = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
     divisor = len(x) if recipe.loss.reduction == "mean" else 1
     by_output = by_output * share[:, None] / divisor
-    _, result = backward(plan, parameters, outputs, by_output, training_masks)
-    for gradient, parameter, value in zip(result, plan.parameters, parameters, strict=True):
+    _, result = backward(graph, parameters, outputs, by_output, training_masks)
+    for gradient, parameter, value in zip(result, graph.parameters, parameters, strict=True):
         gradient += updates.penalty_gradient(parameter.regularizer, np.asarray(value, np.float64))
     return each * share, result
 
 
 def backward(
-    plan: Plan,
+    graph: Graph,
     parameters: Arrays,
     outputs: Mapping[str, np.ndarray],
     by_output: np.ndarray,
@@ -71,13 +71,13 @@ def backward(
     """Gradients of every node's output, by name, and of every parameter, without regularizers.
 
     ``outputs`` is what ``forward`` returned for the same parameters and masks; ``by_output``
-    (n, *plan.output_shape) is the gradient of the last node's output.
+    (n, *graph.output_shape) is the gradient of the last node's output.
     """
     weights = [np.asarray(value, dtype=np.float64) for value in parameters]
     by_node = {name: np.zeros(output.shape) for name, output in outputs.items()}
-    by_node[plan.nodes[-1].name] += by_output
+    by_node[graph.nodes[-1].name] += by_output
     by_parameter = [np.zeros(weight.shape) for weight in weights]
-    for node in reversed(plan.nodes[1:]):
+    for node in reversed(graph.nodes[1:]):
         read = outputs[node.inputs[0]]
         d_read, found = _backward(node, weights, read, by_node[node.name], training_masks)
         by_node[node.inputs[0]] += d_read.reshape(read.shape)
@@ -86,26 +86,26 @@ def backward(
     return by_node, by_parameter
 
 
-def penalty(plan: Plan, parameters: Arrays) -> float:
+def penalty(graph: Graph, parameters: Arrays) -> float:
     """The regularizers' part of the loss."""
     return sum(
         updates.penalty(parameter.regularizer, np.asarray(weight, dtype=np.float64))
-        for parameter, weight in zip(plan.parameters, parameters, strict=True)
+        for parameter, weight in zip(graph.parameters, parameters, strict=True)
     )
 
 
 @dataclass
 class State:
-    """Parameters in the plan's order; slots: name -> one array per trainable parameter."""
+    """Parameters in the graph's order; slots: name -> one array per trainable parameter."""
 
     parameters: list[np.ndarray]
     slots: dict[str, list[np.ndarray]]
     iterations: int = 0
 
 
-def start(plan: Plan, recipe: Recipe, parameters: Arrays) -> State:
+def start(graph: Graph, recipe: Recipe, parameters: Arrays) -> State:
     """The state before the first step: slots are zeros."""
-    trainable = [parameter.shape for parameter in plan.parameters if parameter.trainable]
+    trainable = [parameter.shape for parameter in graph.parameters if parameter.trainable]
     return State(
         parameters=[np.asarray(value, dtype=np.float64) for value in parameters],
         slots={slot: [np.zeros(shape) for shape in trainable] for slot in recipe.optimizer.slots},
@@ -113,7 +113,7 @@ def start(plan: Plan, recipe: Recipe, parameters: Arrays) -> State:
 
 
 def step(
-    plan: Plan,
+    graph: Graph,
     recipe: Recipe,
     state: State,
     rate: float,
@@ -123,8 +123,8 @@ def step(
     training_masks: Arrays | None = None,
 ) -> tuple[State, np.ndarray]:
     """The state after one step on one batch, and the losses that ``gradients`` returns."""
-    each, found = gradients(plan, recipe, state.parameters, x, y, sample_weight, training_masks)
-    indices = [index for index, one in enumerate(plan.parameters) if one.trainable]
+    each, found = gradients(graph, recipe, state.parameters, x, y, sample_weight, training_masks)
+    indices = [index for index, one in enumerate(graph.parameters) if one.trainable]
     limited = updates.clipped(recipe.optimizer.clip, [found[index] for index in indices])
     after = State(list(state.parameters), {slot: [] for slot in state.slots}, state.iterations + 1)
     for position, (index, gradient) in enumerate(zip(indices, limited, strict=True)):
@@ -135,7 +135,7 @@ def step(
             state.parameters[index],
             gradient,
             {slot: values[position] for slot, values in state.slots.items()},
-            decays=plan.parameters[index].decays,
+            decays=graph.parameters[index].decays,
         )
         for slot in after.slots:
             after.slots[slot].append(slots[slot])
@@ -144,26 +144,26 @@ def step(
 
 def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -> np.ndarray:
     match node.operation:
-        case graph.Input():
+        case ops.Input():
             return x
-        case graph.Flatten():
+        case ops.Flatten():
             return x.reshape(len(x), -1)
-        case graph.Rescale(scale, offset):
+        case ops.Rescale(scale, offset):
             return elementwise.rescale(x, scale, offset)
-        case graph.Dropout(rate, seed):
+        case ops.Dropout(rate, seed):
             return x if masks is None else elementwise.dropout(x, masks[seed], rate)
-        case graph.Activate(activation):
+        case ops.Activate(activation):
             return elementwise.activation(activation, x)
-        case graph.Pooling() as op:
+        case ops.Pooling() as op:
             return pooling.forward(op.kind, x, op.pool_size, op.strides, op.padding)
-        case graph.Convolution() | graph.Dense() as op:
+        case ops.Convolution() | ops.Dense() as op:
             return elementwise.activation(op.activation, _linear(op, weights, x))
 
 
-def _linear(op: graph.Convolution | graph.Dense, weights: Arrays, x: np.ndarray) -> np.ndarray:
+def _linear(op: ops.Convolution | ops.Dense, weights: Arrays, x: np.ndarray) -> np.ndarray:
     """What the operation's activation reads."""
     bias = None if op.bias is None else weights[op.bias]
-    if isinstance(op, graph.Dense):
+    if isinstance(op, ops.Dense):
         return dense.forward(x, weights[op.kernel], bias)
     return convolution.forward(x, weights[op.kernel], bias, op.strides, op.padding)
 
@@ -173,21 +173,21 @@ def _backward(
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Gradient of what the node read, and of its parameters by their index."""
     match node.operation:
-        case graph.Rescale(scale, _):
+        case ops.Rescale(scale, _):
             return gradient * scale, {}
-        case graph.Dropout(rate, seed) if masks is not None:
+        case ops.Dropout(rate, seed) if masks is not None:
             return elementwise.dropout(gradient, masks[seed], rate), {}
-        case graph.Activate(activation):
+        case ops.Activate(activation):
             return elementwise.activation_gradient(activation, x, gradient), {}
-        case graph.Pooling() as op:
+        case ops.Pooling() as op:
             wide = gradient[:, None, None] if len(node.shape) == 1 else gradient
             size = (op.pool_size, op.strides, op.padding)
             return pooling.backward(op.kind, x, wide, *size, shared=op.ties == "share"), {}
-        case graph.Convolution() | graph.Dense() as op:
+        case ops.Convolution() | ops.Dense() as op:
             before = elementwise.activation_gradient(
                 op.activation, _linear(op, weights, x), gradient
             )
-            if isinstance(op, graph.Dense):
+            if isinstance(op, ops.Dense):
                 found = dense.backward(x, weights[op.kernel], before)
             else:
                 found = convolution.backward(x, weights[op.kernel], before, op.strides, op.padding)

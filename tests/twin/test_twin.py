@@ -44,10 +44,10 @@ def weights_of(model: keras.Model, random: np.random.Generator) -> list[np.ndarr
 
 def hold(chain: Chain, x: np.ndarray, random: np.random.Generator) -> None:
     """Output, and gradients of the input and of every weight, are those of Keras."""
-    plan = read(chain.build()).plan
+    graph = read(chain.build()).graph
     model = chain.build("float64")
     weights = weights_of(model, random)
-    by_output = random.normal(size=(len(x), *plan.output_shape))
+    by_output = random.normal(size=(len(x), *graph.output_shape))
 
     def keras_results(weights: Any, x: Any, by_output: Any) -> Any:
         outputs, pullback = jax.vjp(
@@ -56,11 +56,11 @@ def hold(chain: Chain, x: np.ndarray, random: np.random.Generator) -> None:
         return outputs, *pullback(by_output.astype(outputs.dtype))
 
     theirs, d_weights, d_x = jax.jit(keras_results)(weights, x, by_output)
-    outputs = net.forward(plan, weights, x)
-    by_node, by_weight = net.backward(plan, weights, outputs, by_output)
+    outputs = net.forward(graph, weights, x)
+    by_node, by_weight = net.backward(graph, weights, outputs, by_output)
     tolerance = SINGLE if "GlobalAveragePooling2D" in dict(chain.specs) else 1e-9
-    close(outputs[plan.nodes[-1].name], theirs, tolerance)
-    close(by_node[plan.nodes[0].name], d_x, tolerance)
+    close(outputs[graph.nodes[-1].name], theirs, tolerance)
+    close(by_node[graph.nodes[0].name], d_x, tolerance)
     for ours, expected in zip(by_weight, d_weights, strict=True):
         close(ours, expected, tolerance)
 
@@ -156,14 +156,14 @@ def test_dropout_with_the_mask_that_keras_drew(rate: float) -> None:
     x = random.normal(size=(5, 3, 4, 2))
     theirs = np.asarray(chain.build("float64")(x, training=True))
     mask = (theirs != 0).reshape(x.shape) * 1.0
-    plan = read(chain.build()).plan
-    outputs = net.forward(plan, [], x, [mask])
-    close(outputs[plan.nodes[-1].name], theirs)
+    graph = read(chain.build()).graph
+    outputs = net.forward(graph, [], x, [mask])
+    close(outputs[graph.nodes[-1].name], theirs)
     by_output = random.normal(size=theirs.shape)
-    by_node, _ = net.backward(plan, [], outputs, by_output, [mask])
+    by_node, _ = net.backward(graph, [], outputs, by_output, [mask])
     scale = 0.0 if rate == 1 else 1 / (1 - rate)
-    close(by_node[plan.nodes[0].name], by_output.reshape(x.shape) * mask * scale)
-    close(net.forward(plan, [], x)[plan.nodes[-1].name], x.reshape(5, -1))
+    close(by_node[graph.nodes[0].name], by_output.reshape(x.shape) * mask * scale)
+    close(net.forward(graph, [], x)[graph.nodes[-1].name], x.reshape(5, -1))
 
 
 # Losses and accuracies ---------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_training_a_net_follows_keras(reduction: Any) -> None:
     """Loss, sample weights, regularizers, a frozen layer, clipping, RMSprop: five steps."""
     random = np.random.default_rng(11)
     chain = Chain((8, 8, 2), tuple(NET))
-    plan = read(chain.build()).plan
+    graph = read(chain.build()).graph
     model = chain.build("float64")
     model.set_weights(weights_of(model, random))
     spec = Optimizer("rmsprop", weight_decay=0.01, clip=Clip("global_norm", 0.5))
@@ -352,7 +352,7 @@ def test_training_a_net_follows_keras(reduction: Any) -> None:
     loss = keras_loss(recipe.loss, keras_reduction)
     optimizer = optimizers.RMSprop(RATE, weight_decay=0.01, global_clipnorm=0.5)
     optimizer.build(model.trainable_variables)
-    state = net.start(plan, recipe, model.get_weights())
+    state = net.start(graph, recipe, model.get_weights())
 
     def total(trainable: Any, frozen: Any, x: np.ndarray, y: np.ndarray, w: np.ndarray) -> Any:
         outputs, _, penalties = model.stateless_call(trainable, frozen, x, return_losses=True)
@@ -368,8 +368,8 @@ def test_training_a_net_follows_keras(reduction: Any) -> None:
         ]
         value, gradients = differentiated(*values, x, y, weight)
         optimizer.apply(gradients)
-        penalty = net.penalty(plan, state.parameters)
-        state, each = net.step(plan, recipe, state, RATE, x, y, weight)
+        penalty = net.penalty(graph, state.parameters)
+        state, each = net.step(graph, recipe, state, RATE, x, y, weight)
         close(each.sum() / (6 if reduction == "mean" else 1) + penalty, value)
         for ours, theirs in zip(state.parameters, model.weights, strict=True):
             close(ours, theirs.value)
@@ -378,14 +378,15 @@ def test_training_a_net_follows_keras(reduction: Any) -> None:
 
 def test_what_does_not_decay_and_what_is_frozen_stays() -> None:
     random = np.random.default_rng(12)
-    plan = read(Chain((3,), (("Dense", {"units": 2}),)).build()).plan
-    kernel, bias = plan.parameters
-    plan = replace(plan, parameters=(replace(kernel, decays=False), replace(bias, trainable=False)))
+    graph = read(Chain((3,), (("Dense", {"units": 2}),)).build()).graph
+    kernel, bias = graph.parameters
+    changed = (replace(kernel, decays=False), replace(bias, trainable=False))
+    graph = replace(graph, parameters=changed)
     recipe = Recipe(Loss("mean_squared_error"), Optimizer("sgd", momentum=0.9, weight_decay=1.0))
-    state = net.start(plan, recipe, [random.normal(size=(3, 2)), random.normal(size=2)])
+    state = net.start(graph, recipe, [random.normal(size=(3, 2)), random.normal(size=2)])
     assert [one.shape for one in state.slots["momentum"]] == [(3, 2)]
     x, y = random.normal(size=(4, 3)), random.normal(size=(4, 2))
-    _, gradients = net.gradients(plan, recipe, state.parameters, x, y)
-    after, _ = net.step(plan, recipe, state, 0.5, x, y)
+    _, gradients = net.gradients(graph, recipe, state.parameters, x, y)
+    after, _ = net.step(graph, recipe, state, 0.5, x, y)
     close(after.parameters[0], state.parameters[0] - 0.5 * gradients[0])
     close(after.parameters[1], state.parameters[1])
