@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from convmill.inspection.report import Row
 
 UNKNOWN = "?"
+OTHER = "comparisons, additions, activations, normalization"
 TRAINING = "the same in training, without the zeros behind max pooling"
 TIME = "in one training step, predicted for this machine"
 KEPT = "for the backward pass of one image"
@@ -51,6 +52,11 @@ def training(row: Row) -> str:
 def dense_training(row: Row) -> str:
     """Multiply-adds of training with all zeros computed."""
     return _work(row, row.cost.training)
+
+
+def operations(row: Row) -> str:
+    """Whatever else the forward pass computes."""
+    return _work(row, row.cost.forward_operations)
 
 
 def _work(row: Row, count: int) -> str:
@@ -143,6 +149,7 @@ COLUMNS: tuple[tuple[Column, CellText], ...] = (
     (Column("forward", 4, note="forward: multiply-adds for one image"), forward),
     (Column("training", 5, note=f"training: {TRAINING}"), training),
     (Column("training,\ndense", 13, note="training, dense: with those zeros"), dense_training),
+    (Column("other\nforward", 14, note=f"other forward: {OTHER}, for one image"), operations),
     (Column("time", 6, note=f"time: {TIME}"), time),
     (Column("kept", 7, note=f"kept: {KEPT}"), kept),
     (Column("output\nbytes", 12), output_bytes),

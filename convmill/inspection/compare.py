@@ -153,6 +153,8 @@ TOTALS = (
           lambda i: i.total.forward, numbers.count),
     Total("multiply-adds, training", "training_multiply_adds",
           lambda i: i.total.sparse_training, numbers.count),
+    Total("other operations, forward", "forward_other_operations",
+          lambda i: i.total.forward_operations, numbers.count),
     Total("kept for the backward pass", "kept_bytes", lambda i: i.total.kept_bytes,
           numbers.in_bytes),
     Total("time of a training step", "step_seconds", lambda i: i.step_seconds, numbers.seconds),

@@ -50,6 +50,9 @@ def _sums(cost: Cost) -> dict[str, int]:
         "forward_multiply_adds": cost.forward,
         "training_multiply_adds": cost.sparse_training,
         "dense_training_multiply_adds": cost.training,
+        "forward_other_operations": cost.forward_operations,
+        "training_other_operations": cost.sparse_training_operations,
+        "dense_training_other_operations": cost.training_operations,
         "output_bytes": cost.output_bytes,
         "kept_bytes": cost.kept_bytes,
     }

@@ -106,6 +106,8 @@ class Inspection(Report):
             + (f", {held:,} of them in no layer of the graph" if held else ""),
             f"Multiply-adds of an image: {numbers.count(sums.forward)} forward, "
             f"{numbers.count(sums.sparse_training)} in training{_spared(sums)}",
+            f"Other operations of an image: {numbers.count(sums.forward_operations)} forward "
+            f"({columns.OTHER})",
             f"Activations of an image, as float32: {numbers.in_bytes(sums.output_bytes)} computed, "
             f"{numbers.in_bytes(sums.kept_bytes)} kept for the backward pass",
         ]

@@ -55,16 +55,16 @@ def work(step: Step, cost: Cost, batch_size: int) -> dict[str, float]:
     """What one training step does in a layer, by the kinds of ``RELATIVE_COST``.
 
     "narrow" (a first layer of small windows, forward and backward), "direct", "winograd" (both
-    forward), "backward" and "dense" count multiply-adds, "parameters" updates. Lanes that idle in
-    partly filled vectors count as work. The rest hides behind these.
+    forward), "backward" and "dense" count multiply-adds and activations, "parameters" updates.
+    Lanes that idle in partly filled vectors count as work. The rest hides behind these.
     """
     done = {"parameters": float(step.trainable)}
     if step.kind == "dense":
-        done["dense"] = float(batch_size * cost.training)
+        done["dense"] = float(batch_size * (cost.training + cost.training_operations))
     if step.kind != "convolution":
         return done
-    forward = cost.thinned.computed * cost.forward
-    backward = cost.sparse_training - forward
+    forward = cost.thinned.computed * (cost.forward + cost.forward_operations)
+    backward = cost.sparse_training + cost.sparse_training_operations - forward
     kind = _kind(step, cost)
     done[kind] = batch_size * forward * _idle(step.shape[-1])
     if kind == "narrow":  # filters in the lanes, backward as well

@@ -20,14 +20,15 @@ FUSED_ARGMAX_BYTES, ARGMAX_BYTES = 1, 4
 class Cost:
     """What one step costs for one image.
 
-    ``forward`` counts multiply-adds, and each comparison, addition or activation as one.
+    ``forward`` counts multiply-adds with the values of a kernel, as the literature does.
     ``training`` is forward, plus as much for the gradient of what the step reads (where a layer
     before it is trained), plus as much for the gradient of its weights (where they are trained).
     ``sparse_training`` leaves out the zeros that max pooling brings, as the compiler does
     (``sparsity.py``): a convolution whose map only a max pooling reads has at most one gradient a
     window, and where the two are fused, places that no window reads are not computed. A first layer
     of few taps computes the gradient of its weights over all places. What relu turns off comes on
-    top and is known in training only.
+    top and is known in training only. The three of ``operations`` are the same of everything else:
+    each comparison, addition, activation or scaled value is one, and one for its gradient.
 
     ``output_bytes`` is the output as float32; ``kept_bytes`` what of it stays for the backward
     pass: nothing of a convolution with max pooling fused behind it, one byte a window for the
@@ -43,6 +44,9 @@ class Cost:
     forward: int = 0
     training: int = 0
     sparse_training: int = 0
+    forward_operations: int = 0
+    training_operations: int = 0
+    sparse_training_operations: int = 0
     output_bytes: int = 0
     kept_bytes: int = 0
     border: tuple[int, int] = (0, 0)
@@ -75,13 +79,18 @@ def _read_by(outline: Outline, trained: dict[str, bool]) -> set[str]:
     return found
 
 
+SUMMED = (
+    *("parameters", "trainable", "forward", "training", "sparse_training"),
+    *("forward_operations", "training_operations", "sparse_training_operations"),
+    *("output_bytes", "kept_bytes"),
+)
+
+
 def total(outline: Outline, found: Mapping[str, Cost]) -> Cost:
     """The sum of all steps' costs, with the parameters that lie in no layer; borders are no sum."""
     held = Cost(parameters=outline.held, trainable=outline.held_trainable)
-    counts = ("parameters", "trainable", "forward", "training", "sparse_training")
-    fields = (*counts, "output_bytes", "kept_bytes")
     each = [*found.values(), held]
-    return Cost(**{name: sum(getattr(cost, name) for cost in each) for name in fields})
+    return Cost(**{name: sum(getattr(cost, name) for cost in each) for name in SUMMED})
 
 
 def dropped(outline: Outline, step: Step) -> tuple[int, int]:
@@ -111,20 +120,21 @@ def _cost(
 ) -> Cost:
     thin = thinned.get(step.name, DENSE)
     backward = int(input_gradient) + int(weight_gradient)
-    if not step.is_weighted:
-        backward = min(backward, 1)  # values go back once, scale and shift with them
-    activated = int(input_gradient or weight_gradient)
-    work, extra = step.multiply_adds, step.activation_work
+    # values go back once, scale and shift with them
+    once = int(input_gradient or weight_gradient)
+    work, operations = step.multiply_adds, step.operations
     # a first layer of few taps computes the gradient of its weights over all places
     narrow = not input_gradient and is_narrow(taps(step), thin.window)
     live = thin.computed if narrow else thin.live
-    sparse = work * (thin.computed + backward * live) + extra * (thin.computed + activated * live)
     return Cost(
         parameters=step.parameters,
         trainable=step.trainable,
-        forward=work + extra,
-        training=work * (1 + backward) + extra * (1 + activated),
-        sparse_training=round(sparse),
+        forward=work,
+        training=work * (1 + backward),
+        sparse_training=round(work * (thin.computed + backward * live)),
+        forward_operations=operations,
+        training_operations=operations * (1 + once),
+        sparse_training_operations=round(operations * (thin.computed + once * live)),
         output_bytes=math.prod(step.shape) * FLOAT_BYTES,
         kept_bytes=_kept_bytes(outline, step, thinned),
         border=_border(outline, step),

@@ -95,9 +95,9 @@ def _step(call: Call, shared_with: str | None, counted: set[int]) -> Step:
         parameters=parameters,
         trainable=trainable,
         multiply_adds=found.multiply_adds if found else 0,
+        operations=_operations(call, activation, found),
         counted=found is not None,
         activation=activation,
-        activation_work=_activation_work(call, activation, found),
         bias=bool(getattr(layer, "use_bias", False)),
         pool=found.pool if found else None,
         shared_with=shared_with,
@@ -128,11 +128,12 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _activation_work(call: Call, activation: str, found: Known | None) -> int:
-    """One operation a value; an activation layer's are its own arithmetic, counted there."""
-    if found is None or found.kind == "activation" or activation == "linear":
+def _operations(call: Call, activation: str, found: Known | None) -> int:
+    """What a layer computes beside multiply-adds, an activation inside it as one for each value."""
+    if found is None:
         return 0
-    return math.prod(call.shape)
+    inside = found.kind != "activation" and activation != "linear"
+    return found.operations + inside * math.prod(call.shape)
 
 
 _ACTIVATION_LAYERS: dict[type, str] = {

@@ -1,4 +1,8 @@
-"""What is known of each of Keras' layers: how it reads places, and its arithmetic for one image."""
+"""What is known of each of Keras' layers: how it reads places, and its arithmetic for one image.
+
+Multiply-adds are those with the values of a kernel, as the literature counts them. Everything else
+that is computed is one operation for each value: comparisons, additions, activations, scales.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ class Known:
     kind: Kind
     reads: Reads
     multiply_adds: int = 0
+    operations: int = 0
     pool: Any = None
 
 
@@ -35,7 +40,7 @@ def known(call: Call) -> Known | None:
             return _LAYERS[candidate](call)
         if "call" in vars(candidate):
             scales = candidate.__name__ in _SCALES and is_keras_class(candidate)
-            return Known("normalization", Same(), _values(call)) if scales else None
+            return _same("normalization", 1)(call) if scales else None
     return None
 
 
@@ -54,14 +59,14 @@ def _input(call: Call) -> Known:
 
 def _same(kind: Kind, work: int = 0) -> Callable[[Call], Known]:
     """Each place by itself, with so many operations a value."""
-    return lambda call: Known(kind, Same(), work * _values(call))
+    return lambda call: Known(kind, Same(), operations=work * _values(call))
 
 
 def _normalization(call: Call) -> Known:
-    """One multiply-add a value: with its statistics at hand a normalization is scale and shift."""
+    """One operation a value: with its statistics at hand a normalization is scale and shift."""
     batch = isinstance(call.layer, (layers.BatchNormalization, layers.Normalization))
     reads = Same() if batch else _along(call, getattr(call.layer, "axis", -1))
-    return Known("normalization", reads, _values(call))
+    return Known("normalization", reads, operations=_values(call))
 
 
 def _along(call: Call, axis: Any) -> Reads:
@@ -79,16 +84,17 @@ def _along(call: Call, axis: Any) -> Reads:
 def _group_normalization(call: Call) -> Known:
     """Statistics over rows, columns and the channels of a group."""
     last = call.layer.axis in (-1, len(call.shape))
-    return Known("normalization", Whole() if last else Unknown(), _values(call))
+    return Known("normalization", Whole() if last else Unknown(), operations=_values(call))
 
 
 def _softmax(call: Call) -> Known:
-    return Known("activation", _along(call, call.layer.axis), _values(call))
+    return Known("activation", _along(call, call.layer.axis), operations=_values(call))
 
 
 def _activation(call: Call) -> Known:
     sums = getattr(call.layer.activation, "__name__", "") in ("softmax", "log_softmax")
-    return Known("activation", _along(call, -1) if sums else Same(), _values(call))
+    reads = _along(call, -1) if sums else Same()
+    return Known("activation", reads, operations=_values(call))
 
 
 def _convolution(call: Call) -> Known:
@@ -145,12 +151,13 @@ def _pooling(call: Call) -> Known:
     """One operation for each value that a window reads."""
     size = tuple(call.layer.pool_size)
     kind = "max" if isinstance(call.layer, layers.MaxPooling2D) else "average"
-    return Known("pooling", _windows(call, size), _values(call) * math.prod(size), kind)
+    operations = _values(call) * math.prod(size)
+    return Known("pooling", _windows(call, size), operations=operations, pool=kind)
 
 
 def _global_pooling(call: Call) -> Known:
     kind = "max" if isinstance(call.layer, layers.GlobalMaxPooling2D) else "average"
-    return Known("pooling", Whole(), math.prod(call.read[0]), kind)
+    return Known("pooling", Whole(), operations=math.prod(call.read[0]), pool=kind)
 
 
 def _dense(call: Call) -> Known:
@@ -191,12 +198,13 @@ def _upsampling(call: Call) -> Known:
     spans = [resampled_spans(*axis, layer.interpolation) for axis in axes]
     # of a bilinear one each value is a mean of four
     work = 4 * _values(call) if layer.interpolation == "bilinear" else 0
-    return Known("shape", Spans(*spans), work)
+    return Known("shape", Spans(*spans), operations=work)
 
 
 def _merge(call: Call) -> Known:
     """One operation for each value of each further input."""
-    return Known("merge", Same(), _values(call) * max(len(call.read) - 1, 1))
+    operations = _values(call) * max(len(call.read) - 1, 1)
+    return Known("merge", Same(), operations=operations)
 
 
 def _concatenate(call: Call) -> Known:
@@ -230,11 +238,12 @@ def _operation(call: Call) -> Known | None:
     if name in _MERGES:
         return _merge(call)
     if name in _ELEMENTWISE:
-        return Known("activation", Same(), _values(call))
+        return _same("activation", 1)(call)
     if name in _LIKE_LAYERS:
         return _LIKE_LAYERS[name](call)
     if name in _REDUCTIONS and _is_over_places(call):
-        return Known("pooling", Whole(), math.prod(call.read[0]), _REDUCTIONS[name])
+        operations = math.prod(call.read[0])
+        return Known("pooling", Whole(), operations=operations, pool=_REDUCTIONS[name])
     return None
 
 

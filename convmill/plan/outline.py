@@ -85,10 +85,11 @@ class Step:
 
     ``name`` is unique: layers of models inside the model stand as "inner/layer". ``layer`` is
     the layer's class. ``shape`` is that of the (first) output, ``read`` has those of what it
-    reads of each of ``inputs``. ``multiply_adds`` counts the layer's own arithmetic for one
-    image, ``activation_work`` one operation for each value that an activation inside the layer
-    computes. ``shared_with`` names the step that already counted the parameters, where a layer
-    is used more than once. ``counted`` is False for a layer whose arithmetic we do not know.
+    reads of each of ``inputs``. ``multiply_adds`` counts those with a kernel's values for one
+    image, ``operations`` everything else that is computed: comparisons, additions, activations
+    (those inside the layer too), normalization. ``shared_with`` names the step that already
+    counted the parameters, where a layer is used more than once. ``counted`` is False for a layer
+    whose arithmetic we do not know.
     """
 
     name: str
@@ -101,9 +102,9 @@ class Step:
     parameters: int = 0
     trainable: int = 0
     multiply_adds: int = 0
+    operations: int = 0
     counted: bool = True
     activation: str = "linear"
-    activation_work: int = 0
     bias: bool = False
     pool: Literal["max", "average"] | None = None
     shared_with: str | None = None

@@ -24,13 +24,16 @@ def branching():
 
 
 def forward(model, row):
-    """Multiply-adds of one layer, and one for each value that it activates or adds to another."""
+    """Multiply-adds of one layer, and one operation for each value that it compares, activates or
+    adds to another."""
     layer, values = model.get_layer(row.name), math.prod(row.step.shape)
     if isinstance(layer, Add | Flatten | InputLayer):
-        return values if isinstance(layer, Add) else 0
+        return 0, values if isinstance(layer, Add) else 0
+    if isinstance(layer, MaxPooling2D):
+        return 0, taps(model, row.step, row.step.read[0])
     activated = getattr(layer, "activation", keras.activations.linear)
     once = 0 if activated is keras.activations.linear else values
-    return taps(model, row.step, row.step.read[0]) + once
+    return taps(model, row.step, row.step.read[0]), once
 
 
 @pytest.mark.parametrize("build", [notebook, unpooled, branching])
@@ -39,9 +42,32 @@ def test_totals_are_those_of_keras(build):
     found = convmill.inspect(model)
     assert found.total.parameters == model.count_params()
     assert found.rows[-1].step.shape == model.output_shape[1:]
-    layers = [found.row(layer.name) for layer in model.layers]
-    assert found.total.forward == sum(forward(model, row) for row in layers)
+    work = [forward(model, found.row(layer.name)) for layer in model.layers]
+    sums = found.total.forward, found.total.forward_operations
+    assert sums == tuple(map(sum, zip(*work, strict=True)))
     assert found.name == model.name
+
+
+@pytest.mark.parametrize(
+    ("name", "multiply_adds"), [("EfficientNetB0", 385_814_752), ("MobileNetV2", 300_774_272)]
+)
+def test_multiply_adds_are_those_of_the_literature(name, multiply_adds):
+    """Tan and Le (2019) give 0.39 G, Sandler et al. (2018) 300 M."""
+    found = convmill.inspect(getattr(keras.applications, name)(weights=None))
+    totals = found.to_dict()["totals"]
+    assert totals["forward_multiply_adds"] == found.total.forward == multiply_adds
+    assert totals["forward_other_operations"] == found.total.forward_operations > 0
+    shown = [layer for layer in found.to_dict()["layers"] if layer["forward_multiply_adds"]]
+    assert {layer["kind"] for layer in shown} == {"convolution", "dense"}
+
+
+def test_other_operations_are_told_apart():
+    found = convmill.inspect(chain(Conv2D(2, 3, activation="relu"), MaxPooling2D(2), Flatten()))
+    text = " ".join(str(found).split())
+    compared = activated = 26 * 26 * 2
+    assert f"Multiply-adds of an image: {26 * 26 * 2 * 9:,} forward" in text
+    assert f"Other operations of an image: {compared + activated:,} forward (comparisons," in text
+    assert "| other forward |" in found.markdown()
 
 
 def test_rows_of_the_notebook_net():
