@@ -45,18 +45,18 @@ def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
     from convmill.runtime.program import Batches, Program
 
     try:
-        plan = read(build(net)).plan
+        graph = read(build(net)).graph
     except NotCovered:
         return None
     random = np.random.default_rng(7)
     recipe = Recipe(Loss("categorical_crossentropy"), Optimizer(net.optimizer), "categorical")
-    program = Program(plan, recipe, threads=threads, machine=machine)
-    program.set_parameters([_drawn(random, each.shape) for each in plan.parameters])
+    program = Program(graph, recipe, threads=threads, machine=machine)
+    program.set_parameters([_drawn(random, each.shape) for each in graph.parameters])
     batch = min(net.batch, MOST_IMAGES)
     count = batch * steps - batch // 2  # the last batch is a partial one
     x = random.random((count, *net.input_shape), dtype=np.float32)
     y = one_hot(random.integers(0, net.classes, count), net.classes)
-    seeds = np.arange(plan.dropouts, dtype=np.uint64)
+    seeds = np.arange(graph.dropouts, dtype=np.uint64)
     order = random.permutation(count)
     rates = np.full(steps, net.learning_rate)
     record = program.train(Batches(x, order, batch, y), rates, seeds=seeds)
