@@ -18,8 +18,8 @@ from convmill.inspection.speed import predict
 from convmill.plan.costs import Cost, costs, total
 from convmill.plan.describe import outline_of
 from convmill.plan.fields import Field, fields
-from convmill.plan.graph import NotCovered, Shape
-from convmill.plan.outline import DeadEnd, Outline, Step
+from convmill.plan.graph import DeadEnd, NotCovered, Shape
+from convmill.plan.outline import Outline, Step
 from convmill.plan.read import read
 from convmill.plan.rebuild import rebuild
 from convmill.runtime.host import machine

@@ -34,7 +34,6 @@ from convmill.plan.graph import (
     Dropout,
     Flatten,
     Graph,
-    Input,
     Node,
     NotCovered,
     Pooling,
@@ -124,8 +123,8 @@ def stage_of(node: Node, source: Tensor, result: Tensor) -> Stage:
             return ActivationStage(name, source, result, operation.activation)
         case Rescale():
             return RescaleStage(name, source, result, operation.scale, operation.offset)
-        case Input() | Flatten():
-            raise AssertionError("holds no arithmetic")
+        case _:
+            raise AssertionError(f"{name!r} is not computed in a stage: {operation}")
 
 
 def fuse_activation(stages: Sequence[Stage]) -> list[Stage]:

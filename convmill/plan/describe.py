@@ -13,9 +13,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from convmill.plan.graph import Shape
+from convmill.plan.graph import DeadEnd, Shape
 from convmill.plan.known import Known, is_channels_last, known
-from convmill.plan.outline import DeadEnd, Outline, Step, Unknown
+from convmill.plan.outline import Outline, Step, Unknown
 from convmill.plan.rebuild import rebuild
 from convmill.plan.walk import Call, walk
 

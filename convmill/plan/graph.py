@@ -1,29 +1,45 @@
 """The Graph: what a Keras model computes, as typed operations, free of Keras and of any target.
 
-Shapes never hold the batch: a node's ``shape`` is that of one image, channels last.
+Every model that Keras stores as a graph of layers becomes one Graph, compiled or not: what no
+operation expresses is ``Opaque``. Shapes never hold the batch: a node's ``shape`` is that of one
+image, channels last. Which graphs are compiled is told by ``covered.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Shape = tuple[int, ...]
 Pair = tuple[int, int]  # along height and width
-ActivationName = Literal[
-    "linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "elu", "gelu", "gelu_tanh"
+Border = tuple[int, int, int, int]  # top, bottom, left, right
+PoolingKind = Literal["max", "average"]
+MergeKind = Literal["add", "subtract", "multiply", "divide", "average", "maximum", "minimum"]
+NormalizeKind = Literal["batch", "layer", "group", "unit", "fixed"]
+Kind = Literal[
+    "input",
+    "convolution",
+    "dense",
+    "pooling",
+    "activation",
+    "normalization",
+    "dropout",  # does something in training alone
+    "merge",
+    "shape",  # moves values and computes none: flatten, reshape, crop, zero padding, resampling
+    "other",
 ]
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation function.
+    """An activation function, by Keras' name for it; any name, compiled or not.
 
     ``slope`` is the slope below zero (relu, leaky_relu) or alpha (elu); ``ceiling`` is relu's
     ``max_value``. ``gelu`` is the exact one (erf), ``gelu_tanh`` the approximation.
     """
 
-    name: ActivationName = "linear"
+    name: str = "linear"
     slope: float = 0.0
     ceiling: float | None = None
 
@@ -41,13 +57,21 @@ class Regularizer:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One weight of the model, in Keras' layout (convolution kernels height, width, in, out)."""
+    """One weight of the model, in Keras' layout (convolution kernels height, width, in, out).
+
+    A "statistic" is written by the forward pass of training, and by no gradient.
+    """
 
     name: str
     shape: Shape
     trainable: bool = True
     regularizer: Regularizer | None = None
     decays: bool = True  # False where the optimizer's exclude_from_weight_decay names it
+    role: Literal["weight", "statistic"] = "weight"
+
+
+# Operations --------------------------------------------------------------------------------------
+# ``kernel``, ``bias`` and their like index ``Graph.parameters``.
 
 
 @dataclass(frozen=True)
@@ -67,33 +91,50 @@ class Rescale:
 class Convolution:
     """2-D convolution (cross-correlation), plus bias where ``bias`` is set, plus activation.
 
-    ``padding`` is (top, bottom, left, right) in zero pixels. ``kernel`` and ``bias`` index
-    ``Graph.parameters``; the kernel's shape is (height, width, channels in, filters).
+    ``padding`` is (top, bottom, left, right) in zero pixels. The kernel's shape is (height, width,
+    channels in / ``groups``, filters); where the convolution is ``depthwise``, which has as many
+    groups as channels, (height, width, channels in, filters of each channel). A ``transposed`` one
+    spreads each place over a window of the output: place j of the input reaches place
+    ``j * stride - before + k`` of the output, ``before`` that of ``padding``; its kernel's shape is
+    (height, width, filters, channels in).
     """
 
     filters: int
-    kernel_size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: tuple[int, int, int, int]
+    kernel_size: Pair
+    strides: Pair
+    padding: Border
     activation: Activation
     kernel: int
     bias: int | None
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    depthwise: bool = False
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Separable:
+    """A depthwise convolution and a 1x1 convolution of what it writes, as one layer."""
+
+    depthwise: Convolution
+    pointwise: Convolution
 
 
 @dataclass(frozen=True)
 class Pooling:
     """Max or average over windows; the average counts real pixels alone (not the padding).
 
-    Global pooling is a window as large as the image. Where several pixels of a window reach the
-    maximum, the ``first`` in row-major order has the gradient, or they ``share`` it equally, as in
-    Keras' GlobalMaxPooling2D on JAX.
+    Global pooling is a window as large as the image, and ``over_image``. Where several pixels of a
+    window reach the maximum, the ``first`` in row-major order has the gradient, or they ``share``
+    it equally, as in Keras' GlobalMaxPooling2D on JAX.
     """
 
-    kind: Literal["max", "average"]
-    pool_size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: tuple[int, int, int, int]
+    kind: PoolingKind
+    pool_size: Pair
+    strides: Pair
+    padding: Border
     ties: Literal["first", "share"] = "first"
+    over_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,8 +143,36 @@ class Flatten:
 
 
 @dataclass(frozen=True)
+class Reshape:
+    """The values in their order, in the node's shape."""
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Zeros around the image."""
+
+    padding: Border
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The image without its outer rows and columns."""
+
+    cropping: Border
+
+
+@dataclass(frozen=True)
+class Upsample:
+    """Each place ``factors`` times along height and width, by ``interpolation``: "nearest",
+    "bilinear" (which has its points at the centres of pixels), or another."""
+
+    factors: Pair
+    interpolation: str
+
+
+@dataclass(frozen=True)
 class Dense:
-    """``x @ kernel + bias`` over one axis, plus activation; kernel is (inputs, units)."""
+    """``x @ kernel + bias`` over the last axis, plus activation; kernel is (inputs, units)."""
 
     units: int
     activation: Activation
@@ -123,41 +192,160 @@ class Dropout:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Changes values in training alone, in another way than ``Dropout``; ``operations`` for each
+    of them, none where images are augmented."""
+
+    operations: int
+
+
+@dataclass(frozen=True)
 class Activate:
-    """An activation layer of its own."""
+    """An activation layer of its own. ``axes`` are those that softmax and its like run over,
+    counted from the last, -1; None where they are not axes of one image."""
 
     activation: Activation
+    axes: tuple[int, ...] | None = (-1,)
 
 
-Operation = Input | Rescale | Convolution | Pooling | Flatten | Dense | Dropout | Activate
+@dataclass(frozen=True)
+class Normalize:
+    """``(x - mean) / deviation * gamma + beta``, with the statistics that ``kind`` says.
+
+    "batch": of each channel, over the batch and all places in training, and ``mean`` and
+    ``variance`` otherwise. "layer": along ``axes``; "group": over all places and the channels of
+    one of ``groups``; "unit": values along ``axes`` are divided by their norm; "fixed": none,
+    a factor and a summand for each channel. ``axes`` as in ``Activate``.
+    """
+
+    kind: NormalizeKind
+    axes: tuple[int, ...] | None = (-1,)
+    epsilon: float = 0.0
+    momentum: float = 0.0
+    groups: int = 1
+    gamma: int | None = None
+    beta: int | None = None
+    mean: int | None = None
+    variance: int | None = None
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Values of all inputs together, place by place; of one input, with a constant or itself."""
+
+    kind: MergeKind
+
+
+@dataclass(frozen=True)
+class Concatenate:
+    """Inputs behind one another along ``axis``, counted from the last, -1."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """What no operation expresses, as far as it is known: its ``kind``, the multiply-adds (other
+    operations where it has no weights) for one image, the activation, whether it adds a bias, and
+    whether it pools. It may read anything. Described, and never compiled."""
+
+    kind: Kind = "other"
+    multiply_adds: int | None = None
+    activation: Activation = LINEAR
+    adds_bias: bool = False
+    pooling: PoolingKind | None = None
+
+
+Operation = (
+    Input
+    | Rescale
+    | Convolution
+    | Separable
+    | Pooling
+    | Flatten
+    | Reshape
+    | Pad
+    | Crop
+    | Upsample
+    | Dense
+    | Dropout
+    | Noise
+    | Activate
+    | Normalize
+    | Merge
+    | Concatenate
+    | Opaque
+)
+
+
+# Nodes -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something is not compiled, and what would be."""
+
+    reason: str
+    remedy: str
 
 
 @dataclass(frozen=True)
 class Node:
-    """One step of the graph: ``operation`` on the outputs of ``inputs`` (names of nodes)."""
+    """One step of the graph: ``operation`` on the outputs of ``inputs`` (names of nodes).
+
+    ``layer`` is the class of the layer that it was read from. ``read`` has the shapes of what it
+    reads where they are not those of its inputs (another output of a layer with several).
+    ``parameters`` indexes all that the layer holds. ``repeats`` names the first call of a layer
+    that is called more than once. ``refusal`` is set where the layer does something that its
+    operation does not say.
+    """
 
     name: str
     operation: Operation
     inputs: tuple[str, ...]
     shape: Shape
+    layer: str = ""
+    read: tuple[Shape, ...] = ()
+    parameters: tuple[int, ...] = ()
+    repeats: str | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
+class DeadEnd:
+    """Where shapes come to an end: the layer that cannot be applied, and why."""
+
+    layer: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which every input precedes its reader; parameters in Keras' order."""
+    """Nodes in an order in which every input precedes its reader; parameters in Keras' order.
+
+    ``inputs`` and ``outputs`` name nodes. ``channels_last`` is False where any layer counts
+    channels first: then places are not known. ``dead_end`` is set where the model cannot be built
+    for the size asked for; the nodes then end before that layer. ``refusal`` is what the model as a
+    whole asks for and no node says. Parameters that no node holds are the model's own.
+    """
 
     nodes: tuple[Node, ...]
     parameters: tuple[Parameter, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    channels_last: bool = True
+    dead_end: DeadEnd | None = None
+    refusal: Refusal | None = None
 
     @property
     def input_shape(self) -> Shape:
-        """Shape of one input image."""
-        return self.nodes[0].shape
+        """Shape of one input image, of a graph with one input."""
+        return self.node(self.inputs[0]).shape
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of the net's output for one image."""
-        return self.nodes[-1].shape
+        """Shape of the net's output for one image, of a graph with one output."""
+        return self.node(self.outputs[0]).shape
 
     @property
     def dropouts(self) -> int:
@@ -166,10 +354,33 @@ class Graph:
 
     def node(self, name: str) -> Node:
         """The node called ``name``; KeyError where there is none."""
+        return self._by_name[name]
+
+    def read(self, node: Node) -> tuple[Shape, ...]:
+        """Shapes of what ``node`` reads of each of its inputs."""
+        return node.read or tuple(self.node(name).shape for name in node.inputs)
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read the output of ``name``, each once."""
+        return tuple(self._readers.get(name, ()))
+
+    def sole_reader(self, name: str) -> Node | None:
+        """The node that reads ``name``, where it is the only one and the graph does not hand
+        ``name`` out as well."""
+        readers = self.readers(name)
+        return readers[0] if len(readers) == 1 and name not in self.outputs else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def _readers(self) -> dict[str, list[Node]]:
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+            for name in dict.fromkeys(node.inputs):
+                readers.setdefault(name, []).append(node)
+        return readers
 
 
 class NotCovered(Exception):

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from convmill.plan.outline import Flat, Kind, Reads, Same, Spans, Unknown, Whole, Windows
+from convmill.plan.graph import Kind
+from convmill.plan.outline import Flat, Reads, Same, Spans, Unknown, Whole, Windows
 from convmill.plan.walk import Call
 from convmill.plan.windows import resampled_spans, same_padding, transposed_spans
 from convmill.plan.written import is_keras_class

@@ -11,20 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from convmill.plan.graph import Shape
-
-Kind = Literal[
-    "input",
-    "convolution",
-    "dense",
-    "pooling",
-    "activation",
-    "normalization",
-    "dropout",
-    "merge",
-    "shape",  # moves values and computes none: flatten, reshape, crop, zero padding, resampling
-    "other",
-]
+from convmill.plan.graph import DeadEnd, Kind, Shape
 
 
 @dataclass(frozen=True)
@@ -128,14 +115,6 @@ class Step:
     def is_identity(self) -> bool:
         """Whether the step is an activation layer that changes nothing."""
         return self.kind == "activation" and self.activation == "linear"
-
-
-@dataclass(frozen=True)
-class DeadEnd:
-    """Where shapes come to an end: the layer that cannot be applied, and why."""
-
-    layer: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ def read(model: Any) -> Reading:
                 f"weight {weight.path!r} belongs to no layer of the chain",
                 "keep weights in the model's layers",
             )
-    graph = ops.Graph(tuple(reader.nodes), tuple(reader.parameters))
+    nodes = tuple(reader.nodes)
+    graph = ops.Graph(nodes, tuple(reader.parameters), (nodes[0].name,), (nodes[-1].name,))
     return Reading(graph, tuple(reader.variables), tuple(reader.dropouts))
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import keras
 
-from convmill.plan.graph import Shape
-from convmill.plan.outline import DeadEnd
+from convmill.plan.graph import DeadEnd, Shape
 from convmill.plan.written import own_call
 from convmill.whole import is_whole
 

@@ -57,14 +57,22 @@ class Chain:
         return self.nodes[-1].shape
 
     def add(self, operation: Operation, shape: Shape) -> None:
-        """Append a node that reads the last one."""
+        """Append a node that reads the last one, and holds the parameters that no other holds."""
         name = f"{type(operation).__name__.lower()}{len(self.nodes)}"
-        self.nodes.append(Node(name, operation, (self.nodes[-1].name,), shape))
+        held = sum(len(node.parameters) for node in self.nodes)
+        parameters = tuple(range(held, len(self.parameters)))
+        before = self.nodes[-1].name
+        self.nodes.append(Node(name, operation, (before,), shape, parameters=parameters))
 
     def parameter(self, shape: Shape, **options: Any) -> int:
         """Index of a new parameter."""
         self.parameters.append(Parameter(f"parameter{len(self.parameters)}", shape, **options))
         return len(self.parameters) - 1
+
+    def graph(self) -> Graph:
+        """The Graph that was written."""
+        ends = (self.nodes[0].name,), (self.nodes[-1].name,)
+        return Graph(tuple(self.nodes), tuple(self.parameters), *ends)
 
 
 Layer = Callable[[Chain], None]
@@ -75,7 +83,7 @@ def graph_of(shape: Shape, *layers: Layer) -> Graph:
     chain = Chain(shape)
     for layer in layers:
         layer(chain)
-    return Graph(tuple(chain.nodes), tuple(chain.parameters))
+    return chain.graph()
 
 
 def padding_of(shape: Shape, size: Pair, strides: Pair, padding: str) -> tuple[int, int, int, int]:

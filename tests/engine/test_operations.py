@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from convmill.lower.fuse import lower
 from convmill.lower.schedule import takes_winograd
 from convmill.lower.stages import ConvolutionStage
-from convmill.plan.graph import Activation, Graph, Regularizer
+from convmill.plan.graph import Activation, Regularizer
 from convmill.plan.recipe import Loss
 from tests.engine.fences import fenced
 from tests.engine.nets import (
@@ -202,7 +204,7 @@ def test_frozen_kernel_beside_a_trained_bias():
         type(one)(one.name, one.shape, trainable=index not in kernels)
         for index, one in enumerate(trained.parameters)
     )
-    follows(Graph(trained.nodes, halves), "mean_squared_error")
+    follows(replace(trained, parameters=halves), "mean_squared_error")
 
 
 def test_nothing_to_train():

@@ -99,7 +99,7 @@ def _nets(draw: st.DrawFn) -> tuple[Graph, str]:
     activation, loss = draw(st.sampled_from(HEADS))
     classes = draw(st.integers(2 if activation == "softmax" else 1, 18))
     dense(classes, activation, bias=draw(st.booleans()))(chain)
-    return Graph(tuple(chain.nodes), tuple(chain.parameters)), loss
+    return chain.graph(), loss
 
 
 @pytest.mark.parametrize("width", WIDTHS)
