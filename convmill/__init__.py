@@ -48,8 +48,8 @@ _OURS = {
     "restore": "convmill.train.doors",
     "install": "convmill.train.doors",
     "uninstall": "convmill.train.doors",
-    "Sequential": "convmill.train.doors",
-    "Model": "convmill.train.doors",
+    "Sequential": "convmill.train.models",
+    "Model": "convmill.train.models",
 }
 
 

@@ -1,7 +1,8 @@
 """Keras' models, whose ``fit``, ``evaluate`` and ``predict`` run compiled.
 
 ``Sequential(...)`` and ``Model(inputs, outputs)`` make models of Keras' own classes: what they save
-loads in plain Keras. Classes may derive from them as from Keras'.
+loads in plain Keras. Classes may derive from them as from Keras', and they serve wherever a class
+does: in annotations, ``isinstance`` and ``match``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras.models import *  # noqa: F403
 
-from convmill.train.doors import clone_model, load_model
+from convmill.train.models import clone_model, load_model, model_from_json
 
 if TYPE_CHECKING:
     from keras import Model, Sequential
@@ -18,6 +19,6 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> Any: ...
 
 else:
-    from convmill.train.doors import Model, Sequential
+    from convmill.train.models import Model, Sequential
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]

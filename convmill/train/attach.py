@@ -5,6 +5,7 @@ Written against Keras 3.15. The other modules use what Keras documents, and this
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src import backend
+from keras.src.models import cloning
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
@@ -78,6 +80,32 @@ def own_steps(model: Any, training: bool) -> list[str]:
 
 def _is_keras_or_ours(cls: type) -> bool:
     return cls is object or cls.__module__.split(".")[0] in ("keras", "convmill", "tensorflow")
+
+
+# Copies -----------------------------------------------------------------------------------------
+
+# What ``keras.models.clone_model`` calls, by whichever name a program knows that one.
+_CLONING = ("_clone_sequential_model", "_clone_functional_model")
+
+
+def after_cloning(then: Callable[[Any, Any], Any]) -> None:
+    """From here on, Keras' ``clone_model`` returns ``then(model, clone)``; asking again is free.
+
+    Where the model is Sequential or functional: nobody can tell how another one is cloned.
+    """
+    for name in _CLONING:
+        clone = getattr(cloning, name)
+        if not hasattr(clone, "then"):
+            setattr(cloning, name, _followed(clone, then))
+
+
+def _followed(clone: Callable[..., Any], then: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    @functools.wraps(clone)
+    def cloned(model: Any, *args: Any, **kwargs: Any) -> Any:
+        return then(model, clone(model, *args, **kwargs))
+
+    vars(cloned)["then"] = then
+    return cloned
 
 
 # Building ---------------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """The doors by which a Keras model comes to train compiled; each can be closed again.
 
-- ``Sequential`` and ``Model`` here make Keras' own models, opened from the start.
-- ``accelerate(model)`` opens one model, ``restore(model)`` closes it.
+- ``Sequential`` and ``Model`` (``models.py``) make Keras' own models, opened from the start.
+- ``accelerate(model)`` opens one model, ``restore(model)`` closes it; copies are open as it is.
 - ``install()`` opens all models of the process, ``uninstall()`` closes them.
 """
 
 from __future__ import annotations
 
-import functools
 import types
 from typing import Any
 
@@ -18,7 +17,7 @@ from convmill.settings import check_threads
 from convmill.train import attach, route
 from convmill.train.session import session
 
-_ROUTED = {name: route.method(name) for name in attach.METHODS}
+ROUTED = {name: route.method(name) for name in attach.METHODS}
 
 
 # One model --------------------------------------------------------------------------------------
@@ -52,14 +51,15 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
         threads = check_threads(threads)
     current.threads, current.strict = threads, strict
     restore_methods(model)
-    own = attach.overridden(model, attach.METHODS)
+    attach.after_cloning(_accelerate_clone)
+    own = attach.overridden(model, tuple(_ADDED))
     if own:
         gap = NotCovered(
             f"{type(model).__name__} defines its own {', '.join(own)}",
             f"derive it from convmill.models.{_door_name(model)} instead",
         )
         route.fall_back(current, gap, model)
-    for name, method in _ROUTED.items():
+    for name, method in _ADDED.items():
         if name not in own:
             # Past Keras' __setattr__, which would track it.
             vars(model)[name] = types.MethodType(method, model)
@@ -76,69 +76,52 @@ def restore(model: Any) -> Any:
 
 def restore_methods(model: Any) -> None:
     """Takes our methods off a model."""
-    for name, method in _ROUTED.items():
-        if getattr(vars(model).get(name), "__func__", None) is method:
-            del vars(model)[name]
+    for name in _ours(model):
+        del vars(model)[name]
+
+
+def _ours(model: Any) -> list[str]:
+    """The methods of ours that a model has."""
+    known = vars(model)
+    return [
+        name
+        for name, method in _ADDED.items()
+        if getattr(known.get(name), "__func__", None) is method
+    ]
 
 
 def _door_name(model: Any) -> str:
     return "Sequential" if isinstance(model, keras.Sequential) else "Model"
 
 
-# New models -------------------------------------------------------------------------------------
+# Copies -----------------------------------------------------------------------------------------
 
 
-class Compiled:
-    """What a subclass of ``models.Sequential`` or ``models.Model`` has before Keras' own class."""
+def accelerate_like(model: Any, twin: Any) -> Any:
+    """``accelerate(twin)`` with the settings that ``model`` has, if any."""
+    current = session(model)
+    return accelerate(twin, threads=current.threads, strict=current.strict)
 
 
-for _name, _method in _ROUTED.items():
-    setattr(Compiled, _name, _method)
+def _accelerate_clone(model: Any, clone: Any) -> Any:
+    """What Keras' ``clone_model`` made of ``model`` runs as ``model`` does."""
+    return accelerate_like(model, clone) if _ours(model) else clone
 
 
-class Door:
-    """Stands for a class of Keras models, and makes models of that very class, accelerated.
-
-    So what it makes is saved as Keras' own class, and loads where there is no convmill. A class
-    derived from it derives from Keras' class, and its methods run compiled where they can.
-    """
-
-    def __init__(self, keras_class: type) -> None:
-        functools.update_wrapper(self, keras_class, updated=())
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return accelerate(self.__wrapped__(*args, **kwargs))
-
-    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
-        return (Compiled, self.__wrapped__)
-
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(instance, self.__wrapped__)
-
-    def __subclasscheck__(self, subclass: type) -> bool:
-        return issubclass(subclass, self.__wrapped__)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__wrapped__":  # not there yet while a copy is being made
-            raise AttributeError(name)
-        return getattr(self.__wrapped__, name)
-
-    def __repr__(self) -> str:
-        return f"<convmill door to {self.__wrapped__!r}>"
+def _reduce(model: Any) -> tuple[Any, ...]:
+    """For ``copy`` and ``pickle``: made again as Keras does it, then accelerated as it was."""
+    plain: Any = type(model)
+    make, arguments, *state = plain.__reduce__(model)
+    current = session(model)
+    return (_remake, (make, arguments, current.threads, current.strict), *state)
 
 
-Sequential = Door(keras.Sequential)
-Model = Door(keras.Model)
+def _remake(make: Any, arguments: Any, threads: int | None, strict: bool | None) -> Any:
+    return accelerate(make(*arguments), threads=threads, strict=strict)
 
 
-def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
-    """``keras.models.load_model``, and ``accelerate`` on what it returns."""
-    return accelerate(keras.models.load_model(filepath, *args, **kwargs))
-
-
-def clone_model(model: Any, *args: Any, **kwargs: Any) -> Any:
-    """``keras.models.clone_model``, and ``accelerate`` on what it returns."""
-    return accelerate(keras.models.clone_model(model, *args, **kwargs))
+# What an accelerated model has in the place of its class' methods.
+_ADDED = {**ROUTED, "__reduce__": _reduce}
 
 
 # All models -------------------------------------------------------------------------------------
@@ -146,7 +129,7 @@ def clone_model(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 def install() -> None:
     """Lets every Keras model of this process run compiled where it can."""
-    attach.patch(_ROUTED)
+    attach.patch(ROUTED)
 
 
 def uninstall() -> None:

@@ -16,3 +16,20 @@ def _as_found():
 def strict(monkeypatch):
     """A fallback to Keras is an error, so a test cannot pass without compiled code."""
     monkeypatch.setenv("CONVMILL_STRICT", "1")
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Counts the calls of a Program: how often compiled code really ran."""
+    from convmill.runtime.program import Program
+
+    calls = []
+    for name in ("train", "evaluate"):
+        original = getattr(Program, name)
+
+        def spy(self, *args, _original=original, _name=name, **kwargs):
+            calls.append(_name)
+            return _original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Program, name, spy)
+    return calls

@@ -68,3 +68,19 @@ def assert_same_state(ours, theirs, tolerance=2e-5):
         np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=tolerance)
     for mine, other in zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True):
         np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=tolerance, err_msg=mine.path)
+
+
+X, Y = images(20)
+
+
+def use_all(model):
+    """Every method that may run compiled, once."""
+    seeded_fit(model, X, Y, batch_size=32)
+    model.evaluate(X, Y, verbose=0)
+    model.predict(X, verbose=0)
+    model.train_on_batch(X, Y)
+    model.test_on_batch(X, Y)
+    model.predict_on_batch(X)
+
+
+ALL = ["train", "evaluate", "evaluate", "train", "evaluate", "evaluate"]

@@ -1,8 +1,6 @@
 """The doors: convmill's own models, ``accelerate``, and patching Keras; each undone again."""
 
-import copy
 import json
-import pickle
 import subprocess
 import sys
 import zipfile
@@ -15,47 +13,18 @@ from keras import layers
 import convmill
 from convmill import models
 from tests.train.nets import (
+    ALL,
     SHAPE,
+    X,
+    Y,
     assert_same_history,
     assert_same_state,
     compiled,
     convnet,
     images,
     seeded_fit,
+    use_all,
 )
-
-X, Y = images(20)
-
-
-@pytest.fixture
-def runs(monkeypatch):
-    """Counts the calls of a Program: how often compiled code really ran."""
-    from convmill.runtime.program import Program
-
-    calls = []
-    for name in ("train", "evaluate"):
-        original = getattr(Program, name)
-
-        def spy(self, *args, _original=original, _name=name, **kwargs):
-            calls.append(_name)
-            return _original(self, *args, **kwargs)
-
-        monkeypatch.setattr(Program, name, spy)
-    return calls
-
-
-def use_all(model):
-    """Every method that may run compiled, once."""
-    seeded_fit(model, X, Y, batch_size=32)
-    model.evaluate(X, Y, verbose=0)
-    model.predict(X, verbose=0)
-    model.train_on_batch(X, Y)
-    model.test_on_batch(X, Y)
-    model.predict_on_batch(X)
-
-
-ALL = ["train", "evaluate", "evaluate", "train", "evaluate", "evaluate"]
-
 
 # Models of convmill's own ------------------------------------------------------------------------
 
@@ -114,52 +83,6 @@ def test_names_of_keras_are_at_hand():
     assert convmill.ops is keras.ops
     with pytest.raises(AttributeError, match="Neither module 'convmill' nor 'keras' has"):
         _ = convmill.no_such_thing
-
-
-def test_a_subclass_with_a_call_of_its_own_runs_as_keras_runs_it(runs, capsys):
-    class Net(models.Model):
-        def __init__(self):
-            super().__init__()
-            self.flat, self.dense = layers.Flatten(), layers.Dense(3, activation="softmax")
-
-        def call(self, inputs):
-            return self.dense(self.flat(inputs))
-
-    model = compiled(Net())
-    assert isinstance(model, keras.Model)
-    assert issubclass(Net, models.Model)
-    use_all(model)
-    assert runs == []
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("convmill: ")
-
-
-def test_subclasses_of_both_kinds_live_side_by_side(runs):
-    """Keras changes the bases of a class used as Model(inputs, outputs); ours must not suffer."""
-
-    class Graph(models.Model):
-        pass
-
-    class Called(models.Model):
-        def call(self, inputs):
-            return inputs
-
-    inputs = keras.Input(SHAPE)
-    outputs = layers.Dense(3)(layers.Flatten()(inputs))
-    graph = compiled(Graph(inputs, outputs), loss="mse")
-    seeded_fit(graph, X, Y)
-    Called()
-    seeded_fit(compiled(models.Model(inputs, outputs), loss="mse"), X, Y)
-    assert runs[-1] == "train"
-
-    class Stack(models.Sequential):
-        def __init__(self):
-            super().__init__([keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)])
-
-    count = len(runs)
-    seeded_fit(compiled(Stack(), loss="mse"), X, Y)
-    assert len(runs) == count + 1
 
 
 # One model ---------------------------------------------------------------------------------------
@@ -225,17 +148,6 @@ def test_a_class_with_its_own_fit_keeps_it(runs, capsys):
     assert runs == ["evaluate"]
     with pytest.raises(convmill.NotCovered):
         convmill.accelerate(model, strict=True)
-
-
-def test_copies_work():
-    model = compiled(convnet(models.Sequential))
-    seeded_fit(model, X, Y)
-    expected = model.predict(X, verbose=0)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_allclose(twin.predict(X, verbose=0), expected, atol=1e-6)
-    clone = models.clone_model(model)
-    clone.set_weights(model.get_weights())
-    np.testing.assert_array_equal(clone.predict(X, verbose=0), expected)
 
 
 # All models --------------------------------------------------------------------------------------
