@@ -30,6 +30,10 @@ class Context:
         """Where native code finds the context."""
         return self._space.ctypes.data
 
+    def release(self) -> None:
+        """Keep no array alive any more: no native code runs on them. Numbers can still be read."""
+        self._held.clear()
+
     def __setitem__(self, name: str, value: int | np.ndarray) -> None:
         if isinstance(value, np.ndarray):
             assert name in POINTERS

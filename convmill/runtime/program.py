@@ -18,11 +18,13 @@ from convmill.runtime.batches import Batches, Record, check, check_images, check
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, Records, aligned
 from convmill.runtime.weights import Weights
+from convmill.runtime.work import Run, inference_run, training_run
 
-__all__ = ["Batches", "Kind", "Program", "Record", "Watch"]
+__all__ = ["Batches", "Kind", "Program", "Record", "Stop", "Watch"]
 
 PREDICT_BATCH = 4096
 Watch = Callable[[Record], None]
+Stop = Callable[[], bool]
 Kind = Literal["training", "inference"]
 
 
@@ -53,10 +55,27 @@ class Program:
         self._records: dict[tuple[bool, int], Records] = {}
         elements = scratch_elements(self.network, self.machine)
         self._scratch = aligned(elements * self.threads, np.float32)
-        self.finished = 0  # steps (in inference images) of the last run, a stopped one too
+        self._last: Context | None = None  # the last run's
+        self._trained: Context | int = 0  # the last training run's, or the steps before any
 
-    def set_parameters(self, values: Sequence[np.ndarray]) -> None:
-        """Take weights in Keras' layout, in the order of ``graph.parameters``."""
+    @property
+    def finished(self) -> int:
+        """Steps (in inference images) of the last run, of a stopped one or one that still runs."""
+        return 0 if self._last is None else self._last["finished"]
+
+    @property
+    def iterations(self) -> int:
+        """The optimizer's steps that weights and slots have seen: what was set, or was given to
+        the last run of training, and the steps since."""
+        last = self._trained
+        return last if isinstance(last, int) else last["iterations"] + last["finished"]
+
+    @iterations.setter
+    def iterations(self, steps: int) -> None:
+        self._trained = steps
+
+    def set_parameters(self, values: Sequence[np.ndarray | None]) -> None:
+        """Take weights in Keras' layout, in the order of ``graph.parameters``; None stays."""
         self._weights.set_parameters(values)
 
     def get_parameters(self) -> list[np.ndarray]:
@@ -67,8 +86,9 @@ class Program:
         """Gradients of the last step by trainable parameter (regularizers not yet added)."""
         return self._weights.get_gradients()
 
-    def set_slots(self, values: Mapping[str, Sequence[np.ndarray]]) -> None:
-        """Take the optimizer's state: for each slot name one array per trainable parameter."""
+    def set_slots(self, values: Mapping[str, Sequence[np.ndarray | None]]) -> None:
+        """Take the optimizer's state: for each slot name one array per trainable parameter; None
+        stays."""
         self._weights.set_slots(values)
 
     def get_slots(self) -> dict[str, list[np.ndarray]]:
@@ -84,6 +104,7 @@ class Program:
         seeds: np.ndarray | None = None,
         outputs: np.ndarray | None = None,
         watch: Watch | None = None,
+        stop: Stop | None = None,
     ) -> Record:
         """One step for each batch; ``rates`` holds the learning rate of each.
 
@@ -91,7 +112,9 @@ class Program:
         ``seeds`` uint64 has one seed per dropout layer; ``outputs`` float32 (m, outputs) receives
         the predictions of the training pass. ``watch`` is called some twenty times a second and
         at the end; what it raises stops the threads behind the step they are in, and goes on.
-        Raises ValueError for arrays of other shapes or dtypes than these.
+        ``stop`` is asked as often: once it says true, the run ends behind the step it is in, and
+        the record tells how many there were. A run that takes a few hundredths of a second is not
+        looked at before its end. Raises ValueError for arrays of other shapes or dtypes than these.
         """
         count = len(batches.order)
         context = self._context(batches, outputs)
@@ -118,7 +141,9 @@ class Program:
             penalty = penalties[:done].sum(axis=1, dtype=np.float64)
             return Record(losses[:read], correct[:read], penalty, done)
 
-        return self._run(code, context, record, watch)
+        run = training_run(self.graph, count, steps, self.threads)
+        self._trained = context
+        return self._run(code, context, run, record, watch, stop)
 
     def evaluate(
         self,
@@ -126,6 +151,7 @@ class Program:
         *,
         outputs: np.ndarray | None = None,
         watch: Watch | None = None,
+        stop: Stop | None = None,
     ) -> Record:
         """Losses (where there are labels), and predictions into ``outputs``; nothing is trained."""
         count = len(batches.order)
@@ -143,7 +169,8 @@ class Program:
             shown = count if done == steps else 0
             return Record(losses[:shown], correct[:shown], np.zeros(done), done)
 
-        return self._run(code, context, record, watch)
+        run = inference_run(self.graph, count, self.threads)
+        return self._run(code, context, run, record, watch, stop)
 
     def predict(
         self, x: np.ndarray, *, batch_size: int | None = None, watch: Watch | None = None
@@ -197,7 +224,6 @@ class Program:
         context["parameters"] = self._weights.parameters
         context["packs"] = self._weights.packs
         context["scratch"] = self._scratch
-        context["threads"] = self.threads
         if batches.y is not None:
             context["labels"] = np.ascontiguousarray(batches.y)
             context["has_labels"] = 1
@@ -229,14 +255,26 @@ class Program:
         return np.stack([rates, corrected], axis=1).astype(np.float32)
 
     def _run(
-        self, code: Compiled, context: Context, record: Callable[[], Record], watch: Watch | None
+        self,
+        code: Compiled,
+        context: Context,
+        run: Run,
+        record: Callable[[], Record],
+        watch: Watch | None,
+        stop: Stop | None,
     ) -> Record:
         """Run native code; ``watch`` sees what was measured so far."""
-        look = (lambda: None) if watch is None else (lambda: watch(record()))
+
+        def look() -> bool:
+            if watch is not None:
+                watch(record())
+            return stop is not None and stop()
+
+        self._last = context
         try:
-            workers.run(code, context, self.threads, look)
+            workers.run(code, context, run.threads, None if run.short else look)
         finally:
-            self.finished = context["finished"]
+            context.release()
         result = record()
         if watch is not None:
             watch(result)

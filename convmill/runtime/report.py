@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -24,8 +23,8 @@ from convmill.lower.stages import (
     RescaleStage,
     Stage,
 )
-from convmill.plan.graph import Convolution, Dense, Graph, Node
 from convmill.runtime.program import Kind, Program
+from convmill.runtime.work import forward_multiply_adds
 
 
 @dataclass(frozen=True)
@@ -198,11 +197,3 @@ def _multiply_adds(program: Program, index: int, stage: Stage) -> tuple[int, int
     if live is None:
         live = stage.places * stage.output.channels
     return dense, pooled + round(backward * live * stage.taps)
-
-
-def forward_multiply_adds(graph: Graph, node: Node) -> int:
-    """Multiply-adds of a node for one image: each place reads the whole kernel once."""
-    operation = node.operation
-    if not isinstance(operation, (Convolution, Dense)):
-        return 0
-    return math.prod(node.shape[:-1]) * math.prod(graph.parameters[operation.kernel].shape)

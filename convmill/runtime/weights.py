@@ -27,8 +27,8 @@ class Weights:
         """Parameters that are trained."""
         return [matrix for matrix in self.network.matrices if matrix.trainable]
 
-    def set_parameters(self, values: Sequence[np.ndarray]) -> None:
-        """Take weights in Keras' layout, in the order of the graph's parameters."""
+    def set_parameters(self, values: Sequence[np.ndarray | None]) -> None:
+        """Take weights in Keras' layout, in the order of the graph's parameters; None stays."""
         arrays = self._checked(self.network.matrices, "values", values)
         self._write(self.parameters, self.network.matrices, arrays)
 
@@ -40,8 +40,9 @@ class Weights:
         """Copies of the gradients of all trainable parameters."""
         return [self._take(self.gradients, matrix) for matrix in self.trainable]
 
-    def set_slots(self, values: Mapping[str, Sequence[np.ndarray]]) -> None:
-        """Take the optimizer's state: for each slot name one array per trainable parameter."""
+    def set_slots(self, values: Mapping[str, Sequence[np.ndarray | None]]) -> None:
+        """Take the optimizer's state: for each slot name one array per trainable parameter; None
+        stays."""
         states = self._states()
         if set(values) != set(states):
             raise ValueError(f"slots must be {', '.join(states)}. Received: {', '.join(values)}")
@@ -62,25 +63,27 @@ class Weights:
         return dict(zip(self._names, self.slots.reshape(len(self._names), -1), strict=True))
 
     def _checked(
-        self, matrices: Sequence[Matrix], name: str, values: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
+        self, matrices: Sequence[Matrix], name: str, values: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray | None]:
         """``values`` as float32; ValueError where their number or a shape is wrong."""
         if len(values) != len(matrices):
             raise ValueError(f"`{name}` must hold {len(matrices)} arrays. Received: {len(values)}")
-        arrays = [np.asarray(value, np.float32) for value in values]
+        arrays = [None if value is None else np.asarray(value, np.float32) for value in values]
         for matrix, value in zip(matrices, arrays, strict=True):
             parameter = self.network.graph.parameters[matrix.index]
-            if value.shape != parameter.shape:
+            if value is not None and value.shape != parameter.shape:
                 raise ValueError(
                     f"{parameter.name} has shape {parameter.shape}. Received: shape {value.shape}"
                 )
         return arrays
 
     def _write(
-        self, flat: np.ndarray, matrices: Sequence[Matrix], arrays: Sequence[np.ndarray]
+        self, flat: np.ndarray, matrices: Sequence[Matrix], arrays: Sequence[np.ndarray | None]
     ) -> None:
         """Write parameters in Keras' layout into a flat array."""
         for matrix, value in zip(matrices, arrays, strict=True):
+            if value is None:
+                continue
             ours = value.transpose(3, 0, 1, 2) if value.ndim == 4 else value
             flat[matrix.offset : matrix.offset + matrix.size] = ours.reshape(-1)
 

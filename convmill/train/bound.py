@@ -92,7 +92,7 @@ class Bound:
         rates = recipes.rates(self.model.optimizer, part.steps)
         self.ahead = True
         session(self.model).running = self
-        self.program.finished = 0  # a run that fails before its first step counts none
+        self.program.iterations = self.iterations
         try:
             return self.program.train(
                 _batches(part),
@@ -103,7 +103,7 @@ class Bound:
                 watch=watch,
             )
         finally:
-            self._count(self.program.finished)
+            self._count(self.program.iterations - self.iterations)
 
     def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Record:
         """Measures losses and predictions of a part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -148,25 +148,33 @@ def test_inference_stops():
     assert len(program.evaluate(few).loss) == 20
 
 
-def test_a_thread_that_does_not_start(monkeypatch):
-    """Where the system gives no thread, those that run are not left waiting for it."""
-    start = threading.Thread.start
-    started: list[threading.Thread] = []
+@pytest.mark.parametrize("short", [False, True], ids=["long", "short"])
+def test_a_run_that_is_told_to_stop_says_how_far_it_came(short):
+    """A short run is over before anybody asks."""
+    steps = 3 if short else STEPS
+    program, batches = prepared(steps)
+    record = program.train(batches, np.full(steps, 1e-4), seeds=SEEDS, stop=lambda: True)
+    assert record.steps == program.finished
+    assert len(record.loss) == len(record.correct) == 3 * record.steps
+    assert (record.steps == steps) == short
+    assert program.iterations == record.steps
+    assert state(program) == state(replayed(record.steps)[0])
 
-    def refuse(thread):
-        if len(started) == 1:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
 
+def test_steps_are_counted_from_what_was_set_or_given():
     program, batches = prepared(2)
-    before = state(program)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="new thread"):
-            program.train(batches, np.full(2, 1e-4), seeds=SEEDS)
-    assert not any(thread.is_alive() for thread in started)
-    assert state(program) == before
-    assert program.finished == 0
-    program.train(batches, np.full(2, 1e-4), seeds=SEEDS)
-    assert state(program) == state(replayed(2)[0])
+    program.iterations = 7
+    assert program.iterations == 7
+    program.train(batches, np.full(2, 1e-4), seeds=SEEDS, iterations=30)
+    program.predict(batches.x)
+    assert program.iterations == 32
+
+
+def test_a_run_that_is_over_keeps_no_images_alive():
+    program, batches = prepared(2)
+    images = batches.x.copy()
+    seen = weakref.ref(images)
+    program.train(dataclasses.replace(batches, x=images), np.full(2, 1e-4), seeds=SEEDS)
+    del images
+    assert seen() is None
+    assert program.finished == 2
