@@ -125,6 +125,8 @@ def inspect(
         from rich.console import Console
 
         Console().print(report)
+    if ends := report.dead_ends():
+        raise Failure(" ".join(ends))
 
 
 def _report(

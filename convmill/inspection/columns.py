@@ -59,15 +59,15 @@ def operations(row: Row) -> str:
     return _work(row, row.cost.forward_operations)
 
 
-def _work(row: Row, count: int) -> str:
-    if not row.step.counted:
+def _work(row: Row, count: int, text: Callable[[float], str] = numbers.count) -> str:
+    if not row.cost.counted:
         return UNKNOWN
-    return numbers.count(count) if count else ""
+    return text(count) if count else ""
 
 
 def kept(row: Row) -> str:
     """Bytes that stay until the backward pass."""
-    return numbers.in_bytes(row.cost.kept_bytes) if row.cost.kept_bytes else ""
+    return _work(row, row.cost.kept_bytes, numbers.in_bytes)
 
 
 def output_bytes(row: Row) -> str:

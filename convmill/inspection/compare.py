@@ -32,7 +32,8 @@ class Comparison(Report):
 
     @property
     def ratios(self) -> dict[str, float | None]:
-        """Totals of B to those of A, by name; None where one of them has no such figure."""
+        """Totals of B to those of A, by name; None where one of them has no such figure, or it is
+        not known of the whole design."""
         return {total.key: total.ratio(self.a, self.b) for total in TOTALS}
 
     def document(self) -> Document:
@@ -45,9 +46,19 @@ class Comparison(Report):
         )
 
     def _lines(self) -> tuple[str, ...]:
-        """What the times are of."""
+        """What is not known, and what the times are of."""
+        gaps = [
+            f"{letter}: {gap}."
+            for letter, each in (("A", self.a), ("B", self.b))
+            for gap in each.gaps()
+        ]
         sizes = dict.fromkeys(each.batch_size for each in (self.a, self.b) if each.step_seconds)
-        return tuple(f"Times are of steps of {numbers.plural(size, 'image')}." for size in sizes)
+        times = (f"Times are of steps of {numbers.plural(size, 'image')}." for size in sizes)
+        return (*gaps, *times)
+
+    def dead_ends(self) -> tuple[str, ...]:
+        """A sentence for each design whose shapes come to an end."""
+        return (*self.a.dead_ends(), *self.b.dead_ends())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, with units in the keys, fit for JSON."""
@@ -122,17 +133,42 @@ def _name(pair: Pair) -> str:
 
 @dataclass(frozen=True)
 class Total:
-    """One figure of a whole design; ``value`` is None for a design that has none."""
+    """One figure of a whole design; ``value`` is None for a design that has none.
+
+    ``known`` is False where the figure is not that of the whole design: it is marked, and nothing
+    is divided by it.
+    """
 
     title: str
     key: str
     value: Callable[[Inspection], float | None]
     text: Callable[[float], str]
+    known: Callable[[Inspection], bool] = lambda inspection: True
 
     def ratio(self, a: Inspection, b: Inspection) -> float | None:
-        """B's figure to A's."""
+        """B's figure to A's; None where there is none, or one of them is not known."""
         first, second = self.value(a), self.value(b)
-        return second / first if first and second is not None else None
+        known = self.known(a) and self.known(b)
+        return second / first if known and first and second is not None else None
+
+    def cells(self, a: Inspection, b: Inspection) -> tuple[str, ...]:
+        """Both figures and their ratio, as they are shown."""
+        figures = [(self.value(each), self.known(each)) for each in (a, b)]
+        texts = [
+            "" if value is None else ("" if known else numbers.AT_LEAST_SHORT) + self.text(value)
+            for value, known in figures
+        ]
+        ratio = self.ratio(a, b)
+        there = all(value is not None for value, _ in figures)
+        unknown = columns.UNKNOWN if there and not all(known for _, known in figures) else ""
+        return (*texts, unknown if ratio is None else f"{ratio:.3g}")
+
+
+def _sum(title: str, key: str, figure: str, text: Callable[[float], str] = numbers.count) -> Total:
+    """A figure of ``Inspection.total``."""
+    return Total(
+        title, key, lambda i: getattr(i.total, figure), text, known=lambda i: i.knows(figure)
+    )
 
 
 def _coefficients(inspection: Inspection) -> int | None:
@@ -148,15 +184,11 @@ def _seen(inspection: Inspection) -> float | None:
 
 TOTALS = (
     # of one image, but for the time
-    Total("parameters", "parameters", lambda i: i.total.parameters, numbers.count),
-    Total("multiply-adds, forward", "forward_multiply_adds",
-          lambda i: i.total.forward, numbers.count),
-    Total("multiply-adds, training", "training_multiply_adds",
-          lambda i: i.total.sparse_training, numbers.count),
-    Total("other operations, forward", "forward_other_operations",
-          lambda i: i.total.forward_operations, numbers.count),
-    Total("kept for the backward pass", "kept_bytes", lambda i: i.total.kept_bytes,
-          numbers.in_bytes),
+    _sum("parameters", "parameters", "parameters"),
+    _sum("multiply-adds, forward", "forward_multiply_adds", "forward"),
+    _sum("multiply-adds, training", "training_multiply_adds", "sparse_training"),
+    _sum("other operations, forward", "forward_other_operations", "forward_operations"),
+    _sum("kept for the backward pass", "kept_bytes", "kept_bytes", numbers.in_bytes),
     Total("time of a training step", "step_seconds", lambda i: i.step_seconds, numbers.seconds),
     Total("coefficients of the last feature map", "last_map_coefficients", _coefficients,
           numbers.count),
@@ -166,11 +198,7 @@ TOTALS = (
 
 
 def _totals(a: Inspection, b: Inspection) -> Table:
-    rows = []
-    for total in TOTALS:
-        values, ratio = (total.value(a), total.value(b)), total.ratio(a, b)
-        if values != (None, None):
-            texts = ("" if value is None else total.text(value) for value in values)
-            rows.append((total.title, *texts, "" if ratio is None else f"{ratio:.3g}"))
+    rows = [(total.title, *total.cells(a, b)) for total in TOTALS]
+    rows = [row for row in rows if any(row[1:])]
     titles = (Column("in all", right=False), *map(Column, ("A", "B", "B / A")))
     return Table(titles, tuple(rows))

@@ -69,6 +69,10 @@ class Report(ABC):
         """What there is to say."""
 
     @abstractmethod
+    def dead_ends(self) -> tuple[str, ...]:
+        """A sentence for each design whose shapes come to an end: it cannot be built."""
+
+    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, with units in the keys, fit for JSON."""
 

@@ -47,6 +47,9 @@ def percent(share: float, digits: int | None = None) -> str:
     return f"{text} %"
 
 
+AT_LEAST, AT_LEAST_SHORT = "at least ", ">= "  # in a sentence, in a table
+
+
 def times(sizes: Sequence[int]) -> str:
     """Sizes with a cross between them: 28x28x1."""
     return "x".join(map(str, sizes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,10 @@ def inspection_dict(inspection: Inspection) -> dict[str, Any]:
         "batch_size": inspection.batch_size,
         "step_seconds": inspection.step_seconds,
         "not_compiled": inspection.not_compiled or None,
-        "totals": _sums(inspection.total),
+        # None where it is not known of the whole model, and the least that it can be
+        "totals": _sums(inspection.total, inspection.knows),
+        "totals_at_least": _sums(inspection.total),
+        "uncounted_layers": list(inspection.uncounted),
         "layers": [_layer(row) for row in inspection.rows],
         "dead_end": None if end is None else asdict(end),
         "findings": [asdict(finding) for finding in inspection.findings],
@@ -32,7 +35,7 @@ def inspection_dict(inspection: Inspection) -> dict[str, Any]:
 
 
 def comparison_dict(comparison: Comparison) -> dict[str, Any]:
-    """A Comparison; ratios are B to A, None where A has nothing."""
+    """A Comparison; ratios are B to A, None where A has nothing, or one is not known."""
     return {
         "a": inspection_dict(comparison.a),
         "b": inspection_dict(comparison.b),
@@ -43,19 +46,24 @@ def comparison_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _sums(cost: Cost) -> dict[str, int]:
-    return {
-        "parameters": cost.parameters,
-        "trainable_parameters": cost.trainable,
-        "forward_multiply_adds": cost.forward,
-        "training_multiply_adds": cost.sparse_training,
-        "dense_training_multiply_adds": cost.training,
-        "forward_other_operations": cost.forward_operations,
-        "training_other_operations": cost.sparse_training_operations,
-        "dense_training_other_operations": cost.training_operations,
-        "output_bytes": cost.output_bytes,
-        "kept_bytes": cost.kept_bytes,
-    }
+# Names for programs of the figures of a Cost.
+SUMS = {
+    "parameters": "parameters",
+    "trainable_parameters": "trainable",
+    "forward_multiply_adds": "forward",
+    "training_multiply_adds": "sparse_training",
+    "dense_training_multiply_adds": "training",
+    "forward_other_operations": "forward_operations",
+    "training_other_operations": "sparse_training_operations",
+    "dense_training_other_operations": "training_operations",
+    "output_bytes": "output_bytes",
+    "kept_bytes": "kept_bytes",
+}
+
+
+def _sums(cost: Cost, known: Callable[[str], bool] = lambda figure: True) -> dict[str, int | None]:
+    """The figures of a Cost by name, None for those that are not known."""
+    return {key: getattr(cost, figure) if known(figure) else None for key, figure in SUMS.items()}
 
 
 def _layer(row: Row) -> dict[str, Any]:
@@ -66,7 +74,7 @@ def _layer(row: Row) -> dict[str, Any]:
         "inputs": list(row.step.inputs),
         "output_shape": list(row.step.shape),
         "multiply_adds_known": row.step.counted,
-        **_sums(row.cost),
+        **_sums(row.cost, row.knows),
         "border_lost_places": list(row.cost.border),
         "unread_places": list(row.cost.dropped),
         "fields": _fields(row.fields),

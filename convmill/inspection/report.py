@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -24,6 +24,9 @@ from convmill.plan.read import read
 from convmill.plan.rebuild import rebuild
 from convmill.runtime.host import machine
 from convmill.whole import check_whole
+
+# Figures of ``Inspection.total`` that are known whatever a layer computes.
+KNOWN_OF_ANY_LAYER = ("parameters", "trainable", "output_bytes")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Row:
         """Name of the layer."""
         return self.step.name
 
+    def knows(self, figure: str) -> bool:
+        """Whether a figure of ``cost`` is known."""
+        return self.cost.counted or figure in KNOWN_OF_ANY_LAYER
+
 
 @dataclass(frozen=True, repr=False)
 class Inspection(Report):
@@ -63,7 +70,8 @@ class Inspection(Report):
     the number of training images that the findings reckon with, None where it is not known.
     ``step_seconds`` is the predicted time of one training step of ``batch_size`` images on this
     machine, None where there is none; ``not_compiled`` says why where convmill does not compile the
-    model. ``last_features`` is the layer that computes the last feature map.
+    model. Figures of ``total`` that ``knows`` denies are the least that they can be.
+    ``last_features`` is the layer that computes the last feature map.
     """
 
     name: str
@@ -86,30 +94,52 @@ class Inspection(Report):
             raise KeyError(f"no layer {name!r} in {self.name!r}. Names: {', '.join(near)}")
         return rows[name]
 
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of the layers whose arithmetic is not known."""
+        return tuple(row.name for row in self.rows if not row.cost.counted)
+
+    def knows(self, figure: str) -> bool:
+        """Whether a figure of ``total`` is that of the whole model, not just the least it can be.
+
+        It is not where shapes come to a dead end; nor are arithmetic and what is kept where a layer
+        has some that is not known.
+        """
+        if self.dead_end is not None:
+            return False
+        return all(row.knows(figure) for row in self.rows)
+
     def document(self) -> Document:
         """What there is to say."""
         title = f"{self.name}: before training"
         section = Section(f"Findings: {len(self.findings) or 'none'}", self.findings)
         return Document(title, (columns.table(self.rows),), tuple(self._lines()), (section,))
 
+    def dead_ends(self) -> tuple[str, ...]:
+        """What stands in the way where the model cannot be built for this input; else nothing."""
+        if self.dead_end is None:
+            return ()
+        end = self.dead_end
+        return (f"{self.name} cannot be built at layer '{end.layer}': {end.reason.rstrip('.')}.",)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, with units in the keys, fit for JSON."""
         return inspection_dict(self)
 
     def _lines(self) -> list[str]:
-        sums = self.total
+        sums, told = self.total, self._told
         frozen = sums.parameters - sums.trainable
         held = sums.parameters - sum(row.cost.parameters for row in self.rows)
         lines = [
-            f"Parameters: {sums.parameters:,}"
+            f"Parameters: {told('parameters', '{:,}'.format)}"
             + (f", of which {frozen:,} are not trained" if frozen else "")
             + (f", {held:,} of them in no layer of the graph" if held else ""),
-            f"Multiply-adds of an image: {numbers.count(sums.forward)} forward, "
-            f"{numbers.count(sums.sparse_training)} in training{_spared(sums)}",
-            f"Other operations of an image: {numbers.count(sums.forward_operations)} forward "
-            f"({columns.OTHER})",
-            f"Activations of an image, as float32: {numbers.in_bytes(sums.output_bytes)} computed, "
-            f"{numbers.in_bytes(sums.kept_bytes)} kept for the backward pass",
+            f"Multiply-adds of an image: {told('forward')} forward, "
+            f"{told('sparse_training')} in training{_spared(sums)}",
+            f"Other operations of an image: {told('forward_operations')} forward ({columns.OTHER})",
+            "Activations of an image, as float32: "
+            f"{told('output_bytes', numbers.in_bytes)} computed, "
+            f"{told('kept_bytes', numbers.in_bytes)} kept for the backward pass",
         ]
         if self.step_seconds:
             lines.append(
@@ -119,10 +149,23 @@ class Inspection(Report):
             )
         if self.not_compiled:
             lines.append(f"No time is predicted, as it is not compiled: {self.not_compiled}")
-        unknown = [row.name for row in self.rows if not row.step.counted]
-        if unknown:
-            lines.append(f"Not known, and so not counted: {', '.join(unknown)}")
-        return lines
+        return [*self.gaps(), *lines]
+
+    def gaps(self) -> list[str]:
+        """Why figures are not those of the whole model, where they are not."""
+        said = []
+        if self.dead_end is not None:
+            said.append(
+                f"Shapes end at {self.dead_end.layer}: all figures are of the part before it"
+            )
+        if self.uncounted:
+            said.append(f"Not known, and so not counted: {', '.join(self.uncounted)}")
+        return said
+
+    def _told(self, figure: str, text: Callable[[float], str] = numbers.count) -> str:
+        """A figure of ``total``, marked where it is not that of the whole model."""
+        mark = "" if self.knows(figure) else numbers.AT_LEAST
+        return mark + text(getattr(self.total, figure))
 
 
 def _spared(sums: Cost) -> str:

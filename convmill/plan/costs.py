@@ -36,7 +36,8 @@ class Cost:
 
     ``border`` counts rows and columns that the map loses at its borders, compared with "same"
     padding; ``dropped`` rows and columns of what the step reads that no window reaches at the end.
-    ``thinned`` is what max pooling leaves of its places.
+    ``thinned`` is what max pooling leaves of its places. ``counted`` is False where arithmetic, and
+    what is kept, are not known, or not of all steps in a sum, which then is the least there is.
     """
 
     parameters: int = 0
@@ -52,6 +53,7 @@ class Cost:
     border: tuple[int, int] = (0, 0)
     dropped: tuple[int, int] = (0, 0)
     thinned: Sparsity = DENSE
+    counted: bool = True
 
 
 def costs(outline: Outline) -> dict[str, Cost]:
@@ -90,7 +92,8 @@ def total(outline: Outline, found: Mapping[str, Cost]) -> Cost:
     """The sum of all steps' costs, with the parameters that lie in no layer; borders are no sum."""
     held = Cost(parameters=outline.held, trainable=outline.held_trainable)
     each = [*found.values(), held]
-    return Cost(**{name: sum(getattr(cost, name) for cost in each) for name in SUMMED})
+    sums = {name: sum(getattr(cost, name) for cost in each) for name in SUMMED}
+    return Cost(**sums, counted=all(cost.counted for cost in each))
 
 
 def dropped(outline: Outline, step: Step) -> tuple[int, int]:
@@ -140,6 +143,7 @@ def _cost(
         border=_border(outline, step),
         dropped=dropped(outline, step),
         thinned=thin,
+        counted=step.counted,
     )
 
 

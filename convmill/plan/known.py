@@ -108,14 +108,14 @@ def _convolution(call: Call) -> Known:
 
 def _written(layer: Any) -> tuple[int, ...]:
     """Channels that a convolution writes."""
-    if isinstance(layer, layers.DepthwiseConv2D):
-        return (layer.kernel.shape[2] * layer.kernel.shape[3],)
+    if isinstance(layer, (layers.DepthwiseConv1D, layers.DepthwiseConv2D)):
+        return tuple(layer.kernel.shape[-2:])
     return (layer.filters,)
 
 
 def _kernel(layer: Any) -> int:
     """Weights that one place of the output reads, biases aside."""
-    if isinstance(layer, layers.SeparableConv2D):
+    if isinstance(layer, (layers.SeparableConv1D, layers.SeparableConv2D)):
         return math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
     return math.prod(layer.kernel.shape)
 
@@ -125,6 +125,8 @@ def _transposed(call: Call) -> Known:
     layer, read = call.layer, call.read[0]
     places = math.prod(read) // layer.kernel.shape[-1]
     work = places * math.prod(layer.kernel.shape)
+    if len(read) != 3:
+        return Known("convolution", Unknown(), work)
     plain = layer.output_padding in (None, (None, None)) and max(layer.dilation_rate) == 1
     if not plain or not is_channels_last(layer):
         return Known("convolution", Unknown(), work)
@@ -134,7 +136,8 @@ def _transposed(call: Call) -> Known:
 
 
 def _windows(call: Call, size: tuple[int, ...]) -> Reads:
-    """Windows of a convolution or a pooling layer over images."""
+    """Windows of a convolution or a pooling layer over images; along one axis, or in space, they
+    are not looked into."""
     layer = call.layer
     if len(size) != 2 or not is_channels_last(layer) or layer.padding not in ("valid", "same"):
         return Unknown()
@@ -151,13 +154,13 @@ def _windows(call: Call, size: tuple[int, ...]) -> Reads:
 def _pooling(call: Call) -> Known:
     """One operation for each value that a window reads."""
     size = tuple(call.layer.pool_size)
-    kind = "max" if isinstance(call.layer, layers.MaxPooling2D) else "average"
+    kind = "max" if isinstance(call.layer, _MAX_POOLING) else "average"
     operations = _values(call) * math.prod(size)
     return Known("pooling", _windows(call, size), operations=operations, pool=kind)
 
 
 def _global_pooling(call: Call) -> Known:
-    kind = "max" if isinstance(call.layer, layers.GlobalMaxPooling2D) else "average"
+    kind = "max" if isinstance(call.layer, _GLOBAL_MAX_POOLING) else "average"
     return Known("pooling", Whole(), operations=math.prod(call.read[0]), pool=kind)
 
 
@@ -168,6 +171,27 @@ def _dense(call: Call) -> Known:
     if len(call.shape) == 1:
         return Known("dense", Whole(), work)
     return Known("dense", Same() if len(call.shape) == 3 else Unknown(), work)
+
+
+def _einsum_dense(call: Call) -> Known:
+    """Every value that is written sums over the letters of the equation that it does not have."""
+    operands, written = call.layer.equation.replace(" ", "").split("->")
+    read, weights = operands.split(",")
+    kernel = dict(zip(weights.replace(".", ""), call.layer.kernel.shape, strict=True))
+    # from the end, since the batch, or what dots stand for, is at the front
+    sizes = dict(zip(reversed(read.replace(".", "")), reversed(call.read[0]), strict=False))
+    summed = [size for letter, size in {**sizes, **kernel}.items() if letter not in written]
+    return Known("dense", Unknown(), _values(call) * math.prod(summed))
+
+
+def _moved_unseen(call: Call) -> Known:
+    """Values are moved, or copied, in a way not looked into."""
+    return Known("shape", Unknown())
+
+
+def _looked_up(call: Call) -> Known:
+    """Rows of a table: nothing is computed."""
+    return Known("other", Unknown())
 
 
 def _reshape(call: Call) -> Known:
@@ -227,6 +251,7 @@ _LIKE_LAYERS: dict[str, Callable[[Call], Known]] = {
     "Concatenate": _concatenate,
     "Reshape": _reshape,
 }
+_MOVES = {"ExpandDims", "Squeeze", "Transpose", "Flip", "Roll", "GetItem", "Split", "Stack"}
 _REDUCTIONS = {"Mean": "average", "Max": "max"}
 # Layers that keras.applications defines for itself: a factor for each channel.
 _SCALES = {"LayerScale", "CustomScaleLayer"}
@@ -236,6 +261,8 @@ def _operation(call: Call) -> Known | None:
     name = type(call.layer).__name__
     if not is_keras_class(type(call.layer)):
         return None
+    if name in _MOVES:
+        return _moved_unseen(call)
     if name in _MERGES:
         return _merge(call)
     if name in _ELEMENTWISE:
@@ -255,20 +282,51 @@ def _is_over_places(call: Call) -> bool:
     return len(call.read[0]) == 3 and {one and one % 4 for one in axes} == {1, 2}
 
 
+_MAX_POOLING = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+_GLOBAL_MAX_POOLING = (
+    layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+)
+
 _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.InputLayer: _input,
+    layers.Conv1D: _convolution,
     layers.Conv2D: _convolution,
+    layers.Conv3D: _convolution,
+    layers.DepthwiseConv1D: _convolution,
     layers.DepthwiseConv2D: _convolution,
+    layers.SeparableConv1D: _convolution,
     layers.SeparableConv2D: _convolution,
+    layers.Conv1DTranspose: _transposed,
     layers.Conv2DTranspose: _transposed,
+    layers.Conv3DTranspose: _transposed,
     layers.Dense: _dense,
+    layers.EinsumDense: _einsum_dense,
+    layers.Embedding: _looked_up,
+    layers.MaxPooling1D: _pooling,
     layers.MaxPooling2D: _pooling,
+    layers.MaxPooling3D: _pooling,
+    layers.AveragePooling1D: _pooling,
     layers.AveragePooling2D: _pooling,
+    layers.AveragePooling3D: _pooling,
+    layers.GlobalMaxPooling1D: _global_pooling,
     layers.GlobalMaxPooling2D: _global_pooling,
+    layers.GlobalMaxPooling3D: _global_pooling,
+    layers.GlobalAveragePooling1D: _global_pooling,
     layers.GlobalAveragePooling2D: _global_pooling,
+    layers.GlobalAveragePooling3D: _global_pooling,
     layers.Flatten: _reshape,
     layers.Reshape: _reshape,
+    layers.Permute: _moved_unseen,
+    layers.RepeatVector: _moved_unseen,
+    layers.ZeroPadding1D: _moved_unseen,
     layers.ZeroPadding2D: _moved,
+    layers.ZeroPadding3D: _moved_unseen,
+    layers.Cropping1D: _moved_unseen,
+    layers.Cropping3D: _moved_unseen,
+    layers.UpSampling1D: _moved_unseen,
+    layers.UpSampling3D: _moved_unseen,
     layers.Cropping2D: _moved,
     layers.UpSampling2D: _upsampling,
     layers.Activation: _activation,
@@ -284,7 +342,9 @@ _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.GroupNormalization: _group_normalization,
     layers.Rescaling: _same("normalization", 1),
     layers.Dropout: _same("dropout", 1),
+    layers.SpatialDropout1D: _same("dropout", 1),
     layers.SpatialDropout2D: _same("dropout", 1),
+    layers.SpatialDropout3D: _same("dropout", 1),
     layers.GaussianNoise: _same("dropout", 1),
     layers.GaussianDropout: _same("dropout", 1),
     layers.AlphaDropout: _same("dropout", 1),

@@ -140,9 +140,29 @@ def test_input_shape_of_a_function_that_takes_none(run, script):
 def test_a_model_that_is_not_built(run, script):
     found = run("inspect", f"{script}:not_built", "--json").json
     assert list(found["inputs"].values()) == [[28, 28, 1]]
-    found = run("inspect", f"{script}:not_built", "--input-shape", "8x8x1", "--json").json
+
+
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_dead_end_is_told_and_is_no_success(run, script, compared):
+    other = ["--compare", f"{script}:own_size"] if compared else []
+    command = ["inspect", f"{script}:not_built", *other, "--input-shape", "8x8x2"]
+    outcome = run(*command, "--json")
+    assert outcome.code == FAILED
+    assert outcome.err.startswith("Error: ")
+    assert "cannot be built at layer 'pooling': its window of 9x9" in outcome.err
+    found = outcome.json["a"] if compared else outcome.json
     assert found["dead_end"]["layer"] == "pooling"
     assert found["findings"][0]["rule"] == "dead end"
+    assert set(found["totals"].values()) == {None}
+    assert found["totals_at_least"]["parameters"] == 4 * (2 * 9 + 1)
+    if compared:
+        assert set(outcome.json["ratios"].values()) == {None}
+    for face in ([], ["--markdown"]):
+        shown = run(*command, *face)
+        assert shown.code == FAILED
+        assert "Shapes end at pooling: all figures are of the part before it" in " ".join(
+            shown.out.split()
+        )
 
 
 def test_a_model_of_any_size(run, tmp_path):

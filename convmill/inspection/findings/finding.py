@@ -57,7 +57,10 @@ class Facts:
         """The last step that computes a feature map from places of another; None without one.
 
         Steps that work on each value alone, and global pooling, belong to the map before them.
+        A design that comes to a dead end has none.
         """
+        if self.outline.dead_end is not None:
+            return None
         for step in reversed(self.outline.steps):
             alone = step.is_elementwise or step.kind == "input"
             if step.is_map and not alone and not isinstance(step.reads, Whole):

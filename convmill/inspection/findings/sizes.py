@@ -103,7 +103,12 @@ def _is_open_end(facts: Facts, step: Step) -> bool:
     Maps as large as the image, and what was enlarged, are taken for what the model is to give.
     """
     ends = step.name in facts.outline.outputs and step.is_map and step.kind != "input"
-    if not ends or facts.compiled or step.activation in ("softmax", "sigmoid"):
+    if (
+        facts.outline.dead_end is not None
+        or not ends
+        or facts.compiled
+        or step.activation in ("softmax", "sigmoid")
+    ):
         return False
     enlarged = any(
         isinstance(each.reads, Spans) or each.layer in ENLARGING
