@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-# What a function that builds a model is given where nothing else is said: MNIST's.
+# What a function that builds a model is given where neither it nor the user says it: MNIST's.
 INPUT_SHAPE = (28, 28, 1)
 CLASSES = 10
 MOST_IMAGES = 10**9
@@ -72,8 +72,8 @@ class Sizes(click.ParamType):
     "--input-shape",
     type=Sizes(),
     metavar="HxWxC",
-    help="Size of an image: height x width x channels.  [default: what the model says, else "
-    "28x28x1]",
+    help="Size of an image: height x width x channels.  [default: what the model or its function "
+    "says, else 28x28x1]",
 )
 @click.option(
     "--images",
@@ -164,7 +164,7 @@ def _inspect(source: str, shape: Shape | None, images: int | None, batch_size: i
     if source.endswith(".keras"):
         model = load_model(Path(source))
     else:
-        model = _build(source, shape or INPUT_SHAPE)
+        model = _build(source, shape)
         shape = shape if model.built else shape or INPUT_SHAPE
     try:
         with as_failures():
@@ -179,7 +179,7 @@ def _with_options(message: str) -> str:
     return re.sub(r"\binput_shape\b", "--input-shape", message)
 
 
-def _build(source: str, shape: Shape) -> Any:
+def _build(source: str, shape: Shape | None) -> Any:
     """The model that the user's function builds; a Failure names the layer that does not fit."""
     import keras
 
@@ -188,7 +188,11 @@ def _build(source: str, shape: Shape) -> Any:
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()  # or the layer is lost from the traceback
     try:
-        return build_model(source, shape, CLASSES)
+        return build_model(
+            source,
+            {"input_shape": shape} if shape else {},
+            otherwise={"input_shape": INPUT_SHAPE, "classes": CLASSES},
+        )
     except Failure as failure:
         layer = _failing_layer(failure.__cause__)
         if layer is None:

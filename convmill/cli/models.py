@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,10 +50,14 @@ def _no_model(path: Path) -> str:
     return f"{path} is no Keras model ({SUFFIX} file). Received: {what}."
 
 
-def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
+def build_model(
+    source: str, given: Mapping[str, Any], otherwise: Mapping[str, Any] | None = None
+) -> Any:
     """Calls the function that ``source``, ``script.py:function``, names; returns its model.
 
-    The function gets ``input_shape`` and ``classes`` where it has parameters of these names.
+    Args:
+        given: what the function gets where it has parameters of these names.
+        otherwise: what those of its parameters get that have no default of their own.
 
     Raises:
         Failure: no such function, an error in it, or what it returns is no Keras model.
@@ -66,9 +71,7 @@ def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
         function = getattr(_import(path), name, None)
         if not callable(function):
             raise Failure(f"{path} has no function '{name}'.")
-        offered = {"input_shape": input_shape, "classes": classes}
-        wanted = inspect.signature(function).parameters
-        model = function(**{key: value for key, value in offered.items() if key in wanted})
+        model = function(**_arguments(function, given, otherwise or {}))
     except (Failure, KeyboardInterrupt):
         raise
     except BaseException as error:  # the script can raise anything, SystemExit too
@@ -77,6 +80,16 @@ def build_model(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
     if not isinstance(model, keras.Model):
         raise Failure(f"{source} must return a Keras model. Received: {type(model).__name__}.")
     return model
+
+
+def _arguments(
+    function: Callable[..., Any], given: Mapping[str, Any], otherwise: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Those of the values that the function has parameters for; see ``build_model``."""
+    known = inspect.signature(function).parameters
+    bare = {name for name, each in known.items() if each.default is each.empty}
+    filled = {name: value for name, value in otherwise.items() if name in bare}
+    return filled | {name: value for name, value in given.items() if name in known}
 
 
 def _import(path: Path) -> ModuleType:

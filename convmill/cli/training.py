@@ -101,7 +101,7 @@ def _model(job: Job, dataset: Dataset) -> Any:
     elif job.model.endswith(".keras"):
         model = load_model(Path(job.model))
     else:
-        model = build_model(job.model, input_shape, classes)
+        model = build_model(job.model, {"input_shape": input_shape, "classes": classes})
     with as_failures():
         if not model.built:
             model.build((None, *input_shape))

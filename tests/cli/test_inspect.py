@@ -137,6 +137,55 @@ def test_input_shape_of_a_function_that_takes_none(run, script):
     assert list(found["inputs"].values()) == [[5, 5, 2]]
 
 
+DEFAULTS = """
+from keras import Input, Sequential, layers
+
+def both(input_shape=(32, 30, 3), classes=100):
+    return Sequential([Input(input_shape), layers.Flatten(), layers.Dense(classes, name="out")])
+
+def keywords(*, classes=100, input_shape=(32, 30, 3)):
+    return both(input_shape, classes)
+
+def shape_alone(classes, input_shape=(32, 30, 3)):
+    return both(input_shape, classes)
+
+def classes_alone(input_shape, classes=100):
+    return both(input_shape, classes)
+
+def neither(input_shape, classes):
+    return both(input_shape, classes)
+
+class Net:
+    def __new__(cls, input_shape=(32, 30, 3), classes=100):
+        return both(input_shape, classes)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "classes"),
+    [
+        ("both", [32, 30, 3], 100),
+        ("keywords", [32, 30, 3], 100),
+        ("shape_alone", [32, 30, 3], 10),
+        ("classes_alone", [28, 28, 1], 100),
+        ("neither", [28, 28, 1], 10),
+        ("Net", [32, 30, 3], 100),
+    ],
+)
+def test_a_function_s_own_defaults(run, tmp_path, lines, function, shape, classes):
+    (tmp_path / "net.py").write_text(DEFAULTS)
+    source = f"{tmp_path / 'net.py'}:{function}"
+    found = run("inspect", source, "--json").json
+    assert list(found["inputs"].values()) == [shape]
+    assert found["layers"][-1]["output_shape"] == [classes]
+    found = run("inspect", source, "--input-shape", "8x9x2", "--json").json
+    assert list(found["inputs"].values()) == [[8, 9, 2]]
+    assert found["layers"][-1]["output_shape"] == [classes]
+    # Data tell both: lines are 12x12x1, of 3 classes.
+    trained = run("train", "--data", lines, "--model", source, "--epochs", 1, "--json")
+    assert trained.json["parameters"] == (12 * 12 + 1) * 3
+
+
 def test_a_model_that_is_not_built(run, script):
     found = run("inspect", f"{script}:not_built", "--json").json
     assert list(found["inputs"].values()) == [[28, 28, 1]]

@@ -7,6 +7,7 @@ import pytest
 from convmill.cli.errors import Failure
 from convmill.cli.models import build_model
 
+GIVEN = {"input_shape": (8, 8, 1), "classes": 3}
 SCRIPT = """import os
 
 def broken():
@@ -28,7 +29,7 @@ def test_errors_name_their_line_and_the_script_as_it_was_given(
     monkeypatch.chdir(tmp_path)
     script = folder.format(here=tmp_path) + "net.py"
     with pytest.raises(Failure) as raised:
-        build_model(f"{script}:{function}", (8, 8, 1), 3)
+        build_model(f"{script}:{function}", GIVEN)
     shown = script.removeprefix("./")
     assert raised.value.message == f"{shown}, line 4: ZeroDivisionError: division by zero"
 
@@ -40,7 +41,7 @@ def test_mistakes_in_the_grammar_name_their_line(tmp_path, monkeypatch, absolute
     monkeypatch.chdir(tmp_path)
     script = str(path) if absolute else path.name
     with pytest.raises(Failure) as raised:
-        build_model(f"{script}:build", (8, 8, 1), 3)
+        build_model(f"{script}:build", GIVEN)
     assert raised.value.message.startswith(f"{script}, line 2: SyntaxError: ")
 
 
@@ -48,5 +49,5 @@ def test_a_script_that_is_none_is_named_as_it_was_given(tmp_path, monkeypatch):
     (tmp_path / "net.txt").write_text(SCRIPT)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Failure) as raised:
-        build_model("net.txt:broken", (8, 8, 1), 3)
+        build_model("net.txt:broken", GIVEN)
     assert raised.value.message == "net.txt is no Python script: its name must end in .py."
