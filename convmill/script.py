@@ -21,6 +21,7 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
 from convmill.imports import install_with_keras
+from convmill.printing import say
 
 NOTEBOOK = ".ipynb"
 CANNOT_OPEN = 2
@@ -55,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"can't open file {os.path.abspath(path)!r}: [Errno {error.errno}] ", error)
         return CANNOT_OPEN
     except _NotANotebook as error:
-        print(f"convmill: {error}", file=sys.stderr)
+        say(f"convmill: {error}", sys.stderr)
         return CANNOT_OPEN
     sys.argv[:] = arguments
     sys.path[0] = os.path.dirname(os.path.realpath(path))
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain(what: str, error: OSError) -> None:
-    print(f"{sys.executable}: {what}{error.strerror}", file=sys.stderr)
+    say(f"{sys.executable}: {what}{error.strerror}", sys.stderr)
 
 
 def _main_module(path: str) -> ModuleType:
@@ -176,7 +177,7 @@ def _inside_python(lines: Sequence[str]) -> bool:
 
 
 def _say_skipped(number: int, line: str) -> None:
-    print(f"convmill: cell {number}: passed over {line.strip()!r}", file=sys.stderr)
+    say(f"convmill: cell {number}: passed over {line.strip()!r}", sys.stderr)
 
 
 def _compile_cell(cell: Cell) -> Iterator[CodeType]:

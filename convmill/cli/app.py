@@ -24,6 +24,7 @@ from convmill.cli.predict import predict
 from convmill.cli.show import show
 from convmill.cli.text import echo
 from convmill.cli.train import train
+from convmill.printing import plain_streams
 
 INTERRUPTED = 130
 
@@ -49,6 +50,11 @@ for command in (train, evaluate, predict, inspect, show, data):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line (of the process, unless ``arguments`` are given); the exit code."""
     warnings.showwarning = _show_warning
+    with plain_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="convmill", standalone_mode=False)
         _flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 from convmill.cli import options
 from convmill.cli.errors import Failure, as_failures
 from convmill.cli.help import Command
+from convmill.printing import say
 
 if TYPE_CHECKING:
     from convmill.inspection.document import Report
@@ -120,7 +122,7 @@ def inspect(
     if as_json:
         options.print_json(report.to_dict())
     elif markdown:
-        click.echo(report.markdown(), nl=False)
+        say(report.markdown().rstrip("\n"), sys.stdout)
     else:
         from rich.console import Console
 

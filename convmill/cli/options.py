@@ -14,6 +14,7 @@ import click
 
 from convmill import settings
 from convmill.cli.errors import Failure
+from convmill.printing import say
 
 if TYPE_CHECKING:
     from convmill.data import Dataset
@@ -84,7 +85,7 @@ def stdout_for_json(as_json: bool) -> Iterator[None]:
 
 def print_json(value: object) -> None:
     """Prints JSON that every reader takes."""
-    click.echo(json_text(value))
+    say(json_text(value), sys.stdout)
 
 
 def json_text(value: object) -> str:

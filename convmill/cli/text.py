@@ -6,15 +6,15 @@ import shutil
 import sys
 import textwrap
 
-import click
+from convmill.printing import say
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Prints lines on standard output, or on standard error."""
+    """Prints lines on standard output, or on standard error, broken to fit a terminal."""
     stream = sys.stderr if err else sys.stdout
     if stream is not None and stream.isatty():
         text = wrapped(text, shutil.get_terminal_size().columns)
-    click.echo(text, err=err)
+    say(text, stream)
 
 
 def wrapped(text: str, columns: int) -> str:

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 import keras
 
 from convmill import settings
+from convmill.printing import printable, say
 
 EPOCH = "Epoch"
 DRAW_SECONDS = 0.1  # between two drawings of the live line
@@ -80,7 +81,7 @@ def is_terminal(stream: TextIO) -> bool:
 def _print(line: str) -> None:
     """One line to standard output, or to the log where Keras is told to log too."""
     if keras.config.is_interactive_logging_enabled():
-        print(line, flush=True)
+        say(line, sys.stdout)
     else:
         _logger.info(line)
 
@@ -162,7 +163,7 @@ class LiveLine(_Timed):
         return max(shutil.get_terminal_size().columns - 1, 20)
 
     def _write(self, text: str) -> None:
-        self.stream.write(text)
+        self.stream.write(printable(text, self.stream))
         self.stream.flush()
 
 
@@ -205,9 +206,7 @@ class Bar:
 def _bars(stream: TextIO) -> Bar:
     """Lines where the stream can show them, else ASCII; green unless colours are not wanted."""
     colour = "32" if settings.colours() else ""
-    try:
-        "━─".encode(getattr(stream, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
+    if printable("━─", stream) != "━─":
         return Bar("=", ".", colour)
     return Bar("━", "─", colour)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convmill.plan.graph import NotCovered
+from convmill.printing import say
 from convmill.train import attach
 from convmill.train.batch import (
     prepare_predict_on_batch,
@@ -73,8 +74,7 @@ def fall_back(current: Session, gap: NotCovered, model: Any) -> None:
         return
     current.said.add(gap.reason)
     remedy = f" To have it compiled: {gap.remedy}." if gap.remedy else ""
-    print(
+    say(
         f"convmill: {model.name} runs on Keras' own path. Not covered: {gap.reason}.{remedy}",
-        file=sys.stderr,
-        flush=True,
+        sys.stderr,
     )
