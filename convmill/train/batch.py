@@ -26,7 +26,6 @@ def prepare_train_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[]
         bound = ready.bind()
         scores = Scores(bound)
         scores.reset()
-        bound.pull()
         try:
             train_part(bound, part, scores, Progress())
         finally:
@@ -60,7 +59,7 @@ def prepare_predict_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[
     def run() -> np.ndarray:
         bound = ready.bind()
         bound.pull_weights()
-        return bound.program.predict(samples.x)
+        return bound.predict(samples.x)
 
     return run
 

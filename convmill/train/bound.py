@@ -2,77 +2,135 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from convmill.plan.graph import Graph
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train import recipe as recipes
+from convmill.train import signals
+from convmill.train.arrays import Samples
 from convmill.train.feed import Part
+from convmill.train.loaded import Snapshot, known, snapshot
 from convmill.train.session import session
+from convmill.train.turns import Keys, Turn, copying, in_child
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Record, Watch
+    from convmill.runtime.program import Program, Record, Stop, Watch
 
 # Odd constants of SplitMix64 (Steele, Lea and Flood 2014), which turns close seeds into far ones.
 _GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _BITS_64 = (1 << 64) - 1
 
 
-class Bound:
-    """One model bound to one Program.
+# Images that a pass without training goes through at once: nothing of it is kept if it is stopped.
+_AT_ONCE = 16_384
 
-    ``pull`` takes the state from Keras' variables, ``push`` writes it back; between the two the
-    Program's state is the true one. Reading the model may raise NotCovered.
+# Those whose Programs have made steps that Keras' variables do not have.
+_ahead: list[Bound] = []
+
+
+class Bound:
+    """One model bound to one Program, for one call.
+
+    Training leaves the Program ahead of Keras' variables; ``push`` writes back all that its steps
+    have changed (weights, slots, iterations, dropout seeds), and until that is done they count as
+    not written. Whoever else wants a variable of them has them pushed first. Reading the model may
+    raise NotCovered.
     """
 
     def __init__(self, model: Any, training: bool = True) -> None:
         self.model = model
         self.training = training
-        self.ahead = False  # whether the Program has steps that Keras' variables do not
         self.reread()
 
     def reread(self) -> None:
         """Reads the model anew: layers may have been frozen, or the optimizer changed."""
+        self.push()
         self.reading: Reading = read(self.model)
         self.recipe: Recipe | None = None
+        self.optimizer: Any = None
         if self.training:
-            self.reading = recipes.mark_decay(self.model.optimizer, self.reading)
+            self.optimizer = self.model.optimizer
+            self.reading = recipes.mark_decay(self.optimizer, self.reading)
             self.recipe = recipes.read_recipe(self.model, self.reading)
-        self.program = session(self.model).program(self.graph, self.recipe)
+        current = session(self.model)
+        self.loaded = current.loaded(self.graph, self.recipe)
+        shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)
+        self.keys = frozenset(id(one) for one in shared if one is not None)
+        self._weights: Sequence[Snapshot] | None = None
 
     @property
     def graph(self) -> Graph:
         """The model's graph."""
         return self.reading.graph
 
+    @property
+    def program(self) -> Program:
+        """The model's Program."""
+        return self.loaded.program
+
     # State --------------------------------------------------------------------------------------
 
     def pull_weights(self) -> None:
-        """Takes the weights from Keras' variables."""
-        current = session(self.model)
-        if current.running is not None and current.running is not self:
-            current.running.push()  # a generator that predicts in the middle of an epoch
-        values = [np.asarray(variable.numpy()) for variable in self.reading.variables]
-        self.program.set_parameters(values)
+        """Takes the weights that ``evaluate`` and ``predict`` go by, from Keras' variables."""
+        with Turn(self.keys):
+            self._push_all()
+            with copying():
+                self._weights = [snapshot(variable) for variable in self.reading.variables]
 
-    def pull(self) -> None:
-        """Takes weights, slots, iterations and dropout seeds."""
+    def _load_weights(self) -> None:
+        """The weights into the Program, for a pass without training."""
+        self._push_all()
+        assert self._weights is not None, "pull_weights comes first"
+        self.loaded.take_weights(self._weights)
+
+    def _load(self) -> None:
+        """Weights, slots, iterations and dropout seeds, unless the Program is ahead of them."""
         assert self.recipe is not None
-        optimizer = self.model.optimizer
-        self.pull_weights()
-        self.program.set_slots(recipes.read_slots(optimizer, self.reading, self.recipe))
-        self.iterations = recipes.read_iterations(optimizer)
-        self.seed_states = [
-            np.asarray(layer.seed_generator.state.numpy()) for layer in self.reading.dropouts
-        ]
+        self._push_all(but=self)
+        if self in _ahead:
+            return
+        with copying():
+            slots = recipes.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
+            self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
+            self.loaded.take_slots(slots)
+            self._first = self.program.iterations = recipes.read_iterations(self.optimizer)
+            self._seed_states = [
+                np.array(keras.ops.convert_to_numpy(layer.seed_generator.state))
+                for layer in self.reading.dropouts
+            ]
 
     def push(self) -> None:
-        """Writes weights and slots back, if the Program is ahead of Keras' variables."""
-        if not self.ahead:
+        """Writes back what the Program's steps have changed, if it is ahead."""
+        if self in _ahead:
+            with Turn(self.keys):
+                self._write_back()
+
+    def _push_all(self, but: Bound | None = None) -> None:
+        """Has everybody write back who is ahead of a variable of ours."""
+        for other in _ahead.copy():
+            if other is not but and other.keys & self.keys:
+                other._write_back()
+
+    def _write_back(self) -> None:
+        if self not in _ahead:
             return
+        try:
+            with copying():
+                self._write()
+        except Exception:  # what cannot be written now never can be
+            _ahead.remove(self)
+            raise
+        # Last, in one step: what is interrupted before is written anew, from the beginning.
+        _ahead.remove(self)
+
+    def _write(self) -> None:
         assert self.recipe is not None
         values = self.program.get_parameters()
         for parameter, variable, value in zip(
@@ -81,57 +139,87 @@ class Bound:
             if parameter.trainable:
                 variable.assign(value)
         slots = self.program.get_slots()
-        recipes.write_slots(self.model.optimizer, self.reading, self.recipe, slots)
-        self.ahead = False
-        session(self.model).running = None
+        recipes.write_slots(self.optimizer, self.reading, self.recipe, slots)
+        recipes.write_iterations(self.optimizer, self.program.iterations)
+        steps = self.program.iterations - self._first
+        for layer, state in zip(self.reading.dropouts, self._seed_states, strict=True):
+            seed, uses = state
+            moved = np.array([seed, uses + np.asarray(steps, state.dtype)], state.dtype)
+            layer.seed_generator.state.assign(moved)
+        self.loaded.is_written_back(
+            [known(variable) for variable in self.reading.variables],
+            recipes.read_slots(self.optimizer, self.reading, self.recipe, known),
+        )
 
     # Steps --------------------------------------------------------------------------------------
 
     def train(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Record:
-        """Trains on a part; a learning rate that makes no sense raises before the first step."""
-        rates = recipes.rates(self.model.optimizer, part.steps)
-        self.ahead = True
-        session(self.model).running = self
-        self.program.iterations = self.iterations
-        try:
-            return self.program.train(
-                _batches(part),
-                rates,
-                iterations=self.iterations,
-                seeds=self._seeds(),
-                outputs=outputs,
-                watch=watch,
-            )
-        finally:
-            self._count(self.program.iterations - self.iterations)
+        """Trains on a part; a learning rate that makes no sense raises before the first step.
+
+        A signal, and another thread that wants the model, are let in between two steps.
+        """
+        pieces = _Pieces(part, outputs, watch)
+        while pieces.remain:
+            with Turn(self.keys) as turn:
+                self._load()
+                pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
+            signals.hear()
+        return pieces.record()
+
+    def _train(self, pieces: _Pieces, stop: Stop) -> Record:
+        iterations = self.program.iterations
+        part = pieces.rest
+        rates = recipes.rates(self.optimizer, part.steps, iterations)
+        if self not in _ahead:
+            _ahead.append(self)
+        self.loaded.is_trained()
+        return self.program.train(
+            _batches(part),
+            rates,
+            iterations=iterations,
+            seeds=self._seeds(),
+            outputs=pieces.outputs,
+            watch=pieces.watch,
+            stop=stop,
+        )
 
     def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Record:
-        """Measures losses and predictions of a part."""
-        return self.program.evaluate(_batches(part), outputs=outputs, watch=watch)
+        """Measures losses and predictions of a part, at the weights of ``pull_weights``."""
+        pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
+        stop: Stop = signals.waiting
+        while pieces.remain:
+            with Turn(self.keys):
+                self._load_weights()
+                record = self.program.evaluate(
+                    _batches(pieces.rest), outputs=pieces.outputs, watch=pieces.watch, stop=stop
+                )
+            # A piece that was stopped begins again, and is not stopped a second time: signals that
+            # come faster than pieces end must not keep it from ending.
+            whole = record.steps == pieces.rest.steps
+            stop = signals.waiting if whole else _never
+            if whole:
+                pieces.add(record)
+            signals.hear()
+        return pieces.record()
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Outputs for images, at the weights of ``pull_weights``: float32 (n, *output shape)."""
+        outputs = np.empty((len(x), *self.graph.output_shape), np.float32)
+        if len(x):
+            part = Part(Samples(x), np.arange(len(x), dtype=np.int64), _AT_ONCE)
+            self.evaluate(part, outputs, lambda record: None)
+        return outputs
 
     def penalty(self) -> float:
-        """The regularizers' loss at the present weights."""
+        """The regularizers' loss at the weights of ``pull_weights``."""
+        assert self._weights is not None, "pull_weights comes first"
         total = 0.0
-        for parameter, value in zip(
-            self.graph.parameters, self.program.get_parameters(), strict=True
-        ):
+        for parameter, value in zip(self.graph.parameters, self._weights, strict=True):
             if parameter.trainable and parameter.regularizer is not None:
-                exact = value.astype(np.float64)
+                exact = np.asarray(value, np.float64)
                 total += parameter.regularizer.l1 * float(np.abs(exact).sum())
                 total += parameter.regularizer.l2 * float(np.square(exact).sum())
         return total
-
-    def _count(self, steps: int) -> None:
-        """Moves the optimizer's iterations and the dropout layers' seeds on by ``steps``."""
-        self.iterations += steps
-        recipes.write_iterations(self.model.optimizer, self.iterations)
-        for layer, state in zip(self.reading.dropouts, self.seed_states, strict=True):
-            state = state.copy()
-            state[1] += np.asarray(steps, state.dtype)
-            layer.seed_generator.state.assign(state)
-        self.seed_states = [
-            np.asarray(layer.seed_generator.state.numpy()) for layer in self.reading.dropouts
-        ]
 
     def _seeds(self) -> np.ndarray:
         """One uint64 for each dropout layer, from its seed and from how often it was used.
@@ -141,10 +229,92 @@ class Bound:
         epoch is cut into, and differ in a second fit with a new optimizer.
         """
         seeds = []
-        for seed, uses in self.seed_states:
-            ahead = (int(uses) - self.iterations) & 0xFFFFFFFF
+        for seed, uses in self._seed_states:
+            ahead = (int(uses) - self._first) & 0xFFFFFFFF
             seeds.append(_mix(((int(seed) & 0xFFFFFFFF) << 32) | ahead))
         return np.array(seeds, np.uint64)
+
+
+def settle(model: Any) -> None:
+    """Writes back what any call's steps have changed of this model."""
+    for bound in _ahead.copy():
+        if bound.model is model:
+            bound.push()
+
+
+def _forget(lost: Keys) -> None:
+    """In the child of a fork: what another thread was at is half trained."""
+    _ahead[:] = [bound for bound in _ahead if not bound.keys & lost]
+
+
+in_child(_forget)
+
+
+# Pieces of a part -------------------------------------------------------------------------------
+
+
+class _Pieces:
+    """A part that is gone through piece by piece: what is done, and what is next.
+
+    A piece is ``at_once`` steps, or the rest; ``outputs`` (m, *output shape) is the piece's share.
+    """
+
+    def __init__(
+        self, part: Part, outputs: np.ndarray | None, watch: Watch, at_once: int | None = None
+    ) -> None:
+        self.part, self.at_once = part, at_once
+        self._outputs, self._watch = outputs, watch
+        self.done: list[Record] = []
+        self.steps = 0  # that are done
+
+    @property
+    def remain(self) -> bool:
+        """Whether there are steps to do."""
+        return self.steps < self.part.steps
+
+    @property
+    def rest(self) -> Part:
+        """The next piece."""
+        return replace(self.part, order=self.part.order[self._places()])
+
+    @property
+    def outputs(self) -> np.ndarray | None:
+        """Where the next piece's predictions go."""
+        return None if self._outputs is None else self._outputs[self._places()]
+
+    def _places(self) -> slice:
+        size = self.part.batch_size
+        first = self.steps * size
+        return slice(first, None if self.at_once is None else first + self.at_once * size)
+
+    def add(self, record: Record) -> None:
+        """Counts steps of the next piece as done."""
+        self.done.append(record)
+        self.steps += record.steps
+
+    def watch(self, record: Record) -> None:
+        """Shows what is done of this piece and those before."""
+        self._watch(_joined([*self.done, record]))
+
+    def record(self) -> Record:
+        """What was measured, of all pieces."""
+        return _joined(self.done)
+
+
+def _joined(records: Sequence[Record]) -> Record:
+    if len(records) == 1:
+        return records[0]
+    return replace(
+        records[0],
+        loss=np.concatenate([record.loss for record in records]),
+        correct=np.concatenate([record.correct for record in records]),
+        penalty=np.concatenate([record.penalty for record in records]),
+        steps=sum(record.steps for record in records),
+    )
+
+
+def _never() -> bool:
+    return False
 
 
 def _batches(part: Part) -> Any:

@@ -165,8 +165,5 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
 def _predict_group(bound: Bound, group: Group) -> np.ndarray:
     # Nothing is shuffled here: a part's images lie side by side.
     return np.concatenate(
-        [
-            bound.program.predict(part.samples.x[part.order[0] : part.order[-1] + 1])
-            for part in group.parts
-        ]
+        [bound.predict(part.samples.x[part.order[0] : part.order[-1] + 1]) for part in group.parts]
     )

@@ -204,12 +204,10 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
     """The steps of one epoch, with batch hooks where a callback has them."""
     model, bound = call.model, call.bound
     hooked = hears_batches(callbacks.callbacks, "train")
-    bound.pull()
     try:
         for group in call.feed.epoch(whole=not hooked):
             if hooked:
                 callbacks.on_train_batch_begin(group.first)
-                bound.pull()
             for part in group.parts:
                 train_part(bound, part, scores, progress)
             if hooked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -296,14 +296,20 @@ def _check_decay(optimizer: Any, read: Optimizer, reading: Reading) -> None:
 # The optimizer's state ---------------------------------------------------------------------------
 
 
-def read_slots(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[str, list[np.ndarray]]:
-    """Copies of the optimizer's slots: slot name -> one float32 array per trainable parameter.
+def _copy(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable))
 
-    Builds the optimizer on the trainable variables if it is not built. ValueError where it was
-    built on other variables.
+
+def read_slots(
+    optimizer: Any, reading: Reading, recipe: Recipe, take: Callable[[Any], Any] = _copy
+) -> dict[str, list[Any]]:
+    """The optimizer's slots: slot name -> one float32 array per trainable parameter.
+
+    ``take`` makes a variable's value of it, by default a copy. Builds the optimizer on the
+    trainable variables if it is not built. ValueError where it was built on other variables.
     """
     return {
-        slot: [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+        slot: [take(variable) for variable in variables]
         for slot, variables in _slot_variables(optimizer, reading, recipe).items()
     }
 
@@ -370,8 +376,10 @@ def write_iterations(optimizer: Any, iterations: int) -> None:
 # The learning rate -------------------------------------------------------------------------------
 
 
-def rates(optimizer: Any, steps: int) -> np.ndarray:
+def rates(optimizer: Any, steps: int, first: int | None = None) -> np.ndarray:
     """Learning rates of the next ``steps`` steps: float64 (steps,).
+
+    ``first`` is how many steps there were before, None for as many as the optimizer says.
 
     Raises:
         NotCovered: the learning rate is a function.
@@ -380,7 +388,7 @@ def rates(optimizer: Any, steps: int) -> np.ndarray:
     # The property ``learning_rate`` gives a schedule's value, not the schedule.
     schedule = optimizer._learning_rate
     if isinstance(schedule, optimizers.schedules.LearningRateSchedule):
-        first = read_iterations(optimizer)
+        first = read_iterations(optimizer) if first is None else first
         values = _scheduled(schedule, np.arange(first, first + steps, dtype=np.int32))
     elif isinstance(schedule, keras.Variable):
         values = np.full(steps, float(keras.ops.convert_to_numpy(schedule)))

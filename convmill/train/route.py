@@ -9,12 +9,13 @@ from typing import Any
 
 from convmill.plan.graph import NotCovered
 from convmill.printing import say
-from convmill.train import attach
+from convmill.train import attach, signals
 from convmill.train.batch import (
     prepare_predict_on_batch,
     prepare_test_on_batch,
     prepare_train_on_batch,
 )
+from convmill.train.bound import settle
 from convmill.train.evaluate import prepare_evaluate, prepare_predict
 from convmill.train.fit import prepare_fit
 from convmill.train.session import Session, session
@@ -48,12 +49,18 @@ def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     extra = arguments.pop("kwargs", {})
     if extra:
         return keras_method(model, *args, **kwargs)
-    try:
-        run = _PREPARE[name](model, arguments)
-    except NotCovered as gap:
-        fall_back(session(model), gap, model)
-        return keras_method(model, **arguments)
-    return run()
+    with signals.held(lambda: settle(model)):
+        try:
+            run = _PREPARE[name](model, arguments)
+        except NotCovered as refused:
+            gap = refused
+        else:
+            try:
+                return run()
+            finally:
+                settle(model)
+    fall_back(session(model), gap, model)
+    return keras_method(model, **arguments)
 
 
 def method(name: str) -> Callable[..., Any]:

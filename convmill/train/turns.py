@@ -1,0 +1,133 @@
+"""Who may work on a model's state: one run after the other, in the order in which they came.
+
+A turn is for a set of keys: what the run reads and writes (Keras' variables, an optimizer, a
+Program), each by its ``id``. Runs that share no key go side by side; models that share layers take
+turns. A turn lasts for one run of native code with the copying before and behind it, and no code of
+the user's runs within. So nobody who has the turn waits for anybody, and no wait is for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from convmill.train import signals
+
+Keys = frozenset[int]
+LOOK_SECONDS = 0.05
+
+
+class Turn:
+    """``with Turn(keys):`` waits until all that came earlier for one of these keys are done.
+
+    While it waits in the main thread, signals are heard. RuntimeError where this thread has a turn
+    already, which only code that is called in the middle of a step can see.
+    """
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        self.thread = threading.get_ident()
+
+    def __enter__(self) -> Turn:
+        while True:
+            try:
+                if self._wait():
+                    return self
+            except BaseException:
+                self.leave()
+                raise
+            self.leave()  # the handler may want a turn itself
+            signals.hear()
+
+    def _wait(self) -> bool:
+        """Whether the turn has come; False where a signal came first."""
+        with _lines.changed:
+            if any(other.thread == self.thread for other in _lines.line):
+                raise RuntimeError(
+                    "convmill: a model was called from code that runs in the middle of a step of "
+                    "training or prediction. Call it from a callback, or from another thread."
+                )
+            _lines.line.append(self)
+            while self._is_behind():
+                if signals.waiting():
+                    return False
+                _lines.changed.wait(LOOK_SECONDS)
+        return True
+
+    def _is_behind(self) -> bool:
+        for other in _lines.line:
+            if other is self:
+                return False
+            if other.keys & self.keys:
+                return True
+        return False
+
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for this turn to end."""
+        with _lines.changed:
+            return any(other is not self and other.keys & self.keys for other in _lines.line)
+
+    def leave(self) -> None:
+        """Lets the next one in; does nothing where that was done."""
+        with _lines.changed:
+            if self in _lines.line:
+                _lines.line.remove(self)
+                _lines.changed.notify_all()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+
+class _Lines:
+    """All turns of the process."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.line: list[Turn] = []  # running and waiting, in the order in which they came
+        # Held while Keras' variables are copied either way. A turn that is for some of another
+        # model's variables may have to write back all of them.
+        self.copying = threading.RLock()
+
+
+_lines = _Lines()
+
+
+def copying() -> AbstractContextManager[Any]:
+    """The lock under which Keras' variables are copied: nobody sees half of a copy."""
+    return _lines.copying
+
+
+def mine() -> list[Turn]:
+    """The turns of this thread."""
+    thread = threading.get_ident()
+    return [turn for turn in list(_lines.line) if turn.thread == thread]
+
+
+def in_child(forget: Callable[[Keys], None]) -> None:
+    """After a fork the child calls ``forget`` with the keys of runs that other threads were in:
+    they will never end there, and what they worked on is half done."""
+    _forgetting.append(forget)
+
+
+_forgetting: list[Callable[[Keys], None]] = []
+
+
+def _forget() -> None:
+    here = threading.get_ident()
+    lost: Keys = frozenset().union(*(one.keys for one in _lines.line if one.thread != here))
+    _lines.__init__()  # type: ignore[misc]  # locks too, which nobody would release
+    for forget in _forgetting:
+        forget(lost)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
