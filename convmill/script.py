@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-import json
+import io
 import linecache
 import os
 import signal
@@ -16,24 +16,18 @@ import sys
 import tokenize
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
+from convmill import ipython
 from convmill.imports import install_with_keras
+from convmill.magics import PassOver, plain_python
+from convmill.notebook import SUFFIX as NOTEBOOK
+from convmill.notebook import Cell, NotANotebook, read_notebook
 from convmill.printing import say
 
-NOTEBOOK = ".ipynb"
 CANNOT_OPEN = 2
 RAISED = 1
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A code cell; ``name`` stands for its file in tracebacks."""
-
-    name: str
-    source: str
 
 
 def is_program(argument: str) -> bool:
@@ -49,18 +43,19 @@ def run(arguments: Sequence[str]) -> int:
         cannot be read. ``SystemExit`` goes on to the caller, who leaves it to Python.
     """
     path = arguments[0]
+    pass_over = PassedOver()
     try:
-        codes = _codes(path)
-        main = _main_module(path)
+        content = Path(path).read_bytes()
+        codes = _codes(path, content, pass_over)
     except OSError as error:
         _complain(f"can't open file {os.path.abspath(path)!r}: [Errno {error.errno}] ", error)
         return CANNOT_OPEN
-    except _NotANotebook as error:
+    except NotANotebook as error:
         say(f"convmill: {error}", sys.stderr)
         return CANNOT_OPEN
     sys.argv[:] = arguments
     sys.path[0] = os.path.dirname(os.path.realpath(path))
-    sys.modules["__main__"] = main
+    sys.modules["__main__"] = main = _main_module(path, content, pass_over)
     install_with_keras()
     try:
         for code in codes:
@@ -76,12 +71,30 @@ def _complain(what: str, error: OSError) -> None:
     say(f"{sys.executable}: {what}{error.strerror}", sys.stderr)
 
 
-def _main_module(path: str) -> ModuleType:
+class PassedOver:
+    """Says which lines of a program are passed over, each once."""
+
+    def __init__(self) -> None:
+        self.said: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            say(f"convmill: passed over {line!r}", sys.stderr)
+
+
+def _main_module(path: str, content: bytes, pass_over: PassOver) -> ModuleType:
     main = ModuleType("__main__")
     main.__file__ = os.path.abspath(path)
     vars(main)["__builtins__"] = builtins
+    shell = ipython.Shell(vars(main), pass_over)
+    ipython.install(shell)
+    # What notebooks have without importing it, and scripts that were made of them; but not one
+    # that learns from its absence where it runs.
+    if path.endswith(NOTEBOOK) or b"NameError" not in content:
+        vars(main)["get_ipython"] = lambda: shell
     if path.endswith(NOTEBOOK):
-        vars(main)["display"] = print  # what notebooks have without importing it
+        vars(main)["display"] = ipython.display
     return main
 
 
@@ -111,84 +124,41 @@ def _without_ours(found: TracebackType | None) -> TracebackType | None:
 # Sources ----------------------------------------------------------------------------------------
 
 
-def _codes(path: str) -> Iterator[CodeType]:
-    """What to execute, in order. Reads the file now; compiles each piece when its turn comes."""
+def _codes(path: str, content: bytes, pass_over: PassOver) -> Iterator[CodeType]:
+    """What to execute, in order; each piece is compiled when its turn comes."""
     if path.endswith(NOTEBOOK):
-        cells = read_notebook(path)
-        return (code for cell in cells for code in _compile_cell(cell))
-    with open(path, "rb") as file:
-        content = file.read()
-    return _compile_script(content, os.path.abspath(path))
+        cells = read_notebook(path, content)
+        return (code for cell in cells for code in _compile_cell(cell, pass_over))
+    return _compile_script(content, os.path.abspath(path), pass_over)
 
 
-def _compile_script(content: bytes, path: str) -> Iterator[CodeType]:
-    yield compile(content, path, "exec", dont_inherit=True)
-
-
-class _NotANotebook(Exception):
-    """The file is no notebook in a format that we read."""
-
-
-def read_notebook(path: str) -> list[Cell]:
-    """The code cells of a notebook, format 4.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+def _compile_script(content: bytes, path: str, pass_over: PassOver) -> Iterator[CodeType]:
     try:
-        notebook = json.loads(Path(path).read_text(encoding="utf-8"))
-        cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        sources = ["".join(cell["source"]) for cell in cells]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _NotANotebook(f"{path} is no Jupyter notebook of format 4.") from error
-    return [
-        Cell(f"{path}[{number}]", plain_python(source, number))
-        for number, source in enumerate(sources, 1)
-    ]
+        code = compile(content, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        code = _without_magics(content, path, pass_over, error)
+    yield code
 
 
-def plain_python(source: str, number: int) -> str:
-    """A cell without IPython's magics and shell commands; says which it passes over."""
-    lines = source.splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    if first.startswith("%%") and first.split()[0] not in ("%%time", "%%timeit", "%%capture"):
-        _say_skipped(number, first)
-        return ""
-    kept: list[str] = []
-    for line in lines:
-        text = line.lstrip()
-        if text.startswith(("%", "!")) and not _inside_python(kept):
-            if text.split()[:2] != ["%load_ext", "convmill"] and not text.startswith("%%"):
-                _say_skipped(number, text)
-            line = line[: len(line) - len(text)] + "pass"
-        kept.append(line)
-    return "\n".join(kept) + "\n"
-
-
-def _inside_python(lines: Sequence[str]) -> bool:
-    """Whether a string or a bracket is still open at the end of ``lines``."""
-    remaining = iter([line + "\n" for line in lines])
+def _without_magics(content: bytes, path: str, pass_over: PassOver, error: SyntaxError) -> CodeType:
+    """A script in IPython's syntax; ``error`` is raised where that is not what is wrong."""
+    said: list[str] = []
     try:
-        for _ in tokenize.generate_tokens(lambda: next(remaining, "")):
-            pass
-    except (tokenize.TokenError, IndentationError) as error:
-        return isinstance(error, tokenize.TokenError)
-    return False
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        python = plain_python(content.decode(encoding), said.append)
+        code = compile(python, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        raise error from None
+    for line in said:
+        pass_over(line)
+    return code
 
 
-def _say_skipped(number: int, line: str) -> None:
-    say(f"convmill: cell {number}: passed over {line.strip()!r}", sys.stderr)
-
-
-def _compile_cell(cell: Cell) -> Iterator[CodeType]:
+def _compile_cell(cell: Cell, pass_over: PassOver) -> Iterator[CodeType]:
     """A cell's statements; the value of a last expression is shown, as in a notebook."""
-    linecache.cache[cell.name] = (
-        len(cell.source),
-        None,
-        cell.source.splitlines(keepends=True),
-        cell.name,
-    )
-    body = ast.parse(cell.source, cell.name).body
+    lines = cell.source.splitlines(keepends=True)
+    linecache.cache[cell.name] = (len(cell.source), None, lines, cell.name)
+    body = ast.parse(plain_python(cell.source, pass_over), cell.name).body
     last: list[ast.stmt] = []
     if body and isinstance(body[-1], ast.Expr) and not cell.source.rstrip().endswith(";"):
         last = [body.pop()]

@@ -175,7 +175,7 @@ def test_a_notebook_s_magics_are_passed_over(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["value 3", "%not a magic", "4"]
     passed_over = [line.partition("passed over ")[2] for line in done.stderr.splitlines()]
-    assert passed_over == ["'%matplotlib inline'", "'%%bash'", "'!pip install nothing'", "'%time'"]
+    assert passed_over == ["'%matplotlib inline'", "'%%bash'", "'!pip install nothing'"]
 
 
 def test_an_error_in_a_notebook_shows_its_cell(tmp_path):
@@ -188,12 +188,105 @@ def test_an_error_in_a_notebook_shows_its_cell(tmp_path):
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
-@pytest.mark.parametrize("content", ["", "{}", "not json", '{"cells": [{"cell_type": "code"}]}'])
-def test_a_file_that_is_no_notebook(content, tmp_path):
-    (tmp_path / "net.ipynb").write_text(content)
+def test_a_file_that_is_no_notebook(tmp_path):
+    (tmp_path / "net.ipynb").write_text("[" * 100_000)
     done = run("net.ipynb", folder=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "convmill: net.ipynb is no Jupyter notebook of format 4.\n"
+    assert done.stdout == ""
+    assert done.stderr == (
+        "convmill: net.ipynb is no Jupyter notebook of format 4. "
+        "Received: JSON that is nested too deep.\n"
+    )
+
+
+def test_a_folder_that_is_called_a_notebook(tmp_path):
+    (tmp_path / "net.ipynb").mkdir()
+    done = run("net.ipynb", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith("Is a directory\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+# IPython is found by nobody, as where it is not installed.
+WITHOUT_IPYTHON = """
+    from importlib.machinery import PathFinder
+    find = PathFinder.find_spec
+    PathFinder.find_spec = classmethod(
+        lambda cls, name, *rest: None if name.startswith("IPython") else find(name, *rest))
+"""
+USES_IPYTHON = {
+    "from IPython import get_ipython\n"
+    "from IPython.display import HTML, Image, clear_output, display": [],
+    "clear_output(wait=True)\ndisplay(HTML('<b>a &lt; b</b>'), Image(filename='net.png'), [1])": [
+        "a < b",
+        "<Image: net.png>",
+        "[1]",
+    ],
+    "from IPython.core.interactiveshell import InteractiveShell\n"
+    "InteractiveShell.ast_node_interactivity = 'all'": [],
+    "display('once', display_id=True).update('again')": ["'once'", "'again'"],
+    "get_ipython().run_line_magic('matplotlib', 'inline')\nget_ipython().system('ls')": [],
+    "get_ipython().run_cell_magic('time', '', 'value = 5\\nprint(value)')\n"
+    "print(value + get_ipython().run_line_magic('time', 'value * 2'))": ["5", "15"],
+    "if get_ipython(): raise SystemExit('in a notebook')\n"
+    "print('IPKernelApp' in get_ipython().config)": ["False"],
+    "import keras, tqdm_like": ["alone"],
+}
+
+
+@pytest.mark.parametrize("name", ["net.ipynb", "net.py"])
+def test_ipython_where_it_is_not_installed(tmp_path, name):
+    if name.endswith(".py"):
+        (tmp_path / name).write_text("\n".join(USES_IPYTHON))
+    else:
+        write_notebook(tmp_path, name, *USES_IPYTHON)
+    write(tmp_path, "sitecustomize.py", WITHOUT_IPYTHON)
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    write(
+        library,
+        "tqdm_like.py",
+        """
+        import sys
+        del sys.modules["IPython"]
+        try:
+            import IPython
+        except ImportError:
+            print("alone")  # a library that asks learns that it does not run in a notebook
+    """,
+    )
+    done = run(name, folder=tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path}:{library}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [line for lines in USES_IPYTHON.values() for line in lines]
+    assert done.stderr.splitlines() == [
+        "convmill: IPython is not installed; what notebooks show is printed.",
+        "convmill: passed over '%matplotlib inline'",
+        "convmill: passed over '!ls'",
+    ]
+
+
+def test_a_script_that_asks_whether_it_runs_in_a_notebook(tmp_path):
+    write(
+        tmp_path,
+        "program.py",
+        """
+        try:
+            get_ipython()
+            print("in a notebook")
+        except NameError:
+            print("in none")
+    """,
+    )
+    assert run("program.py", folder=tmp_path).stdout == "in none\n"
+
+
+def test_a_script_in_ipython_s_syntax(tmp_path):
+    write(tmp_path, "net.py", "%matplotlib inline\n!pip install \\\n  nothing\n\n1 / 0  # 5\n")
+    done = run("net.py", folder=tmp_path)
+    assert done.returncode == 1
+    assert 'net.py", line 5, in <module>\n    1 / 0' in done.stderr
+    assert "passed over '%matplotlib inline'" in done.stderr
+    assert "script.py" not in done.stderr
 
 
 def test_other_words_go_to_the_command_line(tmp_path):
