@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ TRAINING = "the same in training, without the zeros behind max pooling"
 TIME = "in one training step, predicted for this machine"
 KEPT = "for the backward pass of one image"
 SEES = "receptive field of a unit, height x width in pixels"
+LOCALLY = "the same without gates from global pooling, where that is less"
 CellText = Callable[["Row"], str]
 
 
@@ -78,6 +80,32 @@ def output_bytes(row: Row) -> str:
 def sees(row: Row) -> str:
     """The receptive field, height by width in pixels; one for each input of the model."""
     return _fields(row.fields)
+
+
+def sees_locally(row: Row) -> str:
+    """The local field where it is another one: behind gates that global pooling computes."""
+    local = _fields(row.local_fields)
+    return local if local != sees(row) else ""
+
+
+def map_in_words(row: Row) -> str:
+    """A feature map's name, size and fields."""
+    size = f"{row.name}, {shape(row)} = {numbers.plural(math.prod(row.step.shape), 'coefficient')}"
+    local = f"; locally {_in_words(row.local_fields)}" if sees_locally(row) else ""
+    return f"{size}; a unit sees {_in_words(row.fields)}{local}"
+
+
+def _in_words(fields: Mapping[str, Field]) -> str:
+    """18x18 pixels (41.3 %); the inputs' names where there are several."""
+    told = {
+        name: f"{field_size(field)} pixels ({numbers.percent(field.share)})"
+        if field.known
+        else "what is not known"
+        for name, field in fields.items()
+    }
+    if len(told) == 1:
+        return next(iter(told.values()))
+    return ", ".join(f"{text} of {name}" for name, text in told.items())
 
 
 def _fields(fields: Mapping[str, Field]) -> str:
@@ -154,6 +182,7 @@ COLUMNS: tuple[tuple[Column, CellText], ...] = (
     (Column("kept", 7, note=f"kept: {KEPT}"), kept),
     (Column("output\nbytes", 12), output_bytes),
     (Column("sees", 2, note=f"sees: {SEES}"), sees),
+    (Column("sees\nlocally", 3, note=f"sees locally: {LOCALLY}"), sees_locally),
     (Column("paths", 5, note="paths: the same of each branch"), paths),
     (Column("share", 8, note="share: of the image, for the unit that sees most"), share),
     (Column("jump", 9, note="jump: pixels from one unit's field to the next"), jump),

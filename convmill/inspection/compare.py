@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -14,6 +14,7 @@ from convmill.inspection import columns, numbers
 from convmill.inspection.document import Column, Document, Report, Section, Table
 from convmill.inspection.plain import comparison_dict
 from convmill.inspection.report import Inspection, Row
+from convmill.plan.fields import Field
 
 Pair = tuple[Row | None, Row | None]
 
@@ -52,9 +53,15 @@ class Comparison(Report):
             for letter, each in (("A", self.a), ("B", self.b))
             for gap in each.gaps()
         ]
+        towers = [
+            f"{letter}: Last feature map: {columns.map_in_words(row)}."
+            for letter, each in (("A", self.a), ("B", self.b))
+            for row in each.last_maps
+            if len(each.last_maps) > 1
+        ]
         sizes = dict.fromkeys(each.batch_size for each in (self.a, self.b) if each.step_seconds)
         times = (f"Times are of steps of {numbers.plural(size, 'image')}." for size in sizes)
-        return (*gaps, *times)
+        return (*gaps, *towers, *times)
 
     def dead_ends(self) -> tuple[str, ...]:
         """A sentence for each design whose shapes come to an end."""
@@ -95,6 +102,7 @@ _PAIRED: tuple[tuple[str, int, str, columns.CellText], ...] = (
     ("time", 5, f"time: {columns.TIME}", columns.time),
     ("kept", 6, f"kept: {columns.KEPT}", columns.kept),
     ("sees", 2, f"sees: {columns.SEES}", columns.sees),
+    ("sees\nlocally", 3, f"sees locally: {columns.LOCALLY}", columns.sees_locally),
 )
 
 
@@ -172,14 +180,22 @@ def _sum(title: str, key: str, figure: str, text: Callable[[float], str] = numbe
 
 
 def _coefficients(inspection: Inspection) -> int | None:
-    features = inspection.last_features
-    return math.prod(features.step.shape) if features else None
+    """Those of the last feature maps of all towers together."""
+    return sum(math.prod(row.step.shape) for row in inspection.last_maps) or None
 
 
 def _seen(inspection: Inspection) -> float | None:
-    features = inspection.last_features
-    shares = [field.share for field in features.fields.values() if field.known] if features else []
-    return max(shares, default=None)
+    return _share(row.fields for row in inspection.last_maps)
+
+
+def _seen_locally(inspection: Inspection) -> float | None:
+    return _share(row.local_fields for row in inspection.last_maps)
+
+
+def _share(maps: Iterable[Mapping[str, Field]]) -> float | None:
+    """The share of an image that units see: of several towers', of the one that sees least."""
+    shares = [max((f.share for f in each.values() if f.known), default=None) for each in maps]
+    return min((share for share in shares if share is not None), default=None)
 
 
 TOTALS = (
@@ -194,11 +210,15 @@ TOTALS = (
           numbers.count),
     Total("share of the image that its units see", "last_map_share_of_input", _seen,
           numbers.percent),
+    Total("the same without gates from global pooling", "last_map_local_share_of_input",
+          _seen_locally, numbers.percent),
 )  # fmt: skip
 
 
 def _totals(a: Inspection, b: Inspection) -> Table:
     rows = [(total.title, *total.cells(a, b)) for total in TOTALS]
+    if all(_seen(each) == _seen_locally(each) for each in (a, b)):
+        rows.pop()  # the local field is the field
     rows = [row for row in rows if any(row[1:])]
     titles = (Column("in all", right=False), *map(Column, ("A", "B", "B / A")))
     return Table(titles, tuple(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ def inspection_dict(inspection: Inspection) -> dict[str, Any]:
         "totals": _sums(inspection.total, inspection.knows),
         "totals_at_least": _sums(inspection.total),
         "uncounted_layers": list(inspection.uncounted),
+        "last_feature_maps": [_map(row) for row in inspection.last_maps],
         "layers": [_layer(row) for row in inspection.rows],
         "dead_end": None if end is None else asdict(end),
         "findings": [asdict(finding) for finding in inspection.findings],
@@ -78,8 +80,19 @@ def _layer(row: Row) -> dict[str, Any]:
         "border_lost_places": list(row.cost.border),
         "unread_places": list(row.cost.dropped),
         "fields": _fields(row.fields),
+        "local_fields": _fields(row.local_fields),
         "paths": [{"from": path.source, "fields": _fields(path.fields)} for path in row.paths],
         "step_seconds": row.step_seconds,
+    }
+
+
+def _map(row: Row) -> dict[str, Any]:
+    """A last feature map; local fields leave out gates from global pooling."""
+    return {
+        "layer": row.name,
+        "coefficients": math.prod(row.step.shape),
+        "fields": _fields(row.fields),
+        "local_fields": _fields(row.local_fields),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,7 +42,8 @@ class Path:
 class Row:
     """One layer: what it computes, what it costs for one image, and what its units see.
 
-    ``fields`` is by input of the model; ``paths`` is for layers that read several others.
+    ``fields`` is by input of the model, and so are ``local_fields``, along the paths that keep
+    places (without gates from global pooling); ``paths`` is for layers that read several others.
     ``step_seconds`` is the predicted time in one step of training, None where there is none.
     """
 
@@ -51,6 +52,7 @@ class Row:
     fields: Mapping[str, Field]
     paths: tuple[Path, ...] = ()
     step_seconds: float | None = None
+    local_fields: Mapping[str, Field] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -71,7 +73,7 @@ class Inspection(Report):
     ``step_seconds`` is the predicted time of one training step of ``batch_size`` images on this
     machine, None where there is none; ``not_compiled`` says why where convmill does not compile the
     model. Figures of ``total`` that ``knows`` denies are the least that they can be.
-    ``last_features`` is the layer that computes the last feature map.
+    ``last_maps`` are the layers that compute the last feature map of each tower, or branch.
     """
 
     name: str
@@ -83,7 +85,7 @@ class Inspection(Report):
     batch_size: int
     step_seconds: float | None = None
     not_compiled: str = ""
-    last_features: Row | None = None
+    last_maps: tuple[Row, ...] = ()
     dead_end: DeadEnd | None = None
 
     def row(self, name: str) -> Row:
@@ -93,6 +95,11 @@ class Inspection(Report):
             near = get_close_matches(str(name), rows) or list(rows)
             raise KeyError(f"no layer {name!r} in {self.name!r}. Names: {', '.join(near)}")
         return rows[name]
+
+    @property
+    def last_features(self) -> Row | None:
+        """The last of ``last_maps``; None without one."""
+        return self.last_maps[-1] if self.last_maps else None
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -141,6 +148,7 @@ class Inspection(Report):
             f"{told('output_bytes', numbers.in_bytes)} computed, "
             f"{told('kept_bytes', numbers.in_bytes)} kept for the backward pass",
         ]
+        lines += [f"Last feature map: {columns.map_in_words(row)}" for row in self.last_maps]
         if self.step_seconds:
             lines.append(
                 f"Predicted for this machine: {numbers.seconds(self.step_seconds)} for a training "
@@ -205,7 +213,7 @@ def inspect(
     facts = _facts(model, outline, images)
     spent = facts.costs
     seconds, step_seconds, not_compiled = _predicted(built, outline, spent, batch_size)
-    rows = tuple(_row(step, facts.fields, spent, seconds) for step in outline.steps)
+    rows = tuple(_row(step, facts, seconds) for step in outline.steps)
     return Inspection(
         name=outline.name,
         rows=rows,
@@ -216,7 +224,7 @@ def inspect(
         batch_size=batch_size,
         step_seconds=step_seconds,
         not_compiled=not_compiled,
-        last_features=next((row for row in rows if row.step is facts.last_features), None),
+        last_maps=tuple(row for row in rows if any(row.step is one for one in facts.last_maps)),
         dead_end=outline.dead_end,
     )
 
@@ -256,12 +264,13 @@ def _predicted(
     return each, whole, ""
 
 
-def _row(
-    step: Step,
-    seen: Mapping[str, Mapping[str, Field]],
-    spent: Mapping[str, Cost],
-    seconds: Mapping[str, float],
-) -> Row:
+def _row(step: Step, facts: Facts, seconds: Mapping[str, float]) -> Row:
     branches = step.inputs if len(step.inputs) > 1 else ()
-    paths = tuple(Path(name, seen[name]) for name in branches)
-    return Row(step, spent[step.name], seen[step.name], paths, seconds.get(step.name) or None)
+    return Row(
+        step,
+        facts.costs[step.name],
+        facts.fields[step.name],
+        tuple(Path(name, facts.fields[name]) for name in branches),
+        seconds.get(step.name) or None,
+        facts.local_fields[step.name],
+    )

@@ -1,5 +1,9 @@
 """Receptive fields: which pixels of each input a unit can see, for any graph.
 
+The local field leaves out what reaches a map without its places: gates that global pooling computes
+for whole channels (squeeze and excitation: Hu, Shen and Sun, 2018), and statistics over all places.
+Through them a unit depends on the whole image, by the same factors as every other unit.
+
 Two figures of one thing. The theoretical field (size, jump, start) ignores the image's borders, by
 the recurrences of Araujo, Norris and Sim, "Computing receptive fields of convolutional neural
 networks" (Distill, 2019). The spans are exact: the first and last pixel that each row and each
@@ -17,6 +21,7 @@ from numpy.typing import NDArray
 
 from convmill.plan.graph import Shape
 from convmill.plan.outline import Flat, Outline, Same, Span, Spans, Step, Whole, Windows
+from convmill.plan.places import places
 
 Ends = NDArray[np.int64]  # (places, 2): first and last pixel that each place sees
 NOTHING = (1 << 40, -1)  # the first and last of no pixels
@@ -70,13 +75,22 @@ Seen = dict[str, Field]  # by the name of the input
 
 def fields(outline: Outline) -> dict[str, Seen]:
     """For each step, by name, the field of its units on each input of the model that they see."""
+    return _followed(outline, step_fields)
+
+
+def local_fields(outline: Outline) -> dict[str, Seen]:
+    """The same along the paths that keep places."""
+    return _followed(outline, local_step_fields)
+
+
+def _followed(outline: Outline, through: Callable[[Step, list[Seen]], Seen]) -> dict[str, Seen]:
     found: dict[str, Seen] = {}
     for step in outline.steps:
         if step.kind == "input":
             own = _own(step)
             found[step.name] = {step.name: replace(own, known=own.known and outline.channels_last)}
         else:
-            found[step.name] = step_fields(step, [found[name] for name in step.inputs])
+            found[step.name] = through(step, [found[name] for name in step.inputs])
     return found
 
 
@@ -91,6 +105,19 @@ def step_fields(step: Step, inputs: list[Seen]) -> Seen:
         name: reduce(_union, [_through(step, seen[name]) for seen in read if name in seen])
         for name in names
     }
+
+
+def local_step_fields(step: Step, inputs: list[Seen]) -> Seen:
+    """The local fields of a step: a map's places hide what one place brings to all of them."""
+    if step.kind == "normalization" and places(step.shape) > 1 and isinstance(step.reads, Whole):
+        step = replace(step, reads=Same())
+    seen = step_fields(step, inputs)
+    maps = [index for index, shape in enumerate(step.read) if places(shape) > 1]
+    if step.kind != "merge" or not maps or len(maps) == len(inputs):
+        return seen
+    kept = replace(step, read=tuple(step.read[index] for index in maps))
+    # an input of the model that reaches the map in no other way is still seen
+    return {**seen, **step_fields(kept, [inputs[index] for index in maps])}
 
 
 def _of_shape(field: Field, shape: Shape) -> Field:

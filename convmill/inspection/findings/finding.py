@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from convmill.inspection.numbers import count
 from convmill.plan.costs import Cost
-from convmill.plan.fields import Field
-from convmill.plan.outline import Outline, Step, Whole
+from convmill.plan.fields import Field, local_fields
+from convmill.plan.outline import Outline, Step
+from convmill.plan.places import last_maps
 
 MNIST_IMAGES = 60_000
 MNIST_SIZE = (28, 28)
@@ -52,20 +54,15 @@ class Facts:
     compiled: bool = False
     loss: Loss | None = None
 
-    @property
-    def last_features(self) -> Step | None:
-        """The last step that computes a feature map from places of another; None without one.
+    @cached_property
+    def last_maps(self) -> tuple[Step, ...]:
+        """The last feature map of each tower; a design that comes to a dead end has none."""
+        return () if self.outline.dead_end is not None else last_maps(self.outline)
 
-        Steps that work on each value alone, and global pooling, belong to the map before them.
-        A design that comes to a dead end has none.
-        """
-        if self.outline.dead_end is not None:
-            return None
-        for step in reversed(self.outline.steps):
-            alone = step.is_elementwise or step.kind == "input"
-            if step.is_map and not alone and not isinstance(step.reads, Whole):
-                return step
-        return None
+    @cached_property
+    def local_fields(self) -> Mapping[str, Mapping[str, Field]]:
+        """The fields along the paths that keep places, by step."""
+        return local_fields(self.outline)
 
     def source(self, step: Step) -> Step:
         """The step whose output ``step`` reads first."""

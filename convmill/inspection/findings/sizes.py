@@ -9,13 +9,15 @@ from operator import attrgetter
 from convmill.inspection.findings.finding import Facts, Finding, images_in_words
 from convmill.inspection.numbers import count, percent, times
 from convmill.plan.fields import Field
-from convmill.plan.outline import Flat, Spans, Step, Unknown, Whole
+from convmill.plan.outline import Flat, Spans, Step
+from convmill.plan.places import Joint, joints, places
 
 SMALL_SIDE = 0.5  # of the image's side
 WIDE_MAP = 10_000  # coefficients
 USUAL_UNITS = 512  # of a dense layer that may follow
 MANY_PARAMETERS = 50  # for each training image
 ENLARGING = ("UpSampling2D", "Conv2DTranspose")  # where they tell their spans and where not
+LEFT_BY_POOLING = {"average": "the mean", "max": "the maximum"}
 
 
 def small_field(facts: Facts) -> Iterator[Finding]:
@@ -27,28 +29,52 @@ def small_field(facts: Facts) -> Iterator[Finding]:
     no digit is recognised through windows of 7x7 pixels); half of the side is our threshold. How
     fields grow: Araujo, Norris and Sim (Distill, 2019).
     """
-    features = facts.last_features
-    if features is None or not _judges_images(facts, features):
-        return
-    for image, field in facts.fields[features.name].items():
+    for features in facts.last_maps:
+        joined = joints(facts.outline, features)
+        if _judges_images(facts, features, joined):
+            yield from _small_fields(facts, features, joined)
+
+
+def _small_fields(facts: Facts, features: Step, joined: set[Joint]) -> Iterator[Finding]:
+    """A finding for each input of which a unit of ``features`` sees little."""
+    for image, field in facts.local_fields[features.name].items():
         shape = facts.outline.step(image).shape
-        if len(shape) == 3 and field.known and _is_small(field, shape[:2]):
-            seen = times((field.rows.size, field.columns.size))
-            name = "the image" if len(facts.outline.inputs) == 1 else image
-            yield Finding(
-                layer=features.name,
-                number=field.share,
-                unit="share of the image's pixels",
-                what=f"{seen} of {times(shape[:2])} pixels are all that a unit of "
-                f"{features.name}, the last feature map, sees of {name}.",
-                why="No convolution can know a pattern that is larger. A dense layer behind it can "
-                "still put the pieces together, but learns that for each place anew.",
-                remedy="Pool or stride between the convolutions: each window behind spans more "
-                "pixels. More layers, larger kernels or dilation widen the field too.",
-                threshold="under half of the image's height or width (our choice)",
-                source="Chollet 2021, Deep Learning with Python, section 8.1.2; Araujo et al. "
-                "2019, Distill",
-            )
+        if len(shape) != 3 or not field.known or not _is_small(field, shape[:2]):
+            continue
+        seen = f"{times((field.rows.size, field.columns.size))} of {times(shape[:2])} pixels"
+        unit = f"a unit of {features.name}, the last feature map,"
+        name = "the image" if len(facts.outline.inputs) == 1 else image
+        gated = field.share != facts.fields[features.name][image].share
+        yield Finding(
+            layer=features.name,
+            number=field.share,
+            unit="share of the image's pixels",
+            what=f"{seen} are the local field of {unit} on {name}: more reaches it only through "
+            "values that are the same for all places."
+            if gated
+            else f"{seen} are all that {unit} sees of {name}.",
+            why=_why_small(joined),
+            remedy="Pool or stride between the convolutions: each window behind spans more "
+            "pixels. More layers, larger kernels or dilation widen the field too.",
+            threshold="under half of the image's height or width (our choice)",
+            source="Chollet 2021, Deep Learning with Python, section 8.1.2; Araujo et al. "
+            "2019, Distill",
+        )
+
+
+def _why_small(joined: set[Joint]) -> str:
+    """What becomes of patterns that are larger than a field, by what is behind the map."""
+    if "weights" in joined or not joined:
+        return (
+            "No convolution can know a pattern that is larger. A dense layer behind it can "
+            "still put the pieces together, but learns that for each place anew."
+        )
+    left = " and ".join(word for kind, word in LEFT_BY_POOLING.items() if kind in joined)
+    return (
+        "No convolution can know a pattern that is larger, and nothing behind it puts the pieces "
+        f"together: global pooling leaves only {left} of each channel over all of them, not where "
+        "they lie."
+    )
 
 
 def _is_small(field: Field, image: tuple[int, ...]) -> bool:
@@ -56,17 +82,11 @@ def _is_small(field: Field, image: tuple[int, ...]) -> bool:
     return any(axis.size < SMALL_SIDE * side for axis, side in axes)
 
 
-def _judges_images(facts: Facts, features: Step) -> bool:
+def _judges_images(facts: Facts, features: Step, joined: set[Joint]) -> bool:
     """Whether all places of the map come together behind it, or its head is still to come."""
-    behind = facts.behind(features)
-    if any(isinstance(step.reads, Unknown) for step in behind):
-        return False
-    heads = ("dense", "pooling")
-    joined = any(
-        isinstance(step.reads, Flat) or (step.kind in heads and isinstance(step.reads, Whole))
-        for step in behind
-    )
-    return joined or _is_open_end(facts, facts.follow(features, attrgetter("is_elementwise")))
+    if joined:
+        return "unknown" not in joined
+    return _is_open_end(facts, facts.follow(features, attrgetter("is_elementwise")))
 
 
 def wide_flatten(facts: Facts) -> Iterator[Finding]:
@@ -100,27 +120,34 @@ def wide_flatten(facts: Facts) -> Iterator[Finding]:
 def _is_open_end(facts: Facts, step: Step) -> bool:
     """Whether the model ends in the map ``step`` and has no loss: its head is still to come.
 
-    Maps as large as the image, and what was enlarged, are taken for what the model is to give.
+    What was enlarged is taken for what the model is to give, and so are maps as large as the image,
+    unless they have more channels than it and come from an activation that no output has.
     """
     ends = step.name in facts.outline.outputs and step.is_map and step.kind != "input"
-    if (
-        facts.outline.dead_end is not None
-        or not ends
-        or facts.compiled
-        or step.activation in ("softmax", "sigmoid")
-    ):
+    if facts.outline.dead_end is not None or not ends or facts.compiled:
+        return False
+    activation = _last_activation(facts, step)
+    if activation in ("softmax", "sigmoid"):
         return False
     enlarged = any(
         isinstance(each.reads, Spans) or each.layer in ENLARGING
         for each in (step, *facts.before(step))
     )
-    return not enlarged and _is_smaller_than_images(facts, step)
+    if enlarged:
+        return False
+    images = [facts.outline.step(name).shape for name in facts.fields[step.name]]
+    images = [shape for shape in images if len(shape) == 3]
+    if places(step.shape) < min(map(places, images), default=0):
+        return True
+    hidden = activation != "linear"
+    return hidden and step.shape[-1] > max((shape[-1] for shape in images), default=step.shape[-1])
 
 
-def _is_smaller_than_images(facts: Facts, step: Step) -> bool:
-    shapes = [facts.outline.step(name).shape for name in facts.fields[step.name]]
-    images = [math.prod(shape[:2]) for shape in shapes if len(shape) == 3]
-    return math.prod(step.shape[:2]) < min(images, default=0)
+def _last_activation(facts: Facts, step: Step) -> str:
+    """The activation that the values of ``step`` come from, beyond normalization and dropout."""
+    while step.is_elementwise and step.activation == "linear":
+        step = facts.source(step)
+    return step.activation
 
 
 def _wide(facts: Facts, step: Step) -> str:
