@@ -17,7 +17,7 @@ from keras import layers
 from convmill.plan.graph import Kind
 from convmill.plan.outline import Flat, Reads, Same, Spans, Unknown, Whole, Windows
 from convmill.plan.walk import Call
-from convmill.plan.windows import resampled_spans, same_padding, transposed_spans
+from convmill.plan.windows import adaptive_spans, resampled_spans, same_padding, transposed_spans
 from convmill.plan.written import is_keras_class
 
 
@@ -164,6 +164,23 @@ def _global_pooling(call: Call) -> Known:
     return Known("pooling", Whole(), operations=math.prod(call.read[0]), pool=kind)
 
 
+def _adaptive_pooling(call: Call) -> Known:
+    """Windows of unlike sizes, as many as are asked for."""
+    layer = call.layer
+    kind = "max" if isinstance(layer, _ADAPTIVE_MAX_POOLING) else "average"
+    last = is_channels_last(layer)
+    read, written = (shape[:-1] if last else shape[1:] for shape in (call.read[0], call.shape))
+    spans = [adaptive_spans(*axis) for axis in zip(read, written, strict=True)]
+    lengths = [sum(end - first + 1 for first, end in filter(None, axis)) for axis in spans]
+    operations = call.shape[-1 if last else 0] * math.prod(lengths)
+    reads: Reads = Unknown()
+    if max(written) == 1:
+        reads = Whole()
+    elif last and len(spans) == 2:
+        reads = Spans(*spans)
+    return Known("pooling", reads, operations=operations, pool=kind)
+
+
 def _dense(call: Call) -> Known:
     """On images a dense layer is a 1x1 convolution; on anything else a unit reads all of it."""
     places = _values(call) // call.layer.units
@@ -283,6 +300,11 @@ def _is_over_places(call: Call) -> bool:
 
 
 _MAX_POOLING = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+_ADAPTIVE_MAX_POOLING = (
+    layers.AdaptiveMaxPooling1D,
+    layers.AdaptiveMaxPooling2D,
+    layers.AdaptiveMaxPooling3D,
+)
 _GLOBAL_MAX_POOLING = (
     layers.GlobalMaxPooling1D,
     layers.GlobalMaxPooling2D,
@@ -316,6 +338,12 @@ _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.GlobalAveragePooling1D: _global_pooling,
     layers.GlobalAveragePooling2D: _global_pooling,
     layers.GlobalAveragePooling3D: _global_pooling,
+    layers.AdaptiveMaxPooling1D: _adaptive_pooling,
+    layers.AdaptiveMaxPooling2D: _adaptive_pooling,
+    layers.AdaptiveMaxPooling3D: _adaptive_pooling,
+    layers.AdaptiveAveragePooling1D: _adaptive_pooling,
+    layers.AdaptiveAveragePooling2D: _adaptive_pooling,
+    layers.AdaptiveAveragePooling3D: _adaptive_pooling,
     layers.Flatten: _reshape,
     layers.Reshape: _reshape,
     layers.Permute: _moved_unseen,
@@ -337,6 +365,7 @@ _LAYERS: dict[type, Callable[[Call], Known]] = {
     layers.Softmax: _softmax,
     layers.BatchNormalization: _normalization,
     layers.LayerNormalization: _normalization,
+    layers.RMSNormalization: _normalization,
     layers.UnitNormalization: _normalization,
     layers.Normalization: _normalization,
     layers.GroupNormalization: _group_normalization,

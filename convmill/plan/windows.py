@@ -35,6 +35,14 @@ def transposed_spans(
     return tuple(spans)
 
 
+def adaptive_spans(size: int, written: int) -> tuple[Span, ...]:
+    """Input places that each output place of an adaptive pooling reads: from the place at its share
+    of the axis to the one before the next output place's share, parts of places included."""
+    return tuple(
+        (place * size // written, -(-(place + 1) * size // written) - 1) for place in range(written)
+    )
+
+
 def resampled_spans(
     size: int, factor: int, interpolation: Literal["nearest", "bilinear"]
 ) -> tuple[Span, ...]:

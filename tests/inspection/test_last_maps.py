@@ -56,6 +56,9 @@ MEANS = {
     "a window as large as the map": lambda: judged(
         layers.AveragePooling2D(24), layers.Flatten(), layers.Dense(10)
     ),
+    "adaptive pooling to one place": lambda: judged(
+        layers.AdaptiveAveragePooling2D(1), layers.Flatten(), layers.Dense(10)
+    ),
     "with dropout before": lambda: judged(
         layers.Dropout(0.1), layers.GlobalAveragePooling2D(), layers.Dense(10)
     ),
@@ -306,3 +309,19 @@ def test_efficientnet():
     assert (near.rows.size, near.rows.jump) == (size, jump)
     (whole,) = found.last_features.fields.values()
     assert whole.share == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "written"), [((8, 6, 1), (3, 4)), ((7, 9, 1), (4, 5)), ((10, 11, 1), (4, 1))]
+)
+def test_adaptive_pooling_sees_what_changes_it(shape, written):
+    image = Input(shape, name="image")
+    model = Model(image, layers.AdaptiveAveragePooling2D(written)(image))
+    field = convmill.inspect(model).rows[-1].fields["image"]
+    reached = perturb(model)
+    for axis, seen in (
+        (field.rows, reached.any(axis=(1, 3))),
+        (field.columns, reached.any(axis=(0, 2))),
+    ):
+        pixels = [np.flatnonzero(seen[:, place]) for place in range(seen.shape[1])]
+        assert list(axis.spans) == [(found[0], found[-1]) for found in pixels]

@@ -58,6 +58,10 @@ def test_a_convolution_along_one_axis_counts():
         (layers.GlobalAveragePooling1D(keepdims=True), (9, 4), 0, 9 * 4),
         (layers.MaxPooling3D(2), (4, 4, 4, 3), 0, 64 * 3),
         (layers.GlobalAveragePooling3D(), (4, 4, 4, 3), 0, 64 * 3),
+        # 9 places to 4 windows of 3; 8 rows to windows of 3, 4 and 3, 6 columns to 4 of 2
+        (layers.AdaptiveMaxPooling1D(4), (9, 4), 0, (3 + 3 + 3 + 3) * 4),
+        (layers.AdaptiveAveragePooling2D((3, 4)), (8, 6, 2), 0, 10 * 8 * 2),
+        (layers.RMSNormalization(), (9, 4), 0, 9 * 4),
         (layers.ZeroPadding1D(2), (9, 4), 0, 0),
         (layers.Cropping1D(2), (9, 4), 0, 0),
         (layers.UpSampling1D(2), (9, 4), 0, 0),
