@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+from convmill import keras_datasets
+
 
 class _KerasFinder(importlib.abc.MetaPathFinder):
     """Finds the package ``keras`` as others would, and has it patched once it is there."""
@@ -21,8 +23,10 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != "keras":
             return None
-        sys.meta_path.remove(self)  # one use; the others find the package below
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        # Not every search is followed by an import: TensorFlow only asks whether Keras is there.
+        others = [finder for finder in sys.meta_path if not isinstance(finder, _KerasFinder)]
+        found = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
             spec.loader = _Patching(spec.loader)
         return spec
@@ -42,6 +46,7 @@ class _Patching(importlib.abc.Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self.loader
         module.__loader__ = self.loader
+        _forget()
         _install()
 
     def __getattr__(self, name: str) -> Any:
@@ -49,7 +54,9 @@ class _Patching(importlib.abc.Loader):
 
 
 def install_with_keras() -> None:
-    """Lets every Keras model run compiled: now, or as soon as Keras is imported."""
+    """Lets every Keras model run compiled, and ``keras.datasets`` look where ours do: now, or as
+    soon as Keras is imported.
+    """
     if "keras" in sys.modules:
         _install()
     elif not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
@@ -58,14 +65,21 @@ def install_with_keras() -> None:
 
 def uninstall_with_keras() -> None:
     """Undoes ``install_with_keras``."""
-    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, _KerasFinder)]
+    _forget()
     if "keras" in sys.modules:
         from convmill.train.doors import uninstall
 
         uninstall()
+        keras_datasets.uninstall()
+
+
+def _forget() -> None:
+    """Takes our finder away."""
+    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, _KerasFinder)]
 
 
 def _install() -> None:
     from convmill.train.doors import install
 
     install()
+    keras_datasets.install()

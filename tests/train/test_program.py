@@ -59,8 +59,16 @@ def write_notebook(folder, name, *cells):
     return path
 
 
-def test_an_untouched_script_trains_compiled(tmp_path):
-    write(tmp_path, "net.py", COUNTING, TRAINING)
+# What TensorFlow asks before it imports Keras.
+LOOKING = """
+    import importlib.util
+    importlib.util.find_spec("keras")
+"""
+
+
+@pytest.mark.parametrize("first", ["", LOOKING])
+def test_an_untouched_script_trains_compiled(tmp_path, first):
+    write(tmp_path, "net.py", first, COUNTING, TRAINING)
     done = run("net.py", folder=tmp_path, CONVMILL_STRICT="1")
     assert done.returncode == 0, done.stderr
     assert "1/1 - " in done.stdout
