@@ -163,7 +163,6 @@ class Bound:
             with Turn(self.keys) as turn:
                 self._load()
                 pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
-            signals.hear()
         return pieces.record()
 
     def _train(self, pieces: _Pieces, stop: Stop) -> Record:
@@ -193,13 +192,12 @@ class Bound:
                 record = self.program.evaluate(
                     _batches(pieces.rest), outputs=pieces.outputs, watch=pieces.watch, stop=stop
                 )
-            # A piece that was stopped begins again, and is not stopped a second time: signals that
-            # come faster than pieces end must not keep it from ending.
-            whole = record.steps == pieces.rest.steps
-            stop = signals.waiting if whole else _never
-            if whole:
-                pieces.add(record)
-            signals.hear()
+                # A piece that was stopped begins again, and is not stopped a second time: signals
+                # that come faster than pieces end must not keep it from ending.
+                whole = record.steps == pieces.rest.steps
+                stop = signals.waiting if whole else _never
+                if whole:
+                    pieces.add(record)
         return pieces.record()
 
     def predict(self, x: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     extra = arguments.pop("kwargs", {})
     if extra:
         return keras_method(model, *args, **kwargs)
-    with signals.held(lambda: settle(model)):
+    with signals.heard(lambda: settle(model)):
         try:
             run = _PREPARE[name](model, arguments)
         except NotCovered as refused:

@@ -20,8 +20,8 @@ class Session:
         self.strict: bool | None = None
         self.threads: int | None = None
         self.said: set[str] = set()
-        self._loaded: Loaded | None = None
-        self._made_for: tuple[Any, ...] = ()
+        # The last Program, and what it was made for: graph, recipe and threads.
+        self._made: tuple[Loaded, Graph, Recipe | None, int | None] | None = None
 
     @property
     def is_strict(self) -> bool:
@@ -37,18 +37,18 @@ class Session:
 
         with _locks.sessions:
             threads = settings.threads() if self.threads is None else self.threads
-            if self._loaded is not None:
-                known_graph, known_recipe, known_threads = self._made_for
+            if self._made is not None:
+                known, known_graph, known_recipe, known_threads = self._made
                 fits = recipe is None or recipe == known_recipe
                 if fits and graph == known_graph and threads == known_threads:
-                    return self._loaded
-            self._loaded = Loaded(Program(graph, recipe, threads=threads))
-            self._made_for = (graph, recipe, threads)
-            return self._loaded
+                    return known
+            made = Loaded(Program(graph, recipe, threads=threads))
+            self._made = made, graph, recipe, threads
+            return made
 
     def forget(self) -> None:
         """Lets the Program go."""
-        self._loaded = None
+        self._made = None
 
 
 class _Locks:

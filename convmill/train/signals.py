@@ -1,14 +1,13 @@
 """Signals are heard where every model's state is whole.
 
 While a call runs in the main thread, handlers that are written in Python (Ctrl-C's is one) are not
-called in the middle of a step: a signal waits for the next ``hear``, which stands between two runs
-of native code, and then its handler is called as if it had come there. While the user's own code
-runs (callbacks, generators) it is called at once. In both cases all that native code has computed
-is in Keras' variables first, so a handler may save the model, train it or predict with it.
+called in the middle of a step: within a turn a signal waits for its end. Anywhere else, in the
+user's own code too, it is heard at once. In both cases all that native code has computed is in
+Keras' variables first, so a handler may save the model, train it or predict with it.
 
 What a handler raises is raised. Where Python cannot do that (in a callback of the garbage
 collector, in ``__del__``), it would print "Exception ignored" and go on: here it is kept, and
-raised at the next ``hear``.
+raised at the end of the next turn.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self.settle: list[Callable[[], None]] = []  # of each call: makes its state whole
-        self.at_once = False
+        self.held = False  # whether there is a turn
         self.waiting: list[int] = []
         self.replaced: dict[int, Any] = {}  # handlers, by signal
         self.unraisable = sys.unraisablehook
@@ -43,70 +42,57 @@ _calls = _Calls()
 
 
 @contextmanager
-def held(settle: Callable[[], None]) -> Iterator[None]:
+def heard(settle: Callable[[], None]) -> Iterator[None]:
     """For the time of one call: ``settle`` makes its model's state whole, whenever asked to."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_main():
         yield  # signals are the main thread's
         return
-    before = len(_calls.settle)
+    outer = list(_calls.settle)
     try:
-        if before == 0:
+        if not outer:
             _install()
         _calls.settle.append(settle)
-        with _mode(at_once=False):
-            yield
+        yield
     finally:
-        del _calls.settle[before:]
-        if before == 0:
+        _calls.settle[:] = outer
+        if not outer:
             _restore()
         hear()
 
 
-@contextmanager
-def at_once() -> Iterator[None]:
-    """For the user's own code: within, signals are heard as if nothing of ours were running."""
-    if not _held_here():
-        yield
-        return
-    hear()
-    with _mode(at_once=True):
-        yield
-    hear()
+def hold() -> None:
+    """From here on signals of this thread wait for ``release``."""
+    if _is_main():
+        _calls.held = True
+
+
+def release() -> None:
+    """Signals are heard again, those first that waited."""
+    if _is_main():
+        _calls.held = False
+        hear()
 
 
 def waiting() -> bool:
-    """Whether there is a signal to hear in this thread."""
-    return _held_here() and bool(_calls.waiting or _calls.lost)
+    """Whether a signal waits for this thread's turn to end."""
+    return _is_main() and bool(_calls.waiting or _calls.lost)
 
 
 def hear() -> None:
     """Calls the handlers of signals that waited; raises what they raise, or what was lost."""
-    if threading.current_thread() is not threading.main_thread():
-        return
     while _calls.waiting:
-        with _mode(at_once=True):
-            _call(_calls.waiting.pop(0), sys._getframe())
+        _call(_calls.waiting.pop(0), sys._getframe())
     if _calls.lost is not None:
         error, _calls.lost = _calls.lost, None
         raise error
 
 
-def _held_here() -> bool:
-    return bool(_calls.settle) and threading.current_thread() is threading.main_thread()
-
-
-@contextmanager
-def _mode(at_once: bool) -> Iterator[None]:
-    before = _calls.at_once
-    _calls.at_once = at_once
-    try:
-        yield
-    finally:
-        _calls.at_once = before
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    if _calls.settle and not _calls.at_once:
+    if _calls.held:
         _calls.waiting.append(number)
     else:
         _call(number, frame)
@@ -114,12 +100,10 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 def _call(number: int, frame: FrameType | None) -> None:
     """Calls the handler that was there before ours, with all state whole."""
-    with _mode(at_once=False):
-        for settle in list(_calls.settle):
-            settle()
-    handler = _calls.replaced.get(number, signal.default_int_handler)
+    for settle in _calls.settle.copy():
+        settle()
     try:
-        handler(number, frame)
+        _calls.replaced.get(number, signal.default_int_handler)(number, frame)
     except BaseException as error:
         _calls.raised = error
         raise
@@ -134,6 +118,7 @@ def _unraisable(report: Any) -> None:
 
 
 def _install() -> None:
+    _calls.held = False
     _calls.unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     for number in _SIGNALS:
         handler = signal.getsignal(number)
@@ -144,9 +129,9 @@ def _install() -> None:
 
 def _restore() -> None:
     """Puts the handlers back, unless the user's code has set others meanwhile."""
-    _calls.raised = None
+    _calls.held, _calls.raised = False, None
     if sys.unraisablehook is _unraisable:
         sys.unraisablehook = _calls.unraisable
     for number in _SIGNALS:
-        if signal.getsignal(number) is _handle and number in _calls.replaced:
+        if signal.getsignal(number) is _handle:
             signal.signal(number, _calls.replaced[number])

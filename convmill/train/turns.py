@@ -24,8 +24,9 @@ LOOK_SECONDS = 0.05
 class Turn:
     """``with Turn(keys):`` waits until all that came earlier for one of these keys are done.
 
-    While it waits in the main thread, signals are heard. RuntimeError where this thread has a turn
-    already, which only code that is called in the middle of a step can see.
+    In the main thread signals wait for its end; one that comes before it has begun is heard first.
+    RuntimeError where this thread has a turn already, which only code that is called in the middle
+    of a step can see.
     """
 
     def __init__(self, keys: Keys) -> None:
@@ -33,24 +34,24 @@ class Turn:
         self.thread = threading.get_ident()
 
     def __enter__(self) -> Turn:
+        if any(other.thread == self.thread for other in _lines.line.copy()):
+            raise RuntimeError(
+                "convmill: a model was called from code that runs in the middle of a step of "
+                "training or prediction. Call it from a callback, or from another thread."
+            )
         while True:
+            signals.hold()
             try:
                 if self._wait():
                     return self
             except BaseException:
                 self.leave()
                 raise
-            self.leave()  # the handler may want a turn itself
-            signals.hear()
+            self.leave()  # a signal came, and its handler may want a turn itself
 
     def _wait(self) -> bool:
         """Whether the turn has come; False where a signal came first."""
         with _lines.changed:
-            if any(other.thread == self.thread for other in _lines.line):
-                raise RuntimeError(
-                    "convmill: a model was called from code that runs in the middle of a step of "
-                    "training or prediction. Call it from a callback, or from another thread."
-                )
             _lines.line.append(self)
             while self._is_behind():
                 if signals.waiting():
@@ -72,11 +73,12 @@ class Turn:
             return any(other is not self and other.keys & self.keys for other in _lines.line)
 
     def leave(self) -> None:
-        """Lets the next one in; does nothing where that was done."""
+        """Lets the next one in, and signals be heard; does nothing where that was done."""
         with _lines.changed:
             if self in _lines.line:
                 _lines.line.remove(self)
                 _lines.changed.notify_all()
+        signals.release()
 
     def __exit__(
         self,
@@ -104,12 +106,6 @@ _lines = _Lines()
 def copying() -> AbstractContextManager[Any]:
     """The lock under which Keras' variables are copied: nobody sees half of a copy."""
     return _lines.copying
-
-
-def mine() -> list[Turn]:
-    """The turns of this thread."""
-    thread = threading.get_ident()
-    return [turn for turn in list(_lines.line) if turn.thread == thread]
 
 
 def in_child(forget: Callable[[Keys], None]) -> None:
