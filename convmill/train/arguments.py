@@ -18,14 +18,8 @@ def optional_whole(name: str, value: Any, least: int) -> int | None:
 
 
 def epochs(epochs: Any, initial_epoch: Any) -> tuple[int, int]:
-    """The number of epochs and the epoch to begin with."""
-    last, first = check_whole("epochs", epochs, 1), check_whole("initial_epoch", initial_epoch, 0)
-    if first >= last:
-        raise ValueError(
-            "initial_epoch must be below epochs, the number of the last epoch to train. "
-            f"Received: initial_epoch={first}, epochs={last}"
-        )
-    return last, first
+    """The number of epochs and the epoch to begin with, which may be behind the last one."""
+    return check_whole("epochs", epochs, 0), check_whole("initial_epoch", initial_epoch, 0)
 
 
 def validation_split(value: Any) -> float:

@@ -116,10 +116,13 @@ def layers_built(model: Any) -> bool:
     return all(layer.built for layer in model._flatten_layers())
 
 
-def build_layers(model: Any, x: np.ndarray) -> None:
+def build_layers(model: Any, x: Any) -> None:
     """Builds the layers of a model for images like ``x``, (batch, ...); reads shapes alone."""
-    symbol = backend.KerasTensor(x.shape, backend.standardize_dtype(x.dtype))
-    backend.compute_output_spec(model, symbol, training=False)
+
+    def symbol(array: Any) -> Any:
+        return backend.KerasTensor(array.shape, backend.standardize_dtype(array.dtype))
+
+    backend.compute_output_spec(model, keras.tree.map_structure(symbol, x), training=False)
 
 
 def training_built(model: Any) -> bool:
@@ -160,51 +163,112 @@ def adapt(x: Any, y: Any, sample_weight: Any, class_weight: Any, shuffle: Any) -
     )
 
 
-class Batches(EpochIterator):
-    """Keras' iterator over a data adapter's batches, without its look ahead.
+class Epochs(EpochIterator):
+    """Keras' iterator over a data adapter's batches, epoch by epoch, read when Keras reads them.
 
-    It knows where an epoch begins and ends; ``together`` batches are taken between two hooks.
+    ``together`` batches are taken between two hooks. ``renew`` is called whenever Keras would begin
+    to go through its arrays anew, which is when it converts them.
     """
 
-    def __init__(self, x: Any, together: int, **arguments: Any) -> None:
+    def __init__(
+        self, x: Any, together: int, renew: Callable[[], None] | None = None, **arguments: Any
+    ) -> None:
         super().__init__(x=x, steps_per_execution=together, **arguments)
         self.together = together
+        self._renew = renew
+        self._begins = False
+
+    def _get_iterator(self) -> Any:
+        # Without steps_per_epoch the iterator that Keras makes at an epoch's end is never used.
+        if self._renew is not None and (self._begins or self.steps_per_epoch):
+            self._renew()
+        self._begins = False
+        if backend.backend() == "jax":
+            return self.data_adapter.get_jax_iterator()
+        return self.data_adapter.get_numpy_iterator()
 
     def __next__(self) -> tuple[int, int, Iterator[Any]]:
         return next(self._epoch_iterator)
 
-    def epoch(self) -> Iterator[tuple[int, int, list[Any]]]:
-        """One epoch: the numbers of the first and the last step, and the batches, in turn.
+    def epoch(self) -> Iterator[tuple[int, int, Iterator[Any]]]:
+        """One epoch: the numbers of the first and the last step, and their batches, in turn.
 
-        Where the batches end early, a warning of Keras' says so.
+        A batch is read when it is asked for. Where the first one of some is asked for and there is
+        none, the epoch ends, and a warning of Keras' says so.
         """
+        self._begins = True
         for first, last, batches in self:
-            found = list(itertools.islice(batches, self.together))
-            if not found:
+            counted = _Counted(itertools.islice(batches, self.together))
+            yield first, last, counted
+            if counted.count == 0:
                 with self.catch_stop_iteration():
                     raise StopIteration
                 return
-            yield first, last, found
 
-    def first(self) -> Any:
-        """The first batch, or None where there is none; ``reset`` afterwards."""
-        return next((batches[0] for _, _, batches in self.epoch()), None)
+    def look(self) -> Any:
+        """The batch that Keras reads to build a model, None where there is none; then ``reset``."""
+        for _, _, batches in self:
+            return next(batches, None)
+        return None
 
 
-def order_batches(
-    images: int, batch_size: int | None, steps: int | None, shuffle: Any, together: int
-) -> Batches:
+class _Counted(Iterator[Any]):
+    """An iterator that counts what it has given."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self._items = items
+        self.count = 0
+
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self.count += 1
+        return item
+
+
+def index_epochs(
+    images: int,
+    batch_size: int | None,
+    steps: int | None,
+    shuffle: Any,
+    together: int,
+    renew: Callable[[], None],
+) -> Epochs:
     """Batches of indices of ``images`` images, int64 arrays, in the order that Keras would take.
 
     The random numbers come from NumPy's global state, as with Keras on JAX.
     """
     indices = np.arange(images, dtype=np.int64)
-    return Batches(indices, together, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle)
+    return Epochs(
+        indices, together, renew, batch_size=batch_size, steps_per_epoch=steps, shuffle=shuffle
+    )
 
 
-def adapter_batches(adapter: Any, steps: int | None, together: int) -> Batches:
+def adapter_epochs(adapter: Any, steps: int | None, together: int) -> Epochs:
     """The batches of one of Keras' data adapters, as NumPy arrays."""
-    return Batches(adapter, together, steps_per_epoch=steps)
+    return Epochs(adapter, together, steps_per_epoch=steps)
+
+
+# Keras' own steps -------------------------------------------------------------------------------
+
+
+def keras_step(model: Any, method: str, *batch: Any) -> None:
+    """One step of Keras' own, with what the metrics have counted so far kept.
+
+    ``method`` is ``train_on_batch`` or ``test_on_batch``, which begin with ``reset_metrics``;
+    ``batch`` is x, y and sample_weight.
+    """
+    attributes = vars(model)
+    attributes["reset_metrics"] = lambda: None  # past Keras' __setattr__, which would track it
+    try:
+        x, y, sample_weight = batch
+        KERAS[method](model, x, y, sample_weight=sample_weight)
+    finally:
+        del attributes["reset_metrics"]
+
+
+def compilation(model: Any) -> tuple[Any, ...]:
+    """What the latest ``compile`` made: other objects after each call of it."""
+    return model.optimizer, model._compile_loss, model._compile_metrics, model._loss_tracker
 
 
 # Metrics ----------------------------------------------------------------------------------------

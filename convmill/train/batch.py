@@ -70,9 +70,7 @@ def _take(
     """The batch as arrays, and the model bound: its layers are built on that batch if need be."""
     ready = Preparation(model, arguments, training)
     given = take(arguments["x"], arguments.get("y"), arguments.get("sample_weight"), ready.names)
-    if ready.bound is None:
-        attach.build_layers(model, given.x)
-        ready.bind()
+    ready.build_layers(given.x)
     return ready, given
 
 

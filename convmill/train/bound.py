@@ -14,9 +14,9 @@ from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train import recipe as recipes
 from convmill.train import signals
-from convmill.train.arrays import Samples
 from convmill.train.feed import Part
 from convmill.train.loaded import Snapshot, known, snapshot
+from convmill.train.samples import Samples
 from convmill.train.session import session
 from convmill.train.turns import Keys, Turn, copying, in_child
 

@@ -16,19 +16,13 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def numbers(array: np.ndarray, argument: str) -> None:
-    """Whether an array holds real numbers in this machine's byte order."""
+    """Whether an array holds real numbers."""
     dtype = array.dtype
     if dtype.kind not in "buif" and str(dtype) != "bfloat16":
         kinds = {"c": "complex numbers", "O": "objects", "U": "text", "S": "text"}
         raise ValueError(
             f"{argument} must hold real numbers, not {kinds.get(dtype.kind, 'other things')}. "
             f"Received: {argument} of dtype {dtype}, shape {array.shape}"
-        )
-    if not dtype.isnative:
-        raise ValueError(
-            f"{argument} must be in this machine's byte order: pass "
-            f'{argument}.astype({argument}.dtype.newbyteorder("=")). '
-            f"Received: {argument} of dtype {dtype.str!r}"
         )
 
 
@@ -90,40 +84,41 @@ def _bad_label(y: np.ndarray, index: int, classes: int) -> None:
 
 
 def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarray:
-    """The weight of each image, float32 (n,), from the weight of its class.
+    """The weight of each image, float32 (n,), from the weight of its class; 1 where it has none.
 
     The class is the position of the largest value where y is one-hot, else y itself, rounded.
 
     Raises:
-        ValueError: a class that y holds has no weight, or a weight is not finite.
+        ValueError: ``class_weight`` is no dict, or a weight in it is no finite number.
     """
-    if y.ndim > 1 and y.shape[-1] != 1:
-        classes = np.argmax(y, axis=-1)
-    else:
-        classes = np.round(y.reshape(len(y), -1)[:, 0]).astype(np.int64)
-    if classes.ndim != 1:
-        raise ValueError(
-            f"class_weight needs one class for each image. Received: y of shape {y.shape}"
-        )
     if not isinstance(class_weight, Mapping):
         raise ValueError(
             "class_weight must be a dict from class index to weight. "
             f"Received: class_weight={class_weight!r}"
         )
+    if y.ndim > 1 and y.shape[-1] != 1:
+        classes = np.argmax(y, axis=-1)
+    else:
+        with np.errstate(invalid="ignore"):  # what is no number belongs to no class
+            classes = np.round(y.reshape(len(y), -1)[:, 0]).astype(np.int32)
+    if classes.ndim != 1:
+        raise ValueError(
+            f"class_weight needs one class for each image. Received: y of shape {y.shape}"
+        )
     present, places = np.unique(classes, return_inverse=True)
-    weights = np.empty(len(present), np.float32)
-    for position, label in enumerate(present):
-        if int(label) not in class_weight:
-            count = int(np.sum(classes == label))
-            raise ValueError(
-                f"class_weight must name a weight for every class in y; class {label} "
-                f"({count} of {len(y)} images) has none. "
-                f"Received: class_weight={dict(class_weight)}"
-            )
-        weights[position] = class_weight[int(label)]
-        if not np.isfinite(weights[position]):
-            raise ValueError(
-                "class_weight must hold finite numbers. "
-                f"Received: class_weight={dict(class_weight)}"
-            )
-    return weights[places]
+    weights = np.array([_class_weight(class_weight, int(label)) for label in present])
+    return weights.astype(np.float32)[places]
+
+
+def _class_weight(class_weight: Mapping[int, float], label: int) -> float:
+    """The weight of one class. ValueError where it is no finite number."""
+    weight = class_weight.get(label, 1.0)
+    try:
+        number = float(weight)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not abs(number) <= LARGEST:
+        raise ValueError(
+            f"class_weight must hold finite numbers. Received: class_weight[{label}] = {weight!r}"
+        )
+    return number

@@ -14,7 +14,7 @@ import keras
 
 from convmill.plan.graph import NotCovered
 from convmill.settings import check_threads
-from convmill.train import attach, route
+from convmill.train import attach, fallback, route
 from convmill.train.session import session
 
 ROUTED = {name: route.method(name) for name in attach.METHODS}
@@ -58,7 +58,7 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
             f"{type(model).__name__} defines its own {', '.join(own)}",
             f"derive it from convmill.models.{_door_name(model)} instead",
         )
-        route.fall_back(current, gap, model)
+        fallback.fall_back(current, gap, model)
     for name, method in _ADDED.items():
         if name not in own:
             # Past Keras' __setattr__, which would track it.

@@ -10,13 +10,14 @@ import keras
 import numpy as np
 
 from convmill.train import arguments as checks
-from convmill.train import attach
+from convmill.train import attach, fallback
 from convmill.train.bound import Bound
-from convmill.train.feed import Group, Part
+from convmill.train.feed import Part, Uncovered
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation
 from convmill.train.progress import Progress, progress_for
 from convmill.train.scores import Scores
+from convmill.train.session import session
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Record
@@ -60,7 +61,7 @@ def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]
 def _evaluate(
     model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
 ) -> dict[str, Any]:
-    feed.begin()
+    feed.reset()
     listed, shows = callback_list(model, callbacks, feed.steps, verbose)
     scores = Scores(bound)
     with progress_for(verbose if shows else 0, 1, "Evaluate") as progress:
@@ -86,17 +87,20 @@ def measure(call: Measuring) -> dict[str, Any]:
     model, callbacks, scores = call.model, call.callbacks, call.scores
     model.stop_evaluating = False
     callbacks.on_test_begin()
+    scores.catch_up()
     scores.reset()
     call.bound.pull_weights()
     penalty = call.bound.penalty()
     hooked = hears_batches(callbacks.callbacks, "test")
-    for group in call.feed.epoch(whole=not hooked):
+    for execution in call.feed.epoch(whole=not hooked):
         if hooked:
-            callbacks.on_test_batch_begin(group.first)
-        for part in group.parts:
+            callbacks.on_test_batch_begin(execution.first)
+        there = False
+        for part in execution.parts:
+            there = True
             measure_part(call.bound, scores, part, penalty, call.progress)
-        if hooked:
-            callbacks.on_test_batch_end(group.last, scores.logs())
+        if hooked and there:
+            callbacks.on_test_batch_end(execution.last, scores.logs())
         if model.stop_evaluating:
             break
     if scores.totals.images == 0:
@@ -107,9 +111,13 @@ def measure(call: Measuring) -> dict[str, Any]:
 
 
 def measure_part(
-    bound: Bound, scores: Scores, part: Part, penalty: float, progress: Progress
+    bound: Bound, scores: Scores, part: Part | Uncovered, penalty: float, progress: Progress
 ) -> None:
     """One part's losses and, where a metric must see them, predictions."""
+    if isinstance(part, Uncovered):
+        keras_step("test_on_batch", bound, part, scores)
+        return
+    scores.build(part.samples)
     outputs = None
     if scores.need_outputs:
         outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
@@ -120,6 +128,14 @@ def measure_part(
 
     record = bound.evaluate(part, outputs, watch)
     scores.add(part, record, outputs, penalty)
+
+
+def keras_step(method: str, bound: Bound, batch: Uncovered, scores: Scores) -> None:
+    """A step of Keras' own on a batch that the Program cannot read. NotCovered where strict."""
+    fallback.fall_back(session(bound.model), batch.gap, bound.model)
+    scores.give_to_keras()
+    attach.keras_step(bound.model, method, batch.x, batch.y, batch.weight)
+    scores.take_from_keras()
 
 
 # predict ----------------------------------------------------------------------------------------
@@ -137,7 +153,6 @@ def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
 
 
 def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any) -> np.ndarray:
-    feed.begin()
     listed, shows = callback_list(model, callbacks, feed.steps, verbose)
     hooked = hears_batches(listed.callbacks, "predict")
     model.stop_predicting = False
@@ -146,13 +161,15 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
         progress.begin(0, feed.images, feed.steps)
         listed.on_predict_begin()
         bound.pull_weights()
-        for group in feed.epoch(whole=not hooked):
+        for execution in feed.epoch(whole=not hooked):
             if hooked:
-                listed.on_predict_batch_begin(group.first)
-            predicted = _predict_group(bound, group)
-            outputs.append(predicted)
-            if hooked:
-                listed.on_predict_batch_end(group.last, {"outputs": predicted})
+                listed.on_predict_batch_begin(execution.first)
+            predicted = [_predict_part(bound, part) for part in execution.parts]
+            outputs += predicted
+            if hooked and predicted:
+                listed.on_predict_batch_end(
+                    execution.last, {"outputs": np.concatenate(predicted)}
+                )
             if model.stop_predicting:
                 break
         if not outputs:
@@ -162,8 +179,9 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
     return np.concatenate(outputs)
 
 
-def _predict_group(bound: Bound, group: Group) -> np.ndarray:
+def _predict_part(bound: Bound, part: Part | Uncovered) -> np.ndarray:
+    if isinstance(part, Uncovered):
+        fallback.fall_back(session(bound.model), part.gap, bound.model)
+        return np.asarray(attach.KERAS["predict_on_batch"](bound.model, part.x))
     # Nothing is shuffled here: a part's images lie side by side.
-    return np.concatenate(
-        [bound.predict(part.samples.x[part.order[0] : part.order[-1] + 1]) for part in group.parts]
-    )
+    return bound.predict(part.samples.x[part.order[0] : part.order[-1] + 1])

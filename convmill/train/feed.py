@@ -1,17 +1,21 @@
-"""Where a run's batches come from: arrays, in the order that Keras would take, or a stream."""
+"""Where a run's batches come from: arrays, in the order that Keras would take, or a stream.
+
+Nothing is read before Keras would read it: a batch is read behind the hook that announces it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
+from convmill.plan.graph import NotCovered
 from convmill.train import attach
-from convmill.train.arrays import Given, Names, Samples, take
+from convmill.train.arrays import Given
+from convmill.train.samples import Arrays, Samples
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,34 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Group:
-    """The parts between two calls of batch hooks; ``first`` and ``last`` number its steps."""
+class Uncovered:
+    """A batch of a stream that the Program cannot read, as it came: Keras makes that step."""
+
+    x: Any
+    y: Any
+    weight: Any
+    gap: NotCovered
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What lies between two batch hooks: steps ``first`` to ``last`` of an epoch.
+
+    ``parts`` are read as they are asked for. Where there are none, the stream has ended, and the
+    epoch with it.
+    """
 
     first: int
     last: int
-    parts: tuple[Part, ...]
+    parts: Iterator[Part | Uncovered]
+
+
+class BadBatch(ValueError):
+    """Data that make no sense, found in the midst of a run; ``where`` says in which of it."""
+
+    def __init__(self, where: str, error: ValueError) -> None:
+        super().__init__(f"In {where}: {error}")
+        self.where, self.error = where, error
 
 
 class Feed(Protocol):
@@ -51,72 +77,89 @@ class Feed(Protocol):
     def images(self) -> int | None:
         """Images in an epoch, None where that is not known."""
 
-    def epoch(self, whole: bool) -> Iterator[Group]:
-        """One epoch's groups; ``whole`` allows the epoch to be a single group."""
+    def epoch(self, whole: bool) -> Iterator[Execution]:
+        """One epoch; ``whole`` allows it to be a single execution. Raises BadBatch."""
 
-    def first(self) -> Given | None:
-        """The first batch, without moving on; None where there is none."""
-
-    def begin(self) -> None:
-        """Goes back to the start: an epoch begins anew."""
-
-    def as_keras_built(self) -> None:
-        """Does to the state what Keras does when it builds a model on the first batch."""
+    def reset(self) -> None:
+        """Goes back to the start, as Keras does before it fits and before it evaluates."""
 
 
 class ArrayFeed:
     """Batches out of arrays. An epoch is one part, unless hooks want to hear of each batch.
 
-    ``together`` is how many batches there are between two batch hooks.
+    ``together`` is how many batches there are between two batch hooks. The arrays are read anew
+    for each epoch (for each batch, where there are hooks), as callbacks may have changed them.
     """
 
     def __init__(
         self,
-        given: Given,
-        prepare: Callable[[Given], Samples],
+        arrays: Arrays,
         *,
         batch_size: int | None,
         steps: int | None,
         shuffle: Any = False,
         together: int = 1,
     ) -> None:
-        self.given = given
-        self.batches = attach.order_batches(len(given), batch_size, steps, shuffle, together)
-        self.batch_size = int(self.batches.data_adapter.batch_size)
-        self.prepare = prepare
-        self.samples: Samples | None = None
+        self.arrays = arrays
+        self.epochs = attach.index_epochs(
+            len(arrays), batch_size, steps, shuffle, together, self._renew
+        )
+        self.batch_size = int(self.epochs.data_adapter.batch_size)
+        self.keeps = steps is not None  # Keras then goes through one conversion for many epochs
+        self.whole = False
 
     @property
     def steps(self) -> int | None:
-        return self.batches.num_batches
+        return self.epochs.num_batches
 
     @property
     def images(self) -> int | None:
-        return min(len(self.given), (self.steps or 0) * self.batch_size)
+        return min(len(self.arrays), (self.steps or 0) * self.batch_size)
 
     def first(self) -> Given:
-        return self.given.part(0, self.batch_size)
+        """The first images, a batch of them, in the order in which they lie."""
+        return self.arrays.given.part(0, self.batch_size)
 
-    def as_keras_built(self) -> None:
-        self.batches.first()  # draws a permutation that no epoch uses
+    def look(self) -> None:
+        """Draws the permutation that Keras draws when it builds a model, and that nobody uses."""
+        self.epochs.look()
 
-    def begin(self) -> None:
-        self.batches.reset()
+    def reset(self) -> None:
+        self.epochs.reset()
 
-    def check(self) -> None:
-        """Checks the arrays now, and not at the first epoch."""
-        if self.samples is None:
-            self.samples = self.prepare(self.given)
+    def _renew(self) -> None:
+        self.arrays.renew(convert=self.keeps or not self.whole)
 
-    def epoch(self, whole: bool) -> Iterator[Group]:
-        self.check()
-        assert self.samples is not None
-        found: Iterator[tuple[int, int, list[np.ndarray]]] = self.batches.epoch()
+    def epoch(self, whole: bool) -> Iterator[Execution]:
+        self.whole = whole
         if whole:
-            found = _as_one(found)
-        for first, last, batches in found:
-            part = Part(self.samples, np.concatenate(batches), self.batch_size)
-            yield Group(first, last, (part,))
+            yield from self._as_one()
+            return
+        for first, last, batches in self.epochs.epoch():
+            yield Execution(first, last, self._parts(first, batches))
+
+    def _as_one(self) -> Iterator[Execution]:
+        """The epoch as a single part."""
+        current, ends, orders = self.arrays.given, [0], list[np.ndarray]()
+        for _, last, batches in self.epochs.epoch():
+            if not orders:  # at the epoch's end Keras may convert the arrays for the next one
+                current = self.arrays.current
+            ends.append(last)
+            orders.extend(batches)
+        if orders:
+            part = self._part(current, np.concatenate(orders), "the data", gather=False)
+            yield Execution(0, ends[-1], iter([part]))
+
+    def _parts(self, first: int, batches: Iterator[np.ndarray]) -> Iterator[Part]:
+        for step, order in enumerate(batches, first):
+            yield self._part(self.arrays.current, order, f"batch {step} of the data", gather=True)
+
+    def _part(self, current: Given, order: np.ndarray, where: str, *, gather: bool) -> Part:
+        try:
+            samples, order = self.arrays.read(current, order, gather=gather)
+        except ValueError as error:
+            raise BadBatch(where, error) from error
+        return Part(samples, order, self.batch_size)
 
 
 class StreamFeed:
@@ -126,79 +169,51 @@ class StreamFeed:
         self,
         adapter: Any,
         prepare: Callable[[Given], Samples],
+        take: Callable[[Any, Any, Any], Given],
         *,
-        names: Names,
         steps: int | None,
         together: int = 1,
     ) -> None:
-        self.batches = attach.adapter_batches(adapter, steps, together)
-        self.prepare = prepare
-        self.names = names
-        self._first: Given | None = None
-        self._at_start = False  # whether Keras' adapter was told that an epoch has ended
+        self.epochs = attach.adapter_epochs(adapter, steps, together)
+        self.prepare, self.take = prepare, take
 
     @property
     def steps(self) -> int | None:
-        return self.batches.num_batches
+        return self.epochs.num_batches
 
     @property
     def images(self) -> int | None:
         return None
 
-    def first(self) -> Given | None:
-        if self._first is None:
-            self._at_start = False
-            batch = self.batches.first()
-            self.begin()
-            with _named(0):
-                self._first = None if batch is None else self._take(batch)
-        return self._first
+    def look(self) -> tuple[Any, Any, Any]:
+        """x, y and sample_weight of the batch that Keras reads to build a model; then ``reset``.
 
-    def check(self) -> None:
-        """Checks the first batch now, and not at the first epoch."""
-        first = self.first()
-        if first is not None:
-            with _named(0):
-                self.prepare(first)
+        Raises ValueError where there is none.
+        """
+        batch = self.epochs.look()
+        if batch is None:
+            raise ValueError("x gave no batch at all. Received: an empty stream of batches")
+        unpacked: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(batch)
+        return unpacked
 
-    def begin(self) -> None:
-        if not self._at_start:
-            self.batches.reset()
-            self._at_start = True
+    def reset(self) -> None:
+        self.epochs.reset()
 
-    def as_keras_built(self) -> None:
-        """Nothing: ``first`` drew from the stream what Keras would have drawn."""
+    def epoch(self, whole: bool) -> Iterator[Execution]:
+        for first, last, batches in self.epochs.epoch():
+            yield Execution(first, last, self._parts(first, batches))
 
-    def epoch(self, whole: bool) -> Iterator[Group]:
-        self._at_start = False
-        for first, last, batches in self.batches.epoch():
-            parts = tuple(self._part(first + i, batch) for i, batch in enumerate(batches))
-            yield Group(first, last, parts)
+    def _parts(self, first: int, batches: Iterator[Any]) -> Iterator[Part | Uncovered]:
+        for step, batch in enumerate(batches, first):
+            try:
+                part = self._part(*keras.utils.unpack_x_y_sample_weight(batch))
+            except ValueError as error:
+                raise BadBatch(f"batch {step} of the data", error) from error
+            yield part
 
-    def _part(self, step: int, batch: Any) -> Part:
-        with _named(step):
-            samples = self.prepare(self._take(batch))
-        order = np.arange(len(samples), dtype=np.int64)
-        return Part(samples, order, len(samples))
-
-    def _take(self, batch: Any) -> Given:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        return take(x, y, sample_weight, self.names)
-
-
-@contextmanager
-def _named(step: int) -> Iterator[None]:
-    """Adds to an error about data which batch they were."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"In batch {step} of the data: {error}") from error
-
-
-def _as_one(
-    groups: Iterator[tuple[int, int, list[np.ndarray]]],
-) -> Iterator[tuple[int, int, list[np.ndarray]]]:
-    """All groups of an epoch in one."""
-    found = list(groups)
-    if found:
-        yield 0, found[-1][1], [batch for _, _, batches in found for batch in batches]
+    def _part(self, x: Any, y: Any, weight: Any) -> Part | Uncovered:
+        try:
+            samples = self.prepare(self.take(x, y, weight))
+        except NotCovered as gap:
+            return Uncovered(x, y, weight, gap)
+        return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))

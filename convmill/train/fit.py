@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,11 +15,12 @@ from convmill.train import arguments as checks
 from convmill.train import attach
 from convmill.train.arrays import take
 from convmill.train.bound import Bound
-from convmill.train.evaluate import Measuring, measure
-from convmill.train.feed import Part
+from convmill.train.evaluate import Measuring, keras_step, measure
+from convmill.train.feed import BadBatch, Part, Uncovered
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation, is_stream
 from convmill.train.progress import Progress, progress_for
+from convmill.train.recipe import read_iterations
 from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Validation:
-    """What to validate with, and after which epochs."""
+    """What to validate with, and after which epochs.
 
-    feed: Feeds
+    ``open`` gives the same feed each time. Keras opens a stream behind the first epoch, not before.
+    """
+
+    open: Callable[[], Feeds]
     every: Any  # a number of epochs, or a list of epochs counted from 1
 
     def is_due(self, epoch: int) -> bool:
@@ -79,16 +84,7 @@ def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     )
     validation = None
     if held_out is not None:
-        validation = Validation(
-            ready.feed(
-                *keras.utils.unpack_x_y_sample_weight(held_out),
-                batch_size=_first_given(given("validation_batch_size"), given("batch_size")),
-                steps=given("validation_steps"),
-                steps_name="validation_steps",
-                argument="validation_data",
-            ),
-            checks.validation_freq(given("validation_freq", 1)),
-        )
+        validation = _validation(ready, arguments, *keras.utils.unpack_x_y_sample_weight(held_out))
     checks.verbosity(given("verbose", "auto"))
     ready.build_training(feed)
     call = Fit(
@@ -102,6 +98,23 @@ def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
         verbose=given("verbose", "auto"),
     )
     return lambda: run_fit(call)
+
+
+def _validation(
+    ready: Preparation, arguments: dict[str, Any], x: Any, y: Any, sample_weight: Any
+) -> Validation:
+    given = arguments.get
+    every = checks.validation_freq(given("validation_freq", 1))
+    size = checks.optional_whole("validation_batch_size", given("validation_batch_size"), 1)
+    steps = checks.optional_whole("validation_steps", given("validation_steps"), 1)
+    if is_stream(x):
+        return Validation(
+            cache(lambda: ready.stream(attach.adapt(x, y, sample_weight, None, False), steps)),
+            every,
+        )
+    size = size or checks.optional_whole("batch_size", given("batch_size"), 1)
+    arrays = ready.arrays(x, y, sample_weight, size, steps)
+    return Validation(lambda: arrays, every)
 
 
 def _split(ready: Preparation, data: tuple[Any, Any, Any], split: float) -> tuple[Any, Any]:
@@ -122,10 +135,6 @@ def _split(ready: Preparation, data: tuple[Any, Any, Any], split: float) -> tupl
     return (train.x, train.y, train.weight), (rest.x, rest.y, rest.weight)
 
 
-def _first_given(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
-
-
 def _capped(epochs: int) -> int:
     """Keras' limit for trial runs, ``keras.config.set_max_epochs``."""
     most = keras.config.max_epochs()
@@ -138,22 +147,36 @@ def _capped(epochs: int) -> int:
 def run_fit(call: Fit) -> Any:
     """Trains; returns the model's History."""
     model = call.model
-    call.feed.begin()
+    call.feed.reset()
     callbacks, shows = _callback_list(call)
     model.stop_training = False
     scores = Scores(call.bound)
     logs: dict[str, Any] = {}
     with progress_for(call.verbose if shows else 0, call.epochs) as progress:
         callbacks.on_train_begin()
+        before = read_iterations(model.optimizer)
         try:
             for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
-                logs = _epoch(call, epoch, callbacks, scores, progress)
+                try:
+                    logs = _epoch(call, epoch, callbacks, scores, progress)
+                except BadBatch as error:
+                    trained = read_iterations(model.optimizer) - before
+                    raise ValueError(_told(error, epoch, trained)) from error
                 if model.stop_training:
                     break
         finally:
             call.bound.push()
         callbacks.on_train_end(logs=logs)
     return model.history
+
+
+def _told(error: BadBatch, epoch: int, trained: int) -> str:
+    """What to say of bad data that nobody could know of before the run."""
+    kept = "nothing was trained before it"
+    if trained:
+        were = "1 batch was" if trained == 1 else f"{trained} batches were"
+        kept = f"{were} trained before it, and the model keeps what it learned from them"
+    return f"In epoch {epoch + 1}, {error.where} ({kept}): {error.error}"
 
 
 def _callback_list(call: Fit) -> tuple[Any, bool]:
@@ -180,6 +203,7 @@ def _epoch(
     scores.reset()
     callbacks.on_epoch_begin(epoch)
     call.bound.reread()  # a callback may have frozen layers, or set another loss
+    scores.follow()
     progress.begin(epoch, call.feed.images, call.feed.steps)
     _train(call, callbacks, scores, progress)
     if scores.totals.images == 0:
@@ -190,11 +214,10 @@ def _epoch(
     logs = scores.logs()
     images = scores.totals.images
     if call.validation is not None and call.validation.is_due(epoch):
-        call.validation.feed.begin()
-        validated = measure(
-            Measuring(call.model, call.bound, call.validation.feed, scores, callbacks, Progress())
-        )
-        logs |= {f"val_{name}": value for name, value in validated.items()}
+        feed = call.validation.open()
+        feed.reset()
+        measuring = Measuring(call.model, call.bound, feed, scores, callbacks, Progress())
+        logs |= {f"val_{name}": value for name, value in measure(measuring).items()}
     progress.end(logs, images)
     callbacks.on_epoch_end(epoch, logs)
     return logs
@@ -205,22 +228,30 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
     model, bound = call.model, call.bound
     hooked = hears_batches(callbacks.callbacks, "train")
     try:
-        for group in call.feed.epoch(whole=not hooked):
+        for execution in call.feed.epoch(whole=not hooked):
             if hooked:
-                callbacks.on_train_batch_begin(group.first)
-            for part in group.parts:
+                callbacks.on_train_batch_begin(execution.first)
+                scores.catch_up()
+            there = False
+            for part in execution.parts:
+                there = True
                 train_part(bound, part, scores, progress)
-            if hooked:
+            if hooked and there:
                 bound.push()
-                callbacks.on_train_batch_end(group.last, scores.logs())
+                callbacks.on_train_batch_end(execution.last, scores.logs())
             if model.stop_training:
                 break
     finally:
         bound.push()
 
 
-def train_part(bound: Bound, part: Part, scores: Scores, progress: Progress) -> None:
+def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: Progress) -> None:
     """The steps of one part; the scores follow."""
+    if isinstance(part, Uncovered):
+        bound.push()
+        keras_step("train_on_batch", bound, part, scores)
+        return
+    scores.build(part.samples)
     outputs = None
     if scores.need_outputs:
         outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)

@@ -1,25 +1,25 @@
 """Before the first step: the model built, bound to a Program, and its data checked.
 
 All that may turn out not to be covered is found here, so that Keras can still take over with
-nothing changed but what Keras would build itself.
+nothing changed but what Keras would build itself. Only the batches of streams are not looked at
+before Keras would: it reads one to build a model, and all others behind the hooks of their steps.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from convmill.plan.graph import NotCovered
 from convmill.train import attach
 from convmill.train import recipe as recipes
 from convmill.train.arguments import optional_whole
-from convmill.train.arrays import Given, Names, Samples, prepare, take
+from convmill.train.arrays import Given, Names, take
 from convmill.train.bound import Bound
-from convmill.train.feed import ArrayFeed, StreamFeed
+from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
+from convmill.train.samples import Arrays, Samples, Target, prepare
 
 Feeds = ArrayFeed | StreamFeed
 
@@ -28,7 +28,7 @@ class Preparation:
     """Binds one model for one call; makes the feeds of that call.
 
     ``arguments`` are the call's: a stream in them gives way to Keras' adapter around it, so that
-    what was looked at is not lost to Keras if it takes over.
+    what was read to build the model is not lost to Keras if it takes over.
     """
 
     def __init__(self, model: Any, arguments: dict[str, Any], training: bool = True) -> None:
@@ -37,7 +37,8 @@ class Preparation:
         self.training = training
         self.bound: Bound | None = None
         self.names = Names()
-        self.was_built = attach.training_built(model) if training else True
+        built = attach.training_built(model) if training else attach.layers_built(model)
+        self.keras_looks = not built  # whether Keras would read a batch to build the model
         if attach.layers_built(model):
             self.bind()
 
@@ -51,6 +52,12 @@ class Preparation:
                 recipes.rates(self.model.optimizer, 1)
         return self.bound
 
+    def build_layers(self, x: Any) -> None:
+        """Builds layers that are not built, for images like ``x``, and binds the model."""
+        if self.bound is None:
+            attach.build_layers(self.model, x)
+            self.bind()
+
     def feed(
         self,
         x: Any,
@@ -62,81 +69,100 @@ class Preparation:
         steps_name: str = "steps",
         shuffle: Any = False,
         class_weight: Mapping[int, float] | None = None,
-        argument: str = "x",
     ) -> Feeds:
-        """The feed for data as fit, evaluate and predict take them; checks arrays at once.
+        """The feed for the data that fit, evaluate or predict run through.
 
-        ``argument`` names the argument in which a stream's adapter is left for Keras.
+        On a stream's first batch the model is built, where Keras would do that.
         """
-        together = int(self.model.steps_per_execution)
         size = optional_whole("batch_size", batch_size, 1)
         count = optional_whole(steps_name, steps, 1)
-        if is_stream(x):
-            adapter = attach.adapt(x, y, sample_weight, class_weight, shuffle)
-            self.arguments[argument] = adapter
-            stream = StreamFeed(
-                adapter, self.samples, names=self.names, steps=count, together=together
+        if not is_stream(x):
+            return self.arrays(
+                x, y, sample_weight, size, count, shuffle=shuffle, class_weight=class_weight
             )
-            self.look(stream)
-            return stream
+        adapter = attach.adapt(x, y, sample_weight, class_weight, shuffle)
+        self.arguments["x"] = adapter
+        stream = self.stream(adapter, count)
+        if self.keras_looks:
+            self._look(stream)
+        return stream
+
+    def arrays(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        steps: int | None,
+        *,
+        shuffle: Any = False,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> ArrayFeed:
+        """The feed for arrays, which are checked at once."""
         given = take(x, y, sample_weight, self.names)
-
-        def samples(part: Given) -> Samples:
-            return self.samples(part, class_weight)
-
-        arrays = ArrayFeed(
-            given, samples, batch_size=size, steps=count, shuffle=shuffle, together=together
+        self.build_layers(given.x)
+        return ArrayFeed(
+            Arrays(given, self.target, class_weight),
+            batch_size=batch_size,
+            steps=steps,
+            shuffle=shuffle,
+            together=int(self.model.steps_per_execution),
         )
-        self.build(arrays)
-        arrays.check()
-        return arrays
 
-    def look(self, stream: StreamFeed) -> None:
-        """Checks a stream's first batch, while Keras can still take over.
+    def stream(self, adapter: Any, steps: int | None) -> StreamFeed:
+        """The feed for the batches of one of Keras' data adapters."""
+        together = int(self.model.steps_per_execution)
+        return StreamFeed(adapter, self.samples, self.take, steps=steps, together=together)
 
-        Where Keras would not have looked, the random generators are left as they were: a
-        ``PyDataset`` is shuffled for each look.
-        """
-        keras_looks = self.training and not attach.training_built(self.model)
-        states = random.getstate(), np.random.get_state()
-        _first(stream)
-        if not keras_looks:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-        self.build(stream)
-        stream.check()
+    def take(self, x: Any, y: Any, sample_weight: Any) -> Given:
+        """The arrays in a batch."""
+        return take(x, y, sample_weight, self.names)
+
+    def target(self) -> Target:
+        """What arrays must fit; a callback may have compiled the model anew."""
+        bound = self.bind()
+        return Target(bound.graph, bound.recipe.loss if bound.recipe is not None else None)
 
     def samples(self, given: Given, class_weight: Mapping[int, float] | None = None) -> Samples:
         """Arrays checked for this model."""
-        bound = self.bind()
-        loss = bound.recipe.loss if bound.recipe is not None else None
-        return prepare(given, bound.graph, loss, class_weight)
+        return prepare(given, self.target(), class_weight)
 
-    def build(self, feed: Feeds) -> None:
-        """Builds layers that are not built, on the feed's first batch, and binds the model."""
-        if self.bound is not None:
-            return
-        attach.build_layers(self.model, _first(feed).x)
-        self.bind()
-        if isinstance(feed, StreamFeed):
-            feed.names = self.names
+    def _look(self, stream: StreamFeed) -> None:
+        """Builds the model on a stream's first batch, which Keras reads for that too.
+
+        What it shows not to be covered raises NotCovered once the model is built: so Keras, which
+        then takes over, reads no other batch to build it.
+        """
+        batch = stream.look()
+        gap: NotCovered | None = None
+        try:
+            given = self.take(*batch)
+            self.build_layers(given.x)
+            self.samples(given)
+        except NotCovered as found:
+            gap = found
+        except ValueError as error:
+            raise BadBatch("batch 0 of the data", error) from error
+        if self.training:
+            attach.build_training(self.model, batch)
+        else:
+            if not attach.layers_built(self.model):
+                attach.build_layers(self.model, batch[0])
+            stream.reset()
+        if gap is not None:
+            raise gap
 
     def build_training(self, feed: Feeds) -> None:
-        """Builds loss, metrics and optimizer on the first batch, and draws as Keras then does."""
-        if attach.training_built(self.model):
-            if not self.was_built:
-                feed.as_keras_built()
-        else:
-            checked = self.samples(_first(feed))
-            attach.build_training(self.model, (checked.x, checked.given, checked.weight))
-            feed.as_keras_built()
+        """Builds loss, metrics and optimizer on the first images, and draws as Keras then does.
 
-
-def _first(feed: Feeds) -> Given:
-    first = feed.first()
-    if first is None:
-        raise ValueError("x gave no batch at all. Received: an empty stream of batches")
-    return first
+        Nothing to do where they are built: by Keras, or on a stream's first batch.
+        """
+        if not (self.keras_looks and isinstance(feed, ArrayFeed)):
+            return
+        if not attach.training_built(self.model):
+            samples = self.samples(feed.first())
+            attach.build_training(self.model, (samples.x, samples.given, samples.weight))
+        feed.look()
 
 
 def check_class(model: Any, training: bool) -> None:

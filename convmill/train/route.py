@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from convmill.plan.graph import NotCovered
-from convmill.printing import say
-from convmill.train import attach, signals
+from convmill.train import attach, fallback, signals
 from convmill.train.batch import (
     prepare_predict_on_batch,
     prepare_test_on_batch,
@@ -18,7 +16,7 @@ from convmill.train.batch import (
 from convmill.train.bound import settle
 from convmill.train.evaluate import prepare_evaluate, prepare_predict
 from convmill.train.fit import prepare_fit
-from convmill.train.session import Session, session
+from convmill.train.session import session
 
 _PREPARE: dict[str, Callable[[Any, dict[str, Any]], Callable[[], Any]]] = {
     "fit": prepare_fit,
@@ -59,7 +57,7 @@ def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
                 return run()
             finally:
                 settle(model)
-    fall_back(session(model), gap, model)
+    fallback.fall_back(session(model), gap, model)
     return keras_method(model, **arguments)
 
 
@@ -71,17 +69,3 @@ def method(name: str) -> Callable[..., Any]:
         return call(name, self, args, kwargs)
 
     return routed
-
-
-def fall_back(current: Session, gap: NotCovered, model: Any) -> None:
-    """Says once for each reason that Keras takes over; raises where the model is strict."""
-    if current.is_strict:
-        raise gap
-    if gap.reason in current.said:
-        return
-    current.said.add(gap.reason)
-    remedy = f" To have it compiled: {gap.remedy}." if gap.remedy else ""
-    say(
-        f"convmill: {model.name} runs on Keras' own path. Not covered: {gap.reason}.{remedy}",
-        sys.stderr,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from convmill.train import attach
 from convmill.train.bound import Bound
 from convmill.train.feed import Part
 from convmill.train.recipe import accuracy_kind
+from convmill.train.samples import Samples
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Record
@@ -59,18 +60,45 @@ class Scores:
     """Keras' loss tracker and metrics of one model, kept up to date from a Program's records."""
 
     def __init__(self, bound: Bound) -> None:
-        recipe = bound.recipe
+        self.bound, self.model = bound, bound.model
+        self.totals = Totals()
+        self._shown: dict[str, Any] = {}
+        self.follow()
+
+    def follow(self) -> None:
+        """Takes up what the model is compiled with now; what was counted so far is forgotten."""
+        self._compilation = attach.compilation(self.model)
+        self.totals = Totals()
+        recipe = self.bound.recipe
         assert recipe is not None
-        self.model = bound.model
         self.mean = recipe.loss.reduction == "mean"
         # Metrics that a Program counts itself, and those that Keras must count.
         self.native: list[tuple[Any, bool]] = []
         self.others: list[tuple[Any, bool]] = []
+        self._built = attach.training_built(self.model)
+        if not self._built:  # Keras does not know yet what they are
+            return
         for metric, weighted in attach.compiled_metrics(self.model):
-            kind = accuracy_kind(metric, recipe.loss, bound.graph.output_shape)
+            kind = accuracy_kind(metric, recipe.loss, self.bound.graph.output_shape)
             native = kind is not None and kind == recipe.accuracy
             (self.native if native else self.others).append((metric, weighted))
-        self.totals = Totals()
+
+    def catch_up(self) -> None:
+        """Reads the model anew where a callback has compiled it; what was counted is forgotten."""
+        if self.is_stale:
+            self.bound.reread()
+            self.follow()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the model has been compiled anew."""
+        return attach.compilation(self.model) != self._compilation
+
+    def build(self, samples: Samples) -> None:
+        """Builds on a batch the metrics of a model that was compiled in the midst of a run."""
+        if not self._built:
+            attach.build_training(self.model, (samples.x, samples.given, samples.weight))
+            self.follow()
 
     @property
     def need_outputs(self) -> bool:
@@ -100,7 +128,18 @@ class Scores:
             metric.update_state(y, outputs[places], sample_weight=weight if weighted else None)
 
     def logs(self) -> dict[str, Any]:
-        """The logs so far, named and ordered as Keras does; Keras' metrics now hold the same."""
+        """The logs so far, named and ordered as Keras does; Keras' metrics now hold the same.
+
+        Where a callback has compiled the model anew since, they are the last ones before that.
+        """
+        if self._built and not self.is_stale:
+            self.give_to_keras()
+            results = self.model.get_metrics_result()
+            self._shown = {name: _plain(results[name]) for name in sorted(results)}
+        return dict(self._shown)
+
+    def give_to_keras(self) -> None:
+        """Writes what was counted into Keras' metrics."""
         totals = self.totals
         _assign(attach.loss_tracker(self.model), totals.loss, totals.images)
         for metric, weighted in self.native:
@@ -108,8 +147,17 @@ class Scores:
                 _assign(metric, totals.weighted_correct, totals.weight)
             else:
                 _assign(metric, totals.correct, totals.images)
-        results = self.model.get_metrics_result()
-        return {name: _plain(results[name]) for name in sorted(results)}
+
+    def take_from_keras(self) -> None:
+        """Goes on counting from what Keras' metrics hold."""
+        loss, images = _counted(attach.loss_tracker(self.model))
+        self.totals = Totals(loss, round(images))
+        for metric, weighted in self.native:
+            total, count = _counted(metric)
+            if weighted:
+                self.totals = replace(self.totals, weighted_correct=total, weight=count)
+            else:
+                self.totals = replace(self.totals, correct=total)
 
     def preview(self, part: Part, record: Record) -> tuple[int, Mapping[str, float]]:
         """Images done, and the figures to show while a part is running."""
@@ -123,6 +171,11 @@ class Scores:
 def _assign(mean: Any, total: float, count: float) -> None:
     mean.total.assign(total)
     mean.count.assign(count)
+
+
+def _counted(mean: Any) -> tuple[float, float]:
+    """Total and count of a ``keras.metrics.Mean``."""
+    return float(mean.total.numpy()), float(mean.count.numpy())
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convmill.runtime.program import Program
-from convmill.train import route
+from convmill.train import fallback
 
 
 @dataclass
@@ -56,13 +56,13 @@ def count() -> Counts:
 
 
 def _count_fallbacks(counts: Counts) -> None:
-    original = route.fall_back
+    original = fallback.fall_back
 
     def fall_back(current: Any, gap: Any, model: Any) -> None:
         counts.fallbacks[_without_names(gap.reason)] += 1
         original(current, gap, model)
 
-    route.fall_back = fall_back
+    fallback.fall_back = fall_back
 
 
 def _without_names(reason: str) -> str:

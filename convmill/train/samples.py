@@ -1,0 +1,234 @@
+"""From the arrays that a user passes to those that a Program reads.
+
+Images in uint8, float32 and float64 are read in place; other kinds of numbers become float32.
+Errors name the argument, the place and the value; nothing here changes what the user passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from convmill.plan.graph import Graph, NotCovered
+from convmill.plan.recipe import Loss
+from convmill.train import check
+from convmill.train.arrays import Given
+
+IN_PLACE = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images and what belongs to them, checked, and in the form that a Program reads.
+
+    ``x`` is (n, *input shape); ``y`` float32 (n, *output shape) or int32 (n,); ``weight``
+    float32 (n,) or None. ``given`` is y as the user passed it: Keras' metrics see that one.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    given: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What arrays must fit: the model's graph, and its loss unless only x is wanted."""
+
+    graph: Graph
+    loss: Loss | None
+
+
+def prepare(
+    given: Given, target: Target, class_weight: Mapping[int, float] | None = None
+) -> Samples:
+    """Checks arrays and brings them into a Program's form.
+
+    Raises:
+        ValueError: wrong shapes, kinds, labels or numbers; the message says where.
+        NotCovered: what Keras may understand and the Program does not.
+    """
+    return samples(checked(given, target, class_weight), target)
+
+
+class Arrays:
+    """Arrays that are gone through again and again, and converted when Keras would convert them.
+
+    Callbacks may change numbers in place, in arrays of any dtype. Keras on JAX takes the numbers of
+    a batch when the batch is due; only floats that are not float32 it converts at the beginning of
+    an epoch, all together.
+    """
+
+    def __init__(
+        self,
+        given: Given,
+        target: Callable[[], Target],
+        class_weight: Mapping[int, float] | None = None,
+    ) -> None:
+        self.given = checked(given, target(), class_weight)
+        self.target = target
+        self.current = self.given
+        if self.given.y is not None and (loss := target().loss) is not None:
+            labels(self.given.y, target().graph, loss)  # wrong ones raise before the run
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def renew(self, convert: bool) -> None:
+        """Begins anew. ``convert`` is False where no callback can run before all is read."""
+        self.current = self.given
+        if convert:
+            self.current = self.given.each(_as_keras_converts)
+
+    def read(
+        self, current: Given, order: np.ndarray, *, gather: bool
+    ) -> tuple[Samples, np.ndarray]:
+        """The images that ``order``, int64 (m,), picks, as samples and the order to read them in.
+
+        ``gather`` copies those images alone; without it the arrays are read in place if they can.
+        Raises ValueError for labels and weights that make no sense.
+        """
+        if gather or (len(order) < len(current) and not _is_in_place(current.x)):
+            current, order = current.rows(order), np.arange(len(order), dtype=np.int64)
+        return samples(current, self.target()), order
+
+
+def checked(
+    given: Given, target: Target, class_weight: Mapping[int, float] | None = None
+) -> Given:
+    """``given`` with x in the model's shape, and class weights in the place of sample weights.
+
+    Labels and weights are checked by ``samples``, which looks at them each time.
+    """
+    x = _shaped(given.x, target.graph)
+    if target.loss is None:
+        return Given(x)
+    check.finite(x, "x")
+    if given.y is None:
+        raise ValueError("y, the targets, is missing. Received: y=None")
+    if class_weight is None:
+        return replace(given, x=x)
+    if given.weight is not None:
+        raise ValueError(
+            "class_weight and sample_weight cannot both be given: multiply them into "
+            f"sample_weight. Received: class_weight={class_weight!r}"
+        )
+    return Given(x, given.y, check.class_weights(given.y, class_weight))
+
+
+def samples(given: Given, target: Target) -> Samples:
+    """What ``checked`` returned, in the form that a Program reads."""
+    x = _in_place(given.x)
+    if target.loss is None or given.y is None:
+        return Samples(x)
+    y = labels(given.y, target.graph, target.loss)
+    return Samples(x, y, _weights(given.weight), _as_keras_sees(given.y))
+
+
+def _shaped(x: np.ndarray, graph: Graph) -> np.ndarray:
+    """``x`` as (n, *input shape): a last axis of length 1 may be missing, or be one too many."""
+    shape = graph.input_shape
+    if x.shape[1:] == shape:
+        return x
+    if shape[-1] == 1 and x.shape[1:] == shape[:-1]:
+        return x[..., np.newaxis]
+    if x.shape[1:] == (*shape, 1):
+        return x[..., 0]
+    wanted = ", ".join(["n", *map(str, shape)])
+    raise ValueError(
+        f"x must have the shape of the model's input, ({wanted}). Received: x of shape {x.shape}"
+    )
+
+
+def _is_in_place(x: np.ndarray) -> bool:
+    """Whether a Program reads ``x`` as it is: any stride from image to image, none within one."""
+    return x.dtype in IN_PLACE and x[0].flags.c_contiguous and x.flags.aligned
+
+
+def _in_place(x: np.ndarray) -> np.ndarray:
+    if _is_in_place(x):
+        return x
+    return np.ascontiguousarray(x, dtype=x.dtype if x.dtype in IN_PLACE else np.float32)
+
+
+def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
+    """``y`` as int32 (n,) for a sparse loss, else as float32 (n, *output shape)."""
+    shape = graph.output_shape
+    if loss.sparse:
+        return _class_indices(y, shape, loss)
+    if y.shape[1:] != shape:
+        if shape == (1,) and y.ndim == 1:
+            y = y[:, np.newaxis]
+        elif y.shape[1:] == (*shape, 1):
+            y = y[..., 0]
+        elif loss.name in ("mean_squared_error", "mean_absolute_error"):
+            raise NotCovered(
+                f"y of shape {y.shape} against outputs of shape (n, {_listed(shape)})",
+                "give y the shape of the model's output",
+            )
+        else:
+            raise ValueError(_shape_message(y, shape, loss))
+    # Targets that are not finite are for Keras' TerminateOnNaN to notice: no memory is at stake.
+    return np.ascontiguousarray(y, dtype=np.float32)
+
+
+def _class_indices(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> np.ndarray:
+    if len(shape) != 1:
+        raise NotCovered(
+            f"loss {loss.name} on outputs of shape (n, {_listed(shape)})",
+            "let the model end in one value for each class",
+        )
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(_shape_message(y, shape, loss))
+    check.class_indices(y, shape[0])
+    indices = y.astype(np.int32)
+    # A copy: what native code takes for the place of a number stays what was checked.
+    check.class_indices(indices, shape[0])
+    return indices
+
+
+def _shape_message(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
+    if loss.sparse:
+        wanted, other = "one class index for each image, (n,)", "categorical_crossentropy"
+    else:
+        wanted, other = f"(n, {_listed(shape)})", "sparse_categorical_crossentropy"
+    fits = (y.ndim == 2 and y.shape[1:] == shape) if loss.sparse else y.ndim == 1
+    hint = f" This y fits the loss {other}." if fits and "categorical" in loss.name else ""
+    return f"y for the loss {loss.name} must be {wanted}.{hint} Received: y of shape {y.shape}"
+
+
+def _weights(weight: np.ndarray | None) -> np.ndarray | None:
+    if weight is None:
+        return None
+    if weight.ndim == 2 and weight.shape[1] == 1:
+        weight = weight[:, 0]
+    if weight.ndim != 1:
+        raise NotCovered(
+            f"sample_weight of shape {weight.shape}", "give one weight for each image, (n,)"
+        )
+    check.finite(weight, "sample_weight")
+    return np.ascontiguousarray(weight, dtype=np.float32)
+
+
+def _as_keras_converts(array: np.ndarray) -> np.ndarray:
+    """Keras makes float32 of all floats of other widths when it begins to go through arrays."""
+    if array.dtype.kind != "f" or array.dtype.itemsize == 4:
+        return array
+    return array.astype(np.float32)
+
+
+def _as_keras_sees(y: np.ndarray) -> np.ndarray:
+    """``y`` for a metric: in this machine's byte order, and floats as float32."""
+    dtype = np.dtype(np.float32) if y.dtype.kind == "f" else y.dtype.newbyteorder("=")
+    return y.astype(dtype, copy=False)
+
+
+def _listed(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))

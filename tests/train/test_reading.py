@@ -1,0 +1,334 @@
+"""Streams are read as Keras on JAX reads them: the same batches, in the order, when and as often.
+
+Every kind of stream goes through ``fit``, ``evaluate`` and ``predict`` of plain Keras and of ours;
+a journal notes what is asked of the stream, what callbacks hear and which batches come, and the
+two journals must be the same. An item tells who it is: its images are full of its number.
+"""
+
+import random
+import threading
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from convmill import models
+
+pytestmark = [
+    pytest.mark.usefixtures("strict"),
+    # Keras says so for every generator, as shuffle=True is the default
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed, but will be ignored"),
+    pytest.mark.filterwarnings("ignore:Your input ran out of data"),
+]
+
+COUNT, SIZE = 5, 2  # batches of a stream, images of a batch
+PATIENCE = 600  # seconds that a thread may be waited for
+
+
+class Journal(keras.callbacks.Callback):
+    """What happened, in its order. It hears of batches only where it is asked to."""
+
+    def __init__(self, hears_batches):
+        super().__init__()
+        self.lines = []
+        for kind in ("train", "epoch", "test", "predict"):
+            for name in (f"on_{kind}_begin", f"on_{kind}_end"):
+                setattr(self, name, self._hook(name))
+                if hears_batches and kind != "epoch":
+                    name = name.replace(kind, f"{kind}_batch")
+                    setattr(self, name, self._hook(name))
+
+    def _hook(self, name):
+        def note(*arguments, logs=None):
+            self.note(name, *(index for index in arguments if isinstance(index, int)))
+
+        return note
+
+    def note(self, *what):
+        self.lines.append(what)
+
+    def ran(self, x):
+        """A step ran on these images."""
+        self.note("ran", *np.asarray(x)[:, 0, 0, 0].tolist())
+
+
+def item(number):
+    """A batch that tells its number in each of its pixels."""
+    x = np.full((SIZE, 2, 2, 1), number, "float32")
+    return x, np.zeros((SIZE, 1), "float32")
+
+
+class Items(keras.utils.PyDataset):
+    """A stream by index, which notes what it is asked for.
+
+    ``fresh`` gives another item at each call, as augmentation does; ``draws`` one that depends on
+    the global random numbers.
+    """
+
+    def __init__(self, journal, name, fresh=False, draws=False, endless=False, **kwargs):
+        super().__init__(**kwargs)
+        self.journal, self.name = journal, name
+        self.fresh, self.draws, self.endless = fresh, draws, endless
+        self.calls = [0] * 100
+        self.epochs = 0
+        self.called = threading.Condition()
+
+    @property
+    def num_batches(self):
+        return None if self.endless else COUNT
+
+    def __getitem__(self, index):
+        if self.workers > 1:
+            self._wait_for_the_others(index)
+        else:
+            self.journal.note(self.name, "item", index)
+        self.calls[index] += 1
+        number = index + 10 * self.epochs
+        if self.fresh:
+            number += 100 * sum(self.calls)
+        if self.draws:
+            number += 1000 * np.random.randint(1000) + 10**6 * random.randrange(10)
+        return item(number)
+
+    def _wait_for_the_others(self, index):
+        """Item 0 waits until all have been asked for: what Keras' queue holds is then no chance."""
+        with self.called:
+            self.asked = getattr(self, "asked", [0] * COUNT)
+            self.asked[index] += 1
+            self.called.notify_all()
+            if index == 0:
+                round_ = self.asked[0]
+                assert self.called.wait_for(lambda: min(self.asked) >= round_, PATIENCE)
+
+    def on_epoch_begin(self):
+        self.journal.note(self.name, "on_epoch_begin")
+
+    def on_epoch_end(self):
+        self.journal.note(self.name, "on_epoch_end")
+        self.epochs += 1
+
+
+def generator(journal, name, count=None, draws=False):
+    """A stream that cannot go back; endless unless ``count`` says how many batches it has."""
+    number = 0
+    while count is None or number < count:
+        journal.note(name, "item", number)
+        yield item(number + (1000 * np.random.randint(1000) if draws else 0))
+        number += 1
+    journal.note(name, "end")
+
+
+STREAMS = {
+    "dataset": Items,
+    "fresh": lambda *names: Items(*names, fresh=True),
+    "drawing": lambda *names: Items(*names, draws=True),
+    "without workers": lambda *names: Items(*names, workers=0),
+    "two workers": lambda *names: Items(*names, workers=2),
+    "endless": lambda *names: Items(*names, endless=True),
+    "generator": generator,
+    "drawing generator": lambda *names: generator(*names, draws=True),
+    "ending generator": lambda *names: generator(*names, count=2 * COUNT),
+}
+ENDLESS = ("endless", "generator", "drawing generator", "ending generator")
+
+
+class Watched(keras.Sequential):
+    """Plain Keras, run eagerly, but its steps only note what they are to run on."""
+
+    journal: Journal
+
+    def train_step(self, state, data):
+        self.journal.ran(data[0])
+        return {}, state
+
+    def test_step(self, state, data):
+        self.journal.ran(data[0])
+        return {}, state
+
+    def predict_step(self, state, data):
+        x = keras.utils.unpack_x_y_sample_weight(data)[0]
+        self.journal.ran(x)
+        return np.mean(x, axis=(1, 2)), state[1]
+
+
+def net(kind, journal, built=True, **options):
+    """A net whose output is the number of the item; with a rate of 0 it stays that."""
+    stack = [layers.GlobalAveragePooling2D(), layers.Dense(1, kernel_initializer="ones")]
+    model = kind([keras.Input((2, 2, 1)), *stack] if built else stack)
+    model.compile(
+        keras.optimizers.SGD(0.0), "mse", metrics=["accuracy"],
+        run_eagerly=kind is Watched, **options,
+    )
+    model.journal = journal  # Keras keeps it as it is
+    return model
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """``both(scenario, ...)`` runs it with plain Keras and with ours, and compares all."""
+    from convmill.runtime.program import Program
+
+    def run(scenario, kind, hears_batches=False, **options):
+        seen = []
+        for make in (Watched, models.Sequential):
+            journal = Journal(hears_batches)
+            model = net(make, journal, **options)
+            _watch(monkeypatch, Program, journal)
+            np.random.seed(11)
+            random.seed(12)
+            streams = []
+
+            def stream(name, journal=journal, streams=streams):
+                streams.append(STREAMS[kind](journal, name))
+                return streams[-1]
+
+            predicted = scenario(model, stream, [journal])
+            counts = [made.calls for made in streams if isinstance(made, Items)]
+            drawn = (np.random.random(), random.random())
+            seen.append((journal.lines, counts, drawn, predicted))
+        theirs, ours = seen
+        assert ours[:3] == theirs[:3]
+        if theirs[3] is not None:
+            np.testing.assert_array_equal(ours[3], theirs[3])
+
+    return run
+
+
+def _watch(monkeypatch, program, journal):
+    """Has a Program note what it runs on; ``predict`` runs through ``evaluate``."""
+    for name in ("train", "evaluate"):
+        method = getattr(program, name)
+        method = getattr(method, "watched", method)
+
+        def watched(self, batches, *args, method=method, **kwargs):
+            for start in range(0, len(batches.order), batches.batch_size):
+                journal.ran(batches.x[batches.order[start : start + batches.batch_size]])
+            return method(self, batches, *args, **kwargs)
+
+        watched.watched = method
+        monkeypatch.setattr(program, name, watched)
+
+
+def finite(kind):
+    """Arguments that end an epoch of a stream that does not end by itself."""
+    return {"steps_per_epoch": 3} if kind in ENDLESS else {}
+
+
+def fit_twice(kind, **arguments):
+    """A first fit, which builds the model, and one more on the same stream and on another."""
+
+    def scenario(model, stream, callbacks):
+        first = stream("x")
+        for x in (first, first, stream("z")):
+            more = {"validation_data": stream("held out")} if arguments.get("validated") else {}
+            if more and kind in ENDLESS:
+                more["validation_steps"] = 2
+            given = {key: value for key, value in arguments.items() if key != "validated"}
+            model.fit(
+                x, verbose=0, callbacks=callbacks, **({"epochs": 2} | finite(kind) | given | more)
+            )
+
+    return scenario
+
+
+ARGUMENTS = {
+    "plain": {},
+    "ordered": {"shuffle": False},
+    "steps": {"steps_per_epoch": 2, "epochs": 4},
+    "validated": {"validated": True},
+    "validated late": {"validated": True, "validation_freq": [2], "epochs": 3},
+    "later": {"initial_epoch": 2, "epochs": 4},
+    "no epoch": {"epochs": 0},
+    "behind the last": {"initial_epoch": 3, "epochs": 3},
+}
+
+
+@pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
+@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("kind", ["dataset", "generator"])
+def test_fit_reads_what_keras_reads(both, kind, name, hears_batches):
+    both(fit_twice(kind, **ARGUMENTS[name]), kind, hears_batches)
+
+
+@pytest.mark.parametrize("name", ["plain", "steps", "validated late"])
+@pytest.mark.parametrize(
+    "kind", ["fresh", "drawing", "without workers", "two workers", "endless", "drawing generator"]
+)
+def test_every_stream_is_read_as_keras_reads_it(both, kind, name):
+    if kind == "two workers" and name == "steps":
+        pytest.skip("what threads have read when an epoch is broken off is chance")
+    both(fit_twice(kind, **ARGUMENTS[name]), kind)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_evaluate_reads_what_keras_reads(both, kind):
+    """Twice: the first call builds loss and metrics."""
+
+    def scenario(model, stream, callbacks):
+        steps = {"steps": 2} if kind in ENDLESS else {}
+        x = stream("x")
+        for data in (x, x, stream("z")):
+            model.evaluate(data, verbose=0, callbacks=callbacks, return_dict=True, **steps)
+
+    both(scenario, kind, hears_batches="generator" not in kind)
+
+
+@pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
+@pytest.mark.parametrize("kind", STREAMS)
+def test_predict_reads_what_keras_reads(both, kind, built):
+    def scenario(model, stream, callbacks):
+        steps = {"steps": 2} if kind in ENDLESS else {}
+        x = stream("x")
+        return np.concatenate([
+            model.predict(data, verbose=0, callbacks=callbacks, **steps)
+            for data in (x, x, stream("z"))
+        ])
+
+    both(scenario, kind, hears_batches=not built, built=built)
+
+
+@pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
+@pytest.mark.parametrize("kind", ["dataset", "drawing", "generator", "ending generator"])
+def test_a_model_is_built_on_what_keras_builds_it_on(both, kind, hears_batches):
+    """The layers are built on the first batch; then two steps between hooks; then predict."""
+
+    def scenario(model, stream, callbacks):
+        more = {"steps_per_epoch": 3} if kind in ENDLESS else {}
+        model.fit(stream("x"), verbose=0, callbacks=callbacks, epochs=3, shuffle=False, **more)
+        return model.predict(stream("z"), verbose=0, callbacks=callbacks, steps=2)
+
+    both(scenario, kind, hears_batches, built=False, steps_per_execution=2)
+
+
+@pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
+def test_a_generator_that_ends_is_begun_anew_with_the_batches_that_keras_has_kept(
+    both, hears_batches
+):
+    def scenario(model, stream, callbacks):
+        model.fit(stream("x"), epochs=3, verbose=0, callbacks=callbacks)
+
+    both(scenario, "ending generator", hears_batches)
+
+
+@pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
+@pytest.mark.parametrize("shuffle", [True, False, "batch"])
+@pytest.mark.parametrize("steps", [None, 2, 3, 4])
+def test_arrays_are_read_in_keras_order(both, shuffle, steps, hears_batches):
+    """Random numbers are drawn where Keras draws them: callbacks and streams see others else."""
+
+    def scenario(model, stream, callbacks):
+        x = np.arange(7, dtype="float64")[:, None, None, None] * np.ones((2, 2, 1))
+        drawing = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: callbacks[0].note(np.random.random()),
+            on_epoch_end=lambda epoch, logs: callbacks[0].note(np.random.random()),
+        )
+        for _ in range(2):
+            model.fit(
+                x, x[:, 0, 0, 0], batch_size=2, epochs=3, verbose=0, shuffle=shuffle,
+                steps_per_epoch=steps, callbacks=[*callbacks, drawing],
+                validation_data=stream("held out"),
+            )
+        model.evaluate(x, x[:, 0, 0, 0], batch_size=3, verbose=0, callbacks=callbacks)
+
+    both(scenario, "drawing", hears_batches)
