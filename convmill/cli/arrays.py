@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from convmill.cli.errors import Failure
+from convmill.cli.errors import Failure, as_failures
 
 LARGEST_PIXEL = 255
 Shape = tuple[int | None, ...]
 
 
-def images_for(model: Any, images: np.ndarray, source: str) -> np.ndarray:
+def images_for(model: Any, images: np.ndarray, source: str, pixels: Any = None) -> np.ndarray:
     """``images``, (n, height, width) or (n, height, width, channels), as the model reads them.
 
-    Whole numbers are taken for pixels 0..255 and divided by 255, unless the model has a layer
-    that does it; fractions are taken as they are.
+    Whole numbers are taken for pixels 0..255 and brought to the range ``pixels`` of ``--pixels``;
+    where it is None they are divided by 255, unless the model has a layer that does it. Fractions
+    are taken as they are.
 
     Raises:
-        Failure: the model reads images of another size.
+        Failure: the model reads images of another size, or of another number of channels than
+            ``pixels`` has.
     """
     size = images.shape[1:]
     with_channels = size if len(size) == 3 else (*size, 1)
@@ -28,7 +30,7 @@ def images_for(model: Any, images: np.ndarray, source: str) -> np.ndarray:
     wanted = input_shape(model)
     for shape in (with_channels, without, (math.prod(size),)):
         if _matches(shape, wanted):
-            return _scaled(model, images.reshape(len(images), *shape))
+            return _scaled(model, images, pixels).reshape(len(images), *shape)
     raise Failure(f"The model reads images of {_text(wanted)}. Received: {source}, {_text(size)}.")
 
 
@@ -91,12 +93,15 @@ def _shape(model: Any, attribute: str) -> Shape:
     return shape[1:]
 
 
-def _scaled(model: Any, images: np.ndarray) -> np.ndarray:
-    from convmill.plan.pixels import reads_bytes
+def _scaled(model: Any, images: np.ndarray, pixels: Any) -> np.ndarray:
+    from convmill.plan.pixels import pixel_range
 
-    if images.dtype.kind == "f" or reads_bytes(model):
+    channels = images.shape[3] if images.ndim == 4 else 1
+    with as_failures():
+        read = pixel_range(model, pixels, channels)
+    if images.dtype.kind == "f" or read.origin == "told":
         return images
-    return images.astype(np.float32) / np.float32(LARGEST_PIXEL)
+    return read.scaled(images.astype(np.float32) / np.float32(LARGEST_PIXEL))
 
 
 def _matches(shape: tuple[int, ...], wanted: Shape) -> bool:

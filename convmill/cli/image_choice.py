@@ -12,6 +12,7 @@ import click
 
 from convmill.cli import options
 from convmill.cli.errors import Failure
+from convmill.cli.pixels import pixels_option
 from convmill.cli.text import echo
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ image_option = click.option(
 
 @dataclass(frozen=True)
 class Choice:
-    """What the options name: a picture file and how it is prepared, or an image of a data set.
+    """What the options name: a picture file and how it is prepared, or an image of a data set; and
+    the range of pixels that the model reads.
 
     Raises:
         click.BadParameter: both are named, an index beside a picture, or a preparation without one.
@@ -53,6 +55,7 @@ class Choice:
     center: bool
     data_name: str | None
     index: int | None
+    pixels: Any = None
 
     @property
     def first(self) -> int:
@@ -86,11 +89,13 @@ def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
         center: bool,
         data_name: str | None,
         index: int | None,
+        pixels: Any,
         **others: Any,
     ) -> Any:
-        return command(choice=Choice(picture_file, invert, center, data_name, index), **others)
+        choice = Choice(picture_file, invert, center, data_name, index, pixels)
+        return command(choice=choice, **others)
 
-    of_data = data_option(index_option(with_choice))
+    of_data = data_option(index_option(pixels_option(with_choice)))
     return image_option(options.invert_option(options.center_option(of_data)))
 
 
@@ -104,33 +109,34 @@ def chosen_image(model: Any, model_file: Path, choice: Choice) -> NDArray[Any]:
         Failure: the image cannot be had or does not fit the model.
     """
     if choice.picture_file is None:
-        return data_images(model, choice.data_name, choice.first, 1)
+        return data_images(model, choice, 1)
 
     from convmill.cli.images import preparation
 
     how = preparation(model, model_file, invert=choice.invert, center=choice.center)
-    return _from_file(model, choice.picture_file, how)
+    return _from_file(model, choice.picture_file, how, choice.pixels)
 
 
-def data_images(model: Any, data_name: str | None, first: int, count: int) -> NDArray[Any]:
-    """At most ``count`` test images from ``first`` on, as the model reads them.
+def data_images(model: Any, choice: Choice, count: int) -> NDArray[Any]:
+    """At most ``count`` test images of the data from ``--index`` on, as the model reads them.
 
     Raises:
-        click.BadParameter: ``first`` lies beyond the test images.
+        click.BadParameter: the index lies beyond the test images.
         Failure: the data cannot be had or does not fit the model.
     """
     from convmill.cli.arrays import images_for
 
-    name, images = _test_part(data_name)
+    first = choice.first
+    name, images = _test_part(choice.data_name)
     if first >= len(images):
         raise click.BadParameter(
             f"{name} has {len(images):,} test images, counted from 0. Received: {first}",
             param_hint="--index",
         )
     try:
-        return images_for(model, images[first : first + count], name)
+        return images_for(model, images[first : first + count], name, choice.pixels)
     except Failure as error:
-        if data_name is not None:
+        if choice.data_name is not None:
             raise
         raise Failure(f"{error.message} Give --image FILE or --data NAME.") from error
 
@@ -147,12 +153,12 @@ def _test_part(data_name: str | None) -> tuple[str, NDArray[Any]]:
     return dataset.name, dataset.x_test
 
 
-def _from_file(model: Any, picture_file: Path, how: Preparation) -> NDArray[Any]:
+def _from_file(model: Any, picture_file: Path, how: Preparation, pixels: Any) -> NDArray[Any]:
     from convmill.cli.arrays import images_for
     from convmill.cli.images import prepare, read_picture
 
     try:
-        pixels, _ = prepare(read_picture(picture_file), how)
+        image, _ = prepare(read_picture(picture_file), how)
     except Failure as error:
         raise Failure(f"{picture_file}: {error.message}") from error
-    return images_for(model, pixels[None], str(picture_file))
+    return images_for(model, image[None], str(picture_file), pixels)

@@ -11,6 +11,7 @@ from convmill.cli import options
 from convmill.cli.help import Command
 from convmill.cli.image_choice import Choice, chosen_image, data_images, image_options
 from convmill.cli.pictures import destination, draw, layer_option, picture_options
+from convmill.cli.pixels import pixels_option
 from convmill.limits import LARGEST_SEED, MAPS, STEPS
 
 FIELD_IMAGES = 256
@@ -167,6 +168,7 @@ def patch(
     show_default=True,
     help="Of the noise to begin with: the same seed gives the same picture.",
 )
+@pixels_option
 @picture_options
 def maximize(
     model_file: Path,
@@ -174,14 +176,18 @@ def maximize(
     chosen: tuple[int, ...],
     steps: int,
     seed: int,
+    pixels: Any,
     out: Path | None,
     dark: bool,
 ) -> None:
     """Draw, for each filter, an image that it answers more strongly.
 
+    Units of a softmax or a sigmoid are looked at before it.
+
     \b
-    Example:
+    Examples:
       convmill show maximize digits.keras --layer conv2d_2 --filter 0 --filter 5
+      convmill show maximize photos.keras --pixels -1..1
     """
     path = destination(out, model_file, "maximize")
     model = _load(model_file)
@@ -191,7 +197,13 @@ def maximize(
     draw(
         path,
         lambda: view.activation_maximization(
-            model, layer, filters=chosen or None, steps=steps, seed=seed, dark=dark
+            model,
+            layer,
+            filters=chosen or None,
+            steps=steps,
+            seed=seed,
+            pixels=pixels,
+            dark=dark,
         ),
     )
 
@@ -230,7 +242,7 @@ def field(
     if choice.picture_file is not None:
         image = chosen_image(model, model_file, choice)
     elif choice.data_name is not None:
-        images = data_images(model, choice.data_name, choice.first, FIELD_IMAGES)
+        images = data_images(model, choice, FIELD_IMAGES)
     elif choice.index is not None:
         raise click.BadParameter(
             "This counts the images of --data NAME, which is not given.", param_hint="--index"
@@ -241,7 +253,13 @@ def field(
     draw(
         path,
         lambda: view.receptive_field(
-            model, layer, unit=unit, images=images, image=image, dark=dark
+            model,
+            layer,
+            unit=unit,
+            images=images,
+            image=image,
+            pixels=None if images is not None else choice.pixels,
+            dark=dark,
         ),
     )
 

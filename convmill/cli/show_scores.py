@@ -10,6 +10,7 @@ import click
 from convmill.cli import options
 from convmill.cli.help import Command
 from convmill.cli.pictures import destination, draw, picture_options
+from convmill.cli.pixels import pixels_option
 from convmill.limits import BINS, IMAGES, MOST_BINS, MOST_IMAGES
 
 test_data_option = click.option(
@@ -61,8 +62,9 @@ def curves(
 @click.command(cls=Command, short_help="Which classes are taken for which.")
 @options.model_argument
 @test_data_option
+@pixels_option
 @picture_options
-def confusion(model_file: Path, data_name: str, out: Path | None, dark: bool) -> None:
+def confusion(model_file: Path, data_name: str, pixels: Any, out: Path | None, dark: bool) -> None:
     """Draw the confusion matrix of the saved model in the file MODEL.
 
     \b
@@ -70,7 +72,7 @@ def confusion(model_file: Path, data_name: str, out: Path | None, dark: bool) ->
       convmill show confusion digits.keras --data mnist --out confusion.png
     """
     path = destination(out, model_file, "confusion")
-    test = _load(model_file, data_name)
+    test = _load(model_file, data_name, pixels)
 
     from convmill import view
 
@@ -80,6 +82,7 @@ def confusion(model_file: Path, data_name: str, out: Path | None, dark: bool) ->
 @click.command(cls=Command, short_help="The most wrong images, or the least sure.")
 @options.model_argument
 @test_data_option
+@pixels_option
 @click.option(
     "--least-sure",
     "unsure",
@@ -96,7 +99,13 @@ def confusion(model_file: Path, data_name: str, out: Path | None, dark: bool) ->
 )
 @picture_options
 def mistakes(
-    model_file: Path, data_name: str, unsure: bool, most: int, out: Path | None, dark: bool
+    model_file: Path,
+    data_name: str,
+    pixels: Any,
+    unsure: bool,
+    most: int,
+    out: Path | None,
+    dark: bool,
 ) -> None:
     """Draw the images that the saved model in the file MODEL gets most wrong.
 
@@ -108,7 +117,7 @@ def mistakes(
       convmill show mistakes digits.keras --data mnist --least-sure
     """
     path = destination(out, model_file, "least-sure" if unsure else "mistakes")
-    test = _load(model_file, data_name)
+    test = _load(model_file, data_name, pixels)
 
     from convmill import view
 
@@ -119,6 +128,7 @@ def mistakes(
 @click.command(cls=Command, short_help="Whether the model is as often right as it is sure.")
 @options.model_argument
 @test_data_option
+@pixels_option
 @click.option(
     "--bins",
     type=click.IntRange(1, MOST_BINS),
@@ -128,7 +138,9 @@ def mistakes(
     help="Into how many bins of equal width confidence is divided.",
 )
 @picture_options
-def reliability(model_file: Path, data_name: str, bins: int, out: Path | None, dark: bool) -> None:
+def reliability(
+    model_file: Path, data_name: str, pixels: Any, bins: int, out: Path | None, dark: bool
+) -> None:
     """Draw the reliability diagram of the saved model in the file MODEL.
 
     \b
@@ -136,7 +148,7 @@ def reliability(model_file: Path, data_name: str, bins: int, out: Path | None, d
       convmill show reliability digits.keras --data mnist
     """
     path = destination(out, model_file, "reliability")
-    test = _load(model_file, data_name)
+    test = _load(model_file, data_name, pixels)
 
     from convmill import view
 
@@ -152,7 +164,7 @@ class TestSet(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def _load(model_file: Path, data_name: str) -> TestSet:
+def _load(model_file: Path, data_name: str, pixels: Any) -> TestSet:
     """The model, and the test part of the data as it reads it.
 
     Raises:
@@ -163,7 +175,7 @@ def _load(model_file: Path, data_name: str) -> TestSet:
 
     model = load_model(model_file)
     dataset = options.load_data(data_name)
-    x = images_for(model, dataset.x_test, dataset.name)
+    x = images_for(model, dataset.x_test, dataset.name, pixels)
     y = labels_for(model, dataset.y_test, len(dataset.class_names))
     # A model may tell more classes apart than the data has.
     further = range(len(dataset.class_names), max(output_size(model), 2))

@@ -64,8 +64,9 @@ def walk(model: Any) -> Walk:
 
 
 def nodes(model: Any) -> Iterator[Any]:
-    """Calls of layers inside a model, those that only feed tensors in left out, inputs first."""
-    by_depth = _functional(model)._nodes_by_depth
+    """Calls of layers inside a model, those that only feed tensors in left out, inputs first; none
+    where it has no graph."""
+    by_depth = getattr(_functional(model), "_nodes_by_depth", {})
     for depth in sorted(by_depth, reverse=True):
         for node in by_depth[depth]:
             if not node.is_input:

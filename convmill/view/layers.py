@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 from convmill.plan.known import is_channels_last
-from convmill.plan.pixels import reads_bytes
 from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import Call, walk
 
@@ -100,13 +99,6 @@ def check_channels_last(call: Call) -> None:
             f"Pictures are drawn of channels last, (height, width, channels). Received: layer "
             f"{call.name!r} with data_format='channels_first'."
         )
-
-
-def pixel_range(model: Any) -> tuple[float, float]:
-    """The darkest and the brightest pixel that a model reads: 0 and 1, or 0 and 255 where it has a
-    layer that scales bytes itself.
-    """
-    return (0.0, 255.0 if reads_bytes(model) else 1.0)
 
 
 def image_shape(model: Any) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.limits import STEPS
+from convmill.plan.pixels import PixelRange, pixel_range
 from convmill.plan.walk import Call
 from convmill.view.gradient import gradient
 from convmill.view.layers import (
@@ -27,11 +28,11 @@ from convmill.view.layers import (
     has_units,
     image_shape,
     is_convolution,
-    model_to,
-    pixel_range,
 )
+from convmill.view.logits import model_to_logits
 from convmill.view.sheet import BODY, sheet
 from convmill.view.style import GREY, Picture, channels_said, grey_or_colours
+from convmill.view.text import figure, range_said
 from convmill.view.tiles import draw_tiles, grid
 from convmill.whole import check_whole
 
@@ -52,8 +53,9 @@ class Maximized:
     """Images found for ``filters`` of ``layer``.
 
     ``images``: (n, height, width, channels) or (n, height, width), from 0 to 1 whatever range the
-    model reads. ``before`` and ``after``: (n,), each filter's mean activation over the noise and
-    over its image.
+    model reads, which is ``pixels``. ``before`` and ``after``: (n,), each filter's mean activation
+    over the noise and over its image; of a softmax or a sigmoid, which ``activation`` then names,
+    what goes into it.
     """
 
     layer: str
@@ -61,6 +63,8 @@ class Maximized:
     images: Array
     before: Array
     after: Array
+    pixels: PixelRange
+    activation: str = ""
 
 
 def activation_maximization(
@@ -70,9 +74,12 @@ def activation_maximization(
     filters: Sequence[int] | None = None,
     steps: int = STEPS,
     seed: int = 0,
+    pixels: Any = None,
     dark: bool = False,
 ) -> Picture:
     """For each filter an image that raises its mean activation, found as ``maximize`` does.
+
+    Units of a softmax or a sigmoid are looked at before it: behind it all come near to 1.
 
     Args:
         model: any built Keras model of one input that says the size of its images.
@@ -81,31 +88,39 @@ def activation_maximization(
         filters: which channels or units; None takes the first 16.
         steps: steps of gradient ascent.
         seed: of the noise to begin with; the same seed gives the same picture.
+        pixels: the darkest and the brightest pixel that the model reads, as (-1, 1), or two lists
+            of one number for each channel; None takes 0 and 255 where a layer of the model, or
+            arithmetic before its first one, scales them, else 0 and 1. The caption says which.
         dark: draws on a dark ground.
 
     Raises:
-        ValueError: no such layer or filter, no step, or a model that reads no images.
+        ValueError: no such layer or filter, no step, no such range of pixels, or a model that
+            reads no images.
     """
-    found = maximize(model, layer, filters=filters, steps=steps, seed=seed)
+    found = maximize(model, layer, filters=filters, steps=steps, seed=seed, pixels=pixels)
     tiles = [grey_or_colours(image) for image in found.images]
-    labels = [
-        f"{index}: {f'{mean:.2g}' if mean else 'silent'}"
-        for index, mean in zip(found.filters, found.after, strict=True)
-    ]
     places = grid(len(tiles), tiles[0].shape)
-    title, caption = f"What excites {found.layer}", _caption(steps, found.images.shape[1:])
-    with sheet(places.height, title, caption, dark=dark) as page:
+    with sheet(places.height, _title(found), _caption(found, steps), dark=dark) as page:
         axes = page.axes(0, 0, BODY, places.height)
-        draw_tiles(axes, places, tiles, labels, cmap=GREY, vmin=0.0, vmax=1.0)
+        labels = [str(index) for index in found.filters]
+        notes = [figure(mean, 2) if mean else "silent" for mean in found.after.tolist()]
+        draw_tiles(axes, places, tiles, labels, notes, cmap=GREY, vmin=0.0, vmax=1.0)
     return page.picture
 
 
-def _caption(steps: int, shape: tuple[int, ...]) -> str:
-    channels = channels_said(shape)
+def _title(found: Maximized) -> str:
+    before = f", before its {found.activation}" if found.activation else ""
+    return f"What excites {found.layer}{before}"
+
+
+def _caption(found: Maximized, steps: int) -> str:
+    channels = channels_said(found.images.shape[1:])
+    value = f"value before the {found.activation}" if found.activation else "activation"
     return (
-        f"Above each image: the filter and its mean activation over it, after {steps} steps of "
-        "gradient ascent from faint noise on grey, or from stronger noise where a filter does not "
-        "answer that. Where a pixel does not matter it stays grey."
+        f"Above each image: the filter or unit and, at the right, its mean {value} over it, after "
+        f"{steps} steps of gradient ascent from faint noise on grey, or from stronger noise where "
+        "it does not answer that. Where a pixel does not matter it stays grey. "
+        f"{range_said(found.pixels)}"
     ) + (f" Drawn of each image: {channels}." if channels else "")
 
 
@@ -116,6 +131,7 @@ def maximize(
     filters: Sequence[int] | None = None,
     steps: int = STEPS,
     seed: int = 0,
+    pixels: Any = None,
 ) -> Maximized:
     """Gradient ascent on each filter's mean activation, all filters at once, one image for each.
 
@@ -133,19 +149,20 @@ def maximize(
     call = _find(model, layer)
     chosen = _chosen(filters, call.shape[-1])
     shape = image_shape(model)
-    low, high = pixel_range(model)
-    compute = gradient(model_to(model, call.name), _sum_of_own_means(chosen, call.shape))
+    read = pixel_range(model, pixels, *shape[2:])
+    ending, activation = model_to_logits(model, call.name)
+    compute = gradient(ending, _sum_of_own_means(chosen, call.shape))
     noise = np.random.default_rng(seed)
 
     def measured(images: Array) -> tuple[Array, Array]:
-        found, slopes = compute(np.float32(low) + np.float32(high - low) * images)
+        found, slopes = compute(read.scaled(images))
         means = found.reshape(len(images), -1, found.shape[-1]).mean(axis=1)
-        return means[np.arange(len(chosen)), list(chosen)], slopes
+        return means[np.arange(len(chosen)), list(chosen)], slopes * read.span  # of 0..1
 
     images, before = _ascend(measured, (len(chosen), *shape), steps, noise)
     after = measured(images)[0]
     images[after == 0] = MIDDLE
-    return Maximized(call.name, chosen, images, before, after)
+    return Maximized(call.name, chosen, images, before, after, read, activation)
 
 
 def _find(model: Any, layer: str | None) -> Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from convmill.inspection.numbers import plural
 from convmill.view.patch import Patch, patch
-from convmill.view.sheet import BODY, LINE, Sheet, sheet
+from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
 from convmill.view.style import (
     DIVERGING,
     GREY,
@@ -21,21 +22,29 @@ from convmill.view.style import (
     ORANGE,
     POINTS_PER_INCH,
     SMALL_SIZE,
+    TEXT_SIZE,
+    THIN,
     TITLE_SIZE,
     Picture,
     bare,
     draw_image,
+    frame,
+    framed,
     symmetric,
+    width_in_points,
 )
+from convmill.view.text import MINUS
 from convmill.view.tiles import scale_of
 
 MAP_GAP, SIGN = 0.4, 0.42  # inches between the two maps, and for a sign between two panels
-TALLEST = 3.0
-SPACE = 0.2
+TALLEST_MAP, TALLEST = 2.6, 3.0
+SPACE = 0.1
 SMALLEST_NUMBER = 6.0  # points; where numbers would be smaller the cells are left bare
 SUM_LINE = 0.21
-NUMBERS = 0.75  # inches, where the sum's numbers end
+BEFORE_NAMES = 0.15  # inches between the sum's numbers and what they are
 HATCH = "#909090"
+# As wide as a digit and as a minus sign.
+DIGIT_SPACE, MINUS_SPACE = "\N{FIGURE SPACE}", "\N{FIGURE SPACE}\N{THIN SPACE}"
 
 Array = NDArray[np.float64]
 
@@ -51,6 +60,8 @@ def patches(
     dark: bool = False,
 ) -> Picture:
     """How one number of a response map comes about: the window, the kernel, products, sum, bias.
+
+    Every panel has a scale of its own, which stands below it.
 
     Args:
         model: any built Keras model of one input.
@@ -69,21 +80,25 @@ def patches(
     found = patch(model, image, layer, filter=filter, place=place, channel=channel)
     lines = _sum_lines(found)
     side = (BODY - MAP_GAP) / 2
-    above = LINE + min(side * max(_padded_aspect(found), _aspect(found.written)), TALLEST)
+    above = LINE + min(side * max(_padded_aspect(found), _aspect(found.written)), TALLEST_MAP)
     width = (BODY - 2 * SIGN) / 3
     middle = LINE + min(width * _aspect(found.kernel), TALLEST)
-    below = above + SPACE + middle + SPACE
+    lower = above + BAR + SPACE
+    below = lower + middle + BAR + SPACE
     cells = _cells(found, min(width / found.kernel.shape[1], (middle - LINE) / len(found.rows)))
     title = f"One response of {found.layer}, filter {found.filter}"
     caption = _caption(found, written=cells.size >= SMALLEST_NUMBER)
     with sheet(below + SUM_LINE * len(lines), title, caption, dark=dark) as page:
         _draw_read(page, found, side, above)
         _draw_written(page, found, side, above)
-        _draw_products(page, found, cells, above + SPACE, width, middle)
+        _draw_products(page, found, cells, lower, width, middle)
+        for axes in tuple(page.picture.axes):
+            page.bar_below(axes)
+        end = max(width_in_points(number, TEXT_SIZE) for number, _ in lines) / POINTS_PER_INCH
         for index, (number, name) in enumerate(lines):
             top = below + index * SUM_LINE
-            page.text(NUMBERS, top, number, ha="right")
-            page.text(NUMBERS + 0.15, top, name)
+            page.text(end, top, number, ha="right")
+            page.text(end + BEFORE_NAMES, top, name)
     return page.picture
 
 
@@ -113,6 +128,7 @@ def _draw_read(page: Sheet, found: Patch, side: float, height: float) -> None:
     axes = page.axes(0, LINE, side, height - LINE)
     draw_image(axes, found.read)
     axes.set_anchor("NW")
+    framed(axes)
     _show_padding(axes, found)
     top, left = found.rows[0], found.columns[0]
     bottom, right = found.rows[-1], found.columns[-1]
@@ -140,16 +156,14 @@ def _draw_written(page: Sheet, found: Patch, side: float, height: float) -> None
     axes = page.axes(left, LINE, side, height - LINE)
     axes.imshow(found.written, **scale_of(found.written))
     bare(axes)
+    framed(axes)
     axes.set_anchor("NW")
     _mark(axes, *found.place, 1, 1)
 
 
 def _mark(axes: Axes, row: int, column: int, rows: int, columns: int, lw: float = 2.0) -> None:
     """A frame around pixels."""
-    corner = column - 0.5, row - 0.5
-    axes.add_patch(
-        Rectangle(corner, columns, rows, fill=False, ec=ORANGE, lw=lw, clip_on=False, zorder=3)
-    )
+    frame(axes, column - 0.5, row - 0.5, columns, rows, ec=ORANGE, lw=lw, zorder=3)
 
 
 def _size(values: Array) -> str:
@@ -191,6 +205,7 @@ def _draw_products(
         inside = np.ones_like(found.inside) if name == "kernel" else found.inside
         image = _draw_cells(axes, values, inside, **scale)
         if cells.size >= SMALLEST_NUMBER:
+            _draw_edges(axes, values)
             _write_cells(axes, cells.texts[index], image.to_rgba(values), inside, cells.size)
         if index:
             middle = left - SIGN / 2, top + LINE + (height - LINE) / 2
@@ -211,18 +226,26 @@ def _numbers(values: Array) -> list[list[str]]:
 
 def _text(value: float, decimals: int) -> str:
     """With a true minus sign."""
-    return f"{value:.{decimals}f}".replace("-", "−")
+    return f"{value:.{decimals}f}".replace("-", MINUS)
 
 
 def _draw_cells(axes: Axes, values: Array, inside: NDArray[np.bool_], **scale: Any) -> AxesImage:
     """Coloured cells; those not ``inside`` are hatched instead."""
     image = axes.imshow(np.ma.masked_where(~inside, values), **scale)
     bare(axes)
+    framed(axes)
     axes.set_anchor("NW")
     for row, column in np.argwhere(~inside):
         corner = column - 0.5, row - 0.5
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, hatch="////", lw=0, ec=HATCH))
     return image
+
+
+def _draw_edges(axes: Axes, values: Array) -> None:
+    """Thin lines between cells: two neighbours may be equally white."""
+    rows, columns = values.shape
+    axes.hlines(np.arange(1, rows) - 0.5, -0.5, columns - 0.5, lw=THIN, color=HATCH)
+    axes.vlines(np.arange(1, columns) - 0.5, -0.5, rows - 0.5, lw=THIN, color=HATCH)
 
 
 def _write_cells(
@@ -245,21 +268,37 @@ def _legible_on(colour: Any) -> str:
 
 
 def _sum_lines(found: Patch) -> list[tuple[str, str]]:
-    """(number, what it is), line by line, to the response."""
-    lines = [(_text(float(found.products.sum()), 4), f"sum of the {found.products.size} products")]
+    """(number, what it is), line by line, to the response; signs and digits below each other where
+    the numbers end at one place."""
+    lines = [("", float(found.products.sum()), f"sum of the {found.products.size} products")]
     if found.other_channels:
         grouped = found.other_channels + 1 < found.channels
         others = plural(found.other_channels, "other channel") + " of its group" * grouped
-        name = f"the same, of the {others} together"
-        lines.append((_signed(found.others), name))
+        lines.append(_added(found.others, f"the same, of the {others} together"))
     if found.bias is not None:
-        lines.append((_signed(found.bias), "bias of the filter"))
+        lines.append(_added(found.bias, "bias of the filter"))
     where = f"the response at row {found.place[0]}, column {found.place[1]}"
     if found.activation == "linear":
-        return [*lines, (f"= {_text(found.total, 4)}", where)]
-    lines.append((f"= {_text(found.total, 4)}", "before the activation"))
-    return [*lines, (_text(found.response, 4), f"after {found.activation}: {where}")]
+        lines.append(("= ", found.total, where))
+    else:
+        lines.append(("= ", found.total, "before the activation"))
+        lines.append(("", found.response, f"after {found.activation}: {where}"))
+    texts = _of_one_width([number for _, number, _ in lines])
+    return [(sign + text, name) for (sign, _, name), text in zip(lines, texts, strict=True)]
 
 
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'} {abs(value):.4f}"
+def _added(value: float, name: str) -> tuple[str, float, str]:
+    return ("− " if value < 0 else "+ "), abs(value), name
+
+
+def _of_one_width(numbers: Sequence[float]) -> list[str]:
+    """Numbers of four decimals, filled up in front with spaces."""
+    texts = [_text(number, 4) for number in numbers]
+    longest = max(len(text.removeprefix(MINUS)) for text in texts)
+    below_zero = any(text.startswith(MINUS) for text in texts)
+    return [
+        MINUS_SPACE * (below_zero and not text.startswith(MINUS))
+        + DIGIT_SPACE * (longest - len(text.removeprefix(MINUS)))
+        + text
+        for text in texts
+    ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from convmill.inspection.numbers import plural
 from convmill.limits import MAPS
@@ -21,9 +23,11 @@ from convmill.view.layers import (
 )
 from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
 from convmill.view.style import SMALL_SIZE, Picture, channels_said, draw_image
+from convmill.view.text import figure
 from convmill.view.tiles import Grid, draw_tiles, grid, scale_of
 from convmill.whole import check_whole
 
+ENDS = ("vmin", "vmax")
 BLOCK = 2  # the image takes as much room as 2x2 maps
 
 
@@ -32,8 +36,8 @@ def responses(
 ) -> Picture:
     """The feature map that each filter of a layer makes of one image, and the image beside them.
 
-    All maps share one scale of colours. The caption counts the filters that answer nowhere, and
-    those left out.
+    Each map has a scale of its own, up to its largest value, which stands above it. The caption
+    counts the filters that answer nowhere, and those left out.
 
     Args:
         model: any built Keras model of one input.
@@ -57,14 +61,20 @@ def responses(
     pixels = one_image(model, image)
     maps = outputs(model_to(model, call.name), pixels)[0]
     tiles = list(maps.transpose(2, 0, 1)[:most])
+    largest = [float(np.abs(tile).max()) for tile in tiles]
+    relative = scale_of(np.stack(tiles) / (max(largest) or 1.0))  # 0..1, or -1..1
+    scales = [{end: relative[end] * (one or 1.0) for end in ENDS} for one in largest]
     places = grid(len(tiles), maps.shape, BLOCK)
-    title, caption = f"Responses of {call.name}", _caption(maps, len(tiles), pixels.shape[1:])
-    with sheet(places.height + BAR, title, caption, dark=dark) as page:
+    caption = _caption(maps, len(tiles), pixels.shape[1:], signed=relative["vmin"] < 0)
+    with sheet(places.height + BAR, f"Responses of {call.name}", caption, dark=dark) as page:
         axes = page.axes(0, 0, BODY, places.height)
         labels = [str(index) for index in range(len(tiles))]
-        drawn = draw_tiles(axes, places, tiles, labels, **scale_of(maps[..., :most]))
+        notes = [figure(one, 2) if one else "0" for one in largest]
+        draw_tiles(axes, places, tiles, labels, notes, scales, cmap=relative["cmap"])
         _draw_input(page, places, pixels[0])
-        page.colour_bar(drawn, places.height, "activation")
+        ends = Normalize(relative["vmin"], relative["vmax"])
+        colours = ScalarMappable(ends, relative["cmap"])
+        page.colour_bar(colours, places.height, "activation / number above the map")
     return page.picture
 
 
@@ -77,12 +87,13 @@ def _draw_input(page: Sheet, places: Grid, image: Any) -> None:
     axes.set_anchor("NW")
 
 
-def _caption(maps: Any, shown: int, image: tuple[int, ...]) -> str:
+def _caption(maps: Any, shown: int, image: tuple[int, ...], signed: bool) -> str:
     every = maps.shape[2]
     silent = int(np.sum(np.all(maps <= 0, axis=(0, 1))))
-    text = f"{plural(every, 'map')} of {_size(maps.shape)}, on one scale."
+    text = f"{plural(every, 'map')} of {_size(maps.shape)}, each on a scale of its own."
     if silent:
         text += f" {silent} of them {'is' if silent == 1 else 'are'} nowhere above 0."
+    text += f" Above each, at the right: its largest value{', signs aside' if signed else ''}."
     if shown < every:
         text += f" The first {shown} are shown."
     channels = channels_said(image)

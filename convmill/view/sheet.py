@@ -18,6 +18,7 @@ from convmill.view.style import (
     MARGIN,
     POINTS_PER_INCH,
     SMALL_SIZE,
+    THIN,
     TITLE_SIZE,
     WIDTH,
     Picture,
@@ -29,6 +30,8 @@ TITLE = 0.42  # from the upper edge to what lies below the title
 LINE = 1.35 * SMALL_SIZE / POINTS_PER_INCH
 BODY = WIDTH - 2 * MARGIN  # the width that parts may take
 BAR = 0.5  # height of a colour bar, with its numbers and the space above it
+BETWEEN_NUMBERS = 0.5  # from one number of a colour bar to the next, at least
+SHORTEST_BAR = 0.4
 INSET = 0.18  # room for half of a colour bar's first number
 
 
@@ -59,11 +62,21 @@ class Sheet:
         bar = self.picture.colorbar(
             image, cax=self.axes(left + INSET, top + 0.18, width, 0.1), orientation="horizontal"
         )
-        bar.outline.set_visible(False)
+        bar.outline.set_linewidth(THIN)  # its end may be as white as the ground
         bar.ax.tick_params(length=2, pad=2, labelsize=SMALL_SIZE)
-        bar.locator = MaxNLocator(nbins=5)
+        bar.locator = MaxNLocator(nbins=max(round(width / BETWEEN_NUMBERS), 1))
         bar.update_ticks()
         self.text(left + INSET + width + 0.12, top + 0.23, label, va="center", fontsize=SMALL_SIZE)
+
+    def bar_below(self, axes: Axes) -> None:
+        """A colour bar without a name below the image in ``axes``, as wide as that is drawn where
+        it lies at the upper left."""
+        whole, tall = self.picture.get_size_inches()
+        box = axes.get_position(original=True)
+        (left, right), (lower, upper) = axes.get_xlim(), axes.get_ylim()
+        drawn = min(box.width * whole, box.height * tall * abs((right - left) / (upper - lower)))
+        bar = {"left": box.x0 * whole - MARGIN, "width": max(drawn - 2 * INSET, SHORTEST_BAR)}
+        self.colour_bar(axes.images[0], (1 - box.y0) * tall - TITLE, "", **bar)
 
 
 @contextmanager

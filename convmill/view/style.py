@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 from cycler import cycler  # Matplotlib's own dependency
-from matplotlib import style
+from matplotlib import rcParams, style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextToPath
 from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ TEXT_SIZE = 10.0
 SMALL_SIZE = 8.5
 TITLE_SIZE = 12.0
 POINTS_PER_INCH = 72
+THIN = 0.4  # points
 LETTER = 0.62  # a digit's width in parts of its size
 MARGIN = 0.12  # inches
 HINTED = 1.04  # fitting letters to pixels makes text wider, by so much at most
@@ -213,7 +215,7 @@ def wrapped(caption: str, width: float = WIDTH) -> str:
         line = ""
         for word in UNBROKEN.findall(paragraph):
             longer = f"{line} {word}".lstrip()
-            if line and _width_in_points(longer) > room:
+            if line and width_in_points(longer) > room:
                 lines.append(line)
                 longer = word
             line = longer
@@ -221,9 +223,9 @@ def wrapped(caption: str, width: float = WIDTH) -> str:
     return "\n".join(lines)
 
 
-def _width_in_points(text: str) -> float:
-    """Of ``SMALL_SIZE``."""
-    font = FontProperties(family=_fonts(), size=SMALL_SIZE)
+def width_in_points(text: str, size: float = SMALL_SIZE) -> float:
+    """How wide a text of one line is."""
+    font = FontProperties(family=_fonts(), size=size)
     width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
     return float(width)
 
@@ -241,6 +243,19 @@ def bare(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def frame(axes: Axes, left: float, top: float, width: float, height: float, **look: Any) -> None:
+    """A frame at a place of the axes' data, by default thin and faint; ``look`` goes to
+    Matplotlib's ``Rectangle``."""
+    look = {"lw": THIN, "ec": rcParams["axes.edgecolor"]} | look
+    axes.add_patch(Rectangle((left, top), width, height, fill=False, clip_on=False, **look))
+
+
+def framed(axes: Axes) -> None:
+    """A thin frame around axes that are ``bare``: the image may be as white as the ground."""
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=THIN)
 
 
 def draw_image(axes: Axes, image: NDArray[Any], **options: Any) -> None:

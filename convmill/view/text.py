@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from convmill.inspection import numbers
+from convmill.plan.pixels import PixelRange
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 SPACE = "\N{NARROW NO-BREAK SPACE}"  # before a % sign, where no line is broken
+MINUS = "\N{MINUS SIGN}"  # as long as a plus
+LARGEST_PLAIN = 1e6  # from here on with an exponent
 
 
 def shown(names: Sequence[str], most: int = 16) -> tuple[str, ...]:
@@ -39,3 +45,28 @@ def _cut(name: str, most: int, end: str = "") -> str:
 def percent(share: float, digits: int = 1) -> str:
     """A share as a percentage with so many decimals; see ``numbers.percent``."""
     return numbers.percent(share, digits).replace(" ", SPACE)
+
+
+def figure(value: float, digits: int = 3, sign: str = "") -> str:
+    """A number with at least so many digits, zeros at its end too: 2.00, 0.0374, 1234.
+
+    ``sign``: "+" writes that of numbers above 0 as well.
+    """
+    whole = len(str(int(abs(value)))) if abs(value) < LARGEST_PLAIN else 0
+    text = f"{value:{sign}#.{max(digits, whole)}g}"
+    return text.removesuffix(".").replace("-", MINUS)
+
+
+def range_said(pixels: PixelRange) -> str:
+    """A sentence for captions: which pixels a model was shown, and how that is known."""
+    low, high = (_plain_numbers(end) for end in (pixels.low, pixels.high))
+    if pixels.origin == "assumed":
+        return f"Pixels are taken to lie from {low} to {high}."
+    why = ", which the model scales itself" if pixels.origin == "told" else ""
+    return f"Pixels from {low} to {high}{why}."
+
+
+def _plain_numbers(end: NDArray[np.float32]) -> str:
+    """A number, or in brackets one for each channel."""
+    texts = [f"{value:.4g}".replace("-", MINUS) for value in end.ravel()]
+    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"

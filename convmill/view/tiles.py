@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from convmill.view.sheet import BODY, LINE
-from convmill.view.style import DIVERGING, SEQUENTIAL, SMALL_SIZE, bare, symmetric
+from convmill.view.style import DIVERGING, SEQUENTIAL, SMALL_SIZE, bare, frame, symmetric
 
 COLUMNS = 8  # of square tiles, in the width of a picture
 FEWEST, MOST = 4, 12
@@ -84,21 +82,31 @@ def grid(count: int, shape: tuple[int, ...], block: int = 0) -> Grid:
 
 
 def draw_tiles(
-    axes: Axes, grid: Grid, tiles: Sequence[NDArray[Any]], labels: Sequence[str], **options: Any
+    axes: Axes,
+    grid: Grid,
+    tiles: Sequence[NDArray[Any]],
+    labels: Sequence[str],
+    notes: Sequence[str] = (),
+    scales: Sequence[dict[str, Any]] = (),
+    **options: Any,
 ) -> AxesImage:
     """Draws tiles with a label above each; returns the last one's image, for a colour bar.
 
-    ``axes`` must be as wide and as high as the grid. ``options`` go to Matplotlib's ``imshow``;
-    give ``vmin`` and ``vmax`` for one scale for all.
+    ``axes`` must be as wide and as high as the grid. ``notes``, if there are any, stand above the
+    right end of each tile, and labels are bold then. ``options`` go to Matplotlib's
+    ``imshow``; give ``vmin`` and ``vmax`` for one scale for all, or ``scales`` with those of each.
     """
-    faint = rcParams["axes.edgecolor"]
+    text: dict[str, Any] = {"fontsize": SMALL_SIZE, "va": "bottom"}
     for index, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
         left, top = grid.corner(index)
         extent = (left, left + 1, top + grid.aspect, top)
-        image = axes.imshow(tile, extent=extent, aspect="auto", **options)
-        edge = Rectangle((left, top), 1, grid.aspect, fill=False, lw=0.4, ec=faint, clip_on=False)
-        axes.add_patch(edge)  # a tile may be as white, or as dark, as the ground
-        axes.text(left, top - 0.15 * grid.label, label, fontsize=SMALL_SIZE, va="bottom")
+        scale = scales[index] if scales else {}
+        image = axes.imshow(tile, extent=extent, aspect="auto", **(options | scale))
+        frame(axes, left, top, 1, grid.aspect)  # a tile may be as white as the ground
+        above = top - 0.15 * grid.label
+        axes.text(left, above, label, weight="bold" if notes else "normal", **text)
+        if notes:
+            axes.text(left + 1, above, notes[index], ha="right", **text)
     axes.set_xlim(0, grid.columns * (1 + GAP) - GAP)
     axes.set_ylim(grid.rows * grid.pitch - GAP, 0)
     bare(axes)

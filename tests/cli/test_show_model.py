@@ -336,3 +336,46 @@ def test_weights_that_are_not_finite(run, lines, tmp_path):
         assert outcome.code == FAILED
         assert "its training may have diverged. Received: NaN or infinity" in outcome.err
     assert os.listdir(tmp_path) == ["nan.keras"]
+
+
+@pytest.mark.parametrize("command", ["responses", "patch", "field", "maximize"])
+def test_pixels_of_another_range(run, trained, arguments, tmp_path, command):
+    pictures = []
+    for given in ((), ("--pixels", "0..1"), ("--pixels", "-1..1"), ("--pixels=-1..1",)):
+        assert (
+            run("show", command, trained, *arguments[command], *given, "--out", "a.svg").code == 0
+        )
+        pictures.append((tmp_path / "a.svg").read_bytes())
+    assert pictures[0] != pictures[2] == pictures[3]
+    if command != "maximize":  # which says that 0..1 is assumed
+        assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "code", "said"),
+    [
+        ("1", WRONG_USAGE, "Received: 1"),
+        ("a..b", WRONG_USAGE, "such as -1..1"),
+        ("0,..1", WRONG_USAGE, "Received: 0,..1"),
+        ("1..0", FAILED, "Received: pixels=(1.0, 0.0)"),
+        ("0..inf", FAILED, "pixels must be"),
+        ("0,0,0..1,1,1", FAILED, "two lists of 1 numbers, one for each channel"),
+    ],
+)
+@pytest.mark.parametrize("command", ["maximize", "responses"])
+def test_what_is_no_range_of_pixels(run, trained, lines, pixels, code, said, command):
+    data = ("--data", lines) if command == "responses" else ()
+    outcome = run("show", command, trained, *data, "--pixels", pixels)
+    assert outcome.code == code
+    assert said in " ".join(outcome.err.split())
+
+
+def test_pixels_for_each_channel(run, lines, tmp_path):
+    import keras
+
+    layers = [keras.layers.Conv2D(2, 3, name="see")]
+    keras.Sequential([keras.Input((12, 12, 3)), *layers]).save("colours.keras")
+    Image.fromarray(np.stack([draw(0, 5)] * 3, axis=2)).save("a.png")
+    command = ("show", "responses", "colours.keras", "--image", "a.png")
+    assert run(*command, "--pixels", "-104,-117,-124..151,138,131").code == 0
+    assert run("show", "field", "colours.keras", "--layer", "see", "--pixels", "0..1,2,3").code == 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from convmill.plan.walk import walk
 from convmill.view.activations import activations
 from convmill.view.maximization import activation_maximization, maximize
 from tests.view.nets import chain, convnet, drawn, texts
@@ -69,7 +71,15 @@ def test_a_silent_filter_is_grey_and_named():
     found = maximize(model, steps=STEPS)
     assert found.after[1] == 0
     assert np.all(found.images[1] == 0.5)
-    assert "1: silent" in texts(activation_maximization(model, steps=STEPS))
+    labels = _labels(activation_maximization(model, steps=STEPS))
+    assert labels[1] == ("1", "silent")
+    assert ("silent" in labels[0]) == (found.after[0] == 0)
+
+
+def _labels(picture):
+    """(filter, what it answers) of each image, as written."""
+    written = [text.get_text() for text in picture.axes[0].texts]
+    return list(zip(written[::2], written[1::2], strict=True))
 
 
 def test_a_filter_that_grey_does_not_reach_gets_other_noise():
@@ -92,13 +102,80 @@ def test_a_model_that_scales_pixels_gets_the_range_it_reads():
     np.testing.assert_allclose(found.after, expected.after, atol=1e-3)
 
 
+@pytest.mark.parametrize("pixels", [(-1, 1), ([-1, -1], [1, 1]), (0, 255), ([-3, 0], [1, 2])])
+def test_pixels_of_another_range(pixels):
+    """An image of a model that scales pixels itself is that of one that is given the range."""
+    plain = chain(layers.Conv2D(3, 3, name="see"), shape=(8, 8, 2))
+    low, high = (np.broadcast_to(np.float32(end), 2) for end in pixels)
+    scale = layers.Rescaling(list(high - low), offset=list(low))
+    scaling = chain(scale, layers.Conv2D(3, 3, name="see"), shape=(8, 8, 2))
+    scaling.set_weights(plain.get_weights())
+    expected = maximize(scaling, "see", steps=10, pixels=(0, 1))
+    found = maximize(plain, "see", steps=10, pixels=pixels)
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-3)
+    np.testing.assert_allclose(found.after, expected.after, rtol=1e-3)
+
+
+def test_the_range_of_pixels_is_said():
+    model = convnet()
+    said = texts(activation_maximization(model, steps=1, pixels=([-104, 0], [151, 1.5])))
+    assert "Pixels from (−104, 0) to (151, 1.5)." in said.replace("\n", " ")
+    scaling = chain(layers.Rescaling(1 / 255), layers.Conv2D(3, 3))
+    said = texts(activation_maximization(scaling, steps=1)).replace("\n", " ")
+    assert "Pixels from 0 to 255, which the model scales itself." in said
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [(1, -1), (0, 0), (0, 1, 2), 3, "01", ([0] * 3, [1] * 3), (0, np.inf), (np.nan, 1),
+     (-3e38, 3e38), (0, 1e300), (0, "a"), (0, None), ([[0, 0]], [[1, 1]]), (1e9, 1e9 + 1)],
+)  # fmt: skip
+def test_what_is_no_range_of_pixels(pixels):
+    with pytest.raises(ValueError, match=r"pixels must be .* \(-1, 1\).*of 2 numbers.*Received: "):
+        maximize(convnet(), pixels=pixels)
+
+
+def _classifier(*last, units=4):
+    return chain(layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(units, name="sum"), *last)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "log_softmax", "hard_sigmoid"])
+def test_units_are_looked_at_before_what_saturates(activation):
+    """The same images and values as of the model that ends before it."""
+    expected = maximize(_classifier(), "sum", steps=STEPS)
+    operation = getattr(keras.ops, activation)
+    inside = chain(
+        layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(4, activation=activation, name="last")
+    )
+    of_layer = _classifier(layers.Activation(activation, name="last"))
+    plain = _classifier()
+    of_operation = keras.Model(plain.inputs[0], operation(plain.outputs[0]))
+    models = [(inside, "last"), (of_layer, "last"), (of_operation, walk(of_operation).outputs[0])]
+    if activation == "softmax":
+        models.append((_classifier(layers.Softmax(name="last")), "last"))
+    for model, layer in models:
+        model.set_weights(plain.get_weights())
+        before = [weight.copy() for weight in model.get_weights()]
+        found = maximize(model, layer, steps=STEPS)
+        assert found.activation == activation
+        np.testing.assert_allclose(found.images, expected.images, atol=1e-4)
+        np.testing.assert_allclose(found.after, expected.after, rtol=1e-4)
+        for weight, old in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(weight, old)
+
+
 def test_the_picture():
     picture = activation_maximization(convnet(), "look", steps=3)
     assert np.array(drawn(picture)).shape == (3, 9, 8)
     said = texts(picture).replace("\n", " ")
     assert "What excites look" in said
     assert "after 3 steps of gradient ascent" in said
-    assert [text.get_text()[:2] for text in picture.axes[0].texts] == ["0:", "1:", "2:"]
+    assert "at the right, its mean activation over it" in said
+    assert "Pixels are taken to lie from 0 to 1." in said
+    after = maximize(convnet(), "look", steps=3).after
+    filters, answers = zip(*_labels(picture), strict=True)
+    assert filters == ("0", "1", "2")
+    np.testing.assert_allclose([float(answer.replace("−", "-")) for answer in answers], after, 0.05)
 
 
 @pytest.mark.parametrize(

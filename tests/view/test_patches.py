@@ -115,6 +115,33 @@ def test_the_picture_shows_the_numbers():
         assert line in said
 
 
+def test_signs_and_digits_stand_below_each_other():
+    kernel = np.array([[-8.0, -12.0]]).reshape(1, 1, 2, 1)
+    model = chain(layers.Conv2D(1, 1, activation="relu"), shape=(2, 2, 2))
+    model.set_weights([kernel, np.array([0.5])])
+    picture = patches(model, np.ones((2, 2, 2)), place=(0, 0))
+    lines = [text for text in picture.texts if text.get_ha() == "right"]
+    assert [" ".join(line.get_text().split()) for line in lines] == [
+        "−8.0000",
+        "− 12.0000",
+        "+ 0.5000",
+        "= −19.5000",
+        "0.0000",
+    ]
+    assert len({line.get_position()[0] for line in lines}) == 1  # where they end
+    boxes = [line.get_window_extent() for line in lines[1:4]]
+    assert np.ptp([box.x0 for box in boxes]) < 0.5  # pixels: where signs begin
+    assert all(box.x0 > 0 for box in boxes)
+
+
+def test_each_panel_is_framed_and_has_its_scale():
+    picture = patches(convnet(), random_images(1), "see", filter=1)
+    assert len(picture.axes) == 10
+    for axes, bar in zip(picture.axes[:5], picture.axes[5:], strict=True):
+        assert all(spine.get_visible() for spine in axes.spines.values())
+        assert bar.get_xlim() == axes.images[0].get_clim()
+
+
 def test_large_kernels_are_left_without_numbers_and_padding_is_named():
     model = chain(layers.Conv2D(1, 9, padding="same"), shape=(12, 12, 1))
     picture = patches(model, np.ones((12, 12)), place=(0, 0))

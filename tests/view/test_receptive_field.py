@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 from matplotlib.patches import Rectangle
 
-from convmill.view.receptive_field import THRESHOLD, receptive_field, see
+from convmill.view.receptive_field import THRESHOLD, outline, receptive_field, see
 from tests.view.nets import branches, chain, convnet, drawn, random_images, texts
 
 
@@ -105,6 +105,74 @@ def test_the_picture():
     assert "is above 4.55 % of the largest" in said
     assert "25 pixels, as many as a square of 5.0×5.0" in said
     assert "over 4 images" in said
+
+
+def test_a_small_field_is_drawn_larger_as_well():
+    model, images = ones(3, 3), random_images(4, (21, 21))
+    picture = receptive_field(model, "conv1", unit=(8, 0), images=images)
+    image, gradient, _, larger = picture.axes
+    assert image.get_xlim() == (-0.5, 20.5)
+    for axes in (gradient, larger):  # columns 0 to 4, rows 8 to 12, and a pixel around
+        assert axes.get_xlim() == (-0.5, 5.5)
+        assert axes.get_ylim() == (13.5, 6.5)
+    assert "rows 7 to 13, columns 0 to 5" in texts(picture)
+    assert not image.collections
+    (line,) = larger.collections  # around the effective field: all 25 pixels
+    assert len(line.get_segments()) == 20
+
+
+def test_a_large_field_is_drawn_once():
+    picture = receptive_field(ones(3, 3, 3, 3, 3), "conv4")
+    image, gradient, _ = picture.axes
+    assert image.get_xlim() == gradient.get_xlim() == (-0.5, 20.5)
+    (line,) = image.collections
+    assert len(line.get_segments()) > 0
+
+
+def test_the_image_keeps_its_own_brightness():
+    picture = receptive_field(ones(3, 3), "conv1", image=np.eye(21))
+    for axes in (picture.axes[0], picture.axes[3]):
+        np.testing.assert_array_equal(np.concatenate(drawn_in(axes)), np.eye(21))
+
+
+def drawn_in(axes):
+    """All that is drawn as an image; lines leave what lies below them as it is."""
+    return [np.asarray(image.get_array()) for image in axes.images]
+
+
+def test_the_outline_of_pixels():
+    assert outline(np.zeros((3, 4), bool)) == []
+    mask = np.zeros((3, 4), bool)
+    mask[1, 2] = True
+    expected = {
+        ((1.5, 0.5), (2.5, 0.5)),
+        ((1.5, 1.5), (2.5, 1.5)),
+        ((1.5, 0.5), (1.5, 1.5)),
+        ((2.5, 0.5), (2.5, 1.5)),
+    }
+    assert set(outline(mask)) == expected
+    assert len(outline(np.ones((3, 4), bool))) == 14
+
+
+def test_random_pixels_of_another_range():
+    """Behind relu the gradient tells which of the random pixels were below 0."""
+    model = chain(layers.Conv2D(1, 1, activation="relu", name="see"), shape=(4, 4, 1))
+    model.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+    shares = [
+        see(model, "see", unit=(1, 1), pixels=pixels).gradient[1, 1]
+        for pixels in (None, (0, 255), (-1, 1), (-2, -1))
+    ]
+    assert shares[:2] == [1, 1]
+    assert 0.2 < shares[2] < 0.8
+    assert shares[3] == 0
+    said = texts(receptive_field(model, "see", pixels=(-1, 1))).replace("\n", " ")
+    assert "Pixels from −1 to 1." in said
+    assert "Pixels" not in texts(receptive_field(model, "see", images=np.ones((2, 4, 4))))
+
+
+def test_a_range_beside_images():
+    with pytest.raises(ValueError, match=r"images are taken as they are.*pixels=\(-1, 1\)"):
+        receptive_field(convnet(), "see", images=random_images(2), pixels=(-1, 1))
 
 
 def test_random_images_are_named_as_such():

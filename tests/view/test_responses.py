@@ -26,7 +26,7 @@ def test_tiles_are_the_layers_own_outputs(layer):
 def test_the_first_convolution_unless_told_otherwise():
     picture = responses(convnet(), random_images(1))
     assert "Responses of see" in texts(picture)
-    assert "4 maps of 7×6, on one scale." in texts(picture)
+    assert "4 maps of 7×6, each on a scale of its own." in texts(picture)
 
 
 def test_the_image_is_shown_beside_them():
@@ -44,15 +44,25 @@ def test_channels_that_are_no_colours(channels, said):
     assert ("Drawn of the image: the mean of its 5 channels." in found) == said
 
 
-def test_one_scale_from_zero_or_about_it():
-    (image,) = random_images(1)
-    model = convnet()
-    relu = {each.get_clim() for each in responses(model, image, "see").axes[0].images}
-    ((low, high),) = relu
-    assert low == 0
-    assert high == pytest.approx(np.max(drawn(responses(model, image, "see"))))
-    ((low, high),) = {each.get_clim() for each in responses(model, image, "look").axes[0].images}
-    assert low == -high
+@pytest.mark.parametrize(
+    ("layer", "lowest", "said"),
+    [("see", 0, "its largest value."), ("look", -1, "its largest value, signs aside.")],
+)
+def test_a_scale_for_each_map_from_zero_or_about_it(layer, lowest, said):
+    picture = responses(convnet(), random_images(1), layer)
+    notes = [text.get_text() for text in picture.axes[0].texts][1::2]
+    for tile, note in zip(picture.axes[0].images, notes, strict=True):
+        largest = float(np.abs(tile.get_array()).max())
+        assert tile.get_clim() == pytest.approx((lowest * (largest or 1), largest or 1))
+        assert float(note) == pytest.approx(largest, rel=0.05)
+    assert f"Above each, at the right: {said}" in texts(picture).replace("\n", " ")
+    assert picture.axes[2].get_xlim() == (lowest, 1)  # the colour bar
+
+
+def test_maps_of_zeros_only():
+    picture = responses(chain(layers.Conv2D(2, 2), shape=(6, 5, 1)), np.zeros((6, 5)))
+    assert [text.get_text() for text in picture.axes[0].texts] == ["0", "0", "1", "0"]
+    assert {tile.get_clim() for tile in picture.axes[0].images} == {(0, 1)}
 
 
 def test_the_most_that_are_shown():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convmill.inspection import numbers
-from convmill.view.text import percent, shown
+from convmill.view.text import figure, percent, shown
 
 
 def test_names_as_they_are_shown():
@@ -41,3 +41,21 @@ def test_percentages_round_to_neither_none_nor_all(share, text):
 )
 def test_three_digits_round_to_neither_none_nor_all(share, text):
     assert numbers.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "sign", "said"),
+    [
+        (2.0, 2, "", "2.0"),
+        (0.037371, 3, "", "0.0374"),
+        (-0.0041883, 2, "+", "−0.0042"),
+        (0.016671, 2, "+", "+0.017"),
+        (1234.4, 2, "", "1234"),
+        (123456.0, 3, "", "123456"),
+        (2.5e7, 2, "", "2.5e+07"),
+        (0.0, 3, "", "0.00"),
+        (-56.0, 2, "", "−56"),
+    ],
+)
+def test_figures(value, digits, sign, said):
+    assert figure(value, digits, sign) == said
