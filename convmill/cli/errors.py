@@ -27,9 +27,7 @@ def as_failures(where: str = "") -> Iterator[None]:
     try:
         yield
     except (DataError, NotCovered, ValueError, TypeError) as error:
-        remedy = getattr(error, "remedy", "")
-        message = f"{error} {remedy}" if remedy and remedy not in str(error) else str(error)
-        raise Failure(f"{where}{message}") from error
+        raise Failure(f"{where}{error}") from error
 
 
 def describe(error: OSError) -> str:

@@ -37,13 +37,23 @@ def check_model(model: Any) -> None:
             f"model {model.name!r} is not built, so that its shapes are unknown",
             "begin it with keras.Input(shape), or call model.build((None, *image_shape))",
         )
+    inputs, outputs = len(model.inputs), len(model.outputs)
     written = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    if len(model.inputs) != 1 or not isinstance(written, keras.KerasTensor):
+    if inputs != 1 or outputs != 1:
         raise NotCovered(
-            f"model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs "
-            f"(in a {type(written).__name__})",
-            "give keras.Model one input tensor and one output tensor, not in a list or a dict",
+            f"model {model.name!r} has {_counted(inputs, 'input')} and "
+            f"{_counted(outputs, 'output')}",
+            "make a model of one input and one output",
         )
+    if not isinstance(written, keras.KerasTensor):
+        raise NotCovered(
+            f"model {model.name!r} has its output in a {type(written).__name__}",
+            "give keras.Model the output tensor itself, not in a list or a dict",
+        )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def input_shape(model: Any) -> Shape:

@@ -384,9 +384,13 @@ class Graph:
 
 
 class NotCovered(Exception):
-    """The compiler does not cover this model or its training; ``reason`` says what and why."""
+    """The compiler does not cover this model or its training; ``reason`` says what and why, and
+    ``remedy`` what would help. Its text says both."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
-        super().__init__(reason)
+        super().__init__(reason, remedy)
         self.reason = reason
         self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.reason}. To have it compiled: {self.remedy}" if self.remedy else self.reason

@@ -148,7 +148,7 @@ def _covered_class(layer: Any) -> type:
         if changed:
             break
     raise not_covered(
-        layer, "this layer is not covered", f"covered are Input, {', '.join(_names())}"
+        layer, "this layer is not covered", f"use Input, {', '.join(_names())}"
     )
 
 

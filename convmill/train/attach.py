@@ -138,11 +138,6 @@ def build_training(model: Any, batch: tuple[Any, ...]) -> None:
     model._symbolic_build(data_batch=batch)
 
 
-def output_structure(model: Any) -> Any:
-    """The outputs of a functional model in the list or dict in which it returns them."""
-    return getattr(model, "_outputs_struct", None)
-
-
 # Data -------------------------------------------------------------------------------------------
 
 
@@ -301,7 +296,9 @@ def loss_weights(model: Any) -> Any:
 
 def other_metrics(model: Any) -> list[Any]:
     """Metrics of the model that ``compile`` did not name: its own, and those of its layers."""
-    known = [model._loss_tracker, model._compile_metrics]
+    # A model with several outputs has a tracker for the loss of each.
+    losses = [] if model._compile_loss is None else model._compile_loss.metrics
+    known = [model._loss_tracker, model._compile_metrics, *losses]
     return [metric for metric in model.metrics if not any(metric is one for one in known)]
 
 

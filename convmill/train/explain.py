@@ -69,7 +69,9 @@ class Explanation:
     def __rich__(self) -> RenderableType:
         if self.report is None:
             lines = [f"{self.model} is not compiled: {self.reason}."]
-            return Text("\n".join([*lines, f"{self.remedy}."] if self.remedy else lines))
+            if self.remedy:
+                lines.append(f"To have it compiled: {self.remedy}.")
+            return Text("\n".join(lines))
         return Group(_table(self.model, self.report), Text(_summary(self.report)))
 
     def __str__(self) -> str:

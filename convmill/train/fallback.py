@@ -17,8 +17,7 @@ def fall_back(current: Session, gap: NotCovered, model: Any) -> None:
     if gap.reason in current.said:
         return
     current.said.add(gap.reason)
-    remedy = f" To have it compiled: {gap.remedy}." if gap.remedy else ""
     say(
-        f"convmill: {model.name} runs on Keras' own path. Not covered: {gap.reason}.{remedy}",
+        f"convmill: {model.name} runs on Keras' own path. Not covered: {gap}.",
         sys.stderr,
     )

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from convmill.plan.graph import NotCovered
+from convmill.plan.read import read
 from convmill.train import attach
 from convmill.train import recipe as recipes
 from convmill.train.arguments import optional_whole
@@ -45,7 +46,11 @@ class Preparation:
     def bind(self) -> Bound:
         """Reads the model, whose layers are built by now."""
         if self.bound is None:
-            check_class(self.model, self.training)
+            try:
+                check_class(self.model, self.training)
+            except NotCovered:
+                read(self.model)  # what is in the way of prediction too is said first
+                raise
             self.bound = Bound(self.model, self.training)
             self.names = _names(self.model)
             if self.training:
@@ -186,8 +191,6 @@ def check_class(model: Any, training: bool) -> None:
             "the model or a layer of it keeps metrics of its own",
             "name metrics in compile alone",
         )
-    if isinstance(attach.output_structure(model), dict):
-        raise NotCovered("outputs in a dict", "let the model return its one output itself")
 
 
 def is_stream(x: Any) -> bool:

@@ -181,7 +181,7 @@ def extra_weight() -> keras.Model:
         (two_inputs, "2 inputs"),
         (two_outputs, "2 outputs"),
         (residual, "Add"),
-        (named_output, "in a dict"),
+        (named_output, "output in a dict"),
         (an_operation, "Multiply"),
         (shared, "more than once"),
         (shared_sequential, "more than once"),

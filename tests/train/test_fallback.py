@@ -1,5 +1,6 @@
 """What is not covered: Keras' own path and one line, or an error where the model is strict."""
 
+import pickle
 import random
 
 import keras
@@ -74,6 +75,73 @@ def test_even_what_we_refuse_is_left_to_keras_there():
     """Not covered behaves as if convmill were not there: no check of ours stands in the way."""
     model = compiled(normalized(models.Sequential))
     assert model.fit(X, Y, epochs=0, verbose=0).history == {}
+
+
+def several_outputs(write):
+    """A model of two outputs, in the structure that ``write`` makes of them; its targets."""
+    inputs = keras.Input(SHAPE)
+    flat = layers.Flatten()(inputs)
+    model = keras.Model(inputs, write(layers.Dense(3)(flat), layers.Dense(3)(flat)))
+    return compiled(convmill.accelerate(model), loss="mse", metrics=None), write(Y, Y)
+
+
+@pytest.mark.parametrize("write", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": b}])
+def test_of_several_outputs_only_their_number_is_told(write, capsys):
+    model, targets = several_outputs(write)
+    model.fit(X, targets, verbose=0)
+    model.evaluate(X, targets, verbose=0)
+    model.predict(X, verbose=0)
+    model.train_on_batch(X, targets)
+    assert capsys.readouterr().err == (
+        f"convmill: {model.name} runs on Keras' own path. Not covered: model '{model.name}' has "
+        "1 input and 2 outputs. To have it compiled: make a model of one input and one output.\n"
+    )
+
+
+def test_what_is_in_the_way_of_prediction_too_is_told_first(capsys):
+    class Watching(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.mean = keras.metrics.Mean()
+
+        def call(self, inputs):
+            return inputs
+
+    stack = [keras.Input(SHAPE), layers.Flatten(), layers.Dense(3), Watching()]
+    model = compiled(models.Sequential(stack), loss="mse")
+    seeded_fit(model, X, Y)
+    model.predict(X, verbose=0)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "(Watching)" in lines[0]
+
+
+def test_metrics_of_one_s_own_are_still_told():
+    class Noting(models.Sequential):
+        def __init__(self, stack, name):
+            super().__init__(name=name)
+            self.mean = keras.metrics.Mean()
+            for layer in stack:
+                self.add(layer)
+
+    model = convmill.accelerate(compiled(convnet(Noting)), strict=True)
+    with pytest.raises(convmill.NotCovered, match="keeps metrics of its own"):
+        model.fit(X, Y, verbose=0)
+    model.predict(X, verbose=0)
+
+
+def test_the_error_of_a_strict_model_says_what_the_line_says(capsys):
+    loose, strict = (compiled(normalized(models.Sequential)) for _ in range(2))
+    loose.predict(X, verbose=0)
+    line = capsys.readouterr().err.strip()
+    convmill.accelerate(strict, strict=True)
+    with pytest.raises(convmill.NotCovered) as raised:
+        strict.predict(X, verbose=0)
+    assert raised.value.remedy
+    assert str(raised.value).endswith(f". To have it compiled: {raised.value.remedy}")
+    assert line.endswith(f"Not covered: {raised.value}.")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (again.reason, again.remedy) == (raised.value.reason, raised.value.remedy)
 
 
 @pytest.mark.parametrize("how", ["environment", "argument"])
