@@ -14,73 +14,48 @@ import argparse
 import ctypes
 import os
 import time
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from benchmarks.images import load, one_hot
 from benchmarks.nets import NETS
-from convmill.kernels import images, passes, weights
+from convmill.kernels.build import Kernel
 from convmill.kernels.lang import I64, POINTER
+from convmill.kernels.operation import Write
+from convmill.kernels.operations import KERNELS
 from convmill.plan.read import read
 from convmill.plan.recipe import Loss, Optimizer, Recipe
 from convmill.runtime.program import Batches, Program
 
-CLOCKS = 64
+CLOCKS = 128
 BATCH = 64
 names: list[str] = []
 
 
-def timed(kernel: Callable[[Any], None], name: str) -> Callable[[Any], None]:
-    """The same kernel, with its cycles added to a counter of its own."""
-    place = len(names)
-    names.append(name)
+def timed(write: Write) -> Write:
+    """The same kernel, with its cycles added to a counter of its launch."""
 
-    def run(turn: Any) -> None:
-        e = turn.e
-        now = e.declare("llvm.readcyclecounter", I64, [])
-        start = e.builder.call(now, [])
-        kernel(turn)
-        spent = e.builder.sub(e.builder.call(now, []), start)
-        if "cycles" not in e.module.globals:
-            clocks = ir.GlobalVariable(e.module, ir.ArrayType(I64, CLOCKS), "cycles")
+    def run(k: Kernel) -> None:
+        place = len(names)
+        names.append(f"{k.launch.of} {k.launch.kernel}")
+        now = k.declare("llvm.readcyclecounter", I64, [])
+        start = k.builder.call(now, [])
+        write(k)
+        spent = k.builder.sub(k.builder.call(now, []), start)
+        if "cycles" not in k.module.globals:
+            clocks = ir.GlobalVariable(k.module, ir.ArrayType(I64, CLOCKS), "cycles")
             clocks.initializer = ir.Constant(ir.ArrayType(I64, CLOCKS), None)
-        address = e.builder.bitcast(e.module.globals["cycles"], POINTER)
-        e.builder.atomic_rmw("add", e.at(address, place, I64), spent, "monotonic")
+        address = k.builder.bitcast(k.module.globals["cycles"], POINTER)
+        k.builder.atomic_rmw("add", k.at(address, place, I64), spent, "monotonic")
 
     return run
 
 
 def install() -> None:
-    """Put a stopwatch around everything that a training program is made of."""
-    forward, backward = passes.forward, passes.backward
-
-    def timed_forward(build: Any, stage: Any) -> Any:
-        return timed(forward(build, stage), f"{stage.name} forward")
-
-    def timed_backward(build: Any, stage: Any, with_input: bool) -> Any:
-        kernels = backward(build, stage, with_input)
-        return [timed(kernel, f"{stage.name} backward {n}") for n, kernel in enumerate(kernels)]
-
-    passes.forward, passes.backward = timed_forward, timed_backward
-    for name in ("read_images", "measure"):
-        _wrap(images, name, single=True)
-    for name in ("gradients", "updates"):
-        _wrap(weights, name, single=False)
-
-
-def _wrap(module: Any, name: str, *, single: bool) -> None:
-    make = getattr(module, name)
-
-    def one(*arguments: Any) -> Any:
-        made = make(*arguments)
-        if single:
-            return timed(made, name)
-        return [timed(work, f"{name} {number}") for number, work in enumerate(made)]
-
-    setattr(module, name, one)
+    """Put a stopwatch around every kernel that a program is made of."""
+    for name, write in KERNELS.items():
+        KERNELS[name] = timed(write)
 
 
 def main() -> None:

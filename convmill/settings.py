@@ -8,6 +8,7 @@ They are read at each use, so a program may set them while it runs.
 | ``CONVMILL_THREADS`` | threads to compute with; default: one for each core |
 | ``CONVMILL_DATA`` | folder that holds data sets |
 | ``CONVMILL_OFFLINE`` | 1: nothing is downloaded |
+| ``CONVMILL_DEBUG`` | 1 to 4: what is compiled, and how, on standard error (``runtime/debug.py``) |
 | ``NO_COLOR`` | set to anything: no colours (https://no-color.org) |
 """
 
@@ -40,6 +41,14 @@ def data_folder() -> Path | None:
 def colours() -> bool:
     """Whether output may be coloured."""
     return not os.environ.get("NO_COLOR")
+
+
+def debug() -> int:
+    """How much to print of what is compiled, 0 to 4."""
+    value = os.environ.get("CONVMILL_DEBUG", "").strip() or "0"
+    if value not in ("0", "1", "2", "3", "4"):
+        raise ValueError(f"CONVMILL_DEBUG must be 0 to 4. Received: CONVMILL_DEBUG={value!r}")
+    return int(value)
 
 
 def threads() -> int | None:

@@ -38,6 +38,16 @@ settings.register_profile("anew", derandomize=False, deadline=None, database=Non
 settings.load_profile("convmill")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write golden texts anew")
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden texts are to be written anew."""
+    return bool(request.config.getoption("--update-golden"))
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     keras.utils.set_random_seed(1)

@@ -1,94 +1,102 @@
-"""What emitting functions share: the lowered net, the group of images at hand, slots of records."""
+"""The function of one launch while it is being written: its slots as pointers, and where it stands.
+
+Who calls it, for which images or which share, is the subject of ``run.py``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llvmlite import ir
 
-from convmill.kernels.context import field
-from convmill.kernels.lang import I8, Emitter, Index
-from convmill.lower.buffers import Layout
+from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
+from convmill.lower.launches import Images, Launch, Slot
+from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
-from convmill.lower.stages import Network, Stage
+from convmill.lower.stages import Matrix, Network, Stage
+
+# What a launch is told beside the addresses of its slots, by name: the context, where an image
+# stands in the order of all images and in its batch, the optimizer's step, the loss' factor, memory
+# of the thread's own; or the step of the call, how many images of the batch are there, whether they
+# are its first, and the share to take.
+EACH_IMAGE = {
+    "context": POINTER,
+    "position": I64,
+    "place": I64,
+    "iteration": I64,
+    "scale": F32,
+    "scratch": POINTER,
+}
+TOGETHER = {**EACH_IMAGE, "images": I64}
+SHARE = {"step": I64, "images": I64, "fresh": I64, "first": I64, "last": I64}
 
 
-@dataclass(frozen=True)
+def told(launch: Launch) -> dict[str, ir.Type]:
+    """What a launch is told, by name."""
+    if isinstance(launch.over, Images):
+        return TOGETHER if launch.over.together else EACH_IMAGE
+    return SHARE
+
+
+@dataclass(frozen=True, eq=False)
 class Build:
-    """What every emitting function needs: the module being filled and the lowered net."""
+    """What every emitting function needs: the module being filled, the lowered net, its memory and
+    the processor. ``helpers`` are functions that several launches call."""
 
     module: ir.Module
     network: Network
-    layout: Layout
+    memory: Memory
     machine: Machine
-    training: bool
+    helpers: dict[object, ir.Function] = field(default_factory=dict)
+
+    def stage(self, launch: Launch) -> Stage:
+        """The stage of a launch."""
+        return self.network.stages[launch.number]
+
+    def matrix(self, launch: Launch) -> Matrix:
+        """The parameter of a launch."""
+        return self.network.matrices[launch.number]
+
+    def helper(self, key: object, write: Callable[[], ir.Function]) -> ir.Function:
+        """A function that launches share, written when it is first asked for."""
+        if key not in self.helpers:
+            self.helpers[key] = write()
+        return self.helpers[key]
 
 
-@dataclass(frozen=True)
-class Group:
-    """A group of images inside the function being written: where their records start, how many
-    they are, where they stand in the batch and in the order of all images, the step, the loss'
-    factor, and memory of this thread alone."""
+class Kernel(Emitter):
+    """The function of one launch. Its arguments are addresses of the launch's slots, those of one
+    image or of the first of them, and what it is told."""
 
-    e: Emitter
-    context: ir.Value
-    records: ir.Value
-    images: Index
-    in_batch: Index
-    position: Index
-    step: Index
-    scale: ir.Value
-    scratch: ir.Value
+    def __init__(self, build: Build, launch: Launch) -> None:
+        self.build, self.launch = build, launch
+        kinds = told(launch)
+        slots = launch.slots
+        name = f"{launch.of}.{launch.kernel.replace('.', '_')}"
+        types = [*(POINTER for _ in slots), *kinds.values()]
+        super().__init__(build.module, name, types, build.machine.lanes)
+        self.no_alias()
+        self._pointers = dict(zip((slot.name for slot in slots), self.arguments, strict=False))
+        self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=True))
 
+    def pointer(self, slot: Slot) -> ir.Value:
+        """Address of a slot; KeyError for one that the launch neither reads nor writes."""
+        return self._pointers[slot.name]
 
-Kernel = Callable[[Group], None]
+    def told(self, name: str) -> ir.Value:
+        """What the launch is told by that name."""
+        return self._told[name]
 
+    def record(self, slot: Slot, image: Index) -> ir.Value:
+        """Address of a slot of the ``image``-th image, counted from the one handed over."""
+        away = self.mul(image, self.build.memory.stride(slot.name))
+        return self.at(self.pointer(slot), away, I8)
 
-def slot(build: Build, record: ir.Value, name: str, e: Emitter) -> ir.Value:
-    """Address of a slot of the record; any address where the slot is not kept."""
-    known = build.layout.slots.get(name)
-    return record if known is None else e.at(record, known.offset, I8)
+    def is_fresh(self) -> ir.Value:
+        """Whether the images at hand are the first of their batch."""
+        return self.builder.icmp_signed("!=", self.told("fresh"), ir.Constant(I64, 0))
 
-
-def each_image(build: Build, group: Group, body: Callable[[Index, ir.Value], None]) -> None:
-    """``body(number in the group, record)`` for each image."""
-    e = group.e
-    with e.loop(0, group.images) as image:
-        body(image, e.at(group.records, e.mul(image, build.layout.length), I8))
-
-
-def parameter(build: Build, e: Emitter, base: ir.Value, index: int | None) -> ir.Value:
-    """Address of a parameter (or its gradient) in a flat array; any address for None."""
-    return base if index is None else e.at(base, build.network.matrices[index].offset)
-
-
-def pack(build: Build, e: Emitter, context: ir.Value, index: int) -> ir.Value:
-    """Address of a parameter's transposed copy."""
-    place = build.network.matrices[index].pack
-    assert place is not None
-    return e.at(field(e, context, "packs"), place)
-
-
-def keeps(build: Build, name: str) -> bool:
-    """Whether the record has this slot."""
-    return name in build.layout.slots
-
-
-def value_slots(stage: Stage, *more: str) -> list[str]:
-    """Slots of a stage's input and output values."""
-    return [f"value/{stage.input.buffer}", f"value/{stage.output.buffer}", *more]
-
-
-def on_slots(build: Build, kernel: ir.Function, names: list[str]) -> Kernel:
-    """Call a kernel whose arguments are slots of the record, for each image."""
-
-    def run(group: Group) -> None:
-        e = group.e
-        each_image(
-            build,
-            group,
-            lambda _, record: e.call(kernel, *(slot(build, record, name, e) for name in names)),
-        )
-
-    return run
+    def unless_fresh(self, stored: ir.Value) -> ir.Value:
+        """What is ``stored`` of images before, or zeros where there were none."""
+        return self.builder.select(self.is_fresh(), ir.Constant(stored.type, None), stored)

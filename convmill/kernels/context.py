@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
-from convmill.lower.buffers import POINTERS, field_offset
+from convmill.lower.fields import POINTERS, field_offset
 from convmill.lower.machine import Machine
 
 SPINS = 4000  # turns of a waiting thread before it lets others run

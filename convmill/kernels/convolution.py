@@ -1,163 +1,132 @@
-"""Convolution forward, with bias, activation and max pooling fused in.
+"""Convolutions with bias, activation and max pooling: which launches compute them, and how.
 
-Images are rows x columns x channels inside their halo; a window's row is one run of neighbours in
-memory. Weights are read from their transposed copy, taps x filters, vectors along filters.
+The kernels: ``direct.py`` and ``winograd.py`` forward, ``live.py`` and ``narrow.py`` backward.
 """
 
 from __future__ import annotations
 
-from llvmlite import ir
-
-from convmill.kernels.lang import I8, POINTER, Emitter, Index, cover
-from convmill.kernels.math import activate
-from convmill.lower.schedule import ForwardTile
+from convmill.kernels import direct, live, narrow, winograd
+from convmill.kernels.operation import Operation, Site
+from convmill.lower.choices import Direct, Narrow, Winograd
+from convmill.lower.launches import (
+    Images,
+    Launch,
+    Shares,
+    Slot,
+    argmax,
+    gradient,
+    live_lists,
+    of_matrix,
+    value,
+)
 from convmill.lower.stages import ConvolutionStage
 
-
-def forward(
-    module: ir.Module,
-    stage: ConvolutionStage,
-    tile: ForwardTile,
-    lanes: int,
-    pack_row: int,
-    training: bool,
-) -> ir.Function:
-    """(x, weights, bias, y, argmax): y = maxpool(activation(convolution(x) + bias)).
-
-    A tile of places x filters stays in registers over all taps; then the maximum of each window
-    is taken there, and with ``training`` its place kept as one byte.
-    """
-    e = Emitter(module, f"{stage.name}.forward", [POINTER] * 5, lanes)
-    e.no_alias()
-    blocks = -(-stage.output.channels // lanes)
-    for start, stop, vectors in cover(blocks, tile.vectors, stage.output.channels % lanes > 0):
-        last = stage.output.channels - (stop - 1) * lanes
-        counts = [lanes] * (vectors - 1) + [last if stop == blocks else lanes]
-        with e.loop(start * lanes, stop * lanes, vectors * lanes) as filter_:
-            for top, bottom, rows in cover(stage.output.height, tile.rows):
-                with e.loop(top, bottom, rows) as row:
-                    for left, right, windows in cover(stage.output.width, tile.windows):
-                        with e.loop(left, right, windows) as column:
-                            _tile(
-                                e,
-                                stage,
-                                (filter_, row, column),
-                                (rows, windows),
-                                counts,
-                                pack_row,
-                                tile.unroll,
-                                training,
-                            )
-    return e.finish()
+ARGMAX_BYTES = 1  # a fused window has few places
 
 
-def _tile(
-    e: Emitter,
-    stage: ConvolutionStage,
-    corner: tuple[Index, Index, Index],
-    size: tuple[int, int],
-    counts: list[int],
-    pack_row: int,
-    unroll: int,
-    training: bool,
-) -> None:
-    """One register tile: ``size`` windows (rows, columns) times ``len(counts)`` vectors."""
-    x, weights, bias, _, _ = e.arguments
-    filter_, row, column = corner
-    step_row = stage.strides[0] * stage.input.row
-    step_column = stage.strides[1] * stage.input.channels
-    places = [
-        (r * stage.pool[0] + i) * step_row + (c * stage.pool[1] + j) * step_column
-        for r in range(size[0])
-        for c in range(size[1])
-        for i in range(stage.pool[0])
-        for j in range(stage.pool[1])
+def maxima(stage: ConvolutionStage) -> Slot:
+    """Which place of each pooling window reached the maximum."""
+    return argmax(stage.output, ARGMAX_BYTES)
+
+
+def forward(site: Site[ConvolutionStage]) -> list[Launch]:
+    """y = maxpool(activation(convolution(x) + bias)); in training the maxima's places are kept."""
+    stage = site.stage
+    assert stage.choice is not None
+    choice = stage.choice.forward
+    kernel, copy, scratch = "direct.forward", "pack", 0
+    if isinstance(choice, Winograd):
+        kernel, copy = "winograd.forward", "transform"
+        scratch = winograd.scratch(stage, choice, site.lanes)
+    bias = () if stage.bias is None else (of_matrix("parameter", stage.bias),)
+    kept = (maxima(stage),) if stage.pooled and site.needs_gradient else ()
+    return [
+        Launch(
+            kernel,
+            site.of,
+            Images(),
+            (value(stage.input), of_matrix(copy, stage.kernel), *bias),
+            (value(stage.output), *kept),
+            scratch=scratch,
+        )
     ]
-    sums = []
-    for v, count in enumerate(counts):
-        at = e.add(filter_, v * e.lanes)
-        start = e.load(bias, at, count) if stage.bias is not None else e.constant(0.0)
-        sums.append([e.variable(start) for _ in places])
-    origin = e.add(e.mul(row, stage.pool[0] * step_row), e.mul(column, stage.pool[1] * step_column))
-    with e.loop(0, stage.kernel_size[0]) as tap_row:
-        line = e.add(origin, e.mul(tap_row, stage.input.row))
-        first = e.mul(tap_row, stage.window_row)
-        with e.loop(0, stage.window_row, unroll) as run:
-            for u in range(unroll):
-                tap = e.mul(e.add(first, run, u), pack_row)
-                taps = [
-                    e.load(weights, e.add(tap, filter_, v * e.lanes)) for v in range(len(counts))
-                ]
-                base = e.at(x, e.add(line, run))
-                for p, place in enumerate(places):
-                    value = e.broadcast(e.load_scalar(base, place + u))
-                    for v, weight in enumerate(taps):
-                        e.set(sums[v][p], e.fma(value, weight, e.get(sums[v][p])))
-    _finish_tile(e, stage, corner, size, counts, sums, training)
 
 
-def _finish_tile(
-    e: Emitter,
-    stage: ConvolutionStage,
-    corner: tuple[Index, Index, Index],
-    size: tuple[int, int],
-    counts: list[int],
-    sums: list[list[ir.Value]],
-    training: bool,
-) -> None:
-    """Activate, take each window's maximum, store it and (in training) its place."""
-    filter_, row, column = corner
-    *_, y, argmax = e.arguments
-    area = stage.pool[0] * stage.pool[1]
-    for r in range(size[0]):
-        for c in range(size[1]):
-            for v, count in enumerate(counts):
-                first = (r * size[1] + c) * area
-                window = [e.get(total) for total in sums[v][first : first + area]]
-                place = (e.add(row, r), e.add(column, c), e.add(filter_, v * e.lanes))
-                store_window(e, stage, window, place, count, y, argmax if training else None)
+def backward(site: Site[ConvolutionStage]) -> list[Launch]:
+    """Lists of live places, where a gradient runs along them, and the gradient of x."""
+    stage = site.stage
+    assert stage.choice is not None
+    if not stage.choice.lists:
+        return []
+    lists, kept = live_lists(stage.output), (maxima(stage),) if stage.pooled else ()
+    read = (value(stage.output), gradient(stage.output), *kept)
+    launches = [Launch("live.places", site.of, Images(), read, lists)]
+    if stage.choice.input_gradient is not None:
+        read = (of_matrix("parameter", stage.kernel), *lists)
+        written = (gradient(stage.input),)
+        launches.append(Launch("live.input_gradient", site.of, Images(), read, written))
+    return launches
 
 
-def store_window(
-    e: Emitter,
-    stage: ConvolutionStage,
-    window: list[ir.Value],
-    place: tuple[Index, Index, Index],
-    count: int,
-    y: ir.Value,
-    argmax: ir.Value | None,
-) -> None:
-    """Activate the sums of one pooling window, store the maximum at ``place`` (row, column,
-    filter) of the output and, where ``argmax`` is given, which of them it was."""
-    row, column, channel = place
-    pixel = e.add(e.mul(row, stage.output.width), column)
-    target = e.add(
-        stage.output.origin,
-        e.mul(row, stage.output.row),
-        e.mul(column, stage.output.channels),
-    )
-    value, winner = _maximum(e, stage, window)
-    e.store(value, y, e.add(target, channel), count)
-    if argmax is not None and stage.pooled:
-        at = e.add(e.mul(pixel, stage.output.channels), channel)
-        e.store(e.builder.trunc(winner, e.bytes), argmax, at, count, I8)
+def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
+    """Gradients of kernel and bias, summed over the images in their order."""
+    stage = site.stage
+    assert stage.choice is not None
+    if isinstance(stage.choice.weight_gradient, Narrow):
+        kept = (maxima(stage),) if stage.pooled else ()
+        kernel, over = "narrow", Shares(stage.output.channels, site.lanes)
+        read = (value(stage.input), value(stage.output), gradient(stage.output), *kept)
+    else:
+        kernel, over = "live", Shares(stage.output.channels)
+        read = (value(stage.input), *live_lists(stage.output))
+    written = tuple(of_matrix("gradient_of", index) for index in stage.parameters)
+    work = stage.taps * stage.output.channels * stage.places
+    return [Launch(f"{kernel}.weight_gradient", site.of, over, read, written, work)]
 
 
-def _maximum(
-    e: Emitter, stage: ConvolutionStage, window: list[ir.Value]
-) -> tuple[ir.Value, ir.Value]:
-    """Maximum of activated values and the index of the first that reaches it.
+def words(stage: ConvolutionStage) -> str:
+    """What is computed."""
+    parts = [f"conv {'x'.join(map(str, stage.kernel_size))}"]
+    if stage.activation.name != "linear":
+        parts.append(stage.activation.name)
+    if stage.pooled:
+        parts.append(f"max {'x'.join(map(str, stage.pool))}")
+    return " + ".join(parts)
 
-    relu and linear never change the order, so that they act on the maximum alone: where relu
-    makes a tie, it is at zero and no gradient flows.
-    """
-    b = e.builder
-    late = stage.activation.name in ("linear", "relu") and stage.activation.ceiling is None
-    if not late:
-        window = [activate(e, stage.activation, value) for value in window]
-    best, winner = window[0], e.whole(0)
-    for place, value in enumerate(window[1:], start=1):
-        larger = b.fcmp_ordered(">", value, best)
-        best = b.select(larger, value, best)
-        winner = b.select(larger, e.whole(place), winner)
-    return (activate(e, stage.activation, best) if late else best), winner
+
+def tiles(stage: ConvolutionStage) -> str:
+    """Algorithms and register tiles."""
+    assert stage.choice is not None
+    match stage.choice.forward:
+        case Direct() as tile:
+            places = tile.rows * tile.windows * stage.pool[0] * stage.pool[1]
+            parts = [f"{places} places x {tile.vectors}"]
+        case Winograd() as tile:
+            parts = [f"Winograd: {tile.tiles} tiles x {tile.vectors}"]
+    chunk = stage.choice.input_gradient
+    if isinstance(stage.choice.weight_gradient, Narrow):
+        parts.append(f"dW {stage.choice.weight_gradient.taps} taps")
+    elif stage.choice.weight_gradient is not None:
+        both = "dX dW" if chunk is not None else "dW"
+        chunk = stage.choice.weight_gradient
+        parts.append(f"{both} {chunk.rows} rows x {chunk.vectors}")
+    elif chunk is not None:
+        parts.append(f"dX {chunk.rows} rows x {chunk.vectors}")
+    return "; ".join(parts)
+
+
+OPERATION = Operation(
+    forward=forward,
+    backward=backward,
+    weight_gradient=weight_gradient,
+    kernels={
+        "direct.forward": direct.forward,
+        "winograd.forward": winograd.forward,
+        "live.places": live.places,
+        "live.input_gradient": live.input_gradient,
+        "live.weight_gradient": live.weight_gradient,
+        "narrow.weight_gradient": narrow.weight_gradient,
+    },
+    words=words,
+    tiles=tiles,
+)

@@ -5,164 +5,263 @@ Activations of an image lie in its record, so rows of the left factor are a reco
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from llvmlite import ir
 
-from convmill.kernels.lang import I8, I64, POINTER, Emitter, Index, cover
+from convmill.kernels.build import Kernel
+from convmill.kernels.lang import Index, cover
 from convmill.kernels.math import activate, gate
-from convmill.lower.schedule import MatrixTile
+from convmill.kernels.operation import Operation, Site
+from convmill.lower.choices import MatrixTile
+from convmill.lower.launches import (
+    Images,
+    Launch,
+    Shares,
+    Slot,
+    gradient,
+    of_matrix,
+    value,
+)
 from convmill.lower.stages import DenseStage
 from convmill.plan.graph import LINEAR, Activation
 
+# Launches ----------------------------------------------------------------------------------------
 
-def product(
-    module: ir.Module,
-    name: str,
-    inner: int,
-    columns: int,
-    weight_row: int,
-    record: int,
-    tile: MatrixTile,
-    lanes: int,
-    *,
-    has_bias: bool = False,
-    activation: Activation = LINEAR,
-) -> ir.Function:
-    """(x, weights, bias, y, images): y[image, column] = f(sum over k of x[image, k] w[k, column]).
 
-    ``tile`` images x vectors of columns stay in registers while k runs over ``inner``; x and y of
-    consecutive images are ``record`` bytes apart; weights are inner x ``weight_row``.
-    """
-    e = Emitter(module, name, [POINTER, POINTER, POINTER, POINTER, I64], lanes)
-    e.no_alias()
-    images = e.arguments[4]
-    blocks = -(-columns // lanes)
-    full = e.mul(e.divide(images, tile.rows), tile.rows)
+def forward(site: Site[DenseStage]) -> list[Launch]:
+    """y = activation(x kernel + bias)."""
+    stage = site.stage
+    weights = tuple(of_matrix("parameter", index) for index in stage.parameters)
+    read = (value(stage.input), *weights)
+    over = Images(together=True)
+    return [Launch("dense.forward", site.of, over, read, (value(stage.output),))]
+
+
+def backward(site: Site[DenseStage]) -> list[Launch]:
+    """The gradient before the activation, in place, and the gradient of x."""
+    stage, behind = site.stage, gradient(site.stage.output)
+    launches = []
+    if stage.activation.name != "linear":
+        read = (value(stage.output), behind)
+        launches.append(Launch("dense.gate", site.of, Images(), read, (behind,)))
+    if site.gradients.input:
+        read, over = (behind, of_matrix("pack", stage.kernel)), Images(together=True)
+        written = (gradient(stage.input),)
+        launches.append(Launch("dense.input_gradient", site.of, over, read, written))
+    return launches
+
+
+def weight_gradients(site: Site[DenseStage]) -> list[Launch]:
+    """Gradients of kernel and bias, summed over the images in their order."""
+    stage, behind = site.stage, gradient(site.stage.output)
+    work = stage.input.channels * stage.output.channels
+    read, written = (value(stage.input), behind), (of_matrix("gradient_of", stage.kernel),)
+    over = Shares(stage.input.channels)
+    launches = [Launch("dense.weight_gradient", site.of, over, read, written, work)]
+    if stage.bias is not None:
+        written = (of_matrix("gradient_of", stage.bias),)
+        launches.append(Launch("dense.bias_gradient", site.of, Shares(1), (behind,), written))
+    return launches
+
+
+def words(stage: DenseStage) -> str:
+    """What is computed."""
+    name = stage.activation.name
+    return "dense" if name == "linear" else f"dense + {name}"
+
+
+def tiles(stage: DenseStage) -> str:
+    """Register tiles."""
+    assert stage.choice is not None
+    tile, back = stage.choice.forward, stage.choice.weight_gradient
+    text = f"{tile.rows} images x {tile.vectors}"
+    return text if back is None else f"{text}; dW {back.rows} inputs x {back.vectors}"
+
+
+# Kernels -----------------------------------------------------------------------------------------
+
+
+def _stage(k: Kernel) -> DenseStage:
+    stage = k.build.stage(k.launch)
+    assert isinstance(stage, DenseStage)
+    return stage
+
+
+@dataclass(frozen=True)
+class _Product:
+    """y[image, column] = f(bias[column] + sum over j < inner of x[image, j] weights[j, column]);
+    weights are inner x ``weight_row``."""
+
+    x: Slot
+    weights: ir.Value
+    bias: ir.Value | None
+    y: Slot
+    inner: int
+    columns: int
+    weight_row: int
+    activation: Activation
+
+
+def write_forward(k: Kernel) -> None:
+    """y = activation(x kernel + bias); a tile of images x units stays in registers."""
+    stage = _stage(k)
+    assert stage.choice is not None
+    units = stage.output.channels
+    weights = k.pointer(of_matrix("parameter", stage.kernel))
+    bias = None if stage.bias is None else k.pointer(of_matrix("parameter", stage.bias))
+    x, y, inner = value(stage.input), value(stage.output), stage.input.channels
+    product = _Product(x, weights, bias, y, inner, units, units, stage.activation)
+    _multiply(k, product, stage.choice.forward)
+
+
+def write_input_gradient(k: Kernel) -> None:
+    """gradient of x = gradient of y times the transposed kernel; tiles of images x inputs."""
+    stage = _stage(k)
+    assert stage.choice is not None
+    assert stage.choice.input_gradient is not None
+    weights = k.pointer(of_matrix("pack", stage.kernel))
+    row = k.build.network.matrices[stage.kernel].pack_row
+    behind, result = gradient(stage.output), gradient(stage.input)
+    inner, columns = stage.output.channels, stage.input.channels
+    product = _Product(behind, weights, None, result, inner, columns, row, LINEAR)
+    _multiply(k, product, stage.choice.input_gradient)
+
+
+def _multiply(k: Kernel, product: _Product, tile: MatrixTile) -> None:
+    """A product for all images of a group: ``tile`` images x vectors of columns stay in registers
+    while the sums run."""
+    images, columns = k.told("images"), product.columns
+    blocks = -(-columns // k.lanes)
+    full = k.mul(k.divide(images, tile.rows), tile.rows)
     for first, last, rows in ((0, full, tile.rows), (full, images, 1)):
-        with e.loop(first, last, rows) as image:
-            for start, stop, vectors in cover(blocks, tile.vectors, columns % lanes > 0):
-                counts = [lanes] * vectors
+        with k.loop(first, last, rows) as image:
+            for start, stop, vectors in cover(blocks, tile.vectors, columns % k.lanes > 0):
+                counts = [k.lanes] * vectors
                 if stop == blocks:
-                    counts[-1] = columns - (blocks - 1) * lanes
-                with e.loop(start * lanes, stop * lanes, vectors * lanes) as column:
-                    _product_tile(
-                        e,
-                        inner,
-                        weight_row,
-                        record,
-                        image,
-                        column,
-                        rows,
-                        counts,
-                        has_bias,
-                        activation,
-                    )
-    return e.finish()
+                    counts[-1] = columns - (blocks - 1) * k.lanes
+                with k.loop(start * k.lanes, stop * k.lanes, vectors * k.lanes) as column:
+                    _product_tile(k, product, image, column, rows, counts)
 
 
 def _product_tile(
-    e: Emitter,
-    inner: int,
-    weight_row: int,
-    record: int,
-    image: Index,
-    column: Index,
-    rows: int,
-    counts: list[int],
-    has_bias: bool,
-    activation: Activation,
+    k: Kernel, product: _Product, image: Index, column: Index, rows: int, counts: list[int]
 ) -> None:
     """``rows`` images times ``len(counts)`` vectors of columns."""
-    x, weights, bias, y, _ = e.arguments
-    steps = [e.add(column, v * e.lanes) for v in range(len(counts))]
+    steps = [k.add(column, v * k.lanes) for v in range(len(counts))]
     starts = [
-        e.load(bias, step, count) if has_bias else e.constant(0.0)
+        k.constant(0.0) if product.bias is None else k.load(product.bias, step, count)
         for step, count in zip(steps, counts, strict=True)
     ]
-    sources = [e.at(x, e.mul(e.add(image, row), record), I8) for row in range(rows)]
-    sums = [[e.variable(start) for start in starts] for _ in range(rows)]
-    with e.loop(0, inner) as k:
-        line = e.mul(k, weight_row)
+    sources = [k.record(product.x, k.add(image, row)) for row in range(rows)]
+    sums = [[k.variable(start) for start in starts] for _ in range(rows)]
+    with k.loop(0, product.inner) as j:
+        line = k.mul(j, product.weight_row)
         factors = [
-            e.load(weights, e.add(line, step), count)
+            k.load(product.weights, k.add(line, step), count)
             for step, count in zip(steps, counts, strict=True)
         ]
         for source, totals in zip(sources, sums, strict=True):
-            value = e.broadcast(e.load_scalar(source, k))
+            every = k.broadcast(k.load_scalar(source, j))
             for total, factor in zip(totals, factors, strict=True):
-                e.set(total, e.fma(value, factor, e.get(total)))
+                k.set(total, k.fma(every, factor, k.get(total)))
     for row, totals in enumerate(sums):
-        target = e.at(y, e.mul(e.add(image, row), record), I8)
+        target = k.record(product.y, k.add(image, row))
         for total, step, count in zip(totals, steps, counts, strict=True):
-            e.store(activate(e, activation, e.get(total)), target, step, count)
+            k.store(activate(k, product.activation, k.get(total)), target, step, count)
 
 
-def gate_output(module: ir.Module, stage: DenseStage, lanes: int) -> ir.Function:
-    """(y, gradient): the gradient before the activation, in place."""
-    e = Emitter(module, f"{stage.name}.gate", [POINTER] * 2, lanes)
-    e.no_alias()
-    y, gradient = e.arguments
+def write_gate(k: Kernel) -> None:
+    """The gradient before the activation, in place."""
+    stage = _stage(k)
+    y, behind = k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
 
     def one(at: Index, count: int) -> None:
-        before = gate(e, stage.activation, e.load(y, at, count), e.load(gradient, at, count))
-        e.store(before, gradient, at, count)
+        before = gate(k, stage.activation, k.load(y, at, count), k.load(behind, at, count))
+        k.store(before, behind, at, count)
 
-    e.vectors(stage.output.channels, one)
-    return e.finish()
+    k.vectors(stage.output.channels, one)
 
 
-def weight_gradient(
-    module: ir.Module, stage: DenseStage, tile: MatrixTile, record: int, lanes: int
-) -> ir.Function:
-    """(x, gradient of y, images, result, first input, last input).
+def write_weight_gradient(k: Kernel) -> None:
+    """gradient[input, unit] = sum over images, in order, of x[image, input] gradient[image, unit].
 
-    result[input, unit] = sum over images, in order, of x[image, input] gradient[image, unit]; a
-    ``tile`` of inputs x vectors of units stays in registers while the images go by.
+    For a share of the inputs, a tile of inputs x vectors of units stays in registers while the
+    images go by; it goes on from what is stored where the images are not a batch's first.
     """
-    e = Emitter(
-        module, f"{stage.name}.weight_gradient", [POINTER, POINTER, I64, POINTER, I64, I64], lanes
-    )
-    x, gradient, images, result, first, last = e.arguments
-    units = stage.output.channels
-    blocks = -(-units // lanes)
-    full = e.add(first, e.mul(e.divide(e.sub(last, first), tile.rows), tile.rows))
+    stage = _stage(k)
+    assert stage.choice is not None
+    tile = stage.choice.weight_gradient
+    assert tile is not None
+    first, last, units = k.told("first"), k.told("last"), stage.output.channels
+    blocks = -(-units // k.lanes)
+    full = k.add(first, k.mul(k.divide(k.sub(last, first), tile.rows), tile.rows))
     for start, stop, rows in ((first, full, tile.rows), (full, last, 1)):
-        with e.loop(start, stop, rows) as row:
-            for left, right, vectors in cover(blocks, tile.vectors, units % lanes > 0):
-                counts = [lanes] * vectors
+        with k.loop(start, stop, rows) as row:
+            for left, right, vectors in cover(blocks, tile.vectors, units % k.lanes > 0):
+                counts = [k.lanes] * vectors
                 if right == blocks:
-                    counts[-1] = units - (blocks - 1) * lanes
-                with e.loop(left * lanes, right * lanes, vectors * lanes) as unit:
-                    steps = [e.add(unit, v * lanes) for v in range(vectors)]
-                    sums = [[e.variable(e.constant(0.0)) for _ in steps] for _ in range(rows)]
-                    with e.loop(0, images) as image:
-                        away = e.mul(image, record)
-                        inputs, outputs = e.at(x, away, I8), e.at(gradient, away, I8)
-                        factors = [
-                            e.load(outputs, step, count)
-                            for step, count in zip(steps, counts, strict=True)
-                        ]
-                        for r, totals in enumerate(sums):
-                            value = e.broadcast(e.load_scalar(inputs, e.add(row, r)))
-                            for total, factor in zip(totals, factors, strict=True):
-                                e.set(total, e.fma(value, factor, e.get(total)))
-                    for r, totals in enumerate(sums):
-                        line = e.mul(e.add(row, r), units)
-                        for total, step, count in zip(totals, steps, counts, strict=True):
-                            e.store(e.get(total), result, e.add(line, step), count)
-    return e.finish()
+                    counts[-1] = units - (blocks - 1) * k.lanes
+                with k.loop(left * k.lanes, right * k.lanes, vectors * k.lanes) as unit:
+                    _weight_tile(k, stage, row, unit, rows, counts)
 
 
-def bias_gradient(module: ir.Module, stage: DenseStage, record: int, lanes: int) -> ir.Function:
-    """(gradient of y, images, result): result[unit] = sum over images, in order."""
-    e = Emitter(module, f"{stage.name}.bias_gradient", [POINTER, I64, POINTER], lanes)
-    gradient, images, result = e.arguments
+def _weight_tile(
+    k: Kernel, stage: DenseStage, row: Index, unit: Index, rows: int, counts: list[int]
+) -> None:
+    """``rows`` inputs times ``len(counts)`` vectors of units."""
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
+    steps = [k.add(unit, v * k.lanes) for v in range(len(counts))]
+    lines = [k.mul(k.add(row, r), stage.output.channels) for r in range(rows)]
+    sums = [
+        [
+            k.variable(k.unless_fresh(k.load(result, k.add(line, step), count)))
+            for step, count in zip(steps, counts, strict=True)
+        ]
+        for line in lines
+    ]
+    with k.loop(0, k.told("images")) as image:
+        inputs = k.record(value(stage.input), image)
+        outputs = k.record(gradient(stage.output), image)
+        factors = [
+            k.load(outputs, step, count) for step, count in zip(steps, counts, strict=True)
+        ]
+        for r, totals in enumerate(sums):
+            every = k.broadcast(k.load_scalar(inputs, k.add(row, r)))
+            for total, factor in zip(totals, factors, strict=True):
+                k.set(total, k.fma(every, factor, k.get(total)))
+    for line, totals in zip(lines, sums, strict=True):
+        for total, step, count in zip(totals, steps, counts, strict=True):
+            k.store(k.get(total), result, k.add(line, step), count)
+
+
+def write_bias_gradient(k: Kernel) -> None:
+    """gradient[unit] = sum over images, in order; one share takes all units."""
+    stage = _stage(k)
+    assert stage.bias is not None
+    result = k.pointer(of_matrix("gradient_of", stage.bias))
 
     def one(at: Index, count: int) -> None:
-        total = e.variable(e.constant(0.0))
-        with e.loop(0, images) as image:
-            line = e.at(gradient, e.mul(image, record), I8)
-            e.set(total, e.builder.fadd(e.get(total), e.load(line, at, count)))
-        e.store(e.get(total), result, at, count)
+        total = k.variable(k.unless_fresh(k.load(result, at, count)))
+        with k.loop(0, k.told("images")) as image:
+            line = k.record(gradient(stage.output), image)
+            k.set(total, k.builder.fadd(k.get(total), k.load(line, at, count)))
+        k.store(k.get(total), result, at, count)
 
-    e.vectors(stage.output.channels, one)
-    return e.finish()
+    k.vectors(stage.output.channels, one)
+
+
+OPERATION = Operation(
+    forward=forward,
+    backward=backward,
+    weight_gradient=weight_gradients,
+    kernels={
+        "dense.forward": write_forward,
+        "dense.gate": write_gate,
+        "dense.input_gradient": write_input_gradient,
+        "dense.weight_gradient": write_weight_gradient,
+        "dense.bias_gradient": write_bias_gradient,
+    },
+    words=words,
+    tiles=tiles,
+)

@@ -1,108 +1,73 @@
-"""What happens to a group of images: gathered, forward stage by stage, loss, backward.
-
-Each image is computed alone in its record; a group only shares weights that are in the cache.
-"""
+"""Images in and predictions out: from the caller's array into the net's first tensor, and from its
+last one into the caller's."""
 
 from __future__ import annotations
 
 from llvmlite import ir
 
-from convmill.kernels.build import Build, Group, Kernel, each_image, slot
+from convmill.kernels.build import Kernel
 from convmill.kernels.context import field
-from convmill.kernels.gather import gather, scatter
-from convmill.kernels.lang import F32, I8, I32, I64, POINTER, Emitter, Index
-from convmill.kernels.loss import loss, through_softmax
+from convmill.kernels.lang import F32, F64, I8, I64, Index
+from convmill.lower.launches import IMAGES, ORDER, OUTPUTS, Images, Launch, value
+from convmill.lower.stages import Network
+
+ELEMENTS = (I8, F32, F64)  # in the order of convmill.lower.fields.IMAGE_TYPES
 
 
-def read_images(build: Build) -> Kernel:
-    """Gather the group's images."""
-    kernel = gather(build.module, build.network.input, build.machine.lanes)
-    name = f"value/{build.network.input.buffer}"
-
-    def run(group: Group) -> None:
-        e = group.e
-        order, images = field(e, group.context, "order"), field(e, group.context, "images")
-        stride, kind = (field(e, group.context, name) for name in ("image_stride", "image_type"))
-
-        def one(image: Index, record: ir.Value) -> None:
-            number = e.load_scalar(order, e.add(group.position, image), I64)
-            source = e.at(images, e.mul(number, stride), I8)
-            e.call(kernel, source, kind, slot(build, record, name, e))
-
-        each_image(build, group, one)
-
-    return run
+def gather(network: Network) -> Launch:
+    """Reads an image."""
+    return Launch("images.gather", "net", Images(), (IMAGES, ORDER), (value(network.input),))
 
 
-def write_outputs(build: Build) -> Kernel:
-    """Hand the group's predictions out, where they are wanted."""
-    tensor = build.network.output
-    kernel = scatter(build.module, tensor, build.machine.lanes)
-
-    def run(group: Group) -> None:
-        e = group.e
-        wanted = e.builder.icmp_signed(
-            "!=", field(e, group.context, "has_outputs"), ir.Constant(I64, 0)
-        )
-        with e.when(wanted):
-            outputs = field(e, group.context, "outputs")
-
-            def one(image: Index, record: ir.Value) -> None:
-                target = e.at(outputs, e.mul(e.add(group.position, image), tensor.values))
-                e.call(kernel, slot(build, record, f"value/{tensor.buffer}", e), target)
-
-            each_image(build, group, one)
-
-    return run
+def scatter(network: Network) -> Launch:
+    """Hands a prediction out, where predictions are wanted."""
+    read, written = (value(network.output),), (OUTPUTS,)
+    return Launch("images.scatter", "net", Images(), read, written, wanted="outputs")
 
 
-def measure(build: Build) -> Kernel:
-    """Loss of each image, and in training its gradient."""
-    network, recipe = build.network, build.network.recipe
-    assert recipe is not None
-    past = through_softmax(network)
-    target = network.stages[-1].input if past else network.output
-    derive = build.training and network.first_backward < len(network.stages)
-    classes = network.output.values
-    kernel = loss(build.module, recipe, classes, past, derive, build.machine.lanes)
-
-    def run(group: Group) -> None:
-        e = group.e
-        order, labels, weights, losses, correct = (
-            field(e, group.context, name)
-            for name in ("order", "labels", "weights", "losses", "correct")
-        )
-
-        def one(image: Index, record: ir.Value) -> None:
-            position = e.add(group.position, image)
-            number = e.load_scalar(order, position, I64)
-            label = (
-                e.at(labels, number, I32)
-                if recipe.loss.sparse
-                else e.at(labels, e.mul(number, classes))
-            )
-            e.call(
-                kernel,
-                slot(build, record, f"value/{network.output.buffer}", e),
-                label,
-                e.load_scalar(weights, number),
-                group.scale,
-                e.at(losses, position),
-                e.at(correct, position),
-                slot(build, record, f"gradient/{target.buffer}", e),
-            )
-
-        each_image(build, group, one)
-
-    return run
+def write_gather(k: Kernel) -> None:
+    """Values of uint8, float32 or float64, row by row, as float32 inside the halo."""
+    number = k.load_scalar(k.pointer(ORDER), k.told("position"), I64)
+    away = k.mul(number, field(k, k.told("context"), "image_stride"))
+    image, kind = k.at(k.pointer(IMAGES), away, I8), field(k, k.told("context"), "image_type")
+    for which, element in enumerate(ELEMENTS):
+        with k.when(k.builder.icmp_signed("==", kind, ir.Constant(I64, which))):
+            _convert(k, image, element)
 
 
-def group_function(build: Build, kernels: list[Kernel]) -> ir.Function:
-    """(context, records, images, position in batch, position, step, scale, scratch): all of
-    ``kernels``."""
-    arguments = [POINTER, POINTER, I64, I64, I64, I64, F32, POINTER]
-    e = Emitter(build.module, "group", arguments, build.machine.lanes)
-    group = Group(e, *e.arguments)
-    for kernel in kernels:
-        kernel(group)
-    return e.finish()
+def _convert(k: Kernel, image: ir.Value, element: ir.Type) -> None:
+    """Copy an image of one type, row by row."""
+    tensor = k.build.network.input
+    length, x = tensor.width * tensor.channels, k.pointer(value(tensor))
+    with k.loop(0, tensor.height) as row:
+        source = k.at(image, k.mul(row, length), element)
+        target = k.at(x, k.add(tensor.origin, k.mul(row, tensor.row)))
+
+        def one(at: Index, count: int) -> None:
+            pixels = k.load(source, at, count, element)
+            if element == I8:
+                pixels = k.builder.uitofp(pixels, k.vector)
+            elif element == F64:
+                pixels = k.builder.fptrunc(pixels, k.vector)
+            k.store(pixels, target, at, count)
+
+        k.vectors(length, one)
+
+
+def write_scatter(k: Kernel) -> None:
+    """The net's output without its halo."""
+    tensor = k.build.network.output
+    y = k.pointer(value(tensor))
+    result = k.at(k.pointer(OUTPUTS), k.mul(k.told("position"), tensor.values))
+    length = tensor.width * tensor.channels
+    with k.loop(0, tensor.height) as row:
+        source = k.at(y, k.add(tensor.origin, k.mul(row, tensor.row)))
+        target = k.at(result, k.mul(row, length))
+
+        def one(at: Index, count: int) -> None:
+            k.store(k.load(source, at, count), target, at, count)
+
+        k.vectors(length, one)
+
+
+KERNELS = {"images.gather": write_gather, "images.scatter": write_scatter}

@@ -13,27 +13,33 @@ from contextlib import contextmanager
 
 from llvmlite import ir
 
-from convmill.kernels.lang import F32, I8, I32, I64, POINTER, Emitter, Index, cover
+from convmill.kernels.build import Kernel
+from convmill.kernels.lang import F32, I8, I32, I64, Emitter, Index, cover
 from convmill.kernels.math import gate
-from convmill.lower.schedule import WindowChunk
+from convmill.lower.choices import Live
+from convmill.lower.launches import argmax, gradient, live_lists, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 
-def live_places(module: ir.Module, stage: ConvolutionStage, lanes: int) -> ir.Function:
-    """(y, gradient, argmax, live gradient, live offset, live count): the places that matter.
+def convolution(k: Kernel) -> ConvolutionStage:
+    """The stage of a launch."""
+    stage = k.build.stage(k.launch)
+    assert isinstance(stage, ConvolutionStage)
+    return stage
 
-    For each filter, the gradients before the activation that are not zero, in row-major order,
-    each with the offset of its window in the input.
+
+def places(k: Kernel) -> None:
+    """Lists of the places that matter: for each filter, the gradients before the activation that
+    are not zero, in row-major order, each with the offset of its window in the input.
     """
-    e = Emitter(module, f"{stage.name}.live", [POINTER] * 6, lanes)
-    e.no_alias()
-    b = e.builder
-    y, gradient, argmax, live, offsets, counts = e.arguments
+    stage, e, b = convolution(k), k, k.builder
+    y, behind = k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
+    live, offsets, counts = map(k.pointer, live_lists(stage.output))
     step_row = stage.pool[0] * stage.strides[0] * stage.input.row
     step_column = stage.pool[1] * stage.strides[1] * stage.input.channels
     with e.loop(0, stage.output.channels) as channel:
         e.store_scalar(ir.Constant(I32, 0), counts, channel, I32)
-    values, places = e.scratch(e.vector.element, lanes), e.scratch(I32, lanes)
+    values, windows = e.scratch(e.vector.element, e.lanes), e.scratch(I32, e.lanes)
     with e.loop(0, stage.output.height) as row, e.loop(0, stage.output.width) as column:
         at = e.add(
             stage.output.origin, e.mul(row, stage.output.row), e.mul(column, stage.output.channels)
@@ -44,19 +50,18 @@ def live_places(module: ir.Module, stage: ConvolutionStage, lanes: int) -> ir.Fu
 
         def keep(offset: Index, count: int) -> None:
             here = e.add(at, offset)
-            gated = gate(e, stage.activation, e.load(y, here, count), e.load(gradient, here, count))
+            gated = gate(e, stage.activation, e.load(y, here, count), e.load(behind, here, count))
             place = start
             if stage.pooled:
-                winner = e.load(argmax, e.add(pixel, offset), count, I8)
+                winner = e.load(k.pointer(argmax(stage.output, 1)), e.add(pixel, offset), count, I8)
                 place = b.add(start, _window_offset(e, stage, b.zext(winner, e.integers)))
             e.store(gated, values, 0)
-            e.store(place, places, 0, None, I32)
+            e.store(place, windows, 0, None, I32)
             with e.loop(0, count) as lane:
                 channel = e.add(offset, lane)
-                _append(e, stage, channel, lane, (values, places), (live, offsets, counts))
+                _append(e, stage, channel, lane, (values, windows), (live, offsets, counts))
 
         e.vectors(stage.output.channels, keep)
-    return e.finish()
 
 
 def _append(
@@ -98,7 +103,7 @@ Piece = list[tuple[Index, Index, int]]  # (offset in the image, offset in the fi
 
 
 def _pieces(
-    e: Emitter, stage: ConvolutionStage, chunk: WindowChunk, body: Callable[[Piece, ir.Value], None]
+    e: Emitter, stage: ConvolutionStage, chunk: Live, body: Callable[[Piece, ir.Value], None]
 ) -> None:
     """Call ``body`` for each part of a filter that fits the registers; the bit tells the first.
 
@@ -127,89 +132,74 @@ def _pieces(
                 body(piece, e.builder.icmp_signed("==", corner, ir.Constant(I64, 0)))
 
 
-def weight_gradient(
-    module: ir.Module,
-    stage: ConvolutionStage,
-    chunk: WindowChunk,
-    lanes: int,
-    group: int,
-    record: int,
-    slots: dict[str, int],
-) -> ir.Function:
-    """(records, images, gradient, bias gradient, first filter, last filter).
+def weight_gradient(k: Kernel) -> None:
+    """For each filter of a share, gradient += live gradient x window, and the bias' likewise.
 
-    For each filter, part of its gradient stays in registers while the live places of ``group``
-    images go by: gradient += live gradient x window. Images are taken in order, so that the sum
-    does not depend on threads. ``record`` is the length of a record and ``slots`` the offsets in
-    it, in bytes.
+    Part of a filter's gradient stays in registers while the live places of some images go by.
+    Images are taken in order, so that the sum does not depend on threads; it begins at zero for the
+    first images of a batch, and goes on from what is stored for later ones.
     """
-    e = Emitter(
-        module, f"{stage.name}.weight_gradient", [POINTER, I64, POINTER, POINTER, I64, I64], lanes
-    )
-    records, images, gradient, bias, first, last = e.arguments
+    stage = convolution(k)
+    assert stage.choice is not None
+    chunk = stage.choice.weight_gradient
+    assert isinstance(chunk, Live)
+    images, first, last = k.told("images"), k.told("first"), k.told("last")
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
     zero = ir.Constant(F32, 0.0)
-    at_x = slots[f"value/{stage.input.buffer}"]
-    at_live, at_offset, at_count = (
-        slots[f"live/{stage.name}/{part}"] for part in ("gradient", "offset", "count")
-    )
-    with e.loop(first, last) as filter_:
-        here = e.at(gradient, e.mul(filter_, stage.taps))
-        e.fill_zero(here, stage.taps)
-        if stage.bias is not None:
-            e.store_scalar(zero, bias, filter_)
-    with e.loop(0, images, group) as start, e.loop(first, last) as filter_:
-        stop = e.minimum(images, e.add(start, group))
-        here = e.at(gradient, e.mul(filter_, stage.taps))
+    bias = None if stage.bias is None else k.pointer(of_matrix("gradient_of", stage.bias))
+    with k.when(k.is_fresh()), k.loop(first, last) as filter_:
+        k.fill_zero(k.at(result, k.mul(filter_, stage.taps)), stage.taps)
+        if bias is not None:
+            k.store_scalar(zero, bias, filter_)
+    with k.loop(0, images, chunk.images) as start, k.loop(first, last) as filter_:
+        stop = k.minimum(images, k.add(start, chunk.images))
+        here = k.at(result, k.mul(filter_, stage.taps))
 
         def accumulate(piece: Piece, is_first: ir.Value) -> None:
-            sums = [e.variable(e.load(here, at, count)) for _, at, count in piece]
-            total = e.variable(zero)
-            with e.loop(start, stop) as image:
-                base = e.at(records, e.mul(image, record), I8)
-                x, live = e.at(base, at_x, I8), e.at(base, at_live, I8)
-                offsets, counts = e.at(base, at_offset, I8), e.at(base, at_count, I8)
-                with _live(e, stage, filter_, live, offsets, counts) as (value, offset):
-                    window = e.at(x, offset)
-                    every = e.broadcast(value)
+            sums = [k.variable(k.load(here, at, count)) for _, at, count in piece]
+            total = k.variable(zero)
+            with k.loop(start, stop) as image:
+                x = k.record(value(stage.input), image)
+                live, offsets, counts = (k.record(one, image) for one in live_lists(stage.output))
+                with _live(k, stage, filter_, live, offsets, counts) as (one, offset):
+                    window = k.at(x, offset)
+                    every = k.broadcast(one)
                     for sum_, (place, _, count) in zip(sums, piece, strict=True):
-                        e.set(sum_, e.fma(every, e.load(window, place, count), e.get(sum_)))
-                    e.set(total, e.builder.fadd(e.get(total), value))
+                        k.set(sum_, k.fma(every, k.load(window, place, count), k.get(sum_)))
+                    k.set(total, k.builder.fadd(k.get(total), one))
             for sum_, (_, at, count) in zip(sums, piece, strict=True):
-                e.store(e.get(sum_), here, at, count)
-            if stage.bias is not None:
-                with e.when(is_first):
-                    before = e.load_scalar(bias, filter_)
-                    e.store_scalar(e.builder.fadd(before, e.get(total)), bias, filter_)
+                k.store(k.get(sum_), here, at, count)
+            if bias is not None:
+                with k.when(is_first):
+                    before = k.load_scalar(bias, filter_)
+                    k.store_scalar(k.builder.fadd(before, k.get(total)), bias, filter_)
 
-        _pieces(e, stage, chunk, accumulate)
-    return e.finish()
+        _pieces(k, stage, chunk, accumulate)
 
 
-def input_gradient(
-    module: ir.Module, stage: ConvolutionStage, chunk: WindowChunk, lanes: int
-) -> ir.Function:
-    """(weights, live gradient, live offset, live count, gradient of x).
-
-    Part of a filter stays in registers while its live places go by: window += live gradient x
-    filter.
-    """
-    e = Emitter(module, f"{stage.name}.input_gradient", [POINTER] * 5, lanes)
-    e.no_alias()
-    weights, live, offsets, counts, gradient = e.arguments
-    e.fill_zero(gradient, stage.input.size)
-    with e.loop(0, stage.output.channels) as filter_:
-        here = e.at(weights, e.mul(filter_, stage.taps))
+def input_gradient(k: Kernel) -> None:
+    """window += live gradient x filter, for each live place of each filter; part of a filter stays
+    in registers while its places go by."""
+    stage = convolution(k)
+    assert stage.choice is not None
+    chunk = stage.choice.input_gradient
+    assert isinstance(chunk, Live)
+    weights = k.pointer(of_matrix("parameter", stage.kernel))
+    live, offsets, counts = map(k.pointer, live_lists(stage.output))
+    result = k.pointer(gradient(stage.input))
+    k.fill_zero(result, stage.input.size)
+    with k.loop(0, stage.output.channels) as filter_:
+        here = k.at(weights, k.mul(filter_, stage.taps))
 
         def scatter(piece: Piece, _: ir.Value) -> None:
-            taps = [e.load(here, at, count) for _, at, count in piece]
-            with _live(e, stage, filter_, live, offsets, counts) as (value, offset):
-                window = e.at(gradient, offset)
-                every = e.broadcast(value)
+            taps = [k.load(here, at, count) for _, at, count in piece]
+            with _live(k, stage, filter_, live, offsets, counts) as (one, offset):
+                window = k.at(result, offset)
+                every = k.broadcast(one)
                 for tap, (place, _, count) in zip(taps, piece, strict=True):
-                    e.store(e.fma(every, tap, e.load(window, place, count)), window, place, count)
+                    k.store(k.fma(every, tap, k.load(window, place, count)), window, place, count)
 
-        _pieces(e, stage, chunk, scatter)
-    return e.finish()
+        _pieces(k, stage, chunk, scatter)
 
 
 @contextmanager

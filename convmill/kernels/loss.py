@@ -6,12 +6,29 @@ or one int32 class index (sparse). Formulas are Keras', its clipping of probabil
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from llvmlite import ir
 
-from convmill.kernels.elementwise import softmax
-from convmill.kernels.lang import F32, I32, I64, POINTER, Emitter, Index
+from convmill.kernels.activation import softmax
+from convmill.kernels.build import Kernel
+from convmill.kernels.lang import F32, I32, I64, Emitter, Index
 from convmill.kernels.math import exp, log, sigmoid
-from convmill.lower.stages import ActivationStage, Network
+from convmill.lower.differentiate import needs_gradient
+from convmill.lower.launches import (
+    CORRECT,
+    LABELS,
+    LOSSES,
+    ORDER,
+    WEIGHTS,
+    Images,
+    Launch,
+    Slot,
+    gradient,
+    value,
+)
+from convmill.lower.stages import Network, PlainStage
+from convmill.plan.graph import Activate
 from convmill.plan.recipe import EPSILON, Loss, Recipe
 
 
@@ -22,48 +39,85 @@ def through_softmax(network: Network) -> bool:
         recipe is not None
         and recipe.loss.name in ("categorical_crossentropy", "sparse_categorical_crossentropy")
         and not recipe.loss.from_logits
-        and isinstance(last, ActivationStage)
-        and last.activation.name == "softmax"
+        and isinstance(last, PlainStage)
+        and isinstance(last.operation, Activate)
+        and last.operation.activation.name == "softmax"
     )
 
 
-def loss(
-    module: ir.Module,
-    recipe: Recipe,
-    classes: int,
-    past_softmax: bool,
-    with_gradient: bool,
-    lanes: int,
-) -> ir.Function:
-    """(outputs, labels, weight, scale, loss, correct, gradient), weight and scale float32.
+def measure(network: Network, training: bool) -> Launch:
+    """Loss of each image and whether it counts as right; in training the gradient as well."""
+    read = (value(network.output), ORDER, LABELS, WEIGHTS)
+    derived: tuple[Slot, ...] = ()
+    if training and any(map(needs_gradient, network.gradients)):
+        last = network.stages[-1].input if through_softmax(network) else network.output
+        derived = (gradient(last),)
+    return Launch(
+        "loss.measure",
+        "net",
+        Images(),
+        read,
+        (LOSSES, CORRECT, *derived),
+        wanted=None if training else "labels",
+    )
 
-    loss = weight x loss of the image; gradient = its derivative x scale, by the outputs, or by the
-    logits where ``past_softmax``.
-    """
-    e = Emitter(module, "loss", [POINTER, POINTER, F32, F32, POINTER, POINTER, POINTER], lanes)
-    _, _, weight, scale, result, correct, gradient = e.arguments
-    b, spec = e.builder, recipe.loss
-    factor = e.broadcast(b.fmul(weight, scale))
-    goal = gradient if with_gradient else None
-    if spec.name in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
-        if spec.from_logits:
-            value = _logits(e, spec, classes, factor, goal)
-        else:
-            value = _probabilities(e, spec, classes, past_softmax, factor, goal)
-    elif spec.name == "binary_crossentropy":
-        value = _binary(e, spec, classes, factor, goal)
+
+@dataclass(frozen=True)
+class _Case:
+    """One image's loss being written: ``spec`` on ``classes`` outputs; labels lie at ``labels``;
+    ``factor`` scales the gradient, which goes to ``goal`` where it is wanted."""
+
+    e: Emitter
+    spec: Loss
+    classes: int
+    outputs: ir.Value
+    labels: ir.Value
+    factor: ir.Value
+    goal: ir.Value | None
+    past_softmax: bool
+
+
+def write_measure(k: Kernel) -> None:
+    """loss = weight x loss of the image; gradient = its derivative x weight x the batch's factor,
+    by the outputs, or by the logits past a last softmax."""
+    network, b = k.build.network, k.builder
+    recipe = network.recipe
+    assert recipe is not None
+    position, classes = k.told("position"), network.output.values
+    number = k.load_scalar(k.pointer(ORDER), position, I64)
+    labels = k.pointer(LABELS)
+    if recipe.loss.sparse:
+        label = k.at(labels, number, I32)
     else:
-        value = _difference(e, spec, classes, factor, goal)
-    e.store_scalar(b.fmul(value, weight), result, 0)
+        label = k.at(labels, k.mul(number, classes))
+    weight = k.load_scalar(k.pointer(WEIGHTS), number)
+    case = _Case(
+        k,
+        recipe.loss,
+        classes,
+        k.pointer(value(network.output)),
+        label,
+        k.broadcast(b.fmul(weight, k.told("scale"))),
+        k.pointer(k.launch.writes[2]) if len(k.launch.writes) > 2 else None,
+        through_softmax(network),
+    )
+    k.store_scalar(b.fmul(_loss(case), weight), k.pointer(LOSSES), position)
     if recipe.accuracy is not None:
-        e.store_scalar(_accuracy(e, recipe, classes), correct, 0)
-    return e.finish()
+        k.store_scalar(_accuracy(case, recipe), k.pointer(CORRECT), position)
 
 
-def _label(e: Emitter, spec: Loss, classes: int, at: Index, count: int) -> ir.Value:
+def _loss(case: _Case) -> ir.Value:
+    """The image's loss; its gradient is stored where it is wanted."""
+    if case.spec.name in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
+        return _logits(case) if case.spec.from_logits else _probabilities(case)
+    if case.spec.name == "binary_crossentropy":
+        return _binary(case)
+    return _difference(case)
+
+
+def _label(case: _Case, at: Index, count: int) -> ir.Value:
     """Labels of a vector of classes, smoothed."""
-    b = e.builder
-    labels = e.arguments[1]
+    e, b, spec, labels = case.e, case.e.builder, case.spec, case.labels
     if spec.sparse:
         steps = ir.Constant(e.integers, list(range(e.lanes)))
         number = b.add(e.broadcast(b.trunc(e.index(at), I32)), steps)
@@ -71,33 +125,30 @@ def _label(e: Emitter, spec: Loss, classes: int, at: Index, count: int) -> ir.Va
         return b.select(same, e.constant(1.0), e.constant(0.0))
     y = e.load(labels, at, count)
     if spec.label_smoothing:
-        middle = 0.5 if spec.name == "binary_crossentropy" else 1 / classes
+        middle = 0.5 if spec.name == "binary_crossentropy" else 1 / case.classes
         y = e.fma(
             y, e.constant(1 - spec.label_smoothing), e.constant(spec.label_smoothing * middle)
         )
     return y
 
 
-def _only(e: Emitter, value: ir.Value, count: int) -> ir.Value:
+def _only(e: Emitter, term: ir.Value, count: int) -> ir.Value:
     """Zero the lanes that hold no class."""
     if count == e.lanes:
-        return value
-    return e.builder.select(e.mask(count), value, e.constant(0.0))
+        return term
+    return e.builder.select(e.mask(count), term, e.constant(0.0))
 
 
-def _logits(
-    e: Emitter, spec: Loss, classes: int, factor: ir.Value, goal: ir.Value | None
-) -> ir.Value:
+def _logits(case: _Case) -> ir.Value:
     """loss = -sum y log softmax(z); gradient = softmax(z) sum y - y."""
-    b = e.builder
-    logits = e.arguments[0]
+    e, b, classes, logits, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
     shares = e.scratch(F32, -(-classes // e.lanes) * e.lanes)
     top, whole = softmax(e, logits, shares, classes)
     high = e.broadcast(b.fadd(top, _scalar(e, log, whole)))
     total, mass = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))
 
     def add(at: Index, count: int) -> None:
-        y = _only(e, _label(e, spec, classes, at, count), count)
+        y = _only(e, _label(case, at, count), count)
         term = _only(e, b.fmul(y, b.fsub(high, e.load(logits, at, count))), count)
         e.set(total, b.fadd(e.get(total), term))
         e.set(mass, b.fadd(e.get(mass), y))
@@ -107,29 +158,21 @@ def _logits(
         every = e.broadcast(e.reduce("fadd", e.get(mass)))
 
         def derive(at: Index, count: int) -> None:
-            y = _label(e, spec, classes, at, count)
+            y = _label(case, at, count)
             slope = b.fsub(b.fmul(e.load(shares, at, count), every), y)
-            e.store(b.fmul(slope, factor), goal, at, count)
+            e.store(b.fmul(slope, case.factor), goal, at, count)
 
         e.vectors(classes, derive)
     return e.reduce("fadd", e.get(total))
 
 
-def _probabilities(
-    e: Emitter,
-    spec: Loss,
-    classes: int,
-    past_softmax: bool,
-    factor: ir.Value,
-    goal: ir.Value | None,
-) -> ir.Value:
+def _probabilities(case: _Case) -> ir.Value:
     """With q = p / sum p, clipped to c: loss = -sum y log c.
 
     Let u be y where q was not clipped, else 0. The gradient by q is -u / q, by p that divided by
     sum p after taking away its mean over q, and by logits behind softmax q sum u - u.
     """
-    b = e.builder
-    outputs = e.arguments[0]
+    e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
     sum_ = e.variable(e.constant(0.0))
     e.vectors(
         classes,
@@ -141,7 +184,7 @@ def _probabilities(
 
     def at_place(at: Index, count: int) -> tuple[ir.Value, ir.Value, ir.Value]:
         q = b.fmul(e.load(outputs, at, count), share)
-        y = _only(e, _label(e, spec, classes, at, count), count)
+        y = _only(e, _label(case, at, count), count)
         inside = b.and_(b.fcmp_ordered(">=", q, low), b.fcmp_ordered("<=", q, high))
         return q, y, b.select(inside, y, e.constant(0.0))
 
@@ -158,83 +201,77 @@ def _probabilities(
 
         def derive(at: Index, count: int) -> None:
             q, _, u = at_place(at, count)
-            if past_softmax:
+            if case.past_softmax:
                 slope = b.fsub(b.fmul(q, every), u)
             else:
                 safe = b.select(b.fcmp_ordered(">=", q, low), q, e.constant(1.0))
                 slope = b.fmul(b.fsub(every, b.fdiv(u, safe)), share)
-            e.store(b.fmul(slope, factor), goal, at, count)
+            e.store(b.fmul(slope, case.factor), goal, at, count)
 
         e.vectors(classes, derive)
     return e.reduce("fadd", e.get(total))
 
 
-def _binary(
-    e: Emitter, spec: Loss, classes: int, factor: ir.Value, goal: ir.Value | None
-) -> ir.Value:
+def _binary(case: _Case) -> ir.Value:
     """Mean over outputs of -y log p - (1 - y) log(1 - p), p clipped, or sigmoid of logits."""
-    b, one = e.builder, e.constant(1.0)
-    outputs = e.arguments[0]
+    e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
+    one = e.constant(1.0)
     low, high, mean = e.constant(EPSILON), e.constant(1 - EPSILON), e.constant(1 / classes)
     total = e.variable(e.constant(0.0))
 
     def add(at: Index, count: int) -> None:
-        y, x = _label(e, spec, classes, at, count), e.load(outputs, at, count)
-        if spec.from_logits:
+        y, x = _label(case, at, count), e.load(outputs, at, count)
+        if case.spec.from_logits:
             # log(1 + exp(-|x|)) + max(x, 0) - x y
             size = e.intrinsic("fabs", x)
             soft = log(e, b.fadd(one, exp(e, b.fneg(size))))
-            value = b.fsub(b.fadd(soft, e.larger(x, e.constant(0.0))), b.fmul(x, y))
+            term = b.fsub(b.fadd(soft, e.larger(x, e.constant(0.0))), b.fmul(x, y))
             slope = b.fsub(sigmoid(e, x), y)
         else:
             inside = b.and_(b.fcmp_ordered(">=", x, low), b.fcmp_ordered("<=", x, high))
             p = b.select(b.fcmp_unordered(">", x, low), x, low)
             p = b.select(b.fcmp_unordered("<", p, high), p, high)
             rest = b.fsub(one, p)
-            value = b.fneg(e.fma(y, log(e, p), b.fmul(b.fsub(one, y), log(e, rest))))
+            term = b.fneg(e.fma(y, log(e, p), b.fmul(b.fsub(one, y), log(e, rest))))
             slope = b.fdiv(b.fsub(p, y), b.fmul(p, rest))
             slope = b.select(inside, slope, e.constant(0.0))
-        e.set(total, b.fadd(e.get(total), _only(e, value, count)))
+        e.set(total, b.fadd(e.get(total), _only(e, term, count)))
         if goal is not None:
-            e.store(b.fmul(b.fmul(slope, mean), factor), goal, at, count)
+            e.store(b.fmul(b.fmul(slope, mean), case.factor), goal, at, count)
 
     e.vectors(classes, add)
     return b.fmul(e.reduce("fadd", e.get(total)), ir.Constant(F32, 1 / classes))
 
 
-def _difference(
-    e: Emitter, spec: Loss, classes: int, factor: ir.Value, goal: ir.Value | None
-) -> ir.Value:
+def _difference(case: _Case) -> ir.Value:
     """Mean over outputs of (x - y)^2 or |x - y|."""
-    b, zero = e.builder, e.constant(0.0)
-    outputs = e.arguments[0]
-    squared = spec.name == "mean_squared_error"
+    e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
+    zero, squared = e.constant(0.0), case.spec.name == "mean_squared_error"
     mean = e.constant((2.0 if squared else 1.0) / classes)
     total = e.variable(zero)
 
     def add(at: Index, count: int) -> None:
-        gap = b.fsub(e.load(outputs, at, count), _label(e, spec, classes, at, count))
-        value = b.fmul(gap, gap) if squared else e.intrinsic("fabs", gap)
-        e.set(total, b.fadd(e.get(total), _only(e, value, count)))
+        gap = b.fsub(e.load(outputs, at, count), _label(case, at, count))
+        term = b.fmul(gap, gap) if squared else e.intrinsic("fabs", gap)
+        e.set(total, b.fadd(e.get(total), _only(e, term, count)))
         if goal is not None:
             # At zero JAX, and so Keras on it, takes 1 as the slope of |y - x| by y - x.
             sign = b.select(b.fcmp_unordered(">", gap, zero), e.constant(1.0), e.constant(-1.0))
             slope = gap if squared else sign
-            e.store(b.fmul(b.fmul(slope, mean), factor), goal, at, count)
+            e.store(b.fmul(b.fmul(slope, mean), case.factor), goal, at, count)
 
     e.vectors(classes, add)
     return b.fmul(e.reduce("fadd", e.get(total)), ir.Constant(F32, 1 / classes))
 
 
-def _scalar(e: Emitter, function, value: ir.Value) -> ir.Value:  # type: ignore[no-untyped-def]
+def _scalar(e: Emitter, function, one: ir.Value) -> ir.Value:  # type: ignore[no-untyped-def]
     """A vector function of one scalar."""
-    return e.builder.extract_element(function(e, e.broadcast(value)), ir.Constant(I32, 0))
+    return e.builder.extract_element(function(e, e.broadcast(one)), ir.Constant(I32, 0))
 
 
-def _accuracy(e: Emitter, recipe: Recipe, classes: int) -> ir.Value:
+def _accuracy(case: _Case, recipe: Recipe) -> ir.Value:
     """1.0 where the image counts as right; for binary accuracy the share of right outputs."""
-    b = e.builder
-    outputs, labels = e.arguments[0], e.arguments[1]
+    e, b, classes, outputs, labels = case.e, case.e.builder, case.classes, case.outputs, case.labels
     if recipe.accuracy == "binary":
         right = e.variable(ir.Constant(F32, 0.0))
         with e.loop(0, classes) as k:
@@ -256,8 +293,11 @@ def _first_maximum(e: Emitter, values: ir.Value, size: int) -> ir.Value:
     best = e.variable(e.load_scalar(values, 0))
     place = e.variable(ir.Constant(I64, 0))
     with e.loop(1, size) as k:
-        value = e.load_scalar(values, k)
-        larger = b.fcmp_ordered(">", value, e.get(best))
-        e.set(best, b.select(larger, value, e.get(best)))
+        one = e.load_scalar(values, k)
+        larger = b.fcmp_ordered(">", one, e.get(best))
+        e.set(best, b.select(larger, one, e.get(best)))
         e.set(place, b.select(larger, e.index(k), e.get(place)))
     return e.get(place)
+
+
+KERNELS = {"loss.measure": write_measure}

@@ -6,110 +6,115 @@ contributes zero. No lists are built.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from llvmlite import ir
 
-from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
+from convmill.kernels.build import Kernel
+from convmill.kernels.lang import F32, I8, Emitter, Index
+from convmill.kernels.live import convolution
 from convmill.kernels.math import gate
+from convmill.lower.choices import Narrow
+from convmill.lower.launches import argmax, gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 
-def weight_gradient(
-    module: ir.Module,
-    stage: ConvolutionStage,
-    taps_at_once: int,
-    lanes: int,
-    record: int,
-    slots: dict[str, int],
-) -> ir.Function:
-    """(records, images, gradient, bias gradient, first filter, last filter).
-
-    For one vector of filters, the sums of some taps stay in registers over all places of all
-    images, taken in order: sum[tap] += x[tap] x gradient. ``first filter`` is a multiple of lanes;
-    ``record`` is the length of a record and ``slots`` the offsets in it, in bytes.
+def weight_gradient(k: Kernel) -> None:
+    """For each vector of filters of a share: sum[tap] += x[tap] x gradient over all places of all
+    images, in their order; the sums of some taps stay in registers. They begin at zero for the
+    first images of a batch, and go on from what is stored for later ones.
     """
-    e = Emitter(
-        module, f"{stage.name}.weight_gradient", [POINTER, I64, POINTER, POINTER, I64, I64], lanes
-    )
-    *_, first, last = e.arguments
+    stage = convolution(k)
+    assert stage.choice is not None
+    choice = stage.choice.weight_gradient
+    assert isinstance(choice, Narrow)
+    first, last = k.told("first"), k.told("last")
     filters = stage.output.channels
-    whole = filters - filters % lanes
-    stop = e.minimum(last, whole)
-    for start in range(0, stage.taps, taps_at_once):
-        taps = range(start, min(stage.taps, start + taps_at_once))
-        with e.loop(first, stop, lanes) as filter_:
-            _vector(e, stage, filter_, lanes, taps, record, slots)
-        if filters % lanes:
-            with e.when(e.less(whole, last)):
-                _vector(e, stage, whole, filters % lanes, taps, record, slots)
-    return e.finish()
+    whole = filters - filters % k.lanes
+    stop = k.minimum(last, whole)
+    for start in range(0, stage.taps, choice.taps):
+        taps = range(start, min(stage.taps, start + choice.taps))
+        with k.loop(first, stop, k.lanes) as filter_:
+            _vector(k, stage, filter_, k.lanes, taps)
+        if filters % k.lanes:
+            with k.when(k.less(whole, last)):
+                _vector(k, stage, whole, filters % k.lanes, taps)
 
 
-def _vector(
-    e: Emitter,
-    stage: ConvolutionStage,
-    filter_: Index,
-    count: int,
-    taps: range,
-    record: int,
-    slots: dict[str, int],
-) -> None:
+def _vector(k: Kernel, stage: ConvolutionStage, filter_: Index, count: int, taps: range) -> None:
     """Gradients of ``taps`` for one vector of filters, and of their biases with the first tap."""
-    b = e.builder
-    records, images, gradient, bias, *_ = e.arguments
-    sums = [e.variable(e.constant(0.0)) for _ in taps]
-    total = e.variable(e.constant(0.0))
-    with e.loop(0, images) as image:
-        base = e.at(records, e.mul(image, record), I8)
-        x = e.at(base, slots[f"value/{stage.input.buffer}"], I8)
-        with e.loop(0, stage.output.height) as row, e.loop(0, stage.output.width) as column:
-            gated, winner = _gated(e, stage, base, row, column, filter_, count, slots)
-            e.set(total, b.fadd(e.get(total), gated))
+    b = k.builder
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
+    room = k.scratch(F32, len(taps) * k.lanes)  # the sums, lanes side by side
+    k.fill_zero(room, len(taps) * k.lanes)
+    with k.when(b.not_(k.is_fresh())), _each(k, stage, filter_, count, taps) as (here, there):
+        k.store_scalar(k.load_scalar(result, there), room, here)
+    sums = [k.variable(k.load(room, tap * k.lanes)) for tap in range(len(taps))]
+    bias = None
+    if stage.bias is not None and taps.start == 0:
+        bias = k.pointer(of_matrix("gradient_of", stage.bias))
+    before = k.constant(0.0) if bias is None else k.unless_fresh(k.load(bias, filter_, count))
+    total = k.variable(before)
+    with k.loop(0, k.told("images")) as image:
+        x = k.record(value(stage.input), image)
+        with k.loop(0, stage.output.height) as row, k.loop(0, stage.output.width) as column:
+            gated, winner = _gated(k, stage, image, (row, column, filter_), count)
+            k.set(total, b.fadd(k.get(total), gated))
             for place in range(stage.pool[0] * stage.pool[1]):
                 part = gated
                 if winner is not None:
-                    chosen = b.icmp_signed("==", winner, e.whole(place))
-                    part = b.select(chosen, gated, e.constant(0.0))
-                window = e.at(x, _window(e, stage, row, column, place))
+                    chosen = b.icmp_signed("==", winner, k.whole(place))
+                    part = b.select(chosen, gated, k.constant(0.0))
+                window = k.at(x, _window(k, stage, row, column, place))
                 for sum_, tap in zip(sums, taps, strict=True):
                     line, run = divmod(tap, stage.window_row)
-                    value = e.load_scalar(window, line * stage.input.row + run)
-                    e.set(sum_, e.fma(e.broadcast(value), part, e.get(sum_)))
-    scratch = e.scratch(F32, e.lanes)
-    for sum_, tap in zip(sums, taps, strict=True):
-        e.store(e.get(sum_), scratch, 0)
-        with e.loop(0, count) as lane:
-            at = e.add(e.mul(e.add(filter_, lane), stage.taps), tap)
-            e.store_scalar(e.load_scalar(scratch, lane), gradient, at)
-    if stage.bias is not None and taps.start == 0:
-        e.store(e.get(total), bias, filter_, count)
+                    one = k.load_scalar(window, line * stage.input.row + run)
+                    k.set(sum_, k.fma(k.broadcast(one), part, k.get(sum_)))
+    for tap, sum_ in enumerate(sums):
+        k.store(k.get(sum_), room, tap * k.lanes)
+    with _each(k, stage, filter_, count, taps) as (here, there):
+        k.store_scalar(k.load_scalar(room, here), result, there)
+    if bias is not None:
+        k.store(k.get(total), bias, filter_, count)
+
+
+@contextmanager
+def _each(
+    k: Kernel, stage: ConvolutionStage, filter_: Index, count: int, taps: range
+) -> Iterator[tuple[Index, Index]]:
+    """For each tap and filter of a vector: where its sum lies with lanes side by side, and where in
+    the gradient."""
+    with k.loop(0, len(taps)) as tap, k.loop(0, count) as lane:
+        line = k.mul(k.add(filter_, lane), stage.taps)
+        yield k.add(k.mul(tap, k.lanes), lane), k.add(line, tap, taps.start)
 
 
 def _gated(
-    e: Emitter,
+    k: Kernel,
     stage: ConvolutionStage,
-    base: ir.Value,
-    row: Index,
-    column: Index,
-    filter_: Index,
+    image: Index,
+    place: tuple[Index, Index, Index],
     count: int,
-    slots: dict[str, int],
 ) -> tuple[ir.Value, ir.Value | None]:
-    """Gradient before the activation at one output place, and the place of the window it is for."""
-    at = e.add(
+    """Gradient before the activation at one output place (row, column, filter), and the place of
+    the window it is for."""
+    row, column, filter_ = place
+    at = k.add(
         stage.output.origin,
-        e.mul(row, stage.output.row),
-        e.mul(column, stage.output.channels),
+        k.mul(row, stage.output.row),
+        k.mul(column, stage.output.channels),
         filter_,
     )
-    y = e.load(e.at(base, slots[f"value/{stage.output.buffer}"], I8), at, count)
-    behind = e.load(e.at(base, slots[f"gradient/{stage.output.buffer}"], I8), at, count)
-    gated = gate(e, stage.activation, y, behind)
+    y = k.load(k.record(value(stage.output), image), at, count)
+    behind = k.load(k.record(gradient(stage.output), image), at, count)
+    gated = gate(k, stage.activation, y, behind)
     if not stage.pooled:
         return gated, None
-    pixel = e.mul(e.add(e.mul(row, stage.output.width), column), stage.output.channels)
-    argmax = e.at(base, slots[f"argmax/{stage.name}"], I8)
-    winner = e.load(argmax, e.add(pixel, filter_), count, I8)
-    return gated, e.builder.zext(winner, e.integers)
+    pixel = k.mul(k.add(k.mul(row, stage.output.width), column), stage.output.channels)
+    kept = k.record(argmax(stage.output, 1), image)
+    winner = k.load(kept, k.add(pixel, filter_), count, I8)
+    return gated, k.builder.zext(winner, k.integers)
 
 
 def _window(e: Emitter, stage: ConvolutionStage, row: Index, column: Index, place: int) -> Index:

@@ -1,195 +1,263 @@
-"""The two programs: all steps of a call, and inference over all images. Every thread runs them.
+"""A Step as one native function that every thread runs.
 
-A training step is a few phases with a barrier between them; in each, threads take tasks from one
-counter. The last phase of a step has updated every weight before the next step reads one.
+It knows no phases of its own: it goes through those of the Step, with a barrier behind each. In a
+phase threads take tasks from one counter: groups of images, or shares of works. The last phase of a
+step has updated every weight before the next step reads one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 from llvmlite import ir
 
-from convmill.kernels import images, passes, weights
-from convmill.kernels.build import Build, Group, Kernel
+from convmill.kernels.addresses import Bases, address
+from convmill.kernels.build import Build, Kernel
 from convmill.kernels.context import barrier, denormals_as_zero, field, read, shared, tasks, write
 from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
-from convmill.kernels.loss import through_softmax
-from convmill.kernels.weights import Turn, Work
-from convmill.lower.buffers import Layout, scratch_elements
+from convmill.kernels.operations import KERNELS
+from convmill.lower.launches import Images, Launch, Phase, Shares, Step, Work
+from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
-from convmill.lower.schedule import IMAGES_PER_GROUP
 from convmill.lower.stages import Network
 
+ENTRY = "run"
+ZERO, ONE = ir.Constant(I64, 0), ir.Constant(F32, 1.0)
 
-def build_training(network: Network, layout: Layout, machine: Machine) -> ir.Module:
-    """A module with ``train(context, thread)``: steps [first_step, last_step)."""
-    build = Build(ir.Module("train"), network, layout, machine, training=True)
-    wait = barrier(build.module, machine)
-    group = images.group_function(build, _training_kernels(build))
-    copy = weights.copies(build)
-    before = _phase(build, "copies", weights.all_copies(build, copy))
-    phases = [
-        _phase(build, "gradients", weights.gradients(build)),
-        _phase(build, "norms", weights.norms(build)),
-        _phase(build, "updates", weights.updates(build, copy)),
-    ]
-    e = Emitter(build.module, "train", [POINTER, I64], machine.lanes, exported=True)
-    context = e.arguments[0]
-    zero = ir.Constant(I64, 0)
+
+def build_program(
+    network: Network, step: Step, memory: Memory, machine: Machine, training: bool
+) -> ir.Module:
+    """A module with ``run(context, thread)``: batches [first_step, last_step) of the context.
+
+    In training a stop is heeded between steps, and ``finished`` counts those that are done; else
+    between groups of images, and ``finished`` counts images.
+    """
+    build = Build(ir.Module(ENTRY), network, memory, machine)
+    program = _Program(build, step, training)
+    e = Emitter(build.module, ENTRY, [POINTER, I64], machine.lanes, exported=True)
     with denormals_as_zero(e, machine):
-        if before is not None:
-            e.call(before, context, zero, zero)
-        e.call(wait, context)
-        step = e.variable(field(e, context, "first_step"))
-        _while_steps_remain(e, context, step, lambda: _step(build, e, group, phases, wait, step))
+        program.write(e)
     e.finish()
     return build.module
 
 
-def _training_kernels(build: Build) -> list[Kernel]:
-    """Gather, forward, loss, backward."""
-    network = build.network
-    kernels = [images.read_images(build)]
-    kernels += [passes.forward(build, stage) for stage in network.stages]
-    kernels += [images.write_outputs(build), images.measure(build)]
-    last = len(network.stages) - (1 if through_softmax(network) else 0)
-    for index in reversed(range(network.first_backward, last)):
-        stage = network.stages[index]
-        kernels += passes.backward(build, stage, index > network.first_backward)
-    return kernels
+def kernel_of(build: Build, launch: Launch) -> ir.Function:
+    """The function of a launch; the same launch at another moment shares it."""
+
+    def write() -> ir.Function:
+        kernel = Kernel(build, launch)
+        KERNELS[launch.kernel](kernel)
+        return kernel.finish()
+
+    return build.helper(launch, write)
 
 
-def _phase(build: Build, name: str, works: list[Work]) -> ir.Function | None:
-    """(context, step, images): take this phase's tasks until there are none; None without work."""
-    if not works:
-        return None
-    e = Emitter(build.module, name, [POINTER, I64, I64], build.machine.lanes)
-    context, step, count = e.arguments
-    threads = field(e, context, "threads")
-    with tasks(e, context, e.mul(len(works), threads)) as task:
-        weights.dispatch(Turn(e, context, 0, threads, step, count), task, works)
-    return e.finish()
+@dataclass(frozen=True)
+class _Batch:
+    """The batch at hand: its number in the call, where it starts in the order of all images, how
+    many images it has, and the loss' factor."""
+
+    step: ir.Value
+    start: ir.Value
+    count: ir.Value
+    scale: ir.Value
 
 
-def _while_steps_remain(e: Emitter, context: ir.Value, step: ir.Value, body) -> None:  # type: ignore[no-untyped-def]
-    """``while step < last_step and nobody asked to stop: body()``."""
+class _Program:
+    """The functions of a Step's phases, and the loops around them."""
+
+    def __init__(self, build: Build, step: Step, training: bool) -> None:
+        self.build, self.step, self.training = build, step, training
+        self.wait = barrier(build.module, build.machine)
+        self.functions = {
+            id(phase): self._phase(f"phase{number}", phase)
+            for number, phase in enumerate(step.phases)
+        }
+
+    def _phase(self, name: str, phase: Phase) -> ir.Function:
+        if phase.over_images:
+            return _group_function(self.build, name, phase.works[0])
+        return _shares_function(self.build, name, phase.works)
+
+    def write(self, e: Emitter) -> None:
+        """All batches, one behind the other."""
+        context = e.arguments[0]
+        for phase in self.step.call:
+            self._run(e, phase, _Batch(ZERO, ZERO, ZERO, ONE), 0, 0)
+            e.call(self.wait, context)
+        step = e.variable(field(e, context, "first_step"))
+
+        def remain() -> ir.Value:
+            return e.less(e.get(step), field(e, context, "last_step"))
+
+        with _while(e, context, remain):
+            self._batch(e, e.get(step))
+            following = e.index(e.add(e.get(step), 1))
+            if self.training:
+                first = e.builder.icmp_signed("==", e.arguments[1], ZERO)
+                with e.when(first):
+                    write(e, context, "finished", following)
+            e.set(step, following)
+
+    def _batch(self, e: Emitter, step: ir.Value) -> None:
+        """One batch: its parts one behind the other, then what comes once."""
+        context, b = e.arguments[0], e.builder
+        size, part = field(e, context, "batch_size"), field(e, context, "part_size")
+        start = e.mul(step, size)
+        count = e.index(e.minimum(size, e.sub(field(e, context, "positions"), start)))
+        scale: ir.Value = ONE
+        recipe = self.build.network.recipe
+        if self.training and recipe is not None and recipe.loss.reduction == "mean":
+            scale = b.fdiv(ONE, b.sitofp(count, F32))
+        batch = _Batch(step, e.index(start), count, scale)
+        done = e.variable(ZERO)
+        with _while(e, None, lambda: e.less(e.get(done), count)):
+            here = e.get(done)
+            images = e.minimum(part, e.sub(count, here))
+            for phase in self.step.part:
+                self._run(e, phase, batch, here, images)
+                e.call(self.wait, context)
+            e.set(done, e.index(e.add(here, part)))
+        for phase in self.step.batch:
+            self._run(e, phase, batch, 0, count)
+            e.call(self.wait, context)
+
+    def _run(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
+        """This thread's tasks of a phase, for ``images`` images behind ``done`` of the batch."""
+        context = e.arguments[0]
+        function = self.functions[id(phase)]
+        if phase.over_images:
+            self._groups(e, function, batch, done, images)
+            return
+        fresh = e.builder.zext(e.builder.icmp_signed("==", e.index(done), ZERO), I64)
+        e.call(function, context, batch.step, images, fresh)
+
+    def _groups(
+        self, e: Emitter, function: ir.Function, batch: _Batch, done: Index, images: Index
+    ) -> None:
+        """Groups of images, as long as nobody stops what has no steps."""
+        context, thread = e.arguments
+        memory, most = self.build.memory, self.build.network.images_per_group
+        groups = e.divide(e.add(images, most - 1), most)
+        own = e.mul(thread, most * memory.thread_bytes)
+        own = e.at(field(e, context, "own"), own, I8)
+        scratch = e.at(field(e, context, "scratch"), e.mul(thread, memory.scratch))
+        iteration = e.add(field(e, context, "iterations"), batch.step)
+        with tasks(e, context, groups) as task:
+            first = e.mul(task, most)
+            count = e.minimum(most, e.sub(images, first))
+            records = e.at(field(e, context, "records"), e.mul(first, memory.image_bytes), I8)
+            place = e.add(done, first)
+            position = e.add(batch.start, place)
+            arguments = (context, position, place, iteration, batch.scale, scratch, count)
+            if self.training:
+                e.call(function, *arguments, records, own)
+            else:
+                with e.when(e.builder.icmp_signed("==", read(e, context, "stop"), ZERO)):
+                    e.call(function, *arguments, records, own)
+                    finished = shared(e, context, "finished")
+                    e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
+
+
+@contextmanager
+def _while(
+    e: Emitter, context: ir.Value | None, condition: Callable[[], ir.Value]
+) -> Iterator[None]:
+    """``while condition() and nobody asked to stop``; without a ``context`` nobody is asked."""
     b = e.builder
     test, turn, done = (b.append_basic_block(name) for name in ("test", "turn", "done"))
     b.branch(test)
     b.position_at_end(test)
-    remain = e.less(e.get(step), field(e, context, "last_step"))
-    going = b.icmp_signed("==", read(e, context, "stopping"), ir.Constant(I64, 0))
-    b.cbranch(b.and_(remain, going), turn, done)
+    going = condition()
+    if context is not None:
+        going = b.and_(going, b.icmp_signed("==", read(e, context, "stopping"), ZERO))
+    b.cbranch(going, turn, done)
     b.position_at_end(turn)
-    body()
+    yield
     b.branch(test)
     b.position_at_end(done)
 
 
-def _step(
-    build: Build,
-    e: Emitter,
-    group: ir.Function,
-    phases: list[ir.Function | None],
-    wait: ir.Function,
-    step: ir.Value,
-) -> None:
-    """One step: images, then the phases on parameters, a barrier behind each."""
-    b = e.builder
-    context, thread = e.arguments
-    now, size = e.get(step), field(e, context, "batch_size")
-    start = e.mul(now, size)
-    count = e.minimum(size, e.sub(field(e, context, "positions"), start))
-    groups = e.divide(e.add(count, IMAGES_PER_GROUP - 1), IMAGES_PER_GROUP)
-    recipe = build.network.recipe
-    assert recipe is not None
-    scale: ir.Value = ir.Constant(F32, 1.0)
-    if recipe.loss.reduction == "mean":
-        scale = b.fdiv(scale, b.sitofp(e.index(count), F32))
-    with tasks(e, context, groups) as task:
-        first = e.mul(task, IMAGES_PER_GROUP)
-        images_here = e.minimum(IMAGES_PER_GROUP, e.sub(count, first))
-        records = e.at(field(e, context, "records"), e.mul(first, build.layout.length), I8)
-        position = e.add(start, first)
-        scratch = _scratch(build, e, context, thread)
-        e.call(group, context, records, images_here, first, position, now, scale, scratch)
-    e.call(wait, context)
-    for phase in phases:
-        if phase is not None:
-            e.call(phase, context, now, count)
-            e.call(wait, context)
-    following = e.index(e.add(now, 1))
-    with e.when(b.icmp_signed("==", thread, ir.Constant(I64, 0))):
-        write(e, context, "finished", following)
-    e.set(step, following)
+# A phase over images -----------------------------------------------------------------------------
 
 
-def build_inference(network: Network, layout: Layout, machine: Machine) -> ir.Module:
-    """A module with ``infer(context, thread)``: predictions, and losses where labels are given."""
-    build = Build(ir.Module("infer"), network, layout, machine, training=False)
-    wait = barrier(build.module, machine)
-    kernels = [images.read_images(build)]
-    kernels += [passes.forward(build, stage) for stage in network.stages]
-    kernels.append(images.write_outputs(build))
-    copy = weights.copies(build)
-    before = _phase(build, "copies", weights.all_copies(build, copy))
-    group = images.group_function(build, kernels)
-    judge = None
-    if network.recipe is not None:
-        judge = _judge_function(build)
-    e = Emitter(build.module, "infer", [POINTER, I64], machine.lanes, exported=True)
-    context, thread = e.arguments
-    zero = ir.Constant(I64, 0)
-    with denormals_as_zero(e, machine):
-        if before is not None:
-            e.call(before, context, zero, zero)
-        e.call(wait, context)
-        positions = field(e, context, "positions")
-        groups = e.divide(e.add(positions, IMAGES_PER_GROUP - 1), IMAGES_PER_GROUP)
-        away = e.mul(thread, IMAGES_PER_GROUP * layout.length)
-        records = e.at(field(e, context, "records"), away, I8)
-        scratch = _scratch(build, e, context, thread)
-        with tasks(e, context, groups) as task:
-            _infer_group(e, context, group, judge, (records, scratch), task)
-    e.finish()
-    return build.module
-
-
-def _scratch(build: Build, e: Emitter, context: ir.Value, thread: ir.Value) -> ir.Value:
-    """This thread's own memory."""
-    elements = scratch_elements(build.network, build.machine)
-    return e.at(field(e, context, "scratch"), e.mul(thread, elements))
-
-
-def _judge_function(build: Build) -> ir.Function:
-    """(context, records, images, position): losses of a group of images."""
-    e = Emitter(build.module, "judge", [POINTER, POINTER, I64, I64], build.machine.lanes)
-    context, records, count, position = e.arguments
-    one = ir.Constant(F32, 1.0)
-    images.measure(build)(Group(e, context, records, count, 0, position, 0, one, records))
+def _group_function(build: Build, name: str, work: Work) -> ir.Function:
+    """(context, position, place, iteration, scale, scratch, images, records, own): every launch for
+    the images of a group."""
+    kinds = [POINTER, I64, I64, I64, F32, POINTER, I64, POINTER, POINTER]
+    functions = [kernel_of(build, launch) for launch in work]
+    e = Emitter(build.module, name, kinds, build.machine.lanes)
+    for launch, function in zip(work, functions, strict=True):
+        if launch.wanted is None:
+            _call_for_group(build, e, launch, function)
+            continue
+        asked = field(e, e.arguments[0], f"has_{launch.wanted}")
+        with e.when(e.builder.icmp_signed("!=", asked, ZERO)):
+            _call_for_group(build, e, launch, function)
     return e.finish()
 
 
-def _infer_group(
+def _call_for_group(build: Build, e: Emitter, launch: Launch, function: ir.Function) -> None:
+    """The calls of a launch for a group: one, or one for each image."""
+    context, position, place, iteration, scale, scratch, images, records, own = e.arguments
+    bases = Bases(context, records, own)
+    assert isinstance(launch.over, Images)
+    if launch.over.together:
+        slots = [address(build, e, bases, slot) for slot in launch.slots]
+        e.call(function, *slots, context, position, place, iteration, scale, scratch, images)
+        return
+    with e.loop(0, images) as image:
+        slots = [address(build, e, bases, slot, image) for slot in launch.slots]
+        where = (e.add(position, image), e.add(place, image))
+        e.call(function, *slots, context, *where, iteration, scale, scratch)
+
+
+# A phase over shares -----------------------------------------------------------------------------
+
+
+def _shares_function(build: Build, name: str, works: Sequence[Work]) -> ir.Function:
+    """(context, step, images, fresh): take tasks until there are none; task = work x parts + part,
+    with as many parts as threads."""
+    functions = [[kernel_of(build, launch) for launch in work] for work in works]
+    e = Emitter(build.module, name, [POINTER, I64, I64, I64], build.machine.lanes)
+    context, b = e.arguments[0], e.builder
+    threads = field(e, context, "threads")
+    with tasks(e, context, e.mul(len(works), threads)) as task:
+        number = e.divide(task, threads)
+        part = e.sub(task, e.mul(number, threads))
+        done = b.append_basic_block("done")
+        choice = b.switch(e.index(number), done)
+        for index, (work, written) in enumerate(zip(works, functions, strict=True)):
+            block = b.append_basic_block(f"work{index}")
+            choice.add_case(ir.Constant(I64, index), block)
+            b.position_at_end(block)
+            _call_for_share(build, e, work, written, (part, threads))
+            b.branch(done)
+        b.position_at_end(done)
+    return e.finish()
+
+
+def _call_for_share(
+    build: Build,
     e: Emitter,
-    context: ir.Value,
-    group: ir.Function,
-    judge: ir.Function | None,
-    memory: tuple[ir.Value, ir.Value],
-    task: Index,
+    work: Work,
+    functions: Sequence[ir.Function],
+    share: tuple[Index, Index],
 ) -> None:
-    """One group of images forward, unless somebody asked to stop; ``memory`` is this thread's
-    records and scratch."""
-    records, scratch = memory
-    b, zero = e.builder, ir.Constant(I64, 0)
-    going = b.icmp_signed("==", read(e, context, "stop"), zero)
-    with e.when(going):
-        first = e.mul(task, IMAGES_PER_GROUP)
-        count = e.minimum(IMAGES_PER_GROUP, e.sub(field(e, context, "positions"), first))
-        one = ir.Constant(F32, 1.0)
-        e.call(group, context, records, count, first, first, zero, one, scratch)
-        if judge is not None:
-            wanted = b.icmp_signed("!=", field(e, context, "has_labels"), zero)
-            with e.when(wanted):
-                e.call(judge, context, records, count, first)
-        finished = shared(e, context, "finished")
-        b.atomic_rmw("add", finished, e.index(count), "seq_cst")
+    """The calls of a work for a share (part, of so many parts), unless nothing is left for it."""
+    context, step, images, fresh = e.arguments
+    bases = Bases(context, field(e, context, "records"))
+    over = work[0].over
+    assert isinstance(over, Shares)
+    part, parts = share
+    blocks = -(-over.total // over.multiple)
+    first = e.mul(e.divide(e.mul(blocks, part), parts), over.multiple)
+    last = e.mul(e.divide(e.mul(blocks, e.add(part, 1)), parts), over.multiple)
+    last = e.minimum(last, over.total)
+    with e.when(e.less(first, last)):
+        for launch, function in zip(work, functions, strict=True):
+            slots = [address(build, e, bases, slot) for slot in launch.slots]
+            e.call(function, *slots, step, images, fresh, first, last)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from convmill.kernels.convolution import store_window
+from convmill.kernels.build import Kernel
+from convmill.kernels.direct import biases, store_window
 from convmill.kernels.lang import I64, POINTER, Emitter, Index, cover
-from convmill.lower.schedule import WinogradTile, winograd_grid
+from convmill.lower.choices import Winograd
+from convmill.lower.launches import of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 POINTS = 16
@@ -63,144 +65,142 @@ def _gather(e: Emitter, m: list[ir.Value]) -> list[ir.Value]:
     return [b.fadd(b.fadd(m[0], m[1]), m[2]), b.fsub(b.fsub(m[1], m[2]), m[3])]
 
 
-def forward(
-    module: ir.Module,
-    stage: ConvolutionStage,
-    tile: WinogradTile,
-    lanes: int,
-    pack_row: int,
-    training: bool,
-) -> ir.Function:
-    """(x, weights, bias, y, argmax, scratch): y = maxpool(activation(convolution(x) + bias)).
+def scratch(stage: ConvolutionStage, tile: Winograd, lanes: int) -> int:
+    """Float32 elements that one thread needs for transformed tiles: inputs, then products."""
+    blocks = -(-stage.output.channels // lanes)
+    return POINTS * tile.rows * tile.grid[1] * (stage.input.channels + blocks * lanes)
 
-    ``weights`` are transformed, 16 x channels x ``pack_row``. A few rows of tiles at a time go
-    through the scratch: their inputs transformed, 16 x tiles x channels, then the products, 16 x
-    tiles x filters, of which a block of tiles x filters stays in registers over the channels.
-    Where an odd row or column is left, the last tile overlaps the one before it.
+
+def forward(k: Kernel) -> None:
+    """y = maxpool(activation(convolution(x) + bias)), and the place of each maximum.
+
+    Weights are transformed, 16 x channels x filters. A few rows of tiles at a time go through the
+    scratch: their inputs transformed, 16 x tiles x channels, then the products, 16 x tiles x
+    filters, of which a block of tiles x filters stays in registers over the channels. Where an odd
+    row or column is left, the last tile overlaps the one before it.
     """
-    e = Emitter(module, f"{stage.name}.forward", [POINTER] * 6, lanes)
-    e.no_alias()
-    rows, columns = winograd_grid(stage)
+    stage = k.build.stage(k.launch)
+    assert isinstance(stage, ConvolutionStage)
+    assert stage.choice is not None
+    tile = stage.choice.forward
+    assert isinstance(tile, Winograd)
+    rows, columns = tile.grid
     for start, stop, together in cover(rows, tile.rows):
-        with e.loop(start, stop, together) as first:
+        with k.loop(start, stop, together) as first:
             tiles = together * columns
-            products = e.at(e.arguments[5], POINTS * tiles * stage.input.channels)
-            with e.loop(0, together) as line, e.loop(0, columns) as column:
-                place = (e.add(first, line), column)
-                number = e.add(e.mul(line, columns), column)
-                _transform_input(e, stage, place, number, tiles)
-            with e.loop(0, POINTS) as point:
-                _multiply(e, stage, tile, point, tiles, pack_row, products)
-            with e.loop(0, together) as line, e.loop(0, columns) as column:
-                place = (e.add(first, line), column)
-                number = e.add(e.mul(line, columns), column)
-                _transform_output(e, stage, place, number, tiles, pack_row, products, training)
-    return e.finish()
+            products = k.at(k.told("scratch"), POINTS * tiles * stage.input.channels)
+            with k.loop(0, together) as line, k.loop(0, columns) as column:
+                place = (k.add(first, line), column)
+                number = k.add(k.mul(line, columns), column)
+                _transform_input(k, stage, place, number, tiles)
+            with k.loop(0, POINTS) as point:
+                _multiply(k, stage, tile, point, tiles, products)
+            with k.loop(0, together) as line, k.loop(0, columns) as column:
+                place = (k.add(first, line), column)
+                number = k.add(k.mul(line, columns), column)
+                _transform_output(k, stage, place, number, tiles, products)
 
 
 def _corner(e: Emitter, stage: ConvolutionStage, place: tuple[Index, Index]) -> tuple[Index, Index]:
     """Row and column of a tile's first output, before pooling."""
-    height, width = stage.output.height * stage.pool[0], stage.output.width * stage.pool[1]
+    height, width = stage.computed
     row, column = (e.mul(index, 2) for index in place)
     return e.minimum(row, height - 2), e.minimum(column, width - 2)
 
 
 def _transform_input(
-    e: Emitter, stage: ConvolutionStage, place: tuple[Index, Index], number: Index, tiles: int
+    k: Kernel, stage: ConvolutionStage, place: tuple[Index, Index], number: Index, tiles: int
 ) -> None:
     """B' d B of one tile, for all channels."""
-    x, scratch = e.arguments[0], e.arguments[5]
+    x, room = k.pointer(value(stage.input)), k.told("scratch")
     channels = stage.input.channels
-    row, column = _corner(e, stage, place)
-    corner = e.add(e.mul(row, stage.input.row), e.mul(column, channels))
+    row, column = _corner(k, stage, place)
+    corner = k.add(k.mul(row, stage.input.row), k.mul(column, channels))
 
-    def one(channel: Index, count: int) -> None:
-        base = e.at(x, e.add(corner, channel))
-        target = e.at(scratch, e.add(e.mul(number, channels), channel))
+    def spread(channel: Index, count: int) -> None:
+        base = k.at(x, k.add(corner, channel))
+        target = k.at(room, k.add(k.mul(number, channels), channel))
         d = [
-            [e.load(base, i * stage.input.row + j * channels, count) for j in range(4)]
+            [k.load(base, i * stage.input.row + j * channels, count) for j in range(4)]
             for i in range(4)
         ]
-        half = [_spread(e, [d[i][j] for i in range(4)]) for j in range(4)]
+        half = [_spread(k, [d[i][j] for i in range(4)]) for j in range(4)]
         for i in range(4):
-            for j, value in enumerate(_spread(e, [half[k][i] for k in range(4)])):
-                e.store(value, target, (4 * i + j) * tiles * channels, count)
+            for j, one in enumerate(_spread(k, [half[n][i] for n in range(4)])):
+                k.store(one, target, (4 * i + j) * tiles * channels, count)
 
-    e.vectors(channels, one)
+    k.vectors(channels, spread)
 
 
 def _multiply(
-    e: Emitter,
+    k: Kernel,
     stage: ConvolutionStage,
-    tile: WinogradTile,
+    tile: Winograd,
     point: Index,
     tiles: int,
-    pack_row: int,
     products: ir.Value,
 ) -> None:
     """products[point] = inputs[point] (tiles x channels) times weights[point]."""
-    scratch, weights = e.arguments[5], e.arguments[1]
-    channels = stage.input.channels
-    inputs = e.at(scratch, e.mul(point, tiles * channels))
-    factors = e.at(weights, e.mul(point, channels * pack_row))
-    results = e.at(products, e.mul(point, tiles * pack_row))
-    blocks = pack_row // e.lanes
+    room, weights = k.told("scratch"), k.pointer(of_matrix("transform", stage.kernel))
+    channels, pack_row = stage.input.channels, k.build.network.matrices[stage.kernel].pack_row
+    inputs = k.at(room, k.mul(point, tiles * channels))
+    factors = k.at(weights, k.mul(point, channels * pack_row))
+    results = k.at(products, k.mul(point, tiles * pack_row))
+    blocks = pack_row // k.lanes
     for left, right, vectors in cover(blocks, tile.vectors):
-        with e.loop(left * e.lanes, right * e.lanes, vectors * e.lanes) as filter_:
+        with k.loop(left * k.lanes, right * k.lanes, vectors * k.lanes) as filter_:
             for start, stop, count in cover(tiles, tile.tiles):
-                with e.loop(start, stop, count) as first:
+                with k.loop(start, stop, count) as first:
                     sums = [
-                        [e.variable(e.constant(0.0)) for _ in range(vectors)] for _ in range(count)
+                        [k.variable(k.constant(0.0)) for _ in range(vectors)] for _ in range(count)
                     ]
-                    source = e.at(inputs, e.mul(first, channels))
-                    with e.loop(0, channels) as channel:
-                        row = e.add(e.mul(channel, pack_row), filter_)
-                        taps = [e.load(factors, e.add(row, v * e.lanes)) for v in range(vectors)]
+                    source = k.at(inputs, k.mul(first, channels))
+                    with k.loop(0, channels) as channel:
+                        row = k.add(k.mul(channel, pack_row), filter_)
+                        taps = [k.load(factors, k.add(row, v * k.lanes)) for v in range(vectors)]
                         for t, totals in enumerate(sums):
-                            value = e.load_scalar(source, e.add(channel, t * channels))
-                            every = e.broadcast(value)
+                            every = k.broadcast(
+                                k.load_scalar(source, k.add(channel, t * channels))
+                            )
                             for total, tap in zip(totals, taps, strict=True):
-                                e.set(total, e.fma(every, tap, e.get(total)))
+                                k.set(total, k.fma(every, tap, k.get(total)))
                     for t, totals in enumerate(sums):
-                        at = e.add(e.mul(e.add(first, t), pack_row), filter_)
+                        at = k.add(k.mul(k.add(first, t), pack_row), filter_)
                         for v, total in enumerate(totals):
-                            e.store(e.get(total), results, e.add(at, v * e.lanes))
+                            k.store(k.get(total), results, k.add(at, v * k.lanes))
 
 
 def _transform_output(
-    e: Emitter,
+    k: Kernel,
     stage: ConvolutionStage,
     place: tuple[Index, Index],
     number: Index,
     tiles: int,
-    pack_row: int,
     products: ir.Value,
-    training: bool,
 ) -> None:
     """A' m A of one tile plus bias; then activation and pooling, for all filters."""
-    _, _, bias, y, argmax, _ = e.arguments
-    row, column = _corner(e, stage, place)
+    pack_row = k.build.network.matrices[stage.kernel].pack_row
+    row, column = _corner(k, stage, place)
 
-    def one(filter_: Index, count: int) -> None:
-        at = e.add(e.mul(number, pack_row), filter_)
+    def finish(filter_: Index, count: int) -> None:
+        at = k.add(k.mul(number, pack_row), filter_)
         m = [
-            [e.load(products, e.add(at, (4 * i + j) * tiles * pack_row)) for j in range(4)]
+            [k.load(products, k.add(at, (4 * i + j) * tiles * pack_row)) for j in range(4)]
             for i in range(4)
         ]
-        half = [_gather(e, [m[i][j] for i in range(4)]) for j in range(4)]
-        start = e.load(bias, filter_, count) if stage.bias is not None else e.constant(0.0)
+        half = [_gather(k, [m[i][j] for i in range(4)]) for j in range(4)]
+        start = biases(k, stage, filter_, count)
         outputs = [
-            e.builder.fadd(value, start)
+            k.builder.fadd(one, start)
             for i in range(2)
-            for value in _gather(e, [half[k][i] for k in range(4)])
+            for one in _gather(k, [half[n][i] for n in range(4)])
         ]
-        kept = argmax if training else None
         if stage.pooled:
-            store_window(e, stage, outputs, (*place, filter_), count, y, kept)
+            store_window(k, stage, outputs, (*place, filter_), count)
             return
-        for number_, value in enumerate(outputs):
-            i, j = divmod(number_, 2)
-            spot = (e.add(row, i), e.add(column, j), filter_)
-            store_window(e, stage, [value], spot, count, y, None)
+        for which, one in enumerate(outputs):
+            i, j = divmod(which, 2)
+            spot = (k.add(row, i), k.add(column, j), filter_)
+            store_window(k, stage, [one], spot, count)
 
-    e.vectors(stage.output.channels, one)
+    k.vectors(stage.output.channels, finish)

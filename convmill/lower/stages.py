@@ -1,16 +1,19 @@
-"""What the kernels are emitted from: tensors with a place for padding, and fused stages. Pure data.
+"""What is computed: tensors with a place for padding, fused stages, and parameters. Pure data.
 
-A stage reads one tensor and writes one. In training the same stage runs backward: it reads the
-gradient of its output and writes that of its input.
+Nothing here knows a name that a user gave: nodes, tensors and parameters are numbers, so that equal
+nets are equal data and share their native code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from convmill.plan.graph import Activation, Graph, Regularizer
+from convmill.lower.choices import ConvolutionChoice, DenseChoice
+from convmill.plan.graph import LINEAR, Activation, Operation, Pair, Regularizer, Shape
 from convmill.plan.recipe import Recipe
+
+Halo = tuple[int, int, int, int]  # top, bottom, left, right
+NO_HALO: Halo = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,14 @@ class Tensor:
     """float32 values of one image, channels last, inside a border of zeros.
 
     ``halo`` is (top, bottom, left, right) in pixels: the padding that the reader wants, so that
-    no kernel tests for edges. ``buffer`` names the memory; views share it.
+    no kernel tests for edges. ``buffer`` numbers the memory; views share it.
     """
 
-    buffer: str
+    buffer: int
     height: int
     width: int
     channels: int
-    halo: tuple[int, int, int, int] = (0, 0, 0, 0)
+    halo: Halo = NO_HALO
 
     @property
     def row(self) -> int:
@@ -47,7 +50,7 @@ class Tensor:
         """Values that count: height x width x channels."""
         return self.height * self.width * self.channels
 
-    def padded(self, halo: tuple[int, int, int, int]) -> Tensor:
+    def padded(self, halo: Halo) -> Tensor:
         """The same tensor inside another border."""
         return replace(self, halo=halo)
 
@@ -56,19 +59,31 @@ class Tensor:
 class ConvolutionStage:
     """Convolution, bias, activation and, where ``pool`` is set, max pooling without overlap.
 
-    Windows are ``pool`` large; ``fused`` names the nodes that were taken in.
+    ``nodes`` numbers the graph's nodes that are computed here, the convolution first; ``kernel``
+    and ``bias`` index the parameters. In training the same stage runs backward: it reads the
+    gradient of its output and writes that of its input.
     """
 
-    name: str
+    nodes: tuple[int, ...]
     input: Tensor
     output: Tensor
-    kernel_size: tuple[int, int]
-    strides: tuple[int, int]
+    kernel_size: Pair
+    strides: Pair
     kernel: int
     bias: int | None
     activation: Activation
-    pool: tuple[int, int] = (1, 1)
-    fused: tuple[str, ...] = ()
+    pool: Pair = (1, 1)
+    choice: ConvolutionChoice | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the stage reads."""
+        return (self.input,)
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Parameters that the stage reads."""
+        return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
 
     @property
     def pooled(self) -> bool:
@@ -87,84 +102,80 @@ class ConvolutionStage:
 
     @property
     def places(self) -> int:
-        """Output places of one filter."""
+        """Output places of one filter, behind pooling."""
         return self.output.height * self.output.width
 
-
-@dataclass(frozen=True)
-class PoolingStage:
-    """Max or average pooling over any windows, cut at the image's edges; ``shares_ties`` divides a
-    maximum's gradient among all pixels that reach it."""
-
-    name: str
-    input: Tensor
-    output: Tensor
-    kind: Literal["max", "average"]
-    pool_size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: tuple[int, int]  # top, left
-    shares_ties: bool = False
+    @property
+    def computed(self) -> Pair:
+        """Rows and columns of places that are computed, before pooling."""
+        return self.output.height * self.pool[0], self.output.width * self.pool[1]
 
 
 @dataclass(frozen=True)
 class DenseStage:
-    """Matrix product, bias, activation; ``fused`` names the nodes that were taken in."""
+    """Matrix product, bias, activation; fields as in ``ConvolutionStage``."""
 
-    name: str
+    nodes: tuple[int, ...]
     input: Tensor
     output: Tensor
     kernel: int
     bias: int | None
     activation: Activation
-    fused: tuple[str, ...] = ()
+    choice: DenseChoice | None = None
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the stage reads."""
+        return (self.input,)
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Parameters that the stage reads."""
+        return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
 
 
 @dataclass(frozen=True)
-class ActivationStage:
-    """An activation that could not be fused (softmax, gelu, or one behind pooling)."""
+class PlainStage:
+    """Any other operation, as the graph has it: nothing is fused with it, and nothing is chosen.
 
-    name: str
-    input: Tensor
+    ``part`` is 1 for the activation that was split off a node whose own stage stands before.
+    """
+
+    nodes: tuple[int, ...]
+    inputs: tuple[Tensor, ...]
     output: Tensor
-    activation: Activation
+    operation: Operation
+    part: int = 0
+
+    @property
+    def input(self) -> Tensor:
+        """What the stage reads first."""
+        return self.inputs[0]
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Parameters that the stage reads: none."""
+        return ()
 
 
-@dataclass(frozen=True)
-class DropoutStage:
-    """Dropout in training, a copy otherwise."""
-
-    name: str
-    input: Tensor
-    output: Tensor
-    rate: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class RescaleStage:
-    """``x * scale + offset``."""
-
-    name: str
-    input: Tensor
-    output: Tensor
-    scale: float
-    offset: float
-
-
-Stage = ConvolutionStage | PoolingStage | DenseStage | ActivationStage | DropoutStage | RescaleStage
+Stage = ConvolutionStage | DenseStage | PlainStage
 
 
 @dataclass(frozen=True)
 class Matrix:
     """A parameter as the kernels hold it: ``rows`` x ``columns`` float32 without gaps.
 
-    Convolution kernels are (filters, kernel height x width x channels in), dense ones (inputs,
-    units), biases (1, units). ``offset`` counts elements from the start of all parameters.
-    ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None; ``winograd`` the
-    place of its transform, 16 x channels in x ``pack_row``, where the forward pass reads that.
+    ``shape`` is Keras'; ``axes`` is the order in which the kernels hold Keras' axes: convolution
+    kernels with their filters first, (filters, kernel height x width x channels in). Dense kernels
+    are (inputs, units), biases (1, units). ``offset`` counts elements from the start of all
+    parameters. ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None;
+    ``winograd`` the place of its transform, 16 x channels in x ``pack_row``, where the forward pass
+    reads that.
     """
 
     index: int
+    shape: Shape
+    axes: tuple[int, ...]
     offset: int
     rows: int
     columns: int
@@ -182,35 +193,35 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Network:
-    """A Graph lowered: stages in order, parameters as matrices, the recipe for training."""
+class Gradients:
+    """Which gradients of a stage are wanted: of what it reads, and of its weights."""
 
-    graph: Graph
-    recipe: Recipe | None
+    input: bool = False
+    weights: bool = False
+
+
+@dataclass(frozen=True)
+class Network:
+    """A graph lowered: stages in order, what is derived of each, parameters as matrices, and the
+    recipe for training. ``input`` is what images are gathered into, ``output`` what is predicted.
+    """
+
+    input: Tensor
+    output: Tensor
     stages: tuple[Stage, ...]
+    gradients: tuple[Gradients, ...]
     matrices: tuple[Matrix, ...]
+    recipe: Recipe | None
     parameter_elements: int
     pack_elements: int
+    images_per_group: int
 
     @property
-    def input(self) -> Tensor:
-        """The tensor that images are gathered into."""
-        return self.stages[0].input
+    def trainable(self) -> tuple[Matrix, ...]:
+        """Parameters that are trained."""
+        return tuple(matrix for matrix in self.matrices if matrix.trainable)
 
-    @property
-    def output(self) -> Tensor:
-        """The tensor that holds predictions."""
-        return self.stages[-1].output
 
-    @property
-    def first_backward(self) -> int:
-        """Index of the first stage with trainable weights; no gradient goes further back."""
-        for index, stage in enumerate(self.stages):
-            if isinstance(stage, (ConvolutionStage, DenseStage)) and self.trains(stage):
-                return index
-        return len(self.stages)
-
-    def trains(self, stage: ConvolutionStage | DenseStage) -> bool:
-        """Whether any weight of ``stage`` is trainable."""
-        held = (stage.kernel, stage.bias)
-        return any(index is not None and self.matrices[index].trainable for index in held)
+def linear(stage: ConvolutionStage | DenseStage) -> bool:
+    """Whether nothing is applied to the sums of a stage yet."""
+    return stage.activation == LINEAR

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convmill.lower.buffers import IMAGE_TYPES
+from convmill.lower.fields import IMAGE_TYPES
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
 

@@ -11,11 +11,15 @@ from functools import cached_property, lru_cache
 
 import llvmlite.binding as llvm
 
-from convmill.kernels.run import build_inference, build_training
-from convmill.lower.buffers import Layout, layout_of
+from convmill.kernels.run import ENTRY, build_program
+from convmill.kernels.steps import inference_step, training_step
+from convmill.lower import spec
+from convmill.lower.launches import Step
+from convmill.lower.lifetimes import Memory, place_slots
 from convmill.lower.machine import Machine
 from convmill.lower.stages import Network
-from convmill.runtime import host
+from convmill.lower.text import step_text
+from convmill.runtime import debug, host
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 # LLVM's own state is shared in a process: one thread compiles at a time.
@@ -24,11 +28,13 @@ _COMPILING = threading.RLock()
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Native code of one program: ``entry(context address, thread)``, its record layout, the texts
-    on the way (IR before optimization, assembly) and the seconds it took."""
+    """Native code of one program: ``entry(context address, thread)``, the step and the memory that
+    it was made for, the texts on the way (IR before optimization, assembly) and the seconds it
+    took."""
 
     entry: Callable[[int, int], None]
-    layout: Layout
+    step: Step
+    memory: Memory
     source: str
     build_seconds: float
     compile_seconds: float
@@ -51,13 +57,15 @@ class Compiled:
 
 @lru_cache(maxsize=64)
 def compiled(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
-    """Native code for a network, built once in a process."""
+    """Native code for a network, built once in a process: equal networks share it."""
     with _COMPILING:
         host.initialize()
         start = time.perf_counter()
-        layout = layout_of(network, training, guard)
-        build = build_training if training else build_inference
-        source = str(build(network, layout, machine))
+        step, memory = planned(network, machine, training, guard)
+        kind = "training" if training else "inference"
+        debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
+        source = str(build_program(network, step, memory, machine, training))
+        debug.show(debug.IR, f"LLVM IR of {kind}", lambda: source)
         built = time.perf_counter()
         target = target_machine()
         module = llvm.parse_assembly(source)
@@ -65,11 +73,31 @@ def compiled(network: Network, machine: Machine, training: bool, guard: int = 0)
         optimize(module, target)
         engine = llvm.create_mcjit_compiler(module, target)
         engine.finalize_object()
-        address = engine.get_function_address("train" if training else "infer")
+        address = engine.get_function_address(ENTRY)
         done = time.perf_counter()
         return Compiled(
-            NATIVE(address), layout, source, built - start, done - built, engine, module, target
+            NATIVE(address),
+            step,
+            memory,
+            source,
+            built - start,
+            done - built,
+            engine,
+            module,
+            target,
         )
+
+
+def planned(
+    network: Network, machine: Machine, training: bool, guard: int = 0
+) -> tuple[Step, Memory]:
+    """The step of a network, for training or inference, and its memory; nothing is compiled."""
+    make = training_step if training else inference_step
+    step = make(network, machine.lanes)
+    spec.check_step(step)
+    memory = place_slots(step, guard)
+    spec.check_memory(step, memory)
+    return step, memory
 
 
 def target_machine() -> llvm.TargetMachine:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from convmill.lower.buffers import CACHE_LINE, CONTEXT_BYTES, POINTERS, Layout, field_offset
+from convmill.lower.fields import CONTEXT_BYTES, POINTERS, field_offset
+from convmill.lower.launches import value
+from convmill.lower.lifetimes import CACHE_LINE, Memory
 from convmill.lower.stages import Network, Tensor
 
 POISON = 0xFF  # four of them are a float32 that is no number
@@ -19,7 +21,7 @@ def aligned(count: int, dtype: np.dtype | type) -> np.ndarray:
 
 
 class Context:
-    """The fields that native code reads and writes; see ``convmill.lower.buffers``."""
+    """The fields that native code reads and writes; see ``convmill.lower.fields``."""
 
     def __init__(self) -> None:
         self._space = aligned(CONTEXT_BYTES // 8, np.int64)
@@ -46,25 +48,30 @@ class Context:
 
 
 class Records:
-    """The records of some images, with the halos of all tensors set to zero.
+    """What images leave behind: a record for each of ``images``, and each thread's own memory for a
+    group of them, with the borders of all tensors set to zero.
 
-    ``guard`` bytes behind each slot hold a pattern that ``intact`` looks for; with a guard the
-    rest is poisoned too, so that a kernel that reads what nobody wrote yields no number.
+    With a guard everything is poisoned, so that a kernel that reads what nobody wrote yields no
+    number, and what lies behind each slot holds a pattern that ``intact`` looks for.
     """
 
-    def __init__(self, network: Network, layout: Layout, count: int, guard: int = 0) -> None:
-        self.layout, self.count, self.guard = layout, count, guard
-        self.memory = aligned(layout.length * count, np.uint8).reshape(count, layout.length)
-        if guard:
-            self.memory[:] = POISON
+    def __init__(self, network: Network, memory: Memory, images: int, threads: int) -> None:
+        self.memory, self.images, self.threads = memory, images, threads
+        group = threads * network.images_per_group
+        self.records = _rows(images, memory.image_bytes)
+        self.own = _rows(group, memory.thread_bytes)
+        self.scratch = aligned(threads * memory.scratch, np.float32)
+        if memory.guard:
+            for part in (self.records, self.own):
+                part[:] = POISON
             for tensor in {network.input, *(stage.output for stage in network.stages)}:
-                self._clear_halo(tensor)
+                self._clear_border(tensor)
 
-    def _clear_halo(self, tensor: Tensor) -> None:
-        values = self.slot(f"value/{tensor.buffer}").view(np.float32)
+    def _clear_border(self, tensor: Tensor) -> None:
+        values = self.slot(value(tensor).name).view(np.float32)
         top, bottom, left, right = tensor.halo
         grid = values[:, : tensor.size].reshape(
-            self.count, -1, tensor.row // tensor.channels, tensor.channels
+            len(values), -1, tensor.row // tensor.channels, tensor.channels
         )
         grid[:, :top] = 0
         grid[:, grid.shape[1] - bottom :] = 0
@@ -72,13 +79,21 @@ class Records:
         grid[:, :, grid.shape[2] - right :] = 0
 
     def slot(self, name: str) -> np.ndarray:
-        """Bytes of one slot in every record."""
-        part = self.layout.slots[name]
-        return self.memory[:, part.offset : part.offset + part.length]
+        """Bytes of one slot of every image, (images, bytes). Raises KeyError for no such slot."""
+        place = self.memory.places[name]
+        part = self.records if place.home == "image" else self.own
+        return part[:, place.offset : place.offset + place.bytes]
 
     def intact(self) -> bool:
         """Whether no guard was written to."""
-        return all(
-            bool((self.memory[:, end : end + self.guard] == POISON).all())
-            for end in (part.offset + part.length for part in self.layout.slots.values())
+        guard = self.memory.guard
+        ends = (
+            (self.records if place.home == "image" else self.own, place.offset + place.bytes)
+            for place in self.memory.places.values()
         )
+        return all(bool((part[:, end : end + guard] == POISON).all()) for part, end in ends)
+
+
+def _rows(count: int, length: int) -> np.ndarray:
+    """Bytes, (count, length)."""
+    return aligned(count * length, np.uint8).reshape(count, length)

@@ -7,13 +7,17 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from convmill.lower.buffers import IMAGE_TYPES, scratch_elements
-from convmill.lower.fuse import lower
+from convmill.lower.choose import whole_images
+from convmill.lower.fields import IMAGE_TYPES
+from convmill.lower.launches import live_lists
+from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
-from convmill.lower.schedule import IMAGES_PER_GROUP
+from convmill.lower.network import lower
+from convmill.lower.stages import ConvolutionStage
+from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
-from convmill.runtime import host, workers
+from convmill.runtime import debug, host, workers
 from convmill.runtime.batches import Batches, Record, check, check_images, check_outputs
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, Records, aligned
@@ -23,6 +27,7 @@ from convmill.runtime.work import Run, inference_run, training_run
 __all__ = ["Batches", "Kind", "Program", "Record", "Stop", "Watch"]
 
 PREDICT_BATCH = 4096
+MOST_RECORD_BYTES = 256 * 1024 * 1024  # of a batch's records: a larger batch goes in parts
 Watch = Callable[[Record], None]
 Stop = Callable[[], bool]
 Kind = Literal["training", "inference"]
@@ -50,11 +55,11 @@ class Program:
         self.threads = host.thread_count(threads)
         self.machine = machine or host.machine()
         self.guard = guard
-        self.network = lower(graph, recipe, self.machine.lanes)
-        self._weights = Weights(self.network)
-        self._records: dict[tuple[bool, int], Records] = {}
-        elements = scratch_elements(self.network, self.machine)
-        self._scratch = aligned(elements * self.threads, np.float32)
+        self.network = lower(graph, recipe, self.machine)
+        debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
+        debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
+        self._weights = Weights(self.network, [one.name for one in graph.parameters])
+        self._records: dict[Kind, Records] = {}
         self._last: Context | None = None  # the last run's
         self._trained: Context | int = 0  # the last training run's, or the steps before any
 
@@ -124,7 +129,8 @@ class Program:
         if np.shape(rates) != (steps,):
             raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")
         code = self.code("training")
-        context["records"] = self._records_for(code, True, min(batches.batch_size, count)).memory
+        context["batch_size"] = batches.batch_size
+        self._hold_images(context, "training", min(batches.batch_size, count))
         context["hyper"] = self._hyper(np.asarray(rates, np.float64), iterations)
         context["seeds"] = self._seeds(seeds)
         context["slots"], context["gradients"] = self._weights.slots, self._weights.gradients
@@ -157,8 +163,8 @@ class Program:
         count = len(batches.order)
         context = self._context(batches, outputs)
         code = self.code("inference")
-        held = self._records_for(code, False, self.threads * IMAGES_PER_GROUP)
-        context["records"] = held.memory
+        context["batch_size"], context["last_step"] = count, 1  # all images are one batch
+        self._hold_images(context, "inference", count)
         losses, correct = _measurements(context, count)
         steps = -(-count // batches.batch_size)
 
@@ -193,24 +199,69 @@ class Program:
             raise ValueError(f"`kind` must be one of {get_args(Kind)}. Received: kind={kind!r}")
         return compiled(self.network, self.machine, kind == "training", self.guard)
 
-    def live_places(self, stage: str) -> float | None:
-        """Live places of an image behind one convolution, the mean over the last batch trained;
-        None where nothing was trained or no lists are kept."""
-        for (training, _), records in self._records.items():
-            name = f"live/{stage}/count"
-            if training and name in records.layout.slots:
-                counts = records.slot(name).view(np.int32)
-                return float(counts.sum(dtype=np.int64)) / records.count
-        return None
+    def live_places(self, stage: int) -> float | None:
+        """Live places of an image behind the convolution that is stage number ``stage``, the mean
+        over the last part of a batch that was trained; None where nothing was trained or no lists
+        are kept."""
+        computed = self.network.stages[stage]
+        assert isinstance(computed, ConvolutionStage)
+        name = live_lists(computed.output)[2].name
+        records = self._records.get("training")
+        if records is None or name not in records.memory.places:
+            return None
+        counts = records.slot(name).view(np.int32)
+        return float(counts.sum(dtype=np.int64)) / len(counts)
 
-    def _records_for(self, code: Compiled, training: bool, count: int) -> Records:
-        """Records for ``count`` images, kept until another number is wanted."""
-        key = (training, count)
-        if key not in self._records:
-            for known in [known for known in self._records if known[0] == training]:
-                del self._records[known]
-            self._records[key] = Records(self.network, code.layout, count, self.guard)
-        return self._records[key]
+    def left(self, slot: str, kind: Kind = "training") -> np.ndarray:
+        """What the images of the last run left in a slot, uint8 (images, bytes): for tests, of a
+        Program with a guard, which keeps everything. Raises KeyError for what was not kept."""
+        return self._records[kind].slot(slot)
+
+    def intact(self) -> bool:
+        """Whether no guard was written to, for tests; False where nothing was run yet."""
+        held = self._records.values()
+        return bool(held) and all(records.intact() for records in held)
+
+    def records_held(self, kind: Kind) -> int:
+        """How many images of a batch have memory at once; larger batches go in parts. 0 before the
+        first run, and where images leave nothing behind for one another."""
+        held = self._records.get(kind)
+        return 0 if held is None else held.images
+
+    def _hold_images(self, context: Context, kind: Kind, count: int) -> None:
+        """Hands over memory for ``count`` images, or for as large a part of them as may be at once.
+
+        Sums over a batch go on from part to part in groups of whole images, so that parts change
+        no bit. Raises MemoryError where there is no memory for the least of them.
+        """
+        memory = self.code(kind).memory
+        least = min(count, whole_images(self.network.stages))
+        part = count
+        if memory.image_bytes * count > MOST_RECORD_BYTES:
+            part = max(MOST_RECORD_BYTES // memory.image_bytes // least, 1) * least
+        held = self._records.get(kind)
+        kept = part if memory.image_bytes else 0
+        if held is None or (held.images, held.threads) != (kept, self.threads):
+            self._records.pop(kind, None)  # so that both are never there at once
+            held = self._records[kind] = self._allocated(memory, kept, least)
+        context["part_size"] = held.images or part
+        context["records"], context["own"] = held.records, held.own
+        context["scratch"] = held.scratch
+
+    def _allocated(self, memory: Memory, part: int, least: int) -> Records:
+        """Records for ``part`` images, or for half as many as often as memory is too small."""
+        try:
+            return Records(self.network, memory, part, self.threads)
+        except MemoryError as error:
+            if part > least:
+                return self._allocated(memory, max(part // 2 // least, 1) * least, least)
+            group = self.network.images_per_group
+            own = self.threads * (group * memory.thread_bytes + 4 * memory.scratch)
+            raise MemoryError(
+                f"{(part * memory.image_bytes + own) / 1e6:.0f} MB for {part} images of a batch on "
+                f"{self.threads} threads could not be had. Use fewer threads, a smaller model or "
+                "smaller images, or free memory."
+            ) from error
 
     def _context(self, batches: Batches, outputs: np.ndarray | None) -> Context:
         """A context with all that training and inference share, checked."""
@@ -220,10 +271,9 @@ class Program:
         context["images"], context["order"] = x, np.ascontiguousarray(batches.order)
         context["image_stride"] = x.strides[0]
         context["image_type"] = IMAGE_TYPES.index(x.dtype.name)
-        context["positions"], context["batch_size"] = count, batches.batch_size
+        context["positions"] = count
         context["parameters"] = self._weights.parameters
         context["packs"] = self._weights.packs
-        context["scratch"] = self._scratch
         if batches.y is not None:
             context["labels"] = np.ascontiguousarray(batches.y)
             context["has_labels"] = 1

@@ -5,24 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from convmill.lower.buffers import layout_of
-from convmill.lower.schedule import (
-    forward_tile,
-    is_narrow,
-    product_tile,
-    taps_at_once,
-    weight_tile,
-    window_chunk,
-)
-from convmill.lower.stages import (
-    ActivationStage,
-    ConvolutionStage,
-    DenseStage,
-    DropoutStage,
-    PoolingStage,
-    RescaleStage,
-    Stage,
-)
+from convmill.kernels.operations import operation_of
+from convmill.lower.choices import Narrow, Winograd
+from convmill.lower.stages import ConvolutionStage, DenseStage, Network, PlainStage, Stage
+from convmill.plan.graph import Activate, Graph
 from convmill.runtime.program import Kind, Program
 from convmill.runtime.work import forward_multiply_adds
 
@@ -32,8 +18,9 @@ class StageReport:
     """One stage: what is fused in it, how it is tiled, and its multiply-adds for one image.
 
     ``dense`` counts what dense arithmetic costs (in training forward, input and weight gradient),
-    ``done`` what is really done: behind max pooling at most one place of a window has a gradient.
-    Where a net has been trained, ``done`` counts the places that were live in the last batch.
+    ``done`` what is really done: the products of Winograd's tiles (their transforms, which are
+    additions, aside); behind max pooling at most one place of a window has a gradient. Where a net
+    has been trained, ``done`` counts the places that were live in the last batch.
     """
 
     name: str
@@ -47,13 +34,15 @@ class StageReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A program as it was compiled. Bytes are of buffers, seconds of this process."""
+    """A program as it was compiled. ``image_bytes`` are kept for each image of a batch,
+    ``thread_bytes`` for each thread; seconds are of this process."""
 
     stages: tuple[StageReport, ...]
     lanes: int
     threads: int
     parameter_bytes: int
-    record_bytes: int
+    image_bytes: int
+    thread_bytes: int
     build_seconds: float
     compile_seconds: float
     program: Program
@@ -92,108 +81,86 @@ class Report:
         names = [row.name for row in self.stages]
         if stage not in names:
             raise KeyError(f"no stage {stage!r}; the stages are {', '.join(names)}")
-        return bool(re.search(rf"(^|[@\"\s]){re.escape(stage)}\.[a-z_]+\"?$", symbol.strip()))
+        number = names.index(stage)
+        return bool(re.search(rf"(^|[@\"\s])stage{number}\.[a-z_]+\"?$", symbol.strip()))
 
 
 def report(program: Program) -> Report:
     """Report on a program; it is compiled for training where it has a recipe."""
-    training = program.recipe is not None
     codes = [program.code("inference")]
-    if training:
+    if program.recipe is not None:
         codes.append(program.code("training"))
-    layout = layout_of(program.network, training)
-    rows = tuple(_row(program, index, stage) for index, stage in enumerate(program.network.stages))
+    memory = codes[-1].memory
     size = program.network.parameter_elements
     kinds = 2 + len(program.recipe.optimizer.slots) if program.recipe else 1
+    rows = zip(stage_names(program.network, program.graph), program.network.stages, strict=True)
     return Report(
-        rows,
+        tuple(_row(program, number, *row) for number, row in enumerate(rows)),
         program.machine.lanes,
         program.threads,
         4 * (size * kinds + program.network.pack_elements),
-        layout.length,
+        memory.image_bytes,
+        memory.thread_bytes * program.network.images_per_group + 4 * memory.scratch,
         sum(code.build_seconds for code in codes),
         sum(code.compile_seconds for code in codes),
         program,
     )
 
 
-def _row(program: Program, index: int, stage: Stage) -> StageReport:
-    tensor = stage.output
+def stage_names(network: Network, graph: Graph) -> list[str]:
+    """The stages by the names of the graph's nodes; an activation that was split off its node has
+    its own behind that."""
+    names = []
+    for stage in network.stages:
+        name = graph.nodes[stage.nodes[0]].name
+        if isinstance(stage, PlainStage) and isinstance(stage.operation, Activate) and stage.part:
+            name = f"{name}/{stage.operation.activation.name}"
+        names.append(name)
+    return names
+
+
+def _row(program: Program, number: int, name: str, stage: Stage) -> StageReport:
+    tensor, operation = stage.output, operation_of(stage)
     shape = (tensor.height, tensor.width, tensor.channels)
-    dense, done = _multiply_adds(program, index, stage)
     return StageReport(
-        stage.name,
-        _operation(stage),
-        stage.fused if isinstance(stage, (ConvolutionStage, DenseStage)) else (),
+        name,
+        operation.words(stage),
+        tuple(program.graph.nodes[node].name for node in stage.nodes[1:]),
         shape if shape[:2] != (1, 1) else shape[2:],
-        _tiles(program, index, stage),
-        dense,
-        done,
+        operation.tiles(stage),
+        *_multiply_adds(program, number, stage),
     )
 
 
-def _operation(stage: Stage) -> str:
-    """What a stage computes, in a few words."""
-    match stage:
-        case ConvolutionStage():
-            size = "x".join(map(str, stage.kernel_size))
-            words = [f"conv {size}"]
-            if stage.activation.name != "linear":
-                words.append(stage.activation.name)
-            if stage.pooled:
-                words.append(f"max {'x'.join(map(str, stage.pool))}")
-            return " + ".join(words)
-        case DenseStage():
-            name = stage.activation.name
-            return "dense" if name == "linear" else f"dense + {name}"
-        case PoolingStage():
-            return f"{stage.kind} pooling {'x'.join(map(str, stage.pool_size))}"
-        case ActivationStage():
-            return stage.activation.name
-        case DropoutStage():
-            return f"dropout {stage.rate:g}"
-        case RescaleStage():
-            return "rescale"
-
-
-def _tiles(program: Program, index: int, stage: Stage) -> str:
-    """Register tiles of a stage's kernels, in words."""
-    machine = program.machine
-    if isinstance(stage, DenseStage):
-        forward = product_tile(stage.output.channels, machine)
-        text = f"{forward.rows} images x {forward.vectors}"
-        if program.recipe is None:
-            return text
-        back = weight_tile(stage, machine)
-        return f"{text}; dW {back.rows} inputs x {back.vectors}"
-    if not isinstance(stage, ConvolutionStage):
-        return ""
-    tile = forward_tile(stage, machine)
-    places = tile.rows * tile.windows * stage.pool[0] * stage.pool[1]
-    text = f"{places} places x {tile.vectors}"
-    if program.recipe is None:
-        return text
-    if index == program.network.first_backward and is_narrow(stage):
-        return f"{text}; dW {taps_at_once(stage, machine)} taps"
-    chunk = window_chunk(stage, machine)
-    return f"{text}; dX dW {chunk.rows} rows x {chunk.vectors}"
-
-
-def _multiply_adds(program: Program, index: int, stage: Stage) -> tuple[int, int]:
+def _multiply_adds(program: Program, number: int, stage: Stage) -> tuple[int, int]:
     """Multiply-adds for one image: with dense arithmetic, and really done."""
     if not isinstance(stage, (ConvolutionStage, DenseStage)):
         return 0, 0
-    network, training = program.network, program.recipe is not None
-    forward = forward_multiply_adds(program.graph, program.graph.node(stage.name))
-    backward = int(index > network.first_backward) + int(network.trains(stage))
-    backward = backward if training else 0
-    dense = forward * (1 + backward)
+    gradients = program.network.gradients[number]
+    backward = gradients.input + gradients.weights if program.recipe is not None else 0
+    dense = forward_multiply_adds(program.graph, program.graph.nodes[stage.nodes[0]])
+    dense *= 1 + backward
     if isinstance(stage, DenseStage):
         return dense, dense
-    pooled = stage.places * stage.pool[0] * stage.pool[1] * stage.output.channels * stage.taps
-    if index == network.first_backward and is_narrow(stage):
-        return dense, pooled * (1 + backward)
-    live = program.live_places(stage.name)
-    if live is None:
-        live = stage.places * stage.output.channels
-    return dense, pooled + round(backward * live * stage.taps)
+    assert stage.choice is not None
+    done = forward_done(stage)
+    if backward:
+        places = stage.places * stage.pool[0] * stage.pool[1]
+        live = program.live_places(number)
+        if isinstance(stage.choice.weight_gradient, Narrow):
+            live = float(places * stage.output.channels)  # all places, whatever is in them
+        elif live is None:
+            live = float(stage.places * stage.output.channels)
+        done += round(backward * live * stage.taps)
+    return dense, done
+
+
+def forward_done(stage: ConvolutionStage) -> int:
+    """Multiply-adds of the forward pass as the chosen algorithm does it: Winograd's products, or
+    every tap at every place that is computed."""
+    assert stage.choice is not None
+    if isinstance(stage.choice.forward, Winograd):
+        rows, columns = stage.choice.forward.grid
+        return 16 * rows * columns * stage.input.channels * stage.output.channels
+    places = stage.computed[0] * stage.computed[1]
+    return places * stage.output.channels * stage.taps

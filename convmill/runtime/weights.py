@@ -13,8 +13,8 @@ from convmill.runtime.memory import aligned
 class Weights:
     """Flat float32 arrays of all parameters; convolution kernels with their filters first."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, names: Sequence[str]) -> None:
+        self.network, self.names = network, names
         size = network.parameter_elements
         self._names = network.recipe.optimizer.slots if network.recipe else ()
         self.parameters = aligned(size, np.float32)
@@ -70,10 +70,10 @@ class Weights:
             raise ValueError(f"`{name}` must hold {len(matrices)} arrays. Received: {len(values)}")
         arrays = [None if value is None else np.asarray(value, np.float32) for value in values]
         for matrix, value in zip(matrices, arrays, strict=True):
-            parameter = self.network.graph.parameters[matrix.index]
-            if value is not None and value.shape != parameter.shape:
+            if value is not None and value.shape != matrix.shape:
                 raise ValueError(
-                    f"{parameter.name} has shape {parameter.shape}. Received: shape {value.shape}"
+                    f"{self.names[matrix.index]} has shape {matrix.shape}. "
+                    f"Received: shape {value.shape}"
                 )
         return arrays
 
@@ -84,13 +84,11 @@ class Weights:
         for matrix, value in zip(matrices, arrays, strict=True):
             if value is None:
                 continue
-            ours = value.transpose(3, 0, 1, 2) if value.ndim == 4 else value
+            ours = value.transpose(matrix.axes)
             flat[matrix.offset : matrix.offset + matrix.size] = ours.reshape(-1)
 
     def _take(self, flat: np.ndarray, matrix: Matrix) -> np.ndarray:
         """A copy of one parameter in Keras' layout."""
-        shape = self.network.graph.parameters[matrix.index].shape
-        value = flat[matrix.offset : matrix.offset + matrix.size]
-        if len(shape) == 4:
-            return value.reshape(shape[3], *shape[:3]).transpose(1, 2, 3, 0).copy()
-        return value.reshape(shape).copy()
+        held = [matrix.shape[axis] for axis in matrix.axes]
+        value = flat[matrix.offset : matrix.offset + matrix.size].reshape(held)
+        return value.transpose(np.argsort(matrix.axes)).copy()

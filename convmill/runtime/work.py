@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from convmill.lower.schedule import IMAGES_PER_GROUP
+from convmill.lower.choose import IMAGES_PER_GROUP
 from convmill.plan.graph import Convolution, Dense, Graph, Node
 
 # Operations that one thread does in a few hundredths of a second.

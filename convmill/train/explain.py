@@ -133,7 +133,8 @@ def _summary(found: Report) -> str:
             f"Multiply-adds of an image: {found.dense:,} dense, {found.done:,} really done "
             f"({saved:.2f} times fewer).",
             f"Memory: {_bytes(found.parameter_bytes)} for weights and optimizer, "
-            f"{_bytes(found.record_bytes)} for each image of a batch.",
+            f"{_bytes(found.image_bytes)} for each image of a batch, "
+            f"{_bytes(found.thread_bytes)} for each thread.",
             f"Compiled in {found.build_seconds + found.compile_seconds:.2f} s: "
             f"{found.build_seconds:.2f} s to build the LLVM IR, "
             f"{found.compile_seconds:.2f} s to compile it.",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convmill.lower.launches import value
 from convmill.runtime import workers
 from tests.engine.fences import fenced
 from tests.engine.nets import (
@@ -81,9 +82,8 @@ def test_guards_inside_records_notice():
     program, sample = prepared()
     program.evaluate(sample.batches)
     assert_intact(program)
-    (records,) = program._records.values()
-    part = next(iter(records.layout.slots.values()))
-    records.memory[1, part.offset + part.length] = 0
+    second = program.left(value(program.network.input).name, "inference")[1]
+    ctypes.c_uint8.from_address(second.ctypes.data + second.nbytes).value = 0
     with pytest.raises(AssertionError):
         assert_intact(program)
 

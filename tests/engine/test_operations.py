@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convmill.lower.fuse import lower
-from convmill.lower.schedule import takes_winograd
+from convmill.lower.choices import Winograd
+from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Activation, Regularizer
 from convmill.plan.recipe import Loss
@@ -175,9 +175,10 @@ def test_windows_of_three_by_three(image, pooled, width):
         flatten,
         dense(2),
     )
-    stages = lower(graph, None, 16).stages
+    stages = lower(graph, None, WIDTHS["16 lanes"]).stages
     (stage,) = (each for each in stages if isinstance(each, ConvolutionStage))
-    assert takes_winograd(stage)
+    assert stage.choice is not None
+    assert isinstance(stage.choice.forward, Winograd)
     follows(graph, "mean_squared_error", machine=WIDTHS[width], count=3)
 
 

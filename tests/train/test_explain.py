@@ -50,7 +50,7 @@ def test_places_that_were_live_are_counted_after_training() -> None:
 def test_texts_of_a_stage() -> None:
     found = convmill.explain(small())
     assert "define" in found.ir("conv")
-    assert "conv.forward" in found.ir("conv", "inference")
+    assert "stage0.direct_forward" in found.ir("conv", "inference")
     assert found.assembly("conv")
     with pytest.raises(KeyError, match=r"no stage 'nothing'; the stages are conv, dense"):
         found.ir("nothing")

@@ -1,0 +1,94 @@
+"""Copies of kernels for those that read them another way: transposed, and behind that Winograd's
+transform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llvmlite import ir
+
+from convmill.kernels import winograd
+from convmill.kernels.build import Kernel
+from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
+from convmill.lower.launches import Launch, Shares, of_matrix
+from convmill.lower.stages import Matrix, Network
+
+
+def copies(network: Network, readers: Iterable[Launch], lanes: int) -> dict[int, list[Launch]]:
+    """Launches that copy the parameters of which ``readers`` read a copy, by parameter; whole
+    vectors of rows."""
+    read = {slot for launch in readers for slot in launch.reads}
+    found: dict[int, list[Launch]] = {}
+    for matrix in network.matrices:
+        pack, transform = (of_matrix(kind, matrix.index) for kind in ("pack", "transform"))
+        over, of = Shares(matrix.rows, lanes), f"matrix{matrix.index}"
+        source = of_matrix("parameter", matrix.index)
+        if pack in read or transform in read:
+            found[matrix.index] = [Launch("copies.transpose", of, over, (source,), (pack,))]
+        if transform in read:
+            found[matrix.index].append(Launch("copies.transform", of, over, (pack,), (transform,)))
+    return found
+
+
+def write_transpose(k: Kernel) -> None:
+    """copy[column, row] = parameter[row, column] for a share of the rows."""
+    matrix = k.build.matrix(k.launch)
+    write = k.build.helper("transpose", lambda: _transpose(k.build.module, k.lanes))
+    source, target = _ends(k)
+    first, last = k.told("first"), k.told("last")
+    k.call(write, source, matrix.rows, matrix.columns, target, matrix.pack_row, first, last)
+
+
+def write_transform(k: Kernel) -> None:
+    """Winograd's transform of a share of the filters, from their transposed copy."""
+    matrix: Matrix = k.build.matrix(k.launch)
+    write = k.build.helper(
+        "transform", lambda: winograd.transform_weights(k.build.module, k.lanes)
+    )
+    source, target = _ends(k)
+    first, last = k.told("first"), k.told("last")
+    k.call(write, source, matrix.columns // 9, matrix.pack_row, target, first, last)
+
+
+def _ends(k: Kernel) -> tuple[ir.Value, ir.Value]:
+    """Addresses of what is read and of what is written."""
+    (read,), (written,) = k.launch.reads, k.launch.writes
+    return k.pointer(read), k.pointer(written)
+
+
+def _transpose(module: ir.Module, lanes: int) -> ir.Function:
+    """(matrix, rows, columns, copy, copy row, first row, last row): copy[c, r] = matrix[r, c].
+
+    Squares of lanes x lanes are turned in registers; rows that do not exist become zeros, so that
+    kernels may read whole vectors of the copy. ``first row`` is a multiple of lanes.
+    """
+    e = Emitter(module, "transpose", [POINTER, I64, I64, POINTER, I64, I64, I64], lanes)
+    matrix, _, columns, copy, copy_row, first, last = e.arguments
+    full_columns = e.mul(e.divide(columns, lanes), lanes)
+    full_rows = e.add(first, e.mul(e.divide(e.sub(last, first), lanes), lanes))
+    with e.loop(first, full_rows, lanes) as row:
+        with e.loop(0, full_columns, lanes) as column:
+            square = [
+                e.load(matrix, e.add(e.mul(e.add(row, r), columns), column)) for r in range(lanes)
+            ]
+            for c, line in enumerate(e.transpose(square)):
+                e.store(line, copy, e.add(e.mul(e.add(column, c), copy_row), row))
+        _turn_slowly(e, (row, e.add(row, lanes)), (full_columns, columns))
+    padded = e.minimum(e.add(full_rows, lanes), copy_row)
+    with e.when(e.less(full_rows, last)):
+        _turn_slowly(e, (full_rows, padded), (0, columns))
+    return e.finish()
+
+
+def _turn_slowly(e: Emitter, rows: tuple[Index, Index], columns: tuple[Index, Index]) -> None:
+    """Transpose what fills no square, element by element; zeros below the last row."""
+    matrix, height, width, copy, copy_row, *_ = e.arguments
+    with e.loop(*columns) as column, e.loop(*rows) as row:
+        inside = e.less(row, height)
+        safe = e.builder.select(inside, e.index(row), ir.Constant(I64, 0))
+        value = e.load_scalar(matrix, e.add(e.mul(safe, width), column))
+        value = e.builder.select(inside, value, ir.Constant(F32, 0.0))
+        e.store_scalar(value, copy, e.add(e.mul(column, copy_row), row))
+
+
+KERNELS = {"copies.transpose": write_transpose, "copies.transform": write_transform}

@@ -1,0 +1,171 @@
+"""Convolution forward, with bias, activation and max pooling fused in.
+
+Images are rows x columns x channels inside their halo; a window's row is one run of neighbours in
+memory. Weights are read from their transposed copy, taps x filters, vectors along filters.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from convmill.kernels.build import Kernel
+from convmill.kernels.lang import I8, Emitter, Index, cover
+from convmill.kernels.math import activate
+from convmill.lower.choices import Direct
+from convmill.lower.launches import argmax, of_matrix, value
+from convmill.lower.stages import ConvolutionStage
+
+
+def forward(k: Kernel) -> None:
+    """y = maxpool(activation(convolution(x) + bias)), and the place of each maximum.
+
+    A tile of places x filters stays in registers over all taps; then the maximum of each window
+    is taken there, and where it is kept its place as one byte.
+    """
+    stage = k.build.stage(k.launch)
+    assert isinstance(stage, ConvolutionStage)
+    assert stage.choice is not None
+    tile = stage.choice.forward
+    assert isinstance(tile, Direct)
+    lanes = k.lanes
+    blocks = -(-stage.output.channels // lanes)
+    for start, stop, vectors in cover(blocks, tile.vectors, stage.output.channels % lanes > 0):
+        last = stage.output.channels - (stop - 1) * lanes
+        counts = [lanes] * (vectors - 1) + [last if stop == blocks else lanes]
+        with k.loop(start * lanes, stop * lanes, vectors * lanes) as filter_:
+            for top, bottom, rows in cover(stage.output.height, tile.rows):
+                with k.loop(top, bottom, rows) as row:
+                    for left, right, windows in cover(stage.output.width, tile.windows):
+                        with k.loop(left, right, windows) as column:
+                            corner, size = (filter_, row, column), (rows, windows)
+                            _tile(k, stage, corner, size, counts, tile.unroll)
+
+
+def biases(
+    k: Kernel, stage: ConvolutionStage, filter_: Index, count: int | None = None
+) -> ir.Value:
+    """Biases of a vector of filters, zeros where there are none."""
+    if stage.bias is None:
+        return k.constant(0.0)
+    return k.load(k.pointer(of_matrix("parameter", stage.bias)), filter_, count)
+
+
+def _tile(
+    k: Kernel,
+    stage: ConvolutionStage,
+    corner: tuple[Index, Index, Index],
+    size: tuple[int, int],
+    counts: list[int],
+    unroll: int,
+) -> None:
+    """One register tile: ``size`` windows (rows, columns) times ``len(counts)`` vectors."""
+    x, weights = k.pointer(value(stage.input)), k.pointer(of_matrix("pack", stage.kernel))
+    pack_row = k.build.network.matrices[stage.kernel].pack_row
+    filter_, row, column = corner
+    step_row = stage.strides[0] * stage.input.row
+    step_column = stage.strides[1] * stage.input.channels
+    places = [
+        (r * stage.pool[0] + i) * step_row + (c * stage.pool[1] + j) * step_column
+        for r in range(size[0])
+        for c in range(size[1])
+        for i in range(stage.pool[0])
+        for j in range(stage.pool[1])
+    ]
+    sums = []
+    for v, count in enumerate(counts):
+        start = biases(k, stage, k.add(filter_, v * k.lanes), count)
+        sums.append([k.variable(start) for _ in places])
+    origin = k.add(k.mul(row, stage.pool[0] * step_row), k.mul(column, stage.pool[1] * step_column))
+    with k.loop(0, stage.kernel_size[0]) as tap_row:
+        line = k.add(origin, k.mul(tap_row, stage.input.row))
+        first = k.mul(tap_row, stage.window_row)
+        with k.loop(0, stage.window_row, unroll) as run:
+            for u in range(unroll):
+                tap = k.mul(k.add(first, run, u), pack_row)
+                taps = [
+                    k.load(weights, k.add(tap, filter_, v * k.lanes)) for v in range(len(counts))
+                ]
+                base = k.at(x, k.add(line, run))
+                for p, place in enumerate(places):
+                    factor = k.broadcast(k.load_scalar(base, place + u))
+                    for v, weight in enumerate(taps):
+                        k.set(sums[v][p], k.fma(factor, weight, k.get(sums[v][p])))
+    _finish_tile(k, stage, corner, size, counts, sums)
+
+
+def _finish_tile(
+    k: Kernel,
+    stage: ConvolutionStage,
+    corner: tuple[Index, Index, Index],
+    size: tuple[int, int],
+    counts: list[int],
+    sums: list[list[ir.Value]],
+) -> None:
+    """Activate, take each window's maximum, store it and its place."""
+    filter_, row, column = corner
+    area = stage.pool[0] * stage.pool[1]
+    for r in range(size[0]):
+        for c in range(size[1]):
+            for v, count in enumerate(counts):
+                first = (r * size[1] + c) * area
+                window = [k.get(total) for total in sums[v][first : first + area]]
+                place = (k.add(row, r), k.add(column, c), k.add(filter_, v * k.lanes))
+                store_window(k, stage, window, place, count)
+
+
+def store_window(
+    k: Kernel,
+    stage: ConvolutionStage,
+    window: list[ir.Value],
+    place: tuple[Index, Index, Index],
+    count: int,
+) -> None:
+    """Activate the sums of one pooling window, store the maximum at ``place`` (row, column,
+    filter) of the output and, where the launch keeps it, which of them it was."""
+    row, column, channel = place
+    target = k.add(
+        stage.output.origin,
+        k.mul(row, stage.output.row),
+        k.mul(column, stage.output.channels),
+    )
+    highest, winner = _maximum(k, stage, window)
+    k.store(highest, k.pointer(value(stage.output)), k.add(target, channel), count)
+    kept = argmax(stage.output, 1)
+    if kept in k.launch.writes:
+        pixel = k.add(k.mul(row, stage.output.width), column)
+        at = k.add(k.mul(pixel, stage.output.channels), channel)
+        k.store(k.builder.trunc(winner, k.bytes), k.pointer(kept), at, count, I8)
+
+
+def _maximum(
+    e: Emitter, stage: ConvolutionStage, window: list[ir.Value]
+) -> tuple[ir.Value, ir.Value]:
+    """Maximum of activated values and the index of the first that reaches it; no number where one
+    of them is none.
+
+    relu and linear never change the order, so that they act on the maximum alone: where relu
+    makes a tie, it is at zero and no gradient flows.
+    """
+    b = e.builder
+    late = stage.activation.name in ("linear", "relu") and stage.activation.ceiling is None
+    if not late:
+        window = [activate(e, stage.activation, one) for one in window]
+    best, winner = window[0], e.whole(0)
+    for place, one in enumerate(window[1:], start=1):
+        larger = b.fcmp_ordered(">", one, best)
+        best = b.select(larger, one, best)
+        winner = b.select(larger, e.whole(place), winner)
+    best = _or_no_number(e, window, best) if len(window) > 1 else best
+    return (activate(e, stage.activation, best) if late else best), winner
+
+
+def _or_no_number(e: Emitter, window: list[ir.Value], best: ir.Value) -> ir.Value:
+    """``best``, or what is no number in lanes where any of ``window`` is none; two are looked at
+    by each comparison."""
+    b = e.builder
+    pairs = zip(window[::2], [*window[1::2], window[-1]], strict=False)
+    found = [b.fcmp_unordered("uno", one, other) for one, other in pairs]
+    missing = found[0]
+    for one in found[1:]:
+        missing = b.or_(missing, one)
+    return b.select(missing, e.constant(float("nan")), best)

@@ -1,0 +1,54 @@
+"""What the compiler wants to know of an operation: its launches, the kernels behind them, and a few
+words for reports. One file of this folder holds all of it for one operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from convmill.kernels.build import Kernel
+from convmill.lower.launches import Launch
+from convmill.lower.stages import Gradients, Stage
+
+S = TypeVar("S", bound=Stage)
+Write = Callable[[Kernel], None]  # writes the body of a launch's function
+
+
+@dataclass(frozen=True)
+class Site(Generic[S]):
+    """A stage in the program at hand: ``of`` names its launches, ``gradients`` are those that this
+    program computes, and shares along filters are whole multiples of ``lanes``."""
+
+    stage: S
+    of: str
+    gradients: Gradients
+    training: bool
+    lanes: int
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the gradient of the stage's output is wanted."""
+        return self.gradients.input or self.gradients.weights
+
+
+Launches = Callable[[Site], list[Launch]]
+
+
+def nothing(site: Site) -> list[Launch]:
+    """No launches."""
+    return []
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``forward`` and ``backward`` are launches over images, ``weight_gradient`` over shares of the
+    stage's parameters; ``kernels`` write the functions behind them. ``words`` say what a stage
+    computes, ``tiles`` how."""
+
+    forward: Launches
+    kernels: Mapping[str, Write]
+    words: Callable[[Any], str]
+    backward: Launches = nothing
+    weight_gradient: Launches = nothing
+    tiles: Callable[[Any], str] = field(default=lambda stage: "")

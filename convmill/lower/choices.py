@@ -1,0 +1,85 @@
+"""How a stage is computed: algorithms and tiles, as data. ``choose.py`` decides, once.
+
+Kernels, slots, costs and reports read these; nothing else decides an algorithm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convmill.plan.graph import Pair
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Forward convolution, tap by tap. Register tile: ``rows`` x ``windows`` pooling windows of
+    outputs (single places where nothing is pooled), times ``vectors`` of filters; ``unroll`` taps.
+    """
+
+    rows: int
+    windows: int
+    vectors: int
+    unroll: int
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """Forward convolution by F(2x2, 3x3) on ``grid`` tiles (rows, columns): ``rows`` of tiles are
+    transformed at a time; in the products ``tiles`` x ``vectors`` of filters stay in registers.
+    """
+
+    grid: Pair
+    rows: int
+    tiles: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class Live:
+    """Backward along lists of live places. Part of a filter stays in registers: ``rows`` of the
+    kernel times ``vectors`` along (kernel width x channels in); for weight gradients the input of
+    ``images`` stays in the first cache while the filters of a task go by.
+    """
+
+    rows: int
+    vectors: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """Weight gradient over all places, filters in the lanes: the sums of ``taps`` stay in
+    registers."""
+
+    taps: int
+
+
+@dataclass(frozen=True)
+class ConvolutionChoice:
+    """Algorithms of a convolution; None where a gradient is not wanted."""
+
+    forward: Direct | Winograd
+    input_gradient: Live | None = None
+    weight_gradient: Live | Narrow | None = None
+
+    @property
+    def lists(self) -> bool:
+        """Whether lists of live places are made."""
+        return isinstance(self.input_gradient, Live) or isinstance(self.weight_gradient, Live)
+
+
+@dataclass(frozen=True)
+class MatrixTile:
+    """Register tile of a matrix product: ``rows`` (images, or inputs) times ``vectors``."""
+
+    rows: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class DenseChoice:
+    """Tiles of a dense layer's products; None where a gradient is not wanted."""
+
+    forward: MatrixTile
+    input_gradient: MatrixTile | None = None
+    weight_gradient: MatrixTile | None = None

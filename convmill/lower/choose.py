@@ -1,0 +1,196 @@
+"""The pass that decides how each stage is computed: algorithm and tiles. Decided here, once.
+
+    [conv 3x3, 32 -> 64]  =>  [conv, forward Winograd 5 rows ..., dX live, dW live 3 rows x 6]
+
+Nothing here changes a result by one bit but the number of lanes and the algorithm; tiles only move
+time. Register tiles are those that need fewest cycles by a simple model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from convmill.lower.choices import (
+    ConvolutionChoice,
+    DenseChoice,
+    Direct,
+    Live,
+    MatrixTile,
+    Narrow,
+    Winograd,
+)
+from convmill.lower.machine import Machine
+from convmill.lower.stages import ConvolutionStage, DenseStage, Gradients, Stage
+from convmill.plan.algorithms import is_narrow, takes_winograd
+
+IMAGES_PER_GROUP = 8
+LEVEL_1_BYTES = 32 * 1024
+WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
+SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
+
+
+def choose(
+    stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
+) -> list[Stage]:
+    """Every convolution and dense layer with its choice."""
+    pairs = zip(stages, wanted, strict=True)
+    return [_chosen(stage, gradients, machine) for stage, gradients in pairs]
+
+
+def _chosen(stage: Stage, wanted: Gradients, machine: Machine) -> Stage:
+    match stage:
+        case ConvolutionStage():
+            return replace(stage, choice=choose_convolution(stage, wanted, machine))
+        case DenseStage():
+            return replace(stage, choice=choose_dense(stage, wanted, machine))
+    return stage
+
+
+# Convolutions ------------------------------------------------------------------------------------
+
+
+def choose_convolution(
+    stage: ConvolutionStage, wanted: Gradients, machine: Machine
+) -> ConvolutionChoice:
+    """Winograd where it pays; backward along live places, a first layer of small windows aside."""
+    channels, filters = stage.input.channels, stage.output.channels
+    transformed = takes_winograd(
+        stage.kernel_size, stage.strides, stage.pool, stage.computed, channels, filters
+    )
+    live = live_chunk(stage, machine)
+    narrow = not wanted.input and is_narrow(stage.taps, stage.pool)
+    weights = Narrow(taps_at_once(stage.taps, machine)) if narrow else live
+    return ConvolutionChoice(
+        winograd_tile(stage, machine) if transformed else forward_tile(stage, machine),
+        live if wanted.input else None,
+        weights if wanted.weights else None,
+    )
+
+
+def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
+    """The tile that needs fewest cycles by a simple model: fused multiply-adds and loads, two of
+    each a cycle, remainders at the right edge counted, ties to the larger tile."""
+    blocks = -(-stage.output.channels // machine.lanes)
+    window = stage.pool[0] * stage.pool[1]
+    budget = machine.registers - SPARE_REGISTERS
+    height, width = stage.output.height, stage.output.width
+    best: tuple[float, int, Direct] | None = None
+    for vectors in {v for v in (1, 2, 3, 4, 6) if v <= blocks}:
+        most = max(1, (budget - vectors) // (vectors * window))
+        for windows in range(1, min(most, width) + 1):
+            rows = min(height, max(1, most // windows)) if windows == width else 1
+            cycles = tile_cycles(rows, windows, vectors, window, height, width, blocks)
+            size = rows * windows * vectors * window
+            tile = Direct(rows, windows, vectors, tap_unroll(stage, size))
+            if best is None or (cycles, -size) < best[:2]:
+                best = (cycles, -size, tile)
+    assert best is not None
+    return best[2]
+
+
+def tile_cycles(
+    rows: int, windows: int, vectors: int, window: int, height: int, width: int, blocks: int
+) -> float:
+    """Modelled cycles for one tap of the whole image."""
+
+    def cost(rows: int, windows: int, vectors: int) -> float:
+        outputs = rows * windows * window
+        return max(outputs * vectors / 2, (outputs + 2 * vectors) / 2, 2.0)
+
+    def along(full: int, rest: int, rows: int, vectors: int) -> float:
+        return full * cost(rows, windows, vectors) + (cost(rows, rest, vectors) if rest else 0)
+
+    def image(vectors: int) -> float:
+        full_rows, rest_rows = divmod(height, rows)
+        total = full_rows * along(*divmod(width, windows), rows, vectors)
+        return total + (along(*divmod(width, windows), rest_rows, vectors) if rest_rows else 0)
+
+    full, rest = divmod(blocks, vectors)
+    return full * image(vectors) + (image(rest) if rest else 0)
+
+
+def tap_unroll(stage: ConvolutionStage, accumulators: int) -> int:
+    """Taps of one kernel row written out behind one another: all of a short row, else few."""
+    if stage.window_row <= 7:
+        return stage.window_row
+    most = max(1, 48 // accumulators)
+    return max(u for u in range(1, most + 1) if stage.window_row % u == 0)
+
+
+def live_chunk(stage: ConvolutionStage, machine: Machine) -> Live:
+    """The largest part of a filter that fits the registers, cut evenly."""
+    budget = max(4, machine.registers - 5)
+    vectors = -(-stage.window_row // machine.lanes)
+    rows = min(stage.kernel_size[0], budget)
+    pieces = -(-vectors * rows // budget)
+    while -(-vectors // pieces) * rows > budget:
+        pieces += 1
+    images = max(1, min(4, LEVEL_1_BYTES // (4 * stage.input.size)))
+    return Live(rows, -(-vectors // pieces), images)
+
+
+def winograd_tile(stage: ConvolutionStage, machine: Machine) -> Winograd:
+    """Whole rows of 2x2 tiles that fit the cache, and the register tile of the products."""
+    rows, columns = (-(-size // 2) for size in stage.computed)
+    blocks = -(-stage.output.channels // machine.lanes)
+    row_bytes = 4 * 16 * columns * (stage.input.channels + blocks * machine.lanes)
+    together = max(1, min(rows, WINOGRAD_BYTES // row_bytes))
+    tiles = together * columns
+    budget = machine.registers - SPARE_REGISTERS
+    choices = [
+        (tile_cycles(1, count, vectors, 1, 1, tiles, blocks), -count * vectors, count, vectors)
+        for vectors in (1, 2, 3, 4, 6)
+        if vectors <= blocks
+        for count in range(1, min(tiles, max(1, (budget - vectors) // vectors)) + 1)
+    ]
+    _, _, count, vectors = min(choices)
+    return Winograd((rows, columns), together, count, vectors)
+
+
+def taps_at_once(taps: int, machine: Machine) -> int:
+    """Taps whose sums stay in registers in the narrow kernel."""
+    pieces = -(-taps // (machine.registers - 6))
+    return -(-taps // pieces)
+
+
+# Dense layers ------------------------------------------------------------------------------------
+
+
+def choose_dense(stage: DenseStage, wanted: Gradients, machine: Machine) -> DenseChoice:
+    """Tiles of the products that are wanted."""
+    return DenseChoice(
+        product_tile(stage.output.channels, machine),
+        product_tile(stage.input.channels, machine) if wanted.input else None,
+        weight_tile(stage, machine) if wanted.weights else None,
+    )
+
+
+def product_tile(columns: int, machine: Machine) -> MatrixTile:
+    """Tile of a matrix product with ``columns`` outputs: rows are images."""
+    blocks = -(-columns // machine.lanes)
+    wide = machine.registers >= 32
+    return MatrixTile(IMAGES_PER_GROUP if wide else 4, min(blocks, 3 if wide and blocks > 2 else 2))
+
+
+def weight_tile(stage: DenseStage, machine: Machine) -> MatrixTile:
+    """Tile of a dense layer's weight gradient: rows are inputs."""
+    blocks = -(-stage.output.channels // machine.lanes)
+    vectors = min(blocks, 4 if machine.registers >= 32 else 2)
+    budget = (machine.registers - SPARE_REGISTERS) // vectors
+    return MatrixTile(max(1, min(stage.input.channels, 6, budget)), vectors)
+
+
+# Sub-batches -------------------------------------------------------------------------------------
+
+
+def whole_images(stages: Iterable[Stage]) -> int:
+    """The least number of images of which a sub-batch must hold a whole multiple, so that sums over
+    a batch are taken in the same groups however it is cut."""
+    together = [IMAGES_PER_GROUP]
+    for stage in stages:
+        if isinstance(stage, ConvolutionStage) and stage.choice is not None:
+            chunk = stage.choice.weight_gradient
+            together += [chunk.images] if isinstance(chunk, Live) else []
+    return math.lcm(*together)

@@ -1,0 +1,68 @@
+"""The first pass: from a graph's nodes to stages, one each.
+
+    Conv2D, relu     =>  [convolution relu]
+    Flatten          =>  another view of the same buffer, and no stage
+    anything else    =>  [a plain stage], whether it can be compiled or not
+
+Nodes, and with them buffers, are numbered in the graph's order: no name goes further.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from convmill.lower.stages import ConvolutionStage, DenseStage, PlainStage, Stage, Tensor
+from convmill.plan.graph import Convolution, Dense, Flatten, Graph, Input, Node, Shape
+
+
+def expand(graph: Graph) -> tuple[list[Stage], dict[str, Tensor]]:
+    """Stages in the graph's order, and the tensor that holds each node's output."""
+    stages: list[Stage] = []
+    written: dict[str, Tensor] = {}
+    for number, node in enumerate(graph.nodes):
+        if isinstance(node.operation, Input):
+            written[node.name] = tensor_of(number, node.shape)
+        elif isinstance(node.operation, Flatten):
+            source = written[node.inputs[0]]
+            view = replace(source, height=1, width=1, channels=source.values)
+            written[node.name] = view
+        else:
+            read = tuple(written[name] for name in node.inputs)
+            written[node.name] = tensor_of(number, node.shape)
+            stages.append(stage_of(number, node, read, written[node.name]))
+    return stages, written
+
+
+def tensor_of(buffer: int, shape: Shape) -> Tensor:
+    """A tensor of any rank as height x width x channels."""
+    if len(shape) == 3:
+        return Tensor(buffer, *shape)
+    return Tensor(buffer, 1, 1, math.prod(shape))
+
+
+def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) -> Stage:
+    """The stage of one node."""
+    operation = node.operation
+    match operation:
+        case Convolution(dilation=(1, 1), groups=1, depthwise=False, transposed=False):
+            return ConvolutionStage(
+                (number,),
+                read[0].padded(operation.padding),
+                result,
+                operation.kernel_size,
+                operation.strides,
+                operation.kernel,
+                operation.bias,
+                operation.activation,
+            )
+        case Dense() if len(node.shape) == 1:
+            return DenseStage(
+                (number,),
+                read[0],
+                result,
+                operation.kernel,
+                operation.bias,
+                operation.activation,
+            )
+    return PlainStage((number,), read, result, operation)

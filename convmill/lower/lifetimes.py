@@ -1,0 +1,137 @@
+"""The pass that gives slots their memory, by when they are first written and last read.
+
+    a slot that only one phase over images touches  =>  a thread's own, for a group of images
+    a slot that a later phase reads                 =>  in the record of its image
+    slots that never live together                  =>  the same memory
+
+So what an image leaves behind for a later phase alone takes memory for each image of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from convmill.lower.launches import Home, Launch, Slot, Step
+
+CACHE_LINE = 64
+FOREVER = 1 << 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a slot lies: byte offset in the record of an image, or in the part of a thread's own
+    memory that an image of its group has."""
+
+    home: Home
+    offset: int
+    bytes: int
+    bordered: bool
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Places by slot name; bytes of an image's record, of a thread's own memory for one image of a
+    group, and float32 elements of a thread's scratch, all in whole cache lines. ``guard`` bytes of
+    no use follow each slot where tests watch them."""
+
+    places: dict[str, Place]
+    image_bytes: int
+    thread_bytes: int
+    scratch: int
+    guard: int = 0
+
+    def stride(self, name: str) -> int:
+        """Bytes from a slot of one image to that of the next."""
+        return self.image_bytes if self.places[name].home == "image" else self.thread_bytes
+
+
+@dataclass(frozen=True)
+class _Lifetime:
+    """First and last moment at which a slot is touched, and whether one phase does all of that."""
+
+    slot: Slot
+    first: int
+    last: int
+    alone: bool
+
+
+def place_slots(step: Step, guard: int = 0) -> Memory:
+    """The memory of a step. With a ``guard`` nothing is shared and all stays in the images'
+    records, so that tests can look at everything afterwards."""
+    lives = _lifetimes(step)
+    if guard:
+        lives = [_Lifetime(life.slot, 0, FOREVER, alone=False) for life in lives]
+    places: dict[str, Place] = {}
+    sizes: dict[Home, int] = {}
+    homes: tuple[tuple[Home, bool], ...] = (("image", False), ("thread", True))
+    for home, alone in homes:
+        found, sizes[home] = _packed([one for one in lives if one.alone == alone], home, guard)
+        places |= found
+    scratch = max((launch.scratch for launch in step.launches()), default=0)
+    elements = _in_lines(4 * scratch) // 4
+    return Memory(places, sizes["image"], sizes["thread"], elements, guard)
+
+
+def _lifetimes(step: Step) -> list[_Lifetime]:
+    """Lifetimes of all slots that images have, in the order of their first use."""
+    touched: dict[Slot, list[tuple[int, int]]] = {}  # (moment, phase)
+    for moment, phase, launch in _moments(step):
+        for slot in launch.slots:
+            if slot.home == "image":
+                touched.setdefault(slot, []).append((moment, phase))
+    return [
+        _Lifetime(slot, uses[0][0], uses[-1][0], len({phase for _, phase in uses}) == 1)
+        for slot, uses in touched.items()
+    ]
+
+
+def _moments(step: Step) -> Iterator[tuple[int, int, Launch]]:
+    """Launches with a moment and their phase's number: those of a phase over shares run at one
+    moment, those over images one behind the other."""
+    moment = 0
+    for number, phase in enumerate(step.part):
+        moment += 1
+        for work in phase.works:
+            for launch in work:
+                moment += phase.over_images
+                yield moment, number, launch
+
+
+def _packed(
+    lives: Sequence[_Lifetime], home: Home, guard: int
+) -> tuple[dict[str, Place], int]:
+    """Offsets for slots of one home: each the lowest that is free as long as it lives, the largest
+    slots first. Returns the places and the bytes of all."""
+    placed: list[tuple[_Lifetime, int, int]] = []  # with first and last byte
+    for life in sorted(lives, key=lambda one: (not one.slot.bordered, -one.slot.bytes)):
+        length = _in_lines(life.slot.bytes + guard)
+        taken = sorted((start, stop) for other, start, stop in placed if _meet(life, other))
+        offset = _gap(taken, length)
+        placed.append((life, offset, offset + length))
+    places = {
+        life.slot.name: Place(home, start, life.slot.bytes, life.slot.bordered)
+        for life, start, _ in placed
+    }
+    return places, max((stop for _, _, stop in placed), default=0)
+
+
+def _meet(one: _Lifetime, other: _Lifetime) -> bool:
+    """Whether two slots may not share memory."""
+    if one.slot.bordered or other.slot.bordered:
+        return True
+    return one.first <= other.last and other.first <= one.last
+
+
+def _gap(taken: Iterable[tuple[int, int]], length: int) -> int:
+    """The lowest offset with ``length`` free bytes between what is taken, sorted."""
+    offset = 0
+    for start, stop in taken:
+        if start - offset >= length:
+            return offset
+        offset = max(offset, stop)
+    return offset
+
+
+def _in_lines(count: int) -> int:
+    return -(-count // CACHE_LINE) * CACHE_LINE

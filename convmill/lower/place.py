@@ -1,0 +1,111 @@
+"""Passes that give every tensor its border and every parameter its place.
+
+    place_halos        padding of a convolution  =>  a border of zeros around the buffer it reads
+    place_parameters   parameters of the graph   =>  matrices behind one another, with their copies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from convmill.lower.choices import Winograd
+from convmill.lower.stages import (
+    NO_HALO,
+    ConvolutionStage,
+    DenseStage,
+    Halo,
+    Matrix,
+    PlainStage,
+    Stage,
+)
+from convmill.plan.graph import Parameter, Shape
+
+ALIGNMENT = 16  # float32 elements: one cache line
+
+
+def place_halos(stages: Sequence[Stage]) -> list[Stage]:
+    """Every writer and reader of a buffer gets the largest border that a convolution wants."""
+    halos: dict[int, Halo] = {}
+    for stage in stages:
+        if isinstance(stage, ConvolutionStage):
+            known = halos.get(stage.input.buffer, NO_HALO)
+            halos[stage.input.buffer] = _larger(known, stage.input.halo)
+    return [_with_halos(stage, halos) for stage in stages]
+
+
+def _larger(a: Halo, b: Halo) -> Halo:
+    return max(a[0], b[0]), max(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _with_halos(stage: Stage, halos: dict[int, Halo]) -> Stage:
+    output = stage.output.padded(halos.get(stage.output.buffer, NO_HALO))
+    if isinstance(stage, PlainStage):
+        read = tuple(one.padded(halos.get(one.buffer, NO_HALO)) for one in stage.inputs)
+        return replace(stage, inputs=read, output=output)
+    source = stage.input.padded(halos.get(stage.input.buffer, NO_HALO))
+    return replace(stage, input=source, output=output)
+
+
+def place_parameters(
+    parameters: Sequence[Parameter], stages: Sequence[Stage], lanes: int
+) -> tuple[tuple[Matrix, ...], int, int]:
+    """Parameters as matrices, one behind the other; kernels also get a transposed copy. Returns
+    the matrices, and the float32 elements of all of them and of all copies."""
+    reader = {index: stage for stage in stages for index in stage.parameters}
+    matrices: list[Matrix] = []
+    offset, packed = 0, 0
+    for index, parameter in enumerate(parameters):
+        shape, axes = parameter.shape, tuple(range(len(parameter.shape)))
+        stage = reader.get(index)
+        is_kernel = isinstance(stage, (ConvolutionStage, DenseStage)) and index == stage.kernel
+        if is_kernel and isinstance(stage, ConvolutionStage):
+            axes = (axes[-1], *axes[:-1])
+        rows, columns = _sizes(shape, axes, is_kernel)
+        matrix = Matrix(
+            index,
+            shape,
+            axes,
+            offset,
+            rows,
+            columns,
+            parameter.trainable,
+            parameter.regularizer,
+            parameter.decays,
+        )
+        if is_kernel:
+            matrix, packed = _with_copies(matrix, stage, lanes, packed)
+        matrices.append(matrix)
+        offset = round_up(offset + matrix.size, ALIGNMENT)
+    return tuple(matrices), offset, packed
+
+
+def _sizes(shape: Shape, axes: tuple[int, ...], is_kernel: bool) -> tuple[int, int]:
+    """Rows and columns: a kernel's first axis, as it is held, counts its rows."""
+    total = 1
+    for size in shape:
+        total *= size
+    if not is_kernel:
+        return 1, total
+    rows = shape[axes[0]]
+    return rows, total // rows
+
+
+def _with_copies(
+    matrix: Matrix, stage: Stage | None, lanes: int, packed: int
+) -> tuple[Matrix, int]:
+    """A kernel with the place of its transposed copy, and of its transform behind it where the
+    forward pass reads that; and the float32 elements of all copies so far."""
+    row = round_up(matrix.rows, lanes)
+    matrix = replace(matrix, pack=packed, pack_row=row)
+    packed = round_up(packed + matrix.columns * row, ALIGNMENT)
+    choice = stage.choice if isinstance(stage, ConvolutionStage) else None
+    if stage is None or choice is None or not isinstance(choice.forward, Winograd):
+        return matrix, packed
+    matrix = replace(matrix, winograd=packed)
+    return matrix, round_up(packed + 16 * stage.input.channels * row, ALIGNMENT)
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The next multiple of ``multiple``."""
+    return -(-value // multiple) * multiple

@@ -1,0 +1,162 @@
+"""What must hold between passes: a slip in one of them ends here, before a kernel is written.
+
+Each check raises ``SpecError`` that names the stage or the launch. They look at data alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convmill.lower.choices import Direct, Live, Narrow, Winograd
+from convmill.lower.launches import Images, Launch, Phase, Slot, Step
+from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
+from convmill.lower.machine import Machine
+from convmill.lower.stages import ConvolutionStage, Gradients, Stage, Tensor
+
+
+class SpecError(AssertionError):
+    """A pass left what the next one cannot take: a fault of ours, not of the model."""
+
+
+def _hold(condition: object, message: str) -> None:
+    if not condition:
+        raise SpecError(message)
+
+
+# Stages ------------------------------------------------------------------------------------------
+
+
+def check_stages(stages: Sequence[Stage]) -> None:
+    """Stages read what was written before them or comes from outside, write what nobody else
+    writes, and no convolution reads outside its input."""
+    written: set[int] = set()
+    made = {stage.output.buffer for stage in stages}
+    for number, stage in enumerate(stages):
+        name = f"stage {number}"
+        _hold(stage.nodes, f"{name} computes no node")
+        for tensor in stage.inputs:
+            known = tensor.buffer in written or tensor.buffer not in made
+            _hold(known, f"{name} reads buffer {tensor.buffer} before it is written")
+        _hold(stage.output.buffer not in written, f"{name} writes what another stage writes")
+        written.add(stage.output.buffer)
+        if isinstance(stage, ConvolutionStage):
+            _check_windows(stage, name)
+
+
+def _check_windows(stage: ConvolutionStage, name: str) -> None:
+    """Every window lies inside the input and its border."""
+    for axis, extent in enumerate(_extent(stage.input)):
+        reach = (stage.computed[axis] - 1) * stage.strides[axis] + stage.kernel_size[axis]
+        _hold(reach <= extent, f"{name} reads {reach} places of {extent} along axis {axis}")
+
+
+def _extent(tensor: Tensor) -> tuple[int, int]:
+    top, bottom, left, right = tensor.halo
+    return top + tensor.height + bottom, left + tensor.width + right
+
+
+def check_choices(
+    stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
+) -> None:
+    """Every convolution has an algorithm for what is wanted, and its tile fits the registers."""
+    for number, (stage, gradients) in enumerate(zip(stages, wanted, strict=True)):
+        if not isinstance(stage, ConvolutionStage):
+            continue
+        name, choice = f"stage {number}", stage.choice
+        _hold(choice is not None, f"{name} has no choice")
+        assert choice is not None
+        has = (choice.input_gradient is not None, choice.weight_gradient is not None)
+        _hold(has == (gradients.input, gradients.weights), f"{name} misses a gradient")
+        _hold(_registers(stage) <= machine.registers, f"{name}: too few registers for its tile")
+        if isinstance(choice.forward, Winograd):
+            plain = stage.kernel_size == (3, 3) and stage.strides == (1, 1)
+            _hold(plain and min(stage.computed) >= 2, f"{name} cannot be transformed")
+        if isinstance(choice.weight_gradient, Narrow):
+            _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
+
+
+def _registers(stage: ConvolutionStage) -> int:
+    """Vector registers that hold sums while a tile is computed, the most of all kernels."""
+    assert stage.choice is not None
+    forward, weights = stage.choice.forward, stage.choice.weight_gradient
+    window = stage.pool[0] * stage.pool[1]
+    used = [1]
+    if isinstance(forward, Direct) and forward.windows * forward.rows > 1:
+        used.append(forward.rows * forward.windows * forward.vectors * window)
+    if isinstance(forward, Winograd):
+        used.append(forward.tiles * forward.vectors)
+    if isinstance(weights, Narrow):
+        used.append(weights.taps)
+    used += [
+        chunk.rows * chunk.vectors
+        for chunk in (weights, stage.choice.input_gradient)
+        if isinstance(chunk, Live)
+    ]
+    return max(used)
+
+
+# Steps -------------------------------------------------------------------------------------------
+
+
+def check_step(step: Step) -> None:
+    """Launches read what was written before them, slots of one name are one slot, and no barrier is
+    missing."""
+    slots: dict[str, Slot] = {}
+    written: set[str] = set()
+    for launch in step.launches():
+        name = f"{launch.kernel} of {launch.of}"
+        for slot in launch.slots:
+            known = slots.setdefault(slot.name, slot)
+            _hold(known == slot, f"{name}: {slot.name} is {slot} here and {known} elsewhere")
+        for slot in launch.reads:
+            there = slot.home == "batch" or slot.name in written
+            _hold(there, f"{name} reads {slot.name} before it is written")
+        written |= {slot.name for slot in launch.writes}
+    for phase in step.phases:
+        _check_phase(phase)
+    later = (launch for phase in step.batch for work in phase.works for launch in work)
+    for launch in later:
+        touches = any(slot.home == "image" for slot in launch.slots)
+        _hold(not touches, f"{launch.kernel} of {launch.of} looks at images of one part alone")
+
+
+def _check_phase(phase: Phase) -> None:
+    """Works do not touch what another one writes, and all go over images or all over shares."""
+    for work in phase.works:
+        over = {launch.over for launch in work}
+        alike = phase.over_images or len(over) == 1
+        _hold(alike, f"{work[0].kernel} of {work[0].of}: one work over other shares")
+        kinds = {isinstance(launch.over, Images) for launch in work}
+        _hold(kinds == {phase.over_images}, f"{work[0].kernel}: images and shares in one phase")
+    for number, work in enumerate(phase.works):
+        writes = {slot for launch in work for slot in launch.writes}
+        for other in phase.works[number + 1 :] + phase.works[:number]:
+            touched = {slot for launch in other for slot in launch.slots}
+            both = sorted(slot.name for slot in writes & touched)
+            _hold(not both, f"a barrier is missing: {', '.join(both)}")
+
+
+def check_memory(step: Step, memory: Memory) -> None:
+    """Every slot that an image has lies inside its home, aligned; those that one launch touches do
+    not overlap."""
+    for launch in step.launches():
+        places = [(s.name, memory.places[s.name]) for s in launch.slots if s.home == "image"]
+        for name, place in places:
+            size = memory.image_bytes if place.home == "image" else memory.thread_bytes
+            inside = 0 <= place.offset <= place.offset + place.bytes <= size
+            _hold(inside and place.offset % CACHE_LINE == 0, f"{name} lies outside")
+        for number, (name, place) in enumerate(places):
+            for other, there in places[number + 1 :]:
+                _hold(not _overlap(place, there), f"{_of(launch)}: {name} overlaps {other}")
+
+
+def _of(launch: Launch) -> str:
+    return f"{launch.kernel} of {launch.of}"
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    return (
+        one.home == other.home
+        and one.offset < other.offset + other.bytes
+        and other.offset < one.offset + one.bytes
+    )

@@ -1,0 +1,110 @@
+"""Stages, choices, launches and memory as text, for golden files and ``CONVMILL_DEBUG``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from convmill.lower.launches import Images, Launch, Phase, Step
+from convmill.lower.lifetimes import Memory
+from convmill.lower.stages import ConvolutionStage, DenseStage, Network, Stage, Tensor
+from convmill.plan.graph import Graph
+
+
+def graph_text(graph: Graph) -> str:
+    """A line for each node, by the names that the user gave."""
+    return "\n".join(
+        f"{node.name}: {_data(node.operation)} of {', '.join(node.inputs) or 'images'} -> "
+        f"{' x '.join(map(str, node.shape))}"
+        for node in graph.nodes
+    )
+
+
+def network_text(network: Network) -> str:
+    """A line for each stage with a line for its choice, and one for each parameter."""
+    lines = []
+    for number, (stage, wanted) in enumerate(zip(network.stages, network.gradients, strict=True)):
+        names = [name for name in ("input", "weights") if getattr(wanted, name)]
+        gradients = f", gradients of {' and '.join(names)}" if names else ""
+        lines.append(f"stage{number}: {_stage(stage)}{gradients}")
+        if isinstance(stage, (ConvolutionStage, DenseStage)):
+            lines.append(f"    {_data(stage.choice)}")
+    for matrix in network.matrices:
+        copies = f", copy of rows of {matrix.pack_row}" if matrix.pack is not None else ""
+        copies += ", transformed" if matrix.winograd is not None else ""
+        trained = "" if matrix.trainable else ", frozen"
+        lines.append(
+            f"matrix{matrix.index}: {matrix.rows} x {matrix.columns} at {matrix.offset}"
+            f"{copies}{trained}"
+        )
+    return "\n".join(lines)
+
+
+def _stage(stage: Stage) -> str:
+    read = ", ".join(_tensor(tensor) for tensor in stage.inputs)
+    return f"{_operation(stage)}: {read} -> {_tensor(stage.output)}"
+
+
+def _operation(stage: Stage) -> str:
+    match stage:
+        case ConvolutionStage():
+            size = "x".join(map(str, stage.kernel_size))
+            words = [f"convolution {size}"]
+            if stage.strides != (1, 1):
+                words.append(f"strides {'x'.join(map(str, stage.strides))}")
+            if stage.pooled:
+                words.append(f"max {'x'.join(map(str, stage.pool))}")
+            return " ".join([*words, stage.activation.name])
+        case DenseStage():
+            return f"dense {stage.activation.name}"
+    return _data(stage.operation)
+
+
+def _tensor(tensor: Tensor) -> str:
+    size = f"{tensor.height}x{tensor.width}x{tensor.channels}"
+    border = f" in a border of {','.join(map(str, tensor.halo))}" if any(tensor.halo) else ""
+    return f"{size} ({tensor.buffer}){border}"
+
+
+def _data(value: Any) -> str:
+    """A dataclass as its name and what it holds."""
+    if not is_dataclass(value):
+        return str(value)
+    held = (f"{field.name}={_data(getattr(value, field.name))}" for field in fields(value))
+    return f"{type(value).__name__}({', '.join(held)})"
+
+
+def step_text(step: Step, memory: Memory) -> str:
+    """A block for each phase, a line for each launch, then the places of slots."""
+    lines = []
+    for title, phases in (("call", step.call), ("part", step.part), ("batch", step.batch)):
+        for phase in phases:
+            lines += [f"each {title}, over {'images' if phase.over_images else 'shares'}:"]
+            lines += _phase(phase)
+    lines.append(
+        f"memory: {memory.image_bytes:,} bytes an image, {memory.thread_bytes:,} bytes an image of "
+        f"a thread's group, {memory.scratch:,} floats of scratch"
+    )
+    for name, place in sorted(memory.places.items(), key=lambda one: (one[1].home, one[1].offset)):
+        lines.append(f"    {place.home} {place.offset:>8,} {place.bytes:>8,} {name}")
+    return "\n".join(lines)
+
+
+def _phase(phase: Phase) -> Iterator[str]:
+    for work in phase.works:
+        for number, launch in enumerate(work):
+            joined = number and not phase.over_images
+            yield f"    {'then ' if joined else ''}{_launch(launch)}"
+
+
+def _launch(launch: Launch) -> str:
+    reads, writes = (
+        ", ".join(slot.name for slot in slots) for slots in (launch.reads, launch.writes)
+    )
+    if isinstance(launch.over, Images):
+        over = " (a group together)" if launch.over.together else ""
+    else:
+        over = f" ({launch.over.total} by {launch.over.multiple})"
+    wanted = f" if there are {launch.wanted}" if launch.wanted else ""
+    return f"{launch.of} {launch.kernel}{over}{wanted}: {reads} -> {writes}"

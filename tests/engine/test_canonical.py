@@ -1,0 +1,87 @@
+"""Equal nets are equal data: names reach neither what is lowered nor native code."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import convmill
+from convmill.lower.network import lower
+from convmill.plan.read import read
+from convmill.runtime.jit import compiled
+from tests.engine.nets import WIDTHS
+
+RANDOM = np.random.default_rng(0)
+X, Y = RANDOM.random((16, 8, 8, 1), np.float32), RANDOM.integers(0, 3, 16)
+
+
+def model(*names: str, filters: int = 5) -> keras.Sequential:
+    """A small net whose layers have these names."""
+    conv, pool, flat, dense = names
+    made = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(filters, 3, activation="relu", name=conv),
+            layers.MaxPooling2D(name=pool),
+            layers.Flatten(name=flat),
+            layers.Dense(3, activation="softmax", name=dense),
+        ]
+    )
+    made.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return convmill.accelerate(made, strict=True)
+
+
+def use(made: keras.Sequential) -> list[np.ndarray]:
+    """Trains, evaluates, predicts; what came out."""
+    made.fit(X, Y, batch_size=4, verbose=0, shuffle=False)
+    made.evaluate(X, Y, verbose=0)
+    return [*made.get_weights(), made.predict(X, verbose=0)]
+
+
+def test_a_second_equal_model_compiles_zero_times():
+    use(model("a", "b", "c", "d", filters=6))
+    before = compiled.cache_info()
+    use(model("first", "second", "third", "fourth", filters=6))
+    after = compiled.cache_info()
+    assert after.misses == before.misses
+    assert after.hits > before.hits
+    use(model("a", "b", "c", "d", filters=7))
+    assert compiled.cache_info().misses > after.misses
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_equal_nets_are_equal_data(width):
+    one, other = (
+        lower(read(model(*names)).graph, None, WIDTHS[width]) for names in ("abcd", "wxyz")
+    )
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != lower(read(model(*"abcd", filters=6)).graph, None, WIDTHS[width])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("llvm", "run", "barrier", "transpose"),
+        ("stage0", "stage1", "phase0", "net"),
+        ("sched_yield", "llvm.memcpy", "cycles", "group"),
+        ("a b", "schicht-ä", '"', "x" * 300),
+    ],
+    ids=["words", "ours", "symbols", "odd"],
+)
+def test_no_name_of_a_layer_means_anything(names):
+    keras.utils.set_random_seed(3)
+    plain = use(model("conv", "pool", "flat", "dense"))
+    keras.utils.set_random_seed(3)
+    for ours, theirs in zip(use(model(*names)), plain, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_reports_still_say_the_names():
+    found = convmill.explain(model("llvm", "pool", "flat", "stage0"))
+    assert [stage.name for stage in found.stages] == ["llvm", "stage0", "stage0/softmax"]
+    assert found.stages[0].fused == ("pool",)
+    assert "stage1.dense_forward" in found.ir("stage0", "inference")
+

@@ -1,0 +1,110 @@
+"""A batch whose records do not fit in memory goes in parts, with the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from convmill.lower.choose import whole_images
+from convmill.runtime import program as programs
+from convmill.runtime.memory import Records
+from tests.engine.nets import assert_intact, data, parameters, poisoned, program_of
+from tests.engine.test_threads import CASES
+
+IMAGES, BATCH = 150, 70
+
+
+def trained(case: str, threads: int, guard: int = 0) -> tuple[list[np.ndarray], programs.Program]:
+    """All that three steps leave: losses, predictions, weights, gradients, slots."""
+    graph, recipe = CASES[case]
+    rng = np.random.default_rng(5)
+    program = program_of(graph, recipe, parameters(rng, graph), threads=threads, guard=guard)
+    sample = data(rng, graph, recipe.loss, IMAGES, BATCH, weighted=True)
+    outputs = poisoned(IMAGES, graph)
+    seeds = np.arange(graph.dropouts, dtype=np.uint64)
+    rates = np.full(sample.steps, 0.01)
+    record = program.train(sample.batches, rates, seeds=seeds, outputs=outputs)
+    slots = [one for name in sorted(program.get_slots()) for one in program.get_slots()[name]]
+    after = program.evaluate(sample.batches)
+    return [
+        *(record.loss, record.correct, record.penalty, outputs, after.loss),
+        *(*program.get_parameters(), *program.get_gradients(), *slots),
+    ], program
+
+
+def limit_to(monkeypatch: pytest.MonkeyPatch, program: programs.Program, images: int) -> None:
+    """Lets the records of so many images be in memory at once."""
+    length = program.code("training").memory.image_bytes
+    monkeypatch.setattr(programs, "MOST_RECORD_BYTES", length * images)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_parts_give_the_same_bits(case, threads, monkeypatch):
+    whole, program = trained(case, threads)
+    assert program.records_held("training") == BATCH
+    least = whole_images(program.network.stages)
+    for images in (least, least + 1, 2 * least):
+        limit_to(monkeypatch, program, images)
+        parts, other = trained(case, threads)
+        assert other.records_held("training") == images // least * least < BATCH
+        for ours, theirs in zip(parts, whole, strict=True):
+            assert ours.tobytes() == theirs.tobytes()
+
+
+def test_parts_stay_inside_their_memory(monkeypatch):
+    whole, program = trained("all kinds of layers", 2, guard=64)
+    limit_to(monkeypatch, program, 24)
+    parts, other = trained("all kinds of layers", 2, guard=64)
+    assert other.records_held("training") < BATCH
+    assert_intact(other)
+    for ours, theirs in zip(parts, whole, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_a_limit_below_the_least_part_takes_the_least(monkeypatch):
+    _, program = trained("small windows, a frozen layer", 1)
+    limit_to(monkeypatch, program, 1)
+    _, other = trained("small windows, a frozen layer", 1)
+    assert other.records_held("training") == whole_images(other.network.stages)
+
+
+def failing(most: int):
+    """Records for at most so many images; for more there is no memory."""
+
+    class Scarce(Records):
+        def __init__(self, network, memory, images, threads) -> None:
+            if images > most:
+                raise MemoryError
+            super().__init__(network, memory, images, threads)
+
+    return Scarce
+
+
+def test_where_memory_is_scarce_parts_get_smaller(monkeypatch):
+    whole, _ = trained("all kinds of layers", 2)
+    monkeypatch.setattr(programs, "Records", failing(40))
+    parts, program = trained("all kinds of layers", 2)
+    assert program.records_held("training") <= 40
+    for ours, theirs in zip(parts, whole, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_where_there_is_none_the_error_says_what_to_lower(monkeypatch):
+    monkeypatch.setattr(programs, "Records", failing(-1))
+    with pytest.raises(MemoryError, match=r"MB .* of a batch .*threads"):
+        trained("all kinds of layers", 2)
+
+
+def test_weights_after_a_failed_allocation_are_as_they_were(monkeypatch):
+    _, program = trained("small windows, a frozen layer", 1)
+    before = program.get_parameters()
+    graph, recipe = CASES["small windows, a frozen layer"]
+    sample = data(np.random.default_rng(0), graph, recipe.loss, 8, 8)
+    monkeypatch.setattr(programs, "Records", failing(-1))
+    with pytest.raises(MemoryError):
+        program.train(dataclasses.replace(sample, batch_size=8).batches, np.full(1, 0.1))
+    for ours, theirs in zip(program.get_parameters(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
