@@ -59,11 +59,15 @@ class Execution:
 
 
 class BadBatch(ValueError):
-    """Data that make no sense, found in the midst of a run; ``where`` says in which of it."""
+    """Data that make no sense, found in the midst of a run: in batch ``step``, or in all of it."""
 
-    def __init__(self, where: str, error: ValueError) -> None:
-        super().__init__(f"In {where}: {error}")
-        self.where, self.error = where, error
+    def __init__(self, step: int | None, error: ValueError) -> None:
+        self.step, self.error = step, error
+        super().__init__(f"In {self.place('data')}: {error}")
+
+    def place(self, data: str) -> str:
+        """Where it was found, in words: in which batch of ``data``."""
+        return f"the {data}" if self.step is None else f"batch {self.step} of the {data}"
 
 
 class Feed(Protocol):
@@ -147,18 +151,18 @@ class ArrayFeed:
             ends.append(last)
             orders.extend(batches)
         if orders:
-            part = self._part(current, np.concatenate(orders), "the data", gather=False)
+            part = self._part(current, np.concatenate(orders), None, gather=False)
             yield Execution(0, ends[-1], iter([part]))
 
     def _parts(self, first: int, batches: Iterator[np.ndarray]) -> Iterator[Part]:
         for step, order in enumerate(batches, first):
-            yield self._part(self.arrays.current, order, f"batch {step} of the data", gather=True)
+            yield self._part(self.arrays.current, order, step, gather=True)
 
-    def _part(self, current: Given, order: np.ndarray, where: str, *, gather: bool) -> Part:
+    def _part(self, current: Given, order: np.ndarray, step: int | None, *, gather: bool) -> Part:
         try:
             samples, order = self.arrays.read(current, order, gather=gather)
         except ValueError as error:
-            raise BadBatch(where, error) from error
+            raise BadBatch(step, error) from error
         return Part(samples, order, self.batch_size)
 
 
@@ -208,7 +212,7 @@ class StreamFeed:
             try:
                 part = self._part(*keras.utils.unpack_x_y_sample_weight(batch))
             except ValueError as error:
-                raise BadBatch(f"batch {step} of the data", error) from error
+                raise BadBatch(step, error) from error
             yield part
 
     def _part(self, x: Any, y: Any, weight: Any) -> Part | Uncovered:

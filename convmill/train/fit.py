@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from convmill.train.feed import BadBatch, Part, Uncovered
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation, is_stream
 from convmill.train.progress import Progress, progress_for
-from convmill.train.recipe import read_iterations
 from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
@@ -154,14 +154,9 @@ def run_fit(call: Fit) -> Any:
     logs: dict[str, Any] = {}
     with progress_for(call.verbose if shows else 0, call.epochs) as progress:
         callbacks.on_train_begin()
-        before = read_iterations(model.optimizer)
         try:
             for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
-                try:
-                    logs = _epoch(call, epoch, callbacks, scores, progress)
-                except BadBatch as error:
-                    trained = read_iterations(model.optimizer) - before
-                    raise ValueError(_told(error, epoch, trained)) from error
+                logs = _epoch(call, epoch, callbacks, scores, progress)
                 if model.stop_training:
                     break
         finally:
@@ -170,13 +165,18 @@ def run_fit(call: Fit) -> Any:
     return model.history
 
 
-def _told(error: BadBatch, epoch: int, trained: int) -> str:
-    """What to say of bad data that nobody could know of before the run."""
-    kept = "nothing was trained before it"
-    if trained:
-        were = "1 batch was" if trained == 1 else f"{trained} batches were"
-        kept = f"{were} trained before it, and the model keeps what it learned from them"
-    return f"In epoch {epoch + 1}, {error.where} ({kept}): {error.error}"
+@contextmanager
+def _told(epoch: int, scores: Scores, data: str) -> Iterator[None]:
+    """Says of bad data that nobody could know of before the run what state they leave."""
+    try:
+        yield
+    except BadBatch as error:
+        kept = "nothing was trained before it"
+        if scores.trained:
+            were = "1 batch was" if scores.trained == 1 else f"{scores.trained} batches were"
+            kept = f"{were} trained before it, and the model keeps what it learned from them"
+        place = f"In epoch {epoch + 1}, {error.place(data)} ({kept})"
+        raise ValueError(f"{place}: {error.error}") from error
 
 
 def _callback_list(call: Fit) -> tuple[Any, bool]:
@@ -205,7 +205,8 @@ def _epoch(
     call.bound.reread()  # a callback may have frozen layers, or set another loss
     scores.follow()
     progress.begin(epoch, call.feed.images, call.feed.steps)
-    _train(call, callbacks, scores, progress)
+    with _told(epoch, scores, "data"):
+        _train(call, callbacks, scores, progress)
     if scores.totals.images == 0:
         raise ValueError(
             f"x gave no batch for epoch {epoch + 1} of {call.epochs}. Let the generator go on "
@@ -217,7 +218,9 @@ def _epoch(
         feed = call.validation.open()
         feed.reset()
         measuring = Measuring(call.model, call.bound, feed, scores, callbacks, Progress())
-        logs |= {f"val_{name}": value for name, value in measure(measuring).items()}
+        with _told(epoch, scores, "validation data"):
+            validated = measure(measuring)
+        logs |= {f"val_{name}": value for name, value in validated.items()}
     progress.end(logs, images)
     callbacks.on_epoch_end(epoch, logs)
     return logs
@@ -250,6 +253,7 @@ def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: P
     if isinstance(part, Uncovered):
         bound.push()
         keras_step("train_on_batch", bound, part, scores)
+        scores.trained += 1
         return
     scores.build(part.samples)
     outputs = None
@@ -262,3 +266,4 @@ def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: P
 
     record = bound.train(part, outputs, watch)
     scores.add(part, record, outputs)
+    scores.trained += record.steps

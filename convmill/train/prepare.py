@@ -147,7 +147,7 @@ class Preparation:
         except NotCovered as found:
             gap = found
         except ValueError as error:
-            raise BadBatch("batch 0 of the data", error) from error
+            raise BadBatch(0, error) from error
         if self.training:
             attach.build_training(self.model, batch)
         else:

@@ -62,6 +62,7 @@ class Scores:
     def __init__(self, bound: Bound) -> None:
         self.bound, self.model = bound, bound.model
         self.totals = Totals()
+        self.trained = 0  # batches of this call
         self._shown: dict[str, Any] = {}
         self.follow()
 

@@ -264,6 +264,82 @@ def test_a_dataset_that_was_looked_at_is_still_good_for_keras(capsys):
     assert "y of shape (16, 1)" in capsys.readouterr().err
 
 
+class Mixed(keras.utils.PyDataset):
+    """Batches of which some have a target that only Keras can spread over the outputs."""
+
+    def __init__(self, narrow, **kwargs):
+        super().__init__(**kwargs)
+        self.narrow, self.asked = narrow, []
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        part = slice(index * 8, index * 8 + 8)
+        return X[part], Y[part, :1] if index in self.narrow else Y[part]
+
+
+@pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
+@pytest.mark.parametrize("narrow", [(0,), (2,), (0, 3), (1, 2), (0, 1, 2, 3)])
+def test_keras_makes_the_steps_that_are_not_covered(narrow, hears_batches, capsys):
+    """In the midst of an epoch, and counted in its logs; a first fit and a later one."""
+
+    def build(kind):
+        model = compiled(
+            plain_net(kind), loss="mse", metrics=["mae", keras.metrics.BinaryAccuracy()],
+            weighted_metrics=["mse"],
+        )
+        return model
+
+    models_, heard = [build(keras.Sequential), build(models.Sequential)], [[], []]
+    histories = [[], []]
+    for model, found, logged in zip(models_, histories, heard, strict=True):
+        hooks = {"on_train_batch_end": lambda batch, logs, logged=logged: logged.append(logs)}
+        callbacks = [keras.callbacks.LambdaCallback(**hooks)] if hears_batches else []
+        for _ in range(2):
+            data = Mixed(narrow)
+            history = seeded_fit(
+                model, data, batch_size=None, shuffle=False, epochs=2, callbacks=callbacks,
+                validation_data=Mixed(narrow),
+            )
+            found.append((history, data.asked))
+    for (theirs, asked), (ours, ours_asked) in zip(*histories, strict=True):
+        assert_same_history(ours, theirs)
+        assert ours_asked == asked
+    assert_same_state(*reversed(models_))
+    for mine, other in zip(heard[1], heard[0], strict=True):
+        assert mine == pytest.approx(other, abs=2e-5)
+    expected, found = (model.evaluate(Mixed(narrow), verbose=0) for model in models_)
+    assert found == pytest.approx(expected, abs=2e-5)
+    assert capsys.readouterr().err.count("y of shape (8, 1)") == 1
+
+
+def test_keras_predicts_what_is_not_covered(capsys):
+    sparse = pytest.importorskip("scipy.sparse")
+
+    def batches():
+        for start in (0, 8, 16):
+            x = X[start : start + 8].reshape(8, 36)
+            yield (sparse.csr_matrix(x) if start == 8 else x,)
+
+    theirs, ours = (
+        kind([keras.Input((36,)), layers.Dense(3, kernel_initializer="ones")])
+        for kind in (keras.Sequential, models.Sequential)
+    )
+    expected = theirs.predict(X[:24].reshape(24, 36), verbose=0)
+    np.testing.assert_allclose(ours.predict(batches(), steps=3, verbose=0), expected, atol=1e-5)
+    assert "x of type BCOO" in capsys.readouterr().err
+
+
+def test_a_step_that_is_not_covered_is_an_error_where_the_model_is_strict():
+    """What was trained before it stays."""
+    model = convmill.accelerate(compiled(plain_net(keras.Sequential), loss="mse"), strict=True)
+    with pytest.raises(convmill.NotCovered, match=r"y of shape \(8, 1\)"):
+        seeded_fit(model, Mixed((2,)), batch_size=None, shuffle=False)
+    assert model.optimizer.iterations.numpy() == 2
+
+
 def test_random_numbers_are_drawn_as_without_us():
     """After a fallback, NumPy's and Python's generators stand where plain Keras leaves them."""
     states = []
