@@ -19,6 +19,7 @@ from convmill.lower.lifetimes import Memory, place_slots
 from convmill.lower.machine import Machine
 from convmill.lower.stages import Network
 from convmill.lower.text import step_text
+from convmill.plan.graph import NotCovered
 from convmill.runtime import debug, host
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
@@ -57,7 +58,10 @@ class Compiled:
 
 @lru_cache(maxsize=64)
 def compiled(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
-    """Native code for a network, built once in a process: equal networks share it."""
+    """Native code for a network, built once in a process: equal networks share it.
+
+    Raises NotCovered where LLVM refuses what our kernels say.
+    """
     with _COMPILING:
         host.initialize()
         start = time.perf_counter()
@@ -67,16 +71,10 @@ def compiled(network: Network, machine: Machine, training: bool, guard: int = 0)
         source = str(build_program(network, step, memory, machine, training))
         debug.show(debug.IR, f"LLVM IR of {kind}", lambda: source)
         built = time.perf_counter()
-        target = target_machine()
-        module = llvm.parse_assembly(source)
-        module.verify()
-        optimize(module, target)
-        engine = llvm.create_mcjit_compiler(module, target)
-        engine.finalize_object()
-        address = engine.get_function_address(ENTRY)
+        engine, module, target = _native(source)
         done = time.perf_counter()
         return Compiled(
-            NATIVE(address),
+            NATIVE(engine.get_function_address(ENTRY)),
             step,
             memory,
             source,
@@ -86,6 +84,21 @@ def compiled(network: Network, machine: Machine, training: bool, guard: int = 0)
             module,
             target,
         )
+
+
+def _native(source: str) -> tuple[llvm.ExecutionEngine, llvm.ModuleRef, llvm.TargetMachine]:
+    """Native code of a module: what holds it, the module optimized, the machine it is for."""
+    target = target_machine()
+    try:
+        module = llvm.parse_assembly(source)
+        module.verify()
+        optimize(module, target)
+        engine = llvm.create_mcjit_compiler(module, target)
+        engine.finalize_object()
+    except RuntimeError as error:
+        first = (str(error).strip() or "no reason given").splitlines()[0]
+        raise NotCovered(f"LLVM refuses the code for it ({first})", "report this model") from error
+    return engine, module, target
 
 
 def planned(

@@ -21,9 +21,9 @@ def prepare_train_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[]
     """Checks one step of training, and returns what runs it; raises as ``prepare_fit`` does."""
     ready, given = _take(model, arguments)
     part = _part(ready, given, arguments.get("class_weight"))
+    bound = ready.compile("training")
 
     def run() -> Any:
-        bound = ready.bind()
         scores = Scores(bound)
         scores.reset()
         try:
@@ -39,9 +39,9 @@ def prepare_test_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[],
     """Checks one evaluation, and returns what runs it; raises as ``prepare_fit`` does."""
     ready, given = _take(model, arguments)
     part = _part(ready, given, None)
+    bound = ready.compile("inference")
 
     def run() -> Any:
-        bound = ready.bind()
         scores = Scores(bound)
         scores.reset()
         bound.pull_weights()
@@ -55,9 +55,9 @@ def prepare_predict_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[
     """Checks one prediction, and returns what runs it; raises as ``prepare_fit`` does."""
     ready, given = _take(model, arguments, training=False)
     samples = ready.samples(given)
+    bound = ready.compile("inference")
 
     def run() -> np.ndarray:
-        bound = ready.bind()
         bound.pull_weights()
         return bound.predict(samples.x)
 

@@ -49,7 +49,7 @@ def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]
     verbose = given("verbose", "auto")
     checks.verbosity(verbose)
     ready.build_training(feed)
-    bound = ready.bind()
+    bound = ready.compile("inference")
 
     def run() -> Any:
         logs = _evaluate(model, bound, feed, given("callbacks"), verbose)
@@ -148,7 +148,7 @@ def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     feed = ready.feed(given("x"), batch_size=given("batch_size"), steps=given("steps"))
     verbose = given("verbose", "auto")
     checks.verbosity(verbose)
-    bound = ready.bind()
+    bound = ready.compile("inference")
     return lambda: _predict(model, bound, feed, given("callbacks"), verbose)
 
 

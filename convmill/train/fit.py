@@ -87,9 +87,12 @@ def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
         validation = _validation(ready, arguments, *keras.utils.unpack_x_y_sample_weight(held_out))
     checks.verbosity(given("verbose", "auto"))
     ready.build_training(feed)
+    bound = ready.compile("training")
+    if validation is not None:
+        ready.compile("inference")
     call = Fit(
         model=model,
-        bound=ready.bind(),
+        bound=bound,
         feed=feed,
         validation=validation,
         epochs=_capped(last),

@@ -8,7 +8,7 @@ before Keras would: it reads one to build a model, and all others behind the hoo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -21,6 +21,9 @@ from convmill.train.arrays import Given, Names, take
 from convmill.train.bound import Bound
 from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
 from convmill.train.samples import Arrays, Samples, Target, prepare
+
+if TYPE_CHECKING:
+    from convmill.runtime.program import Kind
 
 Feeds = ArrayFeed | StreamFeed
 
@@ -56,6 +59,14 @@ class Preparation:
             if self.training:
                 recipes.rates(self.model.optimizer, 1)
         return self.bound
+
+    def compile(self, *kinds: Kind) -> Bound:
+        """The model bound, with native code for what is about to run: what cannot be compiled is
+        found out while Keras can still take over."""
+        bound = self.bind()
+        for kind in kinds:
+            bound.program.code(kind)
+        return bound
 
     def build_layers(self, x: Any) -> None:
         """Builds layers that are not built, for images like ``x``, and binds the model."""

@@ -10,6 +10,7 @@ from keras import layers
 
 import convmill
 from convmill import models
+from convmill.runtime import jit
 from tests.train.nets import (
     SHAPE,
     assert_same_history,
@@ -358,3 +359,35 @@ def test_sparse_matrices_are_left_to_keras(capsys):
     compiled(model)
     seeded_fit(model, scipy_sparse.csr_matrix(X.reshape(32, 36)), Y)
     assert "x of type csr_matrix" in capsys.readouterr().err
+
+
+CALLS = {
+    "fit": lambda model, x, y: model.fit(x, y, verbose=0),
+    "fit with validation": lambda model, x, y: model.fit(x, y, validation_data=(x, y), verbose=0),
+    "evaluate": lambda model, x, y: model.evaluate(x, y, verbose=0),
+    "predict": lambda model, x, y: model.predict(x, verbose=0),
+    "train_on_batch": lambda model, x, y: model.train_on_batch(x, y),
+    "test_on_batch": lambda model, x, y: model.test_on_batch(x, y),
+    "predict_on_batch": lambda model, x, y: model.predict_on_batch(x),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_llvm_refuses_is_found_out_before_the_run(name, monkeypatch, capsys):
+    built = jit.build_program
+
+    def broken(network, step, memory, machine, training):
+        kind = "training" if training else "inference"
+        wrong = "inference" if name == "fit with validation" else kind
+        return "no LLVM IR" if kind == wrong else built(network, step, memory, machine, training)
+
+    monkeypatch.setattr(jit, "build_program", broken)
+    jit.compiled.cache_clear()
+    model = compiled(convnet(models.Sequential))
+    try:
+        CALLS[name](model, X, Y)  # Keras runs it
+    finally:
+        jit.compiled.cache_clear()
+    said = capsys.readouterr().err
+    assert said.count("LLVM refuses the code for it") == 1
+    assert said.count("runs on Keras' own path") == 1
