@@ -11,8 +11,12 @@ import os
 import sys
 from pathlib import Path
 
+from convmill.settings import keras_folder
+
 DEFAULT = "jax"
-_MODULES = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
+_VARIABLE = "KERAS_BACKEND"
+# Keras' backends; each needs the module of its name.
+_BACKENDS = ("jax", "tensorflow", "torch", "numpy", "openvino")
 
 
 def choose() -> None:
@@ -20,18 +24,38 @@ def choose() -> None:
 
     What ``KERAS_BACKEND`` says is never changed, and nothing happens once Keras is imported.
     """
-    if "KERAS_BACKEND" in os.environ or "keras" in sys.modules:
+    if os.environ.get(_VARIABLE) or "keras" in sys.modules:
         return
-    module = _MODULES.get(_configured())
-    if module is not None and importlib.util.find_spec(module) is None:
-        os.environ["KERAS_BACKEND"] = DEFAULT
+    name = _configured()
+    if name in _BACKENDS and not _is_installed(name):
+        os.environ[_VARIABLE] = DEFAULT
+
+
+def check() -> None:
+    """Raises ValueError where Keras could not be imported for want of its backend."""
+    name = os.environ.get(_VARIABLE)
+    where = f"{_VARIABLE}={name!r}" if name else f"backend {_configured()!r} in {_file()}"
+    name = name or _configured()
+    if name not in _BACKENDS:
+        raise ValueError(f"{_VARIABLE} must be one of {', '.join(_BACKENDS)}. Received: {where}")
+    if not _is_installed(name):
+        raise ValueError(
+            f"Keras' backend {name} is not installed: install {name}, or set "
+            f"{_VARIABLE}={DEFAULT}. Received: {where}"
+        )
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 def _configured() -> str:
     """The backend that Keras' configuration file names, or Keras' own default."""
-    home = os.environ.get("KERAS_HOME")
-    path = (Path(home) if home else Path.home() / ".keras") / "keras.json"
     try:
-        return str(json.loads(path.read_text()).get("backend", "tensorflow"))
-    except (OSError, ValueError, AttributeError):
+        return str(json.loads(_file().read_text()).get("backend", "tensorflow"))
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "tensorflow"
+
+
+def _file() -> Path:
+    return keras_folder() / "keras.json"

@@ -10,6 +10,7 @@ They are read at each use, so a program may set them while it runs.
 | ``CONVMILL_OFFLINE`` | 1: nothing is downloaded |
 | ``CONVMILL_DEBUG`` | 1 to 4: what is compiled, and how, on standard error (``runtime/debug.py``) |
 | ``NO_COLOR`` | set to anything: no colours (https://no-color.org) |
+| ``KERAS_HOME`` | Keras' folder, with its cache of data sets; default: ``~/.keras`` |
 """
 
 from __future__ import annotations
@@ -35,7 +36,26 @@ def offline() -> bool:
 def data_folder() -> Path | None:
     """The folder with the user's data sets."""
     value = os.environ.get("CONVMILL_DATA")
-    return Path(value).expanduser() if value else None
+    return expanded(value) if value else None
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """``path`` with ``~`` for the user's home; as it is where there is no such user, as in a shell.
+
+    ``Path.expanduser`` raises there, so that a mistyped name would not be called missing.
+    """
+    return Path(os.path.expanduser(path))
+
+
+def keras_folder() -> Path:
+    """Where Keras keeps its configuration and its cache."""
+    return Path(os.environ.get("KERAS_HOME") or expanded("~/.keras"))
+
+
+def check() -> None:
+    """Raises ValueError, naming the first variable that holds no value that it may."""
+    for read in (strict, offline, threads):
+        read()
 
 
 def colours() -> bool:

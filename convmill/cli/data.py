@@ -5,11 +5,23 @@ from __future__ import annotations
 import click
 
 from convmill.cli.errors import Failure
-from convmill.cli.help import Group
+from convmill.cli.help import Command, Group
 from convmill.cli.text import echo
 
 
-@click.group(cls=Group, short_help="List, fetch and check data sets.")
+class DataCommand(Command):
+    """Works without Keras, whichever backend that is set to."""
+
+    needs_keras = False
+
+
+class DataGroup(Group):
+    """The commands below."""
+
+    command_class = DataCommand
+
+
+@click.group(cls=DataGroup, short_help="List, fetch and check data sets.")
 def data() -> None:
     """List the data sets known by name, fetch them, and check them.
 

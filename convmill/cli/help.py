@@ -1,11 +1,17 @@
-"""Help texts that fit a narrow terminal too; click alone never goes under 50 columns."""
+"""What commands have in common: help that fits a narrow terminal, a look at the environment.
+
+click's own help never goes under 50 columns.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from typing import Any
 
 import click
+
+from convmill import backends, settings
 
 WIDEST = 80
 NARROWEST = 24
@@ -44,9 +50,20 @@ class Context(click.Context):
 
 
 class Command(click.Command):
-    """A command whose help fits."""
+    """A command whose help fits, and that looks at the environment before it begins."""
 
     context_class = Context
+    needs_keras = True
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; UsageError where an environment variable stands in its way."""
+        try:
+            settings.check()
+            if self.needs_keras:
+                backends.check()
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

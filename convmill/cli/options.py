@@ -67,7 +67,7 @@ def _is_somewhere(name: str) -> bool:
     from convmill.data.catalog import known_name
     from convmill.data.dataset import DataError
 
-    if Path(name).expanduser().exists():
+    if settings.expanded(name).exists():
         return True
     try:
         known_name(name)

@@ -22,6 +22,7 @@ from convmill.data.sources import (
     report_place,
     what_is_missing,
 )
+from convmill.settings import expanded
 
 DIGITS = "digits"
 DIGITS_TITLE = "1,797 handwritten digits, always at hand"
@@ -141,7 +142,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
         name = _spelled(name_or_path)
         if name in names():
             return load_named(name)
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if path.exists():
         return load_path(path)
     if isinstance(name_or_path, str) and path.name == name_or_path and not path.suffix:

@@ -42,8 +42,7 @@ class FileReport:
 
 
 def cache_folder() -> Path:
-    home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "datasets"
+    return settings.keras_folder() / "datasets"
 
 
 def places(known: KnownSet) -> list[Place]:
@@ -62,7 +61,7 @@ def places(known: KnownSet) -> list[Place]:
 def place_of(known: KnownSet, path: str | os.PathLike[str]) -> Place:
     """The place that an explicit path means: a folder, an .npz file, or, as in Keras, the bare
     name of an .npz file in the cache."""
-    given = Path(path).expanduser()
+    given = settings.expanded(path)
     in_cache = cache_folder() / given
     if not given.exists() and given.suffix == ".npz" and in_cache.is_file():
         return Place(in_cache, chosen=True)
