@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,6 +55,16 @@ def read_history(path: Path) -> History:
             f"{path} is no history, as 'convmill train --history' or Keras' CSVLogger writes it. "
             f"{error}"
         ) from error
+
+
+def names_of(files: Sequence[Path]) -> list[str]:
+    """What tells files apart: their names without ending, or their names, or their paths; a file
+    that is given twice gets numbers."""
+    for name in (lambda file: file.stem, lambda file: file.name, str):
+        names = list(map(name, files))
+        if len(set(names)) == len(names):
+            return names
+    return [f"{index} {file}" for index, file in enumerate(files, 1)]
 
 
 def _from_json(text: str) -> History:

@@ -34,29 +34,36 @@ test_data_option = click.option(
 @click.option(
     "--metric", metavar="NAME", help="Draw this figure alone.  [default: loss and each metric]"
 )
+@click.option(
+    "--mean",
+    is_flag=True,
+    help="Draw several files as runs of one design: thin lines around their mean.",
+)
 @picture_options
 def curves(
-    history_files: tuple[Path, ...], metric: str | None, out: Path | None, dark: bool
+    history_files: tuple[Path, ...], metric: str | None, mean: bool, out: Path | None, dark: bool
 ) -> None:
     """Draw learning curves, with the gap between training and validation.
 
     HISTORY is a .json file that 'convmill train --history' wrote, or a .csv file of Keras'
-    CSVLogger. Several of them are drawn as thin lines around their mean.
+    CSVLogger. Several of them have a colour each and go by the names of their files.
 
     \b
     Examples:
       convmill train --validate --history run.json
       convmill show curves run.json --out curves.png
+      convmill show curves seed-1.json seed-2.json seed-3.json --mean
     """
     path = destination(out, history_files[0], "curves")
 
-    from convmill.cli.histories import read_history
+    from convmill.cli.histories import names_of, read_history
 
     histories = [read_history(file) for file in history_files]
+    names = None if mean else names_of(history_files)
 
     from convmill import view
 
-    draw(path, lambda: view.learning_curves(histories, metric=metric, dark=dark))
+    draw(path, lambda: view.learning_curves(histories, names=names, metric=metric, dark=dark))
 
 
 @click.command(cls=Command, short_help="Which classes are taken for which.")

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from convmill.inspection.numbers import plural
 from convmill.view.predictions import classify
 from convmill.view.style import (
-    LETTER,
     LIGHT,
     POINTS_PER_INCH,
     SMALL_SIZE,
     TEXT_SIZE,
+    THIN,
     WIDTH,
     Picture,
     Theme,
     drawing,
     headline,
+    width_in_points,
 )
-from convmill.view.text import percent, shown
+from convmill.view.text import fitted, percent
 
 Counts = NDArray[np.int64]
 Shares = NDArray[np.float64]
@@ -34,9 +35,11 @@ MOST_NUMBERED = 20
 MOST_LABELS = 60
 USUAL, TALLEST = 4.4, 7.5  # inches: the height of the matrix
 LOWEST_ROW, HIGHEST_ROW = 0.15, 0.42  # inches
+WIDEST_NAME = 100.0  # points
 BESIDE = 130  # points for what stands beside the matrix, class names apart
 PALEST = 0.1  # the colour of the rarest mistakes, in parts of the strongest
 AROUND = 2.1  # inches for headline, class names, colour bar and caption
+NARROWEST = 0.9  # a cell may take this part of its room: texts are wider than they are measured
 SMALLEST_SIZE = 6.0  # points
 GREY = "Grey: right."
 CAPTION = f"{GREY} Recall: the share of a class's images that are recognised as such."
@@ -84,7 +87,7 @@ def confusion_matrix(
         TypeError, ValueError: as ``classify`` does.
     """
     found, _ = classify(model, x, y, class_names)
-    names = shown(found.class_names)
+    names = fitted(found.class_names, WIDEST_NAME)
     classes = len(names)
     counts = confusion_counts(found.labels, found.predicted, classes)
     images = plural(len(found.labels), "image")
@@ -126,8 +129,10 @@ def _draw_cells(picture: Picture, axes: Axes, counts: Counts) -> None:
     image = axes.imshow(shares, cmap=colours, vmin=0, vmax=shares.max() or 1, aspect="auto")
     if classes <= MOST_NUMBERED:
         edges = np.arange(classes + 1) - 0.5
-        axes.hlines(edges, -0.5, classes - 0.5, color=theme.faint, linewidth=0.3)
-        axes.vlines(edges, -0.5, classes - 0.5, color=theme.faint, linewidth=0.3)
+        # the outermost lie on the border of the axes, which would cut them in half
+        lines: dict[str, Any] = {"color": theme.faint, "linewidth": THIN, "clip_on": False}
+        axes.hlines(edges, -0.5, classes - 0.5, **lines)
+        axes.vlines(edges, -0.5, classes - 0.5, **lines)
     if shares.count():
         bar = picture.colorbar(image, ax=axes, location="bottom", aspect=40, shrink=0.6, pad=0.02)
         bar.set_label("mistakes, % of the true class's images", fontsize=SMALL_SIZE)
@@ -142,8 +147,7 @@ def blend(front: str, back: str, share: float) -> str:
 
 def _cell_width(names: Sequence[str]) -> float:
     """Inches: what names, recalls and sizes leave of the picture's width."""
-    longest = max(map(len, names))
-    taken = (LETTER * SMALL_SIZE * longest + BESIDE) / POINTS_PER_INCH
+    taken = (max(map(width_in_points, names)) + BESIDE) / POINTS_PER_INCH
     return (WIDTH - taken) / len(names)
 
 
@@ -153,7 +157,8 @@ def _name_classes(axes: Axes, names: Sequence[str]) -> None:
     places = range(0, len(names), step)
     labels = [names[place] for place in places]
     size = _row_size(len(names), step)
-    fits = max(map(len, labels)) * LETTER * size < 0.9 * POINTS_PER_INCH * _cell_width(names)
+    widest = max(width_in_points(label, size) for label in labels)
+    fits = widest < 0.9 * POINTS_PER_INCH * _cell_width(names)
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_yticks(places, labels, fontsize=size)
@@ -173,8 +178,8 @@ def _row_size(classes: int, rows: int = 1) -> float:
 def _write_counts(axes: Axes, counts: Counts, names: Sequence[str], theme: Theme) -> None:
     """Each count that is not 0 in its cell, unless they would be too small to read."""
     longest = f"{counts.max():,}"
-    letters = len(longest) - 0.5 * longest.count(",")
-    size = min(TEXT_SIZE, 0.95 * POINTS_PER_INCH * _cell_width(names) / (LETTER * letters))
+    room = NARROWEST * POINTS_PER_INCH * _cell_width(names)
+    size = TEXT_SIZE * min(1, room / width_in_points(longest, TEXT_SIZE))
     if size < SMALLEST_SIZE:
         return
     shares = row_shares(counts)

@@ -78,6 +78,9 @@ class Run:
         return int(max(curve.epochs[-1] for curve in curves if curve.epochs.size))
 
 
+Designs = dict[str, tuple[Run, ...]]  # runs by the name of their design
+
+
 def higher_is_better(name: str) -> bool:
     """Whether more of a figure is better, by the words in its name: accuracy is, loss is not."""
     whole = f"_{name.lower()}_"
@@ -113,11 +116,63 @@ def read_runs(history: Any) -> tuple[Run, ...]:
     Raises:
         ValueError: it is none of these, it is empty, or its lists do not fit each other.
     """
-    several = isinstance(history, Sequence) and not isinstance(history, str)
-    runs = tuple(_read_run(one) for one in (history if several else [history]))
+    runs = tuple(map(_read_run, _histories(history)))
     if not runs:
         raise ValueError("history must hold at least one run. Received: an empty list.")
     return runs
+
+
+def read_designs(history: Any, names: Sequence[str] | None = None) -> Designs:
+    """The runs of ``read_runs``, those of one design together, by its name.
+
+    ``names`` gives that of each run. Without it runs go together, but for those of models that are
+    known to differ, as what ``fit`` returned knows its model: they go by the models' names.
+
+    Raises:
+        ValueError: as ``read_runs``; names are not as many as runs.
+    """
+    runs = read_runs(history)
+    if names is None:
+        names = _model_names(_histories(history))
+    elif isinstance(names, str) or len(names) != len(runs):
+        raise ValueError(
+            f"names must hold a name for each run, {len(runs)}. Received: names={names!r}"
+        )
+    designs: Designs = {}
+    for name, run in zip(map(str, names), runs, strict=True):
+        designs[name] = (*designs.get(name, ()), run)
+    return designs
+
+
+def _model_names(histories: Sequence[Any]) -> list[str]:
+    """A name for each run: one for all unless their models are known, and differ."""
+    models = [getattr(history, "model", None) for history in histories]
+    layers = [_layers(model) if model is not None else None for model in models]
+    if None in layers or len(set(layers)) == 1:
+        return [""] * len(models)
+    first: dict[Any, Any] = dict(zip(layers[::-1], models[::-1], strict=True))
+    plain = [str(first[design].name) for design in layers]
+    if len(set(plain)) == len(set(layers)):
+        return plain
+    numbers = {design: index for index, design in enumerate(dict.fromkeys(layers), 1)}
+    return [f"{name} ({numbers[design]})" for name, design in zip(plain, layers, strict=True)]
+
+
+def _layers(model: Any) -> tuple[Any, ...]:
+    """What tells two designs apart: classes of layers, shapes of their weights, activations."""
+    return tuple(
+        (
+            type(layer).__name__,
+            tuple(tuple(weight.shape) for weight in layer.weights),
+            getattr(getattr(layer, "activation", None), "__name__", ""),
+        )
+        for layer in model.layers
+    )
+
+
+def _histories(history: Any) -> Sequence[Any]:
+    several = isinstance(history, Sequence) and not isinstance(history, str)
+    return history if several else [history]
 
 
 def chosen(runs: Sequence[Run], metric: str | None) -> tuple[str, ...]:

@@ -8,19 +8,32 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from convmill.inspection.numbers import plural
 from convmill.view.histories import (
     Curve,
+    Designs,
     Run,
     chosen,
     common_epochs,
     higher_is_better,
     mean_curve,
-    read_runs,
+    read_designs,
 )
-from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing, headline, logarithmic
+from convmill.view.style import (
+    MARGIN,
+    SMALL_SIZE,
+    WIDTH,
+    Picture,
+    Theme,
+    drawing,
+    headline,
+    logarithmic,
+)
+from convmill.view.text import figure, fitted
 
 PANEL_HEIGHT = 2.7
 AROUND = 0.9  # inches for headline and caption
@@ -28,57 +41,98 @@ COLUMNS = 2
 MOST_PANELS = 24
 # Up to so many epochs, each is marked with a dot.
 DOTTED = 20
+# Of a best value, and of a gap; of a share near 1 as many as tell it from 1.
+DIGITS, GAP_DIGITS, MOST_DIGITS = 3, 2, 7
+# Several designs.
+TRAINING = (0, (3, 1.5))  # dashes, in widths of the line
+MARKS = "s^xDv+"
+MOST_FACTS = 4  # designs whose best epochs are written above each panel
+FACT, LEGEND_ROW = 0.17, 0.2  # inches, a line of them
+TITLE = 0.36  # inches from the upper edge to the legend
+LEGEND_COLUMNS = 4
+WIDEST_NAME = 90.0  # points
 # A figure that spans more than this factor is drawn on a logarithmic scale.
 WIDE_RANGE = 1000
+Look = dict[str, Any]  # of a line, for Matplotlib's plot
+
+RINGED, GAP = "Ringed: the best epoch on validation data.", " Gap: validation less training."
 EXPLAINED = (
-    "Ringed: the best epoch on validation data. Gap: validation less training.",
     "A training figure is the mean over an epoch, while the weights change; validation comes at "
-    "its end.",
+    "its end."
 )
 
 
-def learning_curves(history: Any, *, metric: str | None = None, dark: bool = False) -> Picture:
+def learning_curves(
+    history: Any,
+    *,
+    names: Sequence[str] | None = None,
+    metric: str | None = None,
+    dark: bool = False,
+) -> Picture:
     """Loss and each metric over the epochs, on training and on validation data.
 
     The gap between the two is shaded, and its size in the last epoch that has both is stated. The
     best epoch on validation data is ringed: the lowest value, or for accuracy and its like the
-    highest. Several runs are thin lines around their mean, which covers the epochs that all have.
+    highest. Several runs of one design are thin lines around their mean, which covers the epochs
+    that all have. Several designs have a colour each, and no gap is shaded.
     Of more than 24 figures the first 24 are drawn; the caption counts the others.
 
     Args:
         history: what ``fit`` returned, its ``.history``, or a list of several of them.
+        names: the design of each run; those of one name are runs of one design. None takes all
+            for runs of one, but for what ``fit`` returned for models that differ, which go by the
+            models' names.
         metric: draw this figure alone ("loss", "accuracy", ...).
         dark: on a dark ground.
 
     Raises:
-        ValueError: ``history`` is no history, or holds no ``metric``.
+        ValueError: ``history`` is no history, or holds no ``metric``; other than one name a run.
     """
-    runs = read_runs(history)
+    designs = _shown_names(read_designs(history, names))
+    runs = [run for of_design in designs.values() for run in of_design]
     every = chosen(runs, metric)
-    names = every[:MOST_PANELS]
-    columns = min(COLUMNS, len(names))
-    rows = math.ceil(len(names) / columns)
-    with drawing(rows * PANEL_HEIGHT + AROUND, dark=dark) as picture:
+    figures = every[:MOST_PANELS]
+    columns = min(COLUMNS, len(figures))
+    rows = math.ceil(len(figures) / columns)
+    height = PANEL_HEIGHT + FACT * max(len(designs) - 2, 0) * (len(designs) <= MOST_FACTS)
+    legend = LEGEND_ROW * math.ceil((len(designs) + 2) / LEGEND_COLUMNS) if len(designs) > 1 else 0
+    with drawing(rows * height + AROUND + legend, dark=dark) as picture:
         panels = picture.subplots(rows, columns, squeeze=False).ravel()
-        for axes, name in zip(panels, names, strict=False):
-            _draw_panel(axes, name, runs, picture.theme)
-        for axes in panels[len(names) :]:
+        for axes, figure_name in zip(panels, figures, strict=False):
+            draw = _draw_panel if len(designs) == 1 else _draw_designs
+            draw(axes, figure_name, designs, picture.theme)
+            _dress(axes, figure_name, runs)
+        for axes in panels[len(figures) :]:
             axes.remove()
-        panels[0].legend()
-        headline(picture, _title(runs), _caption(runs, len(every) - len(names)))
+        if len(designs) == 1:
+            panels[0].legend()
+        else:
+            _draw_legend(picture, designs, runs, legend)
+        headline(
+            picture,
+            _title(runs, len(designs)),
+            _caption(runs, len(designs), len(every) - len(figures)),
+        )
     return picture
 
 
-def _title(runs: Sequence[Run]) -> str:
+def _shown_names(designs: Designs) -> Designs:
+    """By names as they fit into a panel."""
+    return dict(zip(fitted(list(designs), WIDEST_NAME), designs.values(), strict=True))
+
+
+def _title(runs: Sequence[Run], designs: int) -> str:
     epochs = max(run.last_epoch for run in runs)
     several = f"{len(runs)} runs of up to " if len(runs) > 1 else ""
+    if 1 < designs < len(runs):
+        several = f"{designs} designs, {several}"
     return f"Learning curves: {several}{plural(epochs, 'epoch')}"
 
 
-def _caption(runs: Sequence[Run], further: int) -> str:
+def _caption(runs: Sequence[Run], designs: int, further: int) -> str:
     lines: list[str] = []
     if any(run.validation for run in runs):
-        lines += EXPLAINED
+        lines += [RINGED + GAP * (designs == 1), EXPLAINED]
     else:
         lines.append("No validation data: give fit validation_data to see the gap.")
     if any(run.spread_evenly for run in runs):
@@ -92,35 +146,52 @@ def _caption(runs: Sequence[Run], further: int) -> str:
     return "\n".join(lines)
 
 
-def _draw_panel(axes: Axes, name: str, runs: Sequence[Run], theme: Theme) -> None:
-    training = [run.training[name] for run in runs if name in run.training]
-    validation = [run.validation[name] for run in runs if name in run.validation]
-    _draw_lines(axes, training, "training", theme.first)
-    _draw_lines(axes, validation, "validation", theme.second)
-    facts = _draw_divergence(axes, training + validation, len(runs), theme)
-    facts += _draw_best(axes, mean_curve(validation), name, theme)
-    facts += _draw_gap(axes, mean_curve(training), mean_curve(validation), theme)
-    axes.set_title("\n".join(facts), fontsize=SMALL_SIZE)
+def _dress(axes: Axes, name: str, runs: Sequence[Run]) -> None:
+    """Axes and their names."""
+    curves = _curves(runs, name)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(_scale(axes, name, training + validation))
+    axes.set_ylabel(_scale(axes, name, curves))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.grid(axis="y", alpha=0.3)
-    epochs = np.concatenate([curve.epochs for curve in training + validation])
+    epochs = np.concatenate([curve.epochs for curve in curves])
     margin = max(0.5, 0.03 * float(np.ptp(epochs)))
     axes.set_xlim(epochs.min() - margin, epochs.max() + margin)
 
 
-def _draw_lines(axes: Axes, curves: Sequence[Curve], label: str, colour: str) -> None:
+def _curves(runs: Sequence[Run], name: str) -> list[Curve]:
+    """Of a figure: on training data, then on validation data."""
+    parts = [run.training for run in runs] + [run.validation for run in runs]
+    return [part[name] for part in parts if name in part]
+
+
+# One design -------------------------------------------------------------------------------------
+
+
+def _draw_panel(axes: Axes, name: str, designs: Designs, theme: Theme) -> None:
+    (runs,) = designs.values()
+    training = [run.training[name] for run in runs if name in run.training]
+    validation = [run.validation[name] for run in runs if name in run.validation]
+    _draw_lines(axes, training, "training", {"color": theme.first})
+    _draw_lines(axes, validation, "validation", {"color": theme.second})
+    facts = _draw_divergence(axes, training + validation, len(runs), theme)
+    facts += [f"best: {best}" for best in _draw_best(axes, mean_curve(validation), name, theme.ink)]
+    facts += _draw_gap(axes, mean_curve(training), mean_curve(validation), theme)
+    axes.set_title("\n".join(facts), fontsize=SMALL_SIZE)
+
+
+def _draw_lines(axes: Axes, curves: Sequence[Curve], label: str, look: Look) -> None:
     """One curve, or thin ones and their mean."""
     if not curves:
         return
     mean = mean_curve(curves)
     if len(curves) > 1:
         for curve in curves:
-            axes.plot(curve.epochs, curve.values, color=colour, linewidth=0.7, alpha=0.45)
+            thin = look | {"linewidth": 0.7, "alpha": 0.45, "marker": ""}
+            axes.plot(curve.epochs, curve.values, **thin)
         label = f"{label}, mean of {len(curves)}"
     marker = "." if mean.epochs.size <= DOTTED else ""
-    axes.plot(mean.epochs, mean.values, color=colour, marker=marker, label=label)
+    own: Look = {"marker": marker, "label": label}
+    axes.plot(mean.epochs, mean.values, **(own | look))
 
 
 def _draw_gap(axes: Axes, training: Curve, validation: Curve, theme: Theme) -> list[str]:
@@ -132,23 +203,26 @@ def _draw_gap(axes: Axes, training: Curve, validation: Curve, theme: Theme) -> l
     axes.fill_between(epochs, trained, validated, color=theme.second, alpha=0.15, linewidth=0)
     last = finite[-1]
     gap = validated[last] - trained[last]
-    return [f"gap in epoch {epochs[last]:.0f}: {_text(gap, '+')}"]
+    return [f"gap in epoch {epochs[last]:.0f}: {figure(gap, GAP_DIGITS, '+')}"]
 
 
-def _draw_best(axes: Axes, validation: Curve, name: str, theme: Theme) -> list[str]:
+def _draw_best(axes: Axes, validation: Curve, name: str, colour: str) -> list[str]:
     best = validation.best(higher_is_better(name))
     if best is None:
         return []
     epoch, value = best
     axes.plot(
-        [epoch], [value], "o", markersize=9, fillstyle="none", color=theme.ink, markeredgewidth=1.3
+        [epoch], [value], "o", markersize=9, fillstyle="none", color=colour, markeredgewidth=1.3
     )
-    return [f"best: {_text(value)} in epoch {epoch}"]
+    return [f"{_text(value)} in epoch {epoch}"]
 
 
-def _text(value: float, sign: str = "") -> str:
-    """Four digits, and a minus sign as long as a plus."""
-    return f"{value:{sign}#.4g}".removesuffix(".").replace("-", "\N{MINUS SIGN}")
+def _text(value: float) -> str:
+    """Three digits; more of a share that would be rounded to 1."""
+    digits = DIGITS
+    while 0 < value < 1 and float(f"{value:.{digits}g}") == 1 and digits < MOST_DIGITS:
+        digits += 1
+    return figure(value, digits)
 
 
 def _draw_divergence(axes: Axes, curves: Sequence[Curve], runs: int, theme: Theme) -> list[str]:
@@ -160,6 +234,59 @@ def _draw_divergence(axes: Axes, curves: Sequence[Curve], runs: int, theme: Them
     axes.axvline(min(found), color=theme.faint, linestyle=":")
     which = "" if runs == 1 else "a run "
     return [f"{which}diverged in epoch {min(found)}"]
+
+
+# Several designs --------------------------------------------------------------------------------
+
+
+def _draw_designs(axes: Axes, name: str, designs: Designs, theme: Theme) -> None:
+    """A colour for each design; training is dashed, validation is not."""
+    facts = []
+    for index, (design, runs) in enumerate(designs.items()):
+        look = _look(index, theme)
+        training = [run.training[name] for run in runs if name in run.training]
+        validation = [run.validation[name] for run in runs if name in run.validation]
+        _draw_lines(axes, training, "", look | {"linestyle": TRAINING})
+        _draw_lines(axes, validation, "", look)
+        said = _draw_divergence(axes, training + validation, len(runs), theme)
+        best = _draw_best(axes, mean_curve(validation), name, look["color"])
+        said += [f"best {one}" for one in best]
+        facts += [f"{design}: {', '.join(said)}"] if said else []
+    if len(designs) <= MOST_FACTS:
+        axes.set_title("\n".join(facts), fontsize=SMALL_SIZE)
+
+
+def _look(index: int, theme: Theme) -> Look:
+    """The line of a design: a colour, and where there are more designs than colours a mark too."""
+    again, colour = divmod(index, len(theme.lines))
+    mark = {"marker": MARKS[(again - 1) % len(MARKS)], "markersize": 4} if again else {}
+    return {"color": theme.lines[colour]} | mark
+
+
+def _draw_legend(picture: Picture, designs: Designs, runs: Sequence[Run], height: float) -> None:
+    """Designs by their colours, training and validation by their lines; ``height`` inches of the
+    picture, below the title."""
+    theme = picture.theme
+    entries = []
+    for index, (design, of_design) in enumerate(designs.items()):
+        mean = f", mean of {len(of_design)}" if len(of_design) > 1 else ""
+        entries.append(Line2D([], [], label=f"{design}{mean}", **_look(index, theme)))
+    entries.append(Line2D([], [], color=theme.faint, linestyle=TRAINING, label="training"))
+    if any(run.validation for run in runs):
+        entries.append(Line2D([], [], color=theme.faint, label="validation"))
+    whole = picture.get_size_inches()[1]
+    engine = picture.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, 0, 1, 1 - height / whole))
+    corner = MARGIN / WIDTH, 1 - TITLE / whole
+    picture.legend(
+        handles=entries,
+        loc="upper left",
+        bbox_to_anchor=corner,
+        ncols=LEGEND_COLUMNS,
+        borderpad=0,
+        borderaxespad=0,
+    )
 
 
 def _scale(axes: Axes, name: str, curves: Sequence[Curve]) -> str:

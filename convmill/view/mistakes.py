@@ -4,33 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from convmill.inspection.numbers import plural
 from convmill.limits import IMAGES, MOST_IMAGES
 from convmill.view.predictions import Predictions, classify
 from convmill.view.style import (
+    MARGIN,
+    POINTS_PER_INCH,
     SMALL_SIZE,
     WIDTH,
     Picture,
+    Theme,
     bare,
     channels_said,
     draw_image,
     drawing,
+    framed,
     headline,
+    width_in_points,
 )
-from convmill.view.text import percent, shown
+from convmill.view.text import fitted, percent, shown
 from convmill.whole import check_whole
 
 Indices = NDArray[np.int64]
 
-COLUMNS = 6
+# Images beside each other where names of classes are short, and where they are long.
+COLUMNS, FEWER_COLUMNS = 6, 5
 # Letters of a class's name that fit over an image: beside a probability, and on a line of its own.
 SHORT_NAME, LONG_NAME = 7, 14
+BESIDE_IMAGE = 10  # points from one image to the next
+WIDEST = percent(1 - 1e-9)  # ">99.9 %"
+NONE: Indices = np.empty(0, np.int64)
+IS = "is "  # before the class that an image is of
+FRAME = 2.0  # points: around a mistake among others
 LINE = 0.17  # inches
 AROUND = 0.8  # inches for headline and caption
 FLATTEST, TALLEST = 0.3, 3.0  # height by width of an image's place
@@ -43,6 +55,7 @@ LEAST_SURE = (
     "Above: the two classes that the model thinks likeliest. Below: what it is.\n"
     "The smallest difference between the two comes first."
 )
+FRAMED = " Framed: mistakes."
 
 
 def rank_mistakes(probabilities: NDArray[Any], labels: Any) -> Indices:
@@ -97,22 +110,23 @@ def mistakes(
         TypeError, ValueError: as ``classify`` does; the model reads no images; ``most`` is no
             such number.
     """
-    found, images = _classified_images(model, x, y, class_names, most)
+    given = _classified(model, x, y, class_names, most)
+    found = given.found
     ranked = rank_mistakes(found.probabilities, found.labels)
-    total = plural(len(images), "image")
+    total = plural(len(given.images), "image")
     if len(ranked) > most:
         title = f"Mistakes: the {most} most wrong of {len(ranked):,} in {total}"
     elif len(ranked) > 0:
         title = f"Mistakes: all {len(ranked)} in {total}"
     else:
         title = f"No mistakes in {total}"
-    caption = MISTAKES + _of_channels(images) if len(ranked) else ""
+    caption = MISTAKES + _of_channels(given.images) if len(ranked) else ""
 
     def texts(index: int) -> tuple[list[str], list[str]]:
-        name, *probability = _class(found, index, int(found.labels[index]))
-        return _class(found, index, int(found.predicted[index])), [f"is {name}", *probability]
+        name, *probability = given.label(index, int(found.labels[index]))
+        return given.label(index, int(found.predicted[index])), [IS + name, *probability]
 
-    return _sheet(images, ranked[:most], texts, title, caption, dark)
+    return _sheet(given, ranked[:most], texts, title, caption, dark)
 
 
 def least_sure(
@@ -126,29 +140,50 @@ def least_sure(
 ) -> Picture:
     """The images, right or wrong, whose two likeliest classes are nearest to each other.
 
-    They are ordered as ``rank_least_sure`` does. Arguments and errors are those of ``mistakes``.
+    Mistakes among them are framed. They are ordered as ``rank_least_sure`` does.
+    Arguments and errors are those of ``mistakes``.
     """
-    found, images = _classified_images(model, x, y, class_names, most)
+    given = _classified(model, x, y, class_names, most)
+    found = given.found
     ranked = rank_least_sure(found.probabilities)[:most]
-    wrong = int(np.sum(~found.correct[ranked]))
-    total = plural(len(images), "image")
-    title = f"The {len(ranked)} least sure of {total}; mistakes: {wrong}"
+    wrong = ranked[~found.correct[ranked]]
+    total = plural(len(given.images), "image")
+    title = f"The {len(ranked)} least sure of {total}; mistakes: {len(wrong)}"
 
     def texts(index: int) -> tuple[list[str], list[str]]:
         likeliest = np.argsort(-found.probabilities[index], kind="stable")[:2]
-        lines = [line for each in likeliest for line in _class(found, index, int(each))]
-        return lines, ["is " + found.class_names[found.labels[index]]]
+        lines = [line for each in likeliest for line in given.label(index, int(each))]
+        return lines, [IS + found.class_names[found.labels[index]]]
 
-    caption = LEAST_SURE + _of_channels(images)
-    return _sheet(images, ranked, texts, title, caption, dark)
+    caption = LEAST_SURE + FRAMED * bool(len(wrong)) + _of_channels(given.images)
+    return _sheet(given, ranked, texts, title, caption, dark, wrong=wrong)
 
 
-def _classified_images(
-    model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
-) -> tuple[Predictions, NDArray[Any]]:
-    """Predictions, class names cut as they are shown, and the images as (n, height, width[,
-    channels]).
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """Predictions, with class names as they are shown, and the images as (n, height, width[,
+    channels]). Names that are ``long`` have a line of their own and more room.
     """
+
+    found: Predictions
+    images: NDArray[Any]
+    long: bool
+
+    @property
+    def columns(self) -> int:
+        """Images beside each other."""
+        return FEWER_COLUMNS if self.long else COLUMNS
+
+    def label(self, index: int, label: int) -> list[str]:
+        """A class and the probability that it has for one image, in one line or two."""
+        name = self.found.class_names[label]
+        probability = percent(self.found.probabilities[index, label])
+        return [name, probability] if self.long else [f"{name}  {probability}"]
+
+
+def _classified(
+    model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
+) -> Classified:
     check_whole("most", most, 1, MOST_IMAGES)
     found, images = classify(model, x, y, class_names)
     side = math.isqrt(images[0].size)
@@ -159,7 +194,17 @@ def _classified_images(
             "x must hold images, (n, height, width, channels), or squares of n pixels in a row. "
             f"Received: x of shape {images.shape}"
         )
-    return replace(found, class_names=shown(found.class_names, LONG_NAME)), images
+    plain = shown(found.class_names, SHORT_NAME)
+    widest = max(width_in_points(f"{IS}{name}  {WIDEST}") for name in plain)
+    long = max(map(len, found.class_names)) > SHORT_NAME or widest > _room(COLUMNS)
+    room = _room(FEWER_COLUMNS) - width_in_points(IS)
+    names = fitted(found.class_names, room, LONG_NAME) if long else plain
+    return Classified(replace(found, class_names=names), images, long)
+
+
+def _room(columns: int) -> float:
+    """Points for the text above an image."""
+    return (WIDTH - 2 * MARGIN) * POINTS_PER_INCH / columns - BESIDE_IMAGE
 
 
 def _of_channels(images: NDArray[Any]) -> str:
@@ -168,39 +213,41 @@ def _of_channels(images: NDArray[Any]) -> str:
     return f"\nDrawn of each image: {said}." if said else ""
 
 
-def _class(found: Predictions, index: int, label: int) -> list[str]:
-    """A class and the probability that it has for one image, in one line, or two for long names."""
-    name = found.class_names[label]
-    probability = percent(found.probabilities[index, label])
-    if max(map(len, found.class_names)) > SHORT_NAME:
-        return [name, probability]
-    return [f"{name}  {probability}"]
-
-
 def _sheet(
-    images: NDArray[Any],
+    given: Classified,
     indices: Indices,
     texts: Callable[[int], tuple[list[str], list[str]]],
     title: str,
     caption: str,
     dark: bool,
+    wrong: Indices = NONE,
 ) -> Picture:
     """Images in a grid, each with lines above and below it (what ``texts`` gives) and its index."""
-    rows = math.ceil(len(indices) / COLUMNS)
+    images, columns = given.images, given.columns
+    rows = math.ceil(len(indices) / columns)
     above, below = texts(int(indices[0])) if rows else ([], [])
     aspect = min(max(images.shape[1] / images.shape[2], FLATTEST), TALLEST)
-    row = aspect * WIDTH / COLUMNS + (len(above) + len(below) + 1) * LINE
+    row = aspect * WIDTH / columns + (len(above) + len(below) + 1) * LINE
     with drawing(rows * row + AROUND, dark=dark) as picture:
         headline(picture, title, caption)
         if not rows:
             return picture
-        places = picture.subplots(rows, COLUMNS, squeeze=False).ravel()
+        places = picture.subplots(rows, columns, squeeze=False).ravel()
         for axes, index in zip(places, indices.tolist(), strict=False):
             above, below = texts(index)
             draw_image(axes, images[index])
             axes.set_title("\n".join(above), fontsize=SMALL_SIZE, loc="center", pad=3)
             axes.set_xlabel("\n".join([*below, f"#{index}"]), fontsize=SMALL_SIZE, labelpad=3)
+            _frame(axes, index in wrong, picture.theme)
         for axes in places[len(indices) :]:
             bare(axes)
             axes.set_facecolor("none")
     return picture
+
+
+def _frame(axes: Axes, wrong: bool, theme: Theme) -> None:
+    """A thin frame, for an image may be as white as the ground; a thick one around a mistake."""
+    framed(axes)
+    if wrong:
+        for spine in axes.spines.values():
+            spine.set(linewidth=FRAME, color=theme.second)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from convmill.inspection.numbers import plural
@@ -152,7 +152,15 @@ def _draw_diagram(axes: Axes, binned: Calibration, theme: Theme) -> None:
     middle, height = binned.confidence[used], binned.accuracy[used]
     below, above = height - binned.low[used], binned.high[used] - height
     axes.errorbar(
-        middle, height, [below, above], fmt="o", color=theme.first, markersize=5, capsize=3
+        middle,
+        height,
+        [below, above],
+        fmt="o",
+        color=theme.first,
+        markersize=5,
+        capsize=3,
+        clip_on=False,  # whole dots at the borders
+        zorder=3,
     )
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("accuracy")
@@ -172,6 +180,8 @@ def _draw_counts(axes: Axes, binned: Calibration, theme: Theme) -> None:
         linewidth=0.6,
     )
     logarithmic(axes)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0.5, 10 * binned.counts.max())
     if len(binned.counts) <= MOST_LABELLED:
         texts = [f"{count:,}" if count else "" for count in binned.counts]

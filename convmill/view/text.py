@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from convmill.inspection import numbers
 from convmill.plan.pixels import PixelRange
+from convmill.view.style import SMALL_SIZE, width_in_points
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 SPACE = "\N{NARROW NO-BREAK SPACE}"  # before a % sign, where no line is broken
 MINUS = "\N{MINUS SIGN}"  # as long as a plus
+FEWEST_LETTERS = 4
 LARGEST_PLAIN = 1e6  # from here on with an exponent
 
 
@@ -40,6 +42,25 @@ def _cut(name: str, most: int, end: str = "") -> str:
     if len(name) <= most:
         return name
     return name[: most - 1 - len(end)].rstrip() + ELLIPSIS + end
+
+
+def fitted(
+    names: Sequence[str], points: float, most: int = 16, size: float = SMALL_SIZE
+) -> tuple[str, ...]:
+    """``shown`` of at most ``most`` letters; of fewer for each name that would be wider than
+    ``points``, in letters of ``size``."""
+    found = shown(names, most)
+    while most > FEWEST_LETTERS:
+        wide = [width_in_points(text, size) > points for text in found]
+        if not any(wide):
+            break
+        most -= 1
+        shorter = shown(names, most)
+        found = tuple(
+            new if too_wide else old
+            for old, new, too_wide in zip(found, shorter, wide, strict=True)
+        )
+    return found
 
 
 def percent(share: float, digits: int = 1) -> str:

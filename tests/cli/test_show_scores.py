@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,6 +281,24 @@ def test_several_runs(run, tmp_path, monkeypatch):
         (tmp_path / name).write_text('{"history": {"loss": [2, 1], "val_loss": [2, NaN]}}')
     outcome = run("show", "curves", "a.json", "b.json", "--dark")
     assert (outcome.code, outcome.out) == (0, "a-curves.png\n")
+    apart = (tmp_path / "a-curves.png").read_bytes()
+    assert run("show", "curves", "a.json", "b.json", "--dark", "--mean").code == 0
+    assert (tmp_path / "a-curves.png").read_bytes() != apart
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a.json", "b.csv"], ["a", "b"]),
+        (["a.json", "a.csv"], ["a.json", "a.csv"]),
+        (["one/run.json", "two/run.json"], ["one/run.json", "two/run.json"]),
+        (["a.json", "a.json"], ["1 a.json", "2 a.json"]),
+    ],
+)
+def test_what_tells_files_apart(files, names):
+    from convmill.cli.histories import names_of
+
+    assert names_of([Path(file) for file in files]) == names
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.text import Annotation
 from sklearn import metrics
 
 from convmill.view.confusion_matrix import (
@@ -108,3 +109,26 @@ def test_it_is_drawn_on_either_ground(dark):
     assert picture.get_facecolor()[0] == (
         pytest.approx(1) if not dark else pytest.approx(0.08, 0.1)
     )
+
+
+def test_the_lines_at_the_borders_are_whole():
+    axes = confusion_matrix(echo(3), np.eye(3, dtype=np.float32), [0, 1, 2]).axes[0]
+    assert len(axes.collections) == 2
+    for lines in axes.collections:
+        assert len(lines.get_segments()) == 4
+        assert not lines.get_clip_on()
+
+
+@pytest.mark.parametrize("name", ["W" * 30, "a long name of a class", "c"])
+def test_counts_fit_into_their_cells(name):
+    x = np.eye(10, dtype=np.float32).repeat(2000, axis=0)
+    names = [f"{name} {index}" for index in range(10)]
+    picture = confusion_matrix(echo(10), x, np.arange(10).repeat(2000), names)
+    picture.canvas.draw()
+    axes = picture.axes[0]
+    cell = axes.get_window_extent().width / 10
+    counts = [text for text in axes.texts if not isinstance(text, Annotation)]
+    assert len(counts) == 10
+    assert all(text.get_window_extent().width < cell for text in counts)
+    for label in axes.get_yticklabels():
+        assert label.get_window_extent().x0 >= 0

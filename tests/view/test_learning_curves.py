@@ -13,6 +13,7 @@ from convmill.view.histories import (
     common_epochs,
     higher_is_better,
     mean_curve,
+    read_designs,
     read_runs,
 )
 from convmill.view.learning_curves import learning_curves
@@ -173,8 +174,8 @@ def test_training_and_validation_stand_side_by_side():
     assert [axes.get_ylabel() for axes in picture.axes] == ["loss", "accuracy"]
     assert line(loss, "training").get_ydata().tolist() == HISTORY["loss"]
     assert line(accuracy, "validation").get_ydata().tolist() == HISTORY["val_accuracy"]
-    assert "best: 0.6000 in epoch 2\ngap in epoch 3: +0.4500" in texts(picture)
-    assert "best: 0.8000 in epoch 2\ngap in epoch 3: \N{MINUS SIGN}0.1500" in texts(picture)
+    assert "best: 0.600 in epoch 2\ngap in epoch 3: +0.45" in texts(picture)
+    assert "best: 0.800 in epoch 2\ngap in epoch 3: \N{MINUS SIGN}0.15" in texts(picture)
     assert "Learning curves: 3 epochs" in texts(picture)
     ring = next(each for each in loss.lines if each.get_marker() == "o")
     assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([2], [0.6])
@@ -197,7 +198,7 @@ def test_the_gap_is_open_where_a_value_is_not_finite(name):
     (shade,) = [each for each in axes.collections if isinstance(each, PolyCollection)]
     spans = [(path.vertices[:, 0].min(), path.vertices[:, 0].max()) for path in shade.get_paths()]
     assert spans == [(1, 2), (4, 5)]
-    assert "gap in epoch 5: +1.000" in axes.get_title(loc="left")
+    assert "gap in epoch 5: +1.0" in axes.get_title(loc="left")
 
 
 def test_one_metric_alone():
@@ -217,7 +218,7 @@ def test_one_epoch_is_a_dot():
     assert line(axes, "training").get_marker() == "."
     picture.canvas.draw()
     assert [tick for tick in axes.get_xticks() if tick != round(tick)] == []
-    assert "gap in epoch 1: +1.000" in axes.get_title(loc="left")
+    assert "gap in epoch 1: +1.0" in axes.get_title(loc="left")
     assert "Learning curves: 1 epoch" in texts(picture)
 
 
@@ -227,8 +228,8 @@ def test_divergence_is_said():
     )
     axes = picture.axes[0]
     assert "diverged in epoch 3" in axes.get_title(loc="left")
-    assert "best: 2.000 in epoch 1" in axes.get_title(loc="left")
-    assert "gap in epoch 2: \N{MINUS SIGN}1.000e+05" in axes.get_title(loc="left")
+    assert "best: 2.00 in epoch 1" in axes.get_title(loc="left")
+    assert "gap in epoch 2: \N{MINUS SIGN}100000" in axes.get_title(loc="left")
     assert axes.get_yscale() == "log"
     assert axes.get_ylabel() == "loss (logarithmic)"
     picture.canvas.draw()
@@ -250,7 +251,60 @@ def test_several_runs_are_thin_lines_and_their_mean():
     assert HISTORY["loss"] in thin
     assert other["val_loss"] in thin
     assert "Learning curves: 2 runs of up to 3 epochs" in texts(picture)
-    assert "gap in epoch 2: \N{MINUS SIGN}0.2000" in axes.get_title(loc="left")
+    assert "gap in epoch 2: \N{MINUS SIGN}0.20" in axes.get_title(loc="left")
+
+
+def test_runs_of_several_designs_are_not_averaged():
+    runs = [{"loss": [2.0, 1.0], "val_loss": [3.0, value]} for value in (1.0, 2.0, 0.5)]
+    picture = learning_curves(runs, names=["one", "two", "one"])
+    (axes,) = picture.axes
+    solid = {
+        tuple(each.get_ydata())
+        for each in axes.lines
+        if each.get_linestyle() == "-" and each.get_linewidth() > 1
+    }
+    assert solid == {(3.0, 0.75), (3.0, 2.0)}  # of validation: the mean of one, and two
+    assert axes.get_title(loc="left") == "one: best 0.750 in epoch 2\ntwo: best 2.00 in epoch 2"
+    (legend,) = picture.legends
+    written = [text.get_text() for text in legend.get_texts()]
+    assert written == ["one, mean of 2", "two", "training", "validation"]
+    assert "Learning curves: 2 designs, 3 runs of up to 2 epochs" in texts(picture)
+    assert not any("Gap" in text for text in texts(picture))
+    title, above = picture._suptitle.get_window_extent(), axes.title.get_window_extent()
+    assert above.y1 < legend.get_window_extent().y0 < legend.get_window_extent().y1 < title.y0
+
+
+def fitted_history(*layers, name):
+    model = keras.Sequential([keras.Input((2,)), *layers], name=name)
+    model.compile("sgd", "mse")
+    return model.fit(np.ones((8, 2)), np.ones((8, 1)), verbose=0)
+
+
+def test_what_fit_returns_goes_by_its_model():
+    small = [fitted_history(keras.layers.Dense(1), name=name) for name in ("small", "again")]
+    wide = fitted_history(keras.layers.Dense(9), keras.layers.Dense(1), name="wide")
+    assert [*read_designs(small)] == [""]
+    designs = read_designs([*small, wide])
+    assert {name: len(runs) for name, runs in designs.items()} == {"small": 2, "wide": 1}
+    wide.model.name = "small"
+    assert [*read_designs([*small, wide])] == ["small (1)", "small (2)"]
+    assert [*read_designs([small[0].history, wide])] == [""]  # one of them is not known
+
+
+@pytest.mark.parametrize("names", ["ab", ["a"], ["a", "b", "c"]])
+def test_other_than_a_name_for_each_run(names):
+    with pytest.raises(ValueError, match=r"a name for each run, 2\. Received: names="):
+        learning_curves([HISTORY, HISTORY], names=names)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.037371, "0.0374"), (0.98942, "0.989"), (0.9996, "0.9996"), (0.99996, "0.99996"),
+     (1.0, "1.00"), (1234.5, "1234"), (0.9999999999, "1.000000"), (-0.99996, "\N{MINUS SIGN}1.00")],
+)  # fmt: skip
+def test_as_few_digits_as_tell_it(value, said):
+    axes = learning_curves({"loss": [value], "val_loss": [value]}).axes[0]
+    assert axes.get_title(loc="left").startswith(f"best: {said} in epoch 1\n")
 
 
 def test_a_run_that_diverged_among_others():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -136,3 +138,44 @@ def test_how_many_is_checked(most):
     for picture in (mistakes, least_sure):
         with pytest.raises(ValueError, match=f"from 1 to 120. Received: most={most}"):
             picture(echo_images(4, 3), drawn(PROBABILITIES, 4), LABELS, most=most)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["W" * 30, "a very long name of a class", "b"],
+        ["WWWWWWW", "MMMMMMM", "WMWMWMW"],
+        ["0", "1", "2"],
+        [f"{'M' * 20} {index}" for index in range(3)],
+    ],
+)
+@pytest.mark.parametrize("picture", [mistakes, least_sure])
+def test_no_text_runs_into_its_neighbour(picture, names):
+    drawn_one = picture(
+        echo_images(4, 3), drawn(PROBABILITIES, 4).repeat(6, axis=0), LABELS.repeat(6), names
+    )
+    drawn_one.canvas.draw()
+    by_row: dict[float, list[tuple[float, float]]] = {}
+    for axes in drawn_one.axes:
+        if axes.images:
+            for text in (axes.title, axes.xaxis.label):
+                box = text.get_window_extent()
+                row = round(axes.get_position().y0, 3)
+                by_row.setdefault(row, []).append((box.x0, box.x1))
+    for boxes in by_row.values():
+        above, below = sorted(boxes[::2]), sorted(boxes[1::2])
+        for line in (above, below):
+            assert line[0][0] >= 0
+            assert line[-1][1] <= 700
+            assert all(end < start for (_, end), (start, _) in pairwise(line))
+
+
+def test_mistakes_among_the_least_sure_are_framed():
+    picture = least_sure(echo_images(4, 3), drawn(PROBABILITIES, 4), LABELS)
+    widths = [axes.spines["left"].get_linewidth() for axes in picture.axes if axes.images]
+    order = [4, 1, 3, 0, 2]
+    wrong = [index in (1, 2, 3) for index in order]
+    assert [width > 1 for width in widths] == wrong
+    assert any("Framed: mistakes." in text for text in texts(picture))
+    right = least_sure(echo_images(4, 3), drawn(PROBABILITIES[[0, 4]], 4), LABELS[[0, 4]])
+    assert not any("Framed" in text for text in texts(right))
