@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from convmill.lower.fields import CONTEXT_BYTES, POINTERS, field_offset
@@ -26,6 +29,11 @@ class Context:
     def __init__(self) -> None:
         self._space = aligned(CONTEXT_BYTES // 8, np.int64)
         self._held: dict[str, np.ndarray] = {}
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The arrays whose addresses native code is handed, by the names of their fields."""
+        return MappingProxyType(self._held)
 
     @property
     def address(self) -> int:

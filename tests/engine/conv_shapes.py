@@ -2,8 +2,10 @@
 
     python -m tests.engine.conv_shapes [--all] [--threads 1 2] [--lanes 16]
 
-reads ``conv-shapes.csv`` from ``$CONVMILL_DATA`` and leaves out dilation and groups. Everything is
-filled with small integers, so that every sum is exact in float32 in whatever order it is taken:
+tries the forty shapes of ``conv-shapes.csv`` beside this file, or with ``--all`` the whole list of
+that name in ``$CONVMILL_DATA``, dilation and groups left out. The shapes are from the lists of
+oneDNN's benchdnn (https://github.com/uxlfoundation/oneDNN, Apache-2.0). Everything is filled with
+small integers, so that every sum is exact in float32 in whatever order it is taken:
 forward, dX, dW and the bias gradient must equal the reference, which is a product of im2col
 matrices in float64, in every bit.
 
@@ -19,11 +21,9 @@ import csv
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -71,8 +71,11 @@ class Shape:
         return graph_of((self.height, self.width, self.channels_in), *layers)
 
 
-def path() -> Path | None:
-    """Where the shapes lie; None where there is no such file."""
+FORTY = Path(__file__).with_name("conv-shapes.csv")
+
+
+def whole_list() -> Path | None:
+    """Where all shapes lie; None where there is no such file."""
     folder = os.environ.get("CONVMILL_DATA")
     found = Path(folder, "conv-shapes.csv") if folder else None
     return found if found is not None and found.is_file() else None
@@ -96,22 +99,6 @@ def read(file: Path) -> list[Shape]:
             for row in csv.DictReader(lines)
             if row["dilation_h"] == row["dilation_w"] == row["groups"] == "1"
         ]
-
-
-def sample(shapes: Sequence[Shape], count: int) -> list[Shape]:
-    """``count`` shapes: the first and the last by every measure, then evenly along the work."""
-    measures: list[Callable[[Shape], Any]] = [
-        attrgetter(name) for name in (*Shape.__dataclass_fields__, "taps")
-    ]
-    measures += [lambda s: s.taps * s.filters, lambda s: (s.padding, s.kernel_h, s.stride_h)]
-    ends = [end(shapes, key=measure) for measure in measures for end in (min, max)]
-    ranked = sorted(shapes, key=lambda s: (s.taps * s.filters * s.height * s.width, str(s)))
-    chosen = dict.fromkeys(ends)
-    between = np.linspace(0, len(ranked) - 1, 4 * count).astype(int)
-    for index in between[np.argsort(between % 7, kind="stable")]:
-        if len(chosen) < count:
-            chosen[ranked[index]] = None
-    return list(chosen)
 
 
 # Reference ---------------------------------------------------------------------------------------
@@ -238,19 +225,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--all", action="store_true", help="all shapes, not a sample of 40")
+    parser.add_argument("--all", action="store_true", help="all shapes, not these forty")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--lanes", type=int, choices=(4, 8, 16), help="vectors of so many float32")
     given = parser.parse_args(arguments)
-    file = path()
+    file = whole_list() if given.all else FORTY
     if file is None:
         print("Set CONVMILL_DATA to the folder that holds conv-shapes.csv.", file=sys.stderr)
         return 2
     shapes = read(file)
     machine = WIDTHS[f"{given.lanes} lanes"] if given.lanes else None
-    chosen = shapes if given.all else sample(shapes, 40)
     exact, tried = 0, 0
-    for shape in chosen:
+    for shape in shapes:
         for identity in (True, False):
             wrong = differences(shape, given.threads, machine, identity=identity)
             tried += 1
@@ -260,8 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"NOT EXACT {shape}, {place}: {', '.join(wrong)}", flush=True)
     counts = " and ".join(map(str, given.threads))
     print(
-        f"{exact} of {tried} runs exact: {len(chosen)} of {len(shapes)} shapes, each inside a net "
-        f"and as its first layer, with {counts} threads"
+        f"{exact} of {tried} runs exact: {len(shapes)} shapes, each inside a net and as its first "
+        f"layer, with {counts} threads"
     )
     return 0 if exact == tried else 1
 

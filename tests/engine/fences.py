@@ -45,7 +45,7 @@ def _moved(place: Place) -> Iterator[None]:
     plain = workers.run
 
     def run(code: Any, context: Any, threads: int, look: Callable[[], None]) -> None:
-        originals = dict(context._held)
+        originals = dict(context.arrays)
         written = set(WRITTEN_ALWAYS)
         if "hyper" in originals:
             written |= WRITTEN_IN_TRAINING

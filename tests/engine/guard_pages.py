@@ -6,11 +6,14 @@ A read or a write outside an array ends this process: ``test_memory.py`` runs it
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
+import pytest
 
 from convmill.plan.graph import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
+from convmill.runtime import workers
 from tests.engine.fences import protected
 from tests.engine.nets import (
     WIDTHS,
@@ -97,8 +100,14 @@ def trespass() -> None:
     """Predict with weights that are too few: native code reads behind them."""
     rng = np.random.default_rng(0)
     program = program_of(NETS[3], None, parameters(rng, NETS[3]))
-    program._weights.parameters = program._weights.parameters[:-16]
-    with protected(at_end=True):
+    with protected(at_end=True), pytest.MonkeyPatch.context() as patch:
+        beside_pages = workers.run
+
+        def run(code: Any, context: Any, *others: Any) -> None:
+            context["parameters"] = context.arrays["parameters"][:-16]
+            beside_pages(code, context, *others)
+
+        patch.setattr(workers, "run", run)
         program.predict(np.zeros((4, 1, 1, 7), np.float32))
 
 

@@ -68,7 +68,7 @@ def test_fences_notice(monkeypatch, name, step):
 
     def trespass(code, context, threads, look):
         plain(code, context, threads, look)
-        address = context._held[name].ctypes.data + step * ctypes.sizeof(ctypes.c_float)
+        address = context.arrays[name].ctypes.data + step * ctypes.sizeof(ctypes.c_float)
         ctypes.c_float.from_address(address).value = 12345.0
 
     monkeypatch.setattr(workers, "run", trespass)

@@ -10,6 +10,7 @@ import pytest
 
 from convmill.plan.graph import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
+from convmill.runtime import work, workers
 from convmill.runtime.program import Program, Record
 from tests.engine.nets import (
     activate,
@@ -68,6 +69,9 @@ CASES = {
 }
 
 
+BATCH = 72  # so that each of eight threads has images in each step
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """All that a run leaves behind."""
@@ -77,12 +81,12 @@ class Result:
 
 
 def prepared(case: str, threads: int, seed: int = 0) -> tuple[Program, dict]:
-    """A Program and the arguments of ``train``: 41 images in batches of 12."""
+    """A Program and the arguments of ``train``: batches of 72 images, nine groups, and rests."""
     graph, recipe = CASES[case]
     rng = np.random.default_rng(seed)
     program = program_of(graph, recipe, parameters(rng, graph), threads=threads)
-    sample = data(rng, graph, recipe.loss, 41, 12, weighted=True)
-    order = np.concatenate([rng.permutation(41) for _ in range(6)])
+    sample = data(rng, graph, recipe.loss, 81, BATCH, weighted=True)
+    order = np.concatenate([rng.permutation(81) for _ in range(5)])
     sample = dataclasses.replace(sample, order=order)
     arguments = {
         "batches": sample.batches,
@@ -115,10 +119,31 @@ def assert_same_bits(one: Result, other: Result) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_any_number_of_threads_gives_the_same_bits(case):
+def test_any_number_of_threads_gives_the_same_bits(case, monkeypatch):
     alone = run(*prepared(case, 1))
+    plain, used = workers.run, []
+
+    def counted(code, context, threads, look):
+        used.append(threads)
+        plain(code, context, threads, look)
+
+    monkeypatch.setattr(workers, "run", counted)
+    monkeypatch.setattr(work, "WORTH_A_THREAD", 1)  # else so small a net is fewer threads' work
     for threads in (2, 3, 8):
-        assert_same_bits(run(*prepared(case, threads)), alone)
+        program, arguments = prepared(case, threads)
+        assert_same_bits(run(program, arguments), alone)
+        assert used == [threads, threads]  # in training and in evaluation
+        used.clear()
+
+
+def test_every_one_of_eight_threads_has_work_in_every_phase():
+    """The test above would say little of phases that one thread does alone."""
+    program, _ = prepared("all kinds of layers", 8)
+    assert -(-BATCH // program.network.images_per_group) >= 8
+    for phase in program.code("training").step.phases:
+        if not phase.over_images:
+            overs = [each[0].over for each in phase.works]
+            assert sum(min(8, -(-over.total // over.multiple)) for over in overs) >= 8
 
 
 def test_a_second_run_gives_the_same_bits():
