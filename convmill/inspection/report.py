@@ -16,12 +16,11 @@ from convmill.inspection.loss import read_loss
 from convmill.inspection.plain import inspection_dict
 from convmill.inspection.speed import predict
 from convmill.plan.costs import Cost, costs, total
-from convmill.plan.describe import outline_of
+from convmill.plan.covered import refusal
+from convmill.plan.describe import describe
 from convmill.plan.fields import Field, fields
-from convmill.plan.graph import DeadEnd, NotCovered, Shape
+from convmill.plan.graph import DeadEnd, Shape
 from convmill.plan.outline import Outline, Step
-from convmill.plan.read import read
-from convmill.plan.rebuild import rebuild
 from convmill.runtime.host import machine
 from convmill.whole import check_whole
 
@@ -208,11 +207,10 @@ def inspect(
     if images is not None:
         images = check_whole("images", images, 1)
     batch_size = check_whole("batch_size", batch_size, 1)
-    built, dead_end = rebuild(model, input_shape)
-    outline = outline_of(model, built, dead_end)
+    outline = describe(model, input_shape)
     facts = _facts(model, outline, images)
     spent = facts.costs
-    seconds, step_seconds, not_compiled = _predicted(built, outline, spent, batch_size)
+    seconds, step_seconds, not_compiled = _predicted(outline, spent, batch_size)
     rows = tuple(_row(step, facts, seconds) for step in outline.steps)
     return Inspection(
         name=outline.name,
@@ -251,14 +249,13 @@ def _usual_images(outline: Outline) -> int | None:
 
 
 def _predicted(
-    model: Any, outline: Outline, spent: Mapping[str, Cost], batch_size: int
+    outline: Outline, spent: Mapping[str, Cost], batch_size: int
 ) -> tuple[Mapping[str, float], float | None, str]:
     """Seconds of each layer and of a step; or none, and why the model is not compiled."""
     if outline.dead_end is not None:
         return {}, None, ""
-    try:
-        read(model)
-    except NotCovered as gap:
+    gap = refusal(outline.graph)
+    if gap is not None:
         return {}, None, gap.reason
     each, whole = predict(outline, spent, batch_size, settings.threads())
     return each, whole, ""

@@ -16,7 +16,8 @@ import numpy as np
 
 from convmill.plan.algorithms import is_narrow, takes_winograd
 from convmill.plan.costs import Cost, taps
-from convmill.plan.outline import Outline, Step, Windows
+from convmill.plan.outline import Outline, Step
+from convmill.plan.reads import Windows
 from convmill.runtime.host import cores, machine, thread_count
 
 # Multiply-adds at the machine's rate that take as long as one unit of the work.

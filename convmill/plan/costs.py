@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from convmill.plan.algorithms import FUSABLE, is_narrow
-from convmill.plan.outline import Outline, Step, Windows
+from convmill.plan.outline import Outline, Step
+from convmill.plan.reads import Windows
 from convmill.plan.sparsity import DENSE, Sparsity, fused_activation, sparsity
 
 FLOAT_BYTES = 4

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.plan.graph import Shape
-from convmill.plan.outline import Flat, Outline, Same, Span, Spans, Step, Whole, Windows
+from convmill.plan.outline import Outline, Step
 from convmill.plan.places import places
+from convmill.plan.reads import Flat, Same, Spans, Whole, Windows
+from convmill.plan.windows import Span
 
 Ends = NDArray[np.int64]  # (places, 2): first and last pixel that each place sees
 NOTHING = (1 << 40, -1)  # the first and last of no pixels
@@ -110,7 +112,7 @@ def step_fields(step: Step, inputs: list[Seen]) -> Seen:
 def local_step_fields(step: Step, inputs: list[Seen]) -> Seen:
     """The local fields of a step: a map's places hide what one place brings to all of them."""
     if step.kind == "normalization" and places(step.shape) > 1 and isinstance(step.reads, Whole):
-        step = replace(step, reads=Same())
+        step = replace(step, facts=replace(step.facts, reads=Same()))
     seen = step_fields(step, inputs)
     maps = [index for index, shape in enumerate(step.read) if places(shape) > 1]
     if step.kind != "merge" or not maps or len(maps) == len(inputs):

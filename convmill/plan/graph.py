@@ -16,7 +16,7 @@ Pair = tuple[int, int]  # along height and width
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 PoolingKind = Literal["max", "average"]
 MergeKind = Literal["add", "subtract", "multiply", "divide", "average", "maximum", "minimum"]
-NormalizeKind = Literal["batch", "layer", "group", "unit", "fixed"]
+NormalizeKind = Literal["batch", "layer", "rms", "group", "unit", "fixed"]
 Kind = Literal[
     "input",
     "convolution",
@@ -138,6 +138,13 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class AdaptivePooling:
+    """Max or average over windows of unlike sizes, as many as the node's shape has places."""
+
+    kind: PoolingKind
+
+
+@dataclass(frozen=True)
 class Flatten:
     """Any shape to one axis, in row-major order."""
 
@@ -213,9 +220,10 @@ class Normalize:
     """``(x - mean) / deviation * gamma + beta``, with the statistics that ``kind`` says.
 
     "batch": of each channel, over the batch and all places in training, and ``mean`` and
-    ``variance`` otherwise. "layer": along ``axes``; "group": over all places and the channels of
-    one of ``groups``; "unit": values along ``axes`` are divided by their norm; "fixed": none,
-    a factor and a summand for each channel. ``axes`` as in ``Activate``.
+    ``variance`` otherwise. "layer": along ``axes``; "rms": likewise, the mean left alone; "group":
+    over all places and the channels of one of ``groups``; "unit": values along ``axes`` are divided
+    by their norm; "fixed": none, a factor and a summand for each channel. ``axes`` as in
+    ``Activate``.
     """
 
     kind: NormalizeKind
@@ -245,15 +253,19 @@ class Concatenate:
 
 @dataclass(frozen=True)
 class Opaque:
-    """What no operation expresses, as far as it is known: its ``kind``, the multiply-adds (other
-    operations where it has no weights) for one image, the activation, whether it adds a bias, and
-    whether it pools. It may read anything. Described, and never compiled."""
+    """What no operation expresses: described as far as it is known, and never compiled.
+
+    It may read anything, or, where it ``sees_all``, all places of its inputs. ``work`` counts its
+    multiply-adds for one image where it has a kernel, else its other operations, and is None where
+    that is not known.
+    """
 
     kind: Kind = "other"
-    multiply_adds: int | None = None
+    work: int | None = None
     activation: Activation = LINEAR
     adds_bias: bool = False
     pooling: PoolingKind | None = None
+    sees_all: bool = False
 
 
 Operation = (
@@ -262,6 +274,7 @@ Operation = (
     | Convolution
     | Separable
     | Pooling
+    | AdaptivePooling
     | Flatten
     | Reshape
     | Pad

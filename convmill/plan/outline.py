@@ -1,100 +1,95 @@
-"""The Outline: what any Keras model computes, as far as shapes, costs and windows tell it.
+"""The Outline: a Graph with what follows from its operations beside each of its nodes.
 
-A Graph holds what can be compiled; an Outline describes every graph of layers, compiled or not:
-``describe.py`` reads it, ``fields.py`` and ``costs.py`` compute from it. Shapes are those of one
-image, channels last, without the batch.
+Shapes are those of one image, channels last, without the batch.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
-from convmill.plan.graph import DeadEnd, Kind, Shape
-
-
-@dataclass(frozen=True)
-class Same:
-    """Each place reads the same place of every input: activations, sums, normalization."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Place i of an axis reads places ``i * stride - before + k * dilation``, k below ``size``.
-
-    ``padding`` is (top, bottom, left, right); what a window reads there is zero, or is ignored.
-    """
-
-    size: tuple[int, int]
-    strides: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[int, int, int, int]
-
-    @property
-    def extent(self) -> tuple[int, int]:
-        """Places from a window's first tap to its last, holes of the dilation included."""
-        return tuple((self.size[axis] - 1) * self.dilation[axis] + 1 for axis in (0, 1))  # type: ignore[return-value]
-
-
-Span = tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class Spans:
-    """For each row and each column of the output, the first and last one it reads, or None."""
-
-    rows: tuple[Span, ...]
-    columns: tuple[Span, ...]
-
-
-@dataclass(frozen=True)
-class Flat:
-    """The places of the input in one axis: a unit sees what its place saw."""
-
-
-@dataclass(frozen=True)
-class Whole:
-    """Every value may depend on every place of every input: dense layers, global pooling."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A layer that we do not know: it may read anything."""
-
-
-Reads = Same | Windows | Spans | Flat | Whole | Unknown
+from convmill.plan.facts import Facts, facts
+from convmill.plan.graph import DeadEnd, Graph, Kind, Node, PoolingKind, Shape
+from convmill.plan.reads import Reads
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a layer.
+    """A node and its facts.
 
-    ``name`` is unique: layers of models inside the model stand as "inner/layer". ``layer`` is
-    the layer's class. ``shape`` is that of the (first) output, ``read`` has those of what it
-    reads of each of ``inputs``. ``multiply_adds`` counts those with a kernel's values for one
-    image, ``operations`` everything else that is computed: comparisons, additions, activations
-    (those inside the layer too), normalization. ``shared_with`` names the step that already
-    counted the parameters, where a layer is used more than once. ``counted`` is False for a layer
-    whose arithmetic we do not know.
+    ``read`` has the shapes of what it reads of each of ``inputs``, which are unique. ``parameters``
+    counts the values of those that no step before it holds, ``trainable`` those of them that are
+    trained.
     """
 
-    name: str
-    layer: str
-    kind: Kind
+    node: Node
+    facts: Facts
     inputs: tuple[str, ...]
-    shape: Shape
-    reads: Reads
-    read: tuple[Shape, ...] = ()
+    read: tuple[Shape, ...]
     parameters: int = 0
     trainable: int = 0
-    multiply_adds: int = 0
-    operations: int = 0
-    counted: bool = True
-    activation: str = "linear"
-    bias: bool = False
-    pool: Literal["max", "average"] | None = None
-    shared_with: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name
+
+    @property
+    def layer(self) -> str:
+        """The layer's class."""
+        return self.node.layer
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of what it writes."""
+        return self.node.shape
+
+    @property
+    def shared_with(self) -> str | None:
+        """The step that already counted the parameters, where a layer is used more than once."""
+        return self.node.repeats
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of layer it is."""
+        return self.facts.kind
+
+    @property
+    def reads(self) -> Reads:
+        """Which places each of its places reads."""
+        return self.facts.reads
+
+    @property
+    def multiply_adds(self) -> int:
+        """Products with a kernel's values, for one image."""
+        return self.facts.multiply_adds
+
+    @property
+    def operations(self) -> int:
+        """What else it computes for one image."""
+        return self.facts.operations
+
+    @property
+    def counted(self) -> bool:
+        """Whether its arithmetic is known."""
+        return self.facts.counted
+
+    @property
+    def activation(self) -> str:
+        """Name of the activation that it computes."""
+        return self.facts.activation.name
+
+    @property
+    def bias(self) -> bool:
+        """Whether it adds a bias to products."""
+        return self.facts.adds_bias
+
+    @property
+    def pool(self) -> PoolingKind | None:
+        """What it takes of windows."""
+        return self.facts.pooling
 
     @property
     def is_map(self) -> bool:
@@ -119,22 +114,37 @@ class Step:
 
 @dataclass(frozen=True)
 class Outline:
-    """Steps in an order in which every input precedes its readers.
+    """Steps in the order of the graph's nodes.
 
-    ``channels_last`` is False where any layer counts channels first: then places are not known.
-    ``dead_end`` is set where a model that is not built cannot be built for the shape asked for;
-    the steps then end before that layer. ``held`` counts parameters that the model, or one inside
-    it, holds itself, in none of its layers, and ``held_trainable`` those of them that are trained.
+    ``held`` counts parameters that the model, or one inside it, holds itself, in none of its
+    layers, and ``held_trainable`` those of them that are trained.
     """
 
     name: str
+    graph: Graph
     steps: tuple[Step, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    dead_end: DeadEnd | None = None
-    channels_last: bool = True
     held: int = 0
     held_trainable: int = 0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the steps that images come from."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the steps that the model hands out."""
+        return self.graph.outputs
+
+    @property
+    def channels_last(self) -> bool:
+        """False where any layer counts channels first: then places are not known."""
+        return self.graph.channels_last
+
+    @property
+    def dead_end(self) -> DeadEnd | None:
+        """Where shapes come to an end."""
+        return self.graph.dead_end
 
     def step(self, name: str) -> Step:
         """The step called ``name``; KeyError where there is none."""
@@ -142,27 +152,42 @@ class Outline:
 
     def readers(self, name: str) -> tuple[Step, ...]:
         """The steps that read the output of ``name``."""
-        return tuple(self._readers.get(name, ()))
+        return tuple(self.step(node.name) for node in self.graph.readers(name))
 
     def sole_reader(self, step: Step) -> Step | None:
         """The step that reads ``step``, where it is the only one and the model does not hand
         ``step`` out as well."""
-        readers = self.readers(step.name)
-        return readers[0] if len(readers) == 1 and step.name not in self.outputs else None
+        reader = self.graph.sole_reader(step.name)
+        return self.step(reader.name) if reader else None
 
     @cached_property
     def _by_name(self) -> dict[str, Step]:
         return {step.name: step for step in self.steps}
 
-    @cached_property
-    def _readers(self) -> dict[str, list[Step]]:
-        readers: dict[str, list[Step]] = {}
-        for step in self.steps:
-            for name in step.inputs:
-                readers.setdefault(name, []).append(step)
-        return readers
-
     @property
     def parameters(self) -> int:
         """Parameters of all layers, shared ones counted once, and those in no layer."""
         return sum(step.parameters for step in self.steps) + self.held
+
+
+def outline(graph: Graph, name: str = "model") -> Outline:
+    """The Outline of a graph."""
+    counted: set[int] = set()
+    steps = []
+    for node in graph.nodes:
+        new = set(node.parameters) - counted
+        counted |= new
+        shapes = dict(zip(node.inputs, graph.read(node), strict=True))
+        total, trained = _values(graph, new)
+        steps.append(
+            Step(node, facts(graph, node), tuple(shapes), tuple(shapes.values()), total, trained)
+        )
+    rest = set(range(len(graph.parameters))) - counted
+    return Outline(name, graph, tuple(steps), *_values(graph, rest))
+
+
+def _values(graph: Graph, indices: Iterable[int]) -> tuple[int, int]:
+    """Values of parameters, and of those that are trained."""
+    found = [graph.parameters[index] for index in indices]
+    sizes = [(math.prod(one.shape), one.trainable) for one in found]
+    return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)

@@ -6,7 +6,8 @@ import math
 from typing import Literal
 
 from convmill.plan.graph import Shape
-from convmill.plan.outline import Flat, Outline, Same, Step, Unknown, Whole
+from convmill.plan.outline import Outline, Step
+from convmill.plan.reads import Flat, Same, Unknown, Whole
 
 # What brings the places of a map together: weights for each place (a dense layer, or a convolution
 # as large as the map), their mean, their maximum; or a layer that we do not know.

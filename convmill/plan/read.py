@@ -1,31 +1,26 @@
-"""Reads a Keras model into a Graph. The one file that knows which layers are compiled.
+"""Reads any Keras model into a Graph: the one reading, for what is compiled and what is not.
 
-What the Graph cannot express raises ``NotCovered``, which names the layer, the argument and what
-would work; a model that makes no sense (an empty image) raises ``ValueError``.
+``operations/`` says what each layer computes, ``walk.py`` how layers are connected, ``covered.py``
+which graphs are compiled.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Container
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
-import numpy as np
-from keras import activations, layers, regularizers
 
-from convmill.plan import graph as ops
-from convmill.plan.chain import (
-    all_layers,
-    chain,
-    check_model,
-    input_shape,
-    not_covered,
-)
-from convmill.plan.graph import LINEAR, Activation, NotCovered, Shape
-from convmill.plan.windows import same_padding
-from convmill.plan.written import is_keras_class
+from convmill.plan.beyond import ONE_DTYPE, beyond, beyond_input
+from convmill.plan.covered import check_covered
+from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape
+from convmill.plan.operations.layout import is_channels_last
+from convmill.plan.operations.parameters import Parameters
+from convmill.plan.operations.table import operation_of
+from convmill.plan.rebuild import rebuild
+from convmill.plan.walk import Call, Walk, walk
+from convmill.plan.written import own_call
 
 
 @dataclass(frozen=True)
@@ -36,354 +31,174 @@ class Reading:
     Dropout layers in the order of their ``seed``.
     """
 
-    graph: ops.Graph
+    graph: Graph
     variables: tuple[Any, ...]
     dropouts: tuple[Any, ...]
 
 
 def read(model: Any) -> Reading:
-    """Reads a built ``keras.Sequential`` or functional model that is a chain of layers.
+    """Reads a built Keras model that is compiled.
 
     Raises:
-        NotCovered: a layer, an argument or a connection that the Graph cannot express.
+        TypeError: it is no Keras model.
+        NotCovered: it is not compiled: a layer, an argument or a connection.
         ValueError: a size of zero, or a number that is not finite.
     """
-    check_model(model)
-    for layer in all_layers(model):  # a layer that is not covered says more than a branch
-        _check_layer(layer)
-    named = tuple(chain(model))
-    reader = _Reader(frozenset(id(variable) for variable in model.trainable_variables))
-    reader.begin(input_shape(model), {name for name, _ in named})
-    for name, layer in named:
-        reader.add(name, layer)
-    used = {id(variable) for variable in reader.variables}
-    for weight in model.weights:
-        if id(weight) not in used:
+    _check_readable(model)
+    reading = _reading(model, model)
+    check_covered(reading.graph)
+    return reading
+
+
+def describe(model: Any, input_shape: Shape | None = None) -> Graph:
+    """The Graph of any Keras model, compiled or not; the model is not changed.
+
+    Args:
+        model: a Sequential or functional model, built, or any with ``input_shape``.
+        input_shape: the shape of one image, (height, width, channels), where the model does not
+            say it, or to see what another size would bring.
+
+    Raises:
+        TypeError: ``model`` is no Keras model.
+        ValueError: its layers cannot be known, or its sizes are not.
+    """
+    built, dead_end = rebuild(model, input_shape)
+    return _reading(model, built, dead_end).graph
+
+
+def _check_readable(model: Any) -> None:
+    """Raises NotCovered unless ``model`` is a graph of layers for images of one size."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
+    method = own_call(model)
+    if method is not None:
+        raise NotCovered(
+            f"model {model.name!r} ({type(model).__name__}) defines {method} in Python",
+            "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",
+        )
+    if not model.built or not hasattr(model, "inputs"):
+        raise NotCovered(
+            f"model {model.name!r} is not built, so that its shapes are unknown",
+            "begin it with keras.Input(shape), or call model.build((None, *image_shape))",
+        )
+    for tensor in model.inputs:
+        shape = tuple(tensor.shape[1:])
+        if any(size is None for size in shape) or not shape:
             raise NotCovered(
-                f"weight {weight.path!r} belongs to no layer of the chain",
-                "keep weights in the model's layers",
+                f"model {model.name!r} reads images of shape {shape}",
+                "give keras.Input a shape without None, such as (28, 28, 1)",
             )
-    nodes = tuple(reader.nodes)
-    graph = ops.Graph(nodes, tuple(reader.parameters), (nodes[0].name,), (nodes[-1].name,))
-    return Reading(graph, tuple(reader.variables), tuple(reader.dropouts))
-
-
-class _Reader:
-    """Collects nodes, parameters and the Keras objects behind them."""
-
-    def __init__(self, trainable: frozenset[int]) -> None:
-        self.trainable = trainable
-        self.layers: list[Any] = []
-        self.nodes: list[ops.Node] = []
-        self.parameters: list[ops.Parameter] = []
-        self.variables: list[Any] = []
-        self.dropouts: list[Any] = []
-
-    def begin(self, shape: Shape, taken: Container[str]) -> None:
-        name = "input"
-        while name in taken:
-            name += "_"
-        self.nodes.append(ops.Node(name, ops.Input(), (), shape))
-
-    def add(self, name: str, layer: Any) -> None:
-        if any(layer is other for other in self.layers):
-            raise not_covered(layer, "is used more than once", "use one layer for each place")
-        self.layers.append(layer)
-        before = self.nodes[-1]
-        operation, shape = _OPERATIONS[_covered_class(layer)](self, layer, before.shape)
-        self.nodes.append(ops.Node(name, operation, (before.name,), shape))
-
-    def parameter(self, layer: Any, argument: Literal["kernel", "bias"]) -> int:
-        """Index of a new parameter: the layer's kernel or bias."""
-        variable = getattr(layer, argument)
-        if variable.constraint is not None:
-            raise not_covered(
-                layer,
-                f"{argument}_constraint={type(variable.constraint).__name__}",
-                f"leave {argument}_constraint out",
-            )
-        trainable = id(variable) in self.trainable
-        regularizer = _regularizer(layer, argument, variable.regularizer)
-        self.parameters.append(
-            ops.Parameter(
-                name=variable.path,
-                shape=tuple(variable.shape),
-                trainable=trainable,
-                # Keras adds no penalty for a frozen weight
-                regularizer=regularizer if trainable else None,
-            )
-        )
-        self.variables.append(variable)
-        return len(self.parameters) - 1
-
-
-# What a subclass may define without changing what its layer computes.
-_HARMLESS = {
-    "__module__",
-    "__qualname__",
-    "__doc__",
-    "__init__",
-    "__annotations__",
-    "__firstlineno__",
-    "__static_attributes__",
-    "get_config",
-    "from_config",
-}
-
-
-def _covered_class(layer: Any) -> type:
-    """The class in the table of operations that computes what ``layer`` computes."""
-    for candidate in type(layer).__mro__:
-        if candidate in _OPERATIONS:
-            if "call" in vars(layer):
-                raise not_covered(layer, "its call was replaced", "use the layer as it is")
-            return candidate
-        changed = sorted(set(vars(candidate)) - _HARMLESS)
-        if changed and isinstance(layer, tuple(_OPERATIONS)) and not is_keras_class(candidate):
-            raise not_covered(
-                layer,
-                f"its class defines {', '.join(changed)}",
-                "use the layer of keras.layers itself",
-            )
-        if changed:
-            break
-    raise not_covered(
-        layer, "this layer is not covered", f"use Input, {', '.join(_names())}"
-    )
-
-
-def _names() -> list[str]:
-    return [known.__name__ for known in _OPERATIONS]
-
-
-def _check_layer(layer: Any) -> None:
-    """Refuses a layer that is not in the table, and arguments that many layers have."""
-    _covered_class(layer)
-    if layer.dtype_policy.name != "float32":
-        raise not_covered(
-            layer, f"dtype={layer.dtype_policy.name!r}", 'use dtype="float32", Keras\' default'
-        )
-    if layer.quantization_mode is not None:
-        raise not_covered(layer, f"quantized to {layer.quantization_mode}", "do not call quantize")
-    if layer.activity_regularizer is not None:
-        raise not_covered(
-            layer,
-            f"activity_regularizer={type(layer.activity_regularizer).__name__}",
-            "use kernel_regularizer",
-        )
-    if getattr(layer, "data_format", "channels_last") != "channels_last":
-        raise not_covered(
-            layer, f"data_format={layer.data_format!r}", 'use data_format="channels_last"'
-        )
-    if getattr(layer, "lora_enabled", False):
-        raise not_covered(layer, f"lora_rank={layer.lora_rank}", "leave lora_rank out")
-    if hasattr(layer, "activation"):
-        _activation(layer)
-
-
-def _regularizer(layer: Any, argument: str, regularizer: Any) -> ops.Regularizer | None:
-    if regularizer is None:
-        return None
-    if type(regularizer) not in (regularizers.L1, regularizers.L2, regularizers.L1L2):
-        raise not_covered(
-            layer,
-            f"{argument}_regularizer={type(regularizer).__name__}",
-            "use keras.regularizers.L1, L2 or L1L2",
-        )
-    config = regularizer.get_config()
-    return ops.Regularizer(l1=float(config.get("l1", 0.0)), l2=float(config.get("l2", 0.0)))
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """Where windows lie on an image: padding (top, bottom, left, right), rows and columns."""
-
-    padding: tuple[int, int, int, int]
-    rows: int
-    columns: int
-
-
-def _windows(
-    layer: Any, shape: Shape, window: tuple[int, int], strides: tuple[int, int]
-) -> _Windows:
-    if len(shape) != 3:
-        raise not_covered(layer, f"reads shape {shape}", "give it images (height, width, channels)")
-    if min(strides) < 1:
-        raise ValueError(
-            f"strides of layer {layer.name!r} must be at least 1. Received: strides={strides}"
-        )
-    if layer.padding not in ("valid", "same"):
-        raise not_covered(layer, f"padding={layer.padding!r}", 'use "valid" or "same"')
-    pads = [(0, 0), (0, 0)]
-    if layer.padding == "same":
-        pads = [same_padding(*axis) for axis in zip(shape[:2], window, strides, strict=True)]
-    counts = [
-        (shape[axis] + sum(pads[axis]) - window[axis]) // strides[axis] + 1 for axis in (0, 1)
-    ]
-    if min(counts) < 1:
-        raise ValueError(
-            f"The window {window} of layer {layer.name!r} is larger than its image {shape[:2]}. "
-            'Use a smaller one, or padding="same".'
-        )
-    return _Windows(pads[0] + pads[1], counts[0], counts[1])
-
-
-# Activations -------------------------------------------------------------------------------------
-
-_FUNCTIONS: dict[Any, Activation] = {
-    activations.linear: LINEAR,
-    activations.relu: Activation("relu"),
-    activations.relu6: Activation("relu", ceiling=6.0),
-    activations.leaky_relu: Activation("leaky_relu", slope=0.2),
-    activations.sigmoid: Activation("sigmoid"),
-    activations.tanh: Activation("tanh"),
-    activations.softmax: Activation("softmax"),
-    activations.elu: Activation("elu", slope=1.0),
-    activations.gelu: Activation("gelu"),
-}
-
-
-def _activation(layer: Any) -> Activation:
-    """The activation of a layer that has an ``activation`` argument."""
-    function = layer.activation
-    if isinstance(function, keras.Layer):
-        _covered_class(function)
-        return _activation_layer(function)
-    for known, activation in _FUNCTIONS.items():
-        if function is known:
-            return activation
-    name = getattr(function, "__name__", None) or type(function).__name__
-    raise not_covered(
-        layer,
-        f"activation={name}",
-        "use linear, relu, leaky_relu, sigmoid, tanh, softmax, elu or gelu",
-    )
-
-
-def _activation_layer(layer: Any) -> Activation:
-    """The activation that a ReLU, LeakyReLU, ELU, Softmax or Activation layer computes."""
-    if isinstance(layer, layers.ReLU):
-        if layer.threshold:
-            raise not_covered(layer, f"threshold={layer.threshold}", "leave threshold out")
-        ceiling = None if layer.max_value is None else float(layer.max_value)
-        return Activation("relu", slope=float(layer.negative_slope), ceiling=ceiling)
-    if isinstance(layer, layers.LeakyReLU):
-        return Activation("leaky_relu", slope=float(layer.negative_slope))
-    if isinstance(layer, layers.ELU):
-        return Activation("elu", slope=float(layer.alpha))
-    if isinstance(layer, layers.Softmax):
-        axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-        if list(axes) != [-1]:
-            raise not_covered(layer, f"axis={layer.axis}", "use axis=-1")
-        return Activation("softmax")
-    if isinstance(layer, layers.Activation):
-        return _activation(layer)
-    raise not_covered(layer, "is no activation", "use an activation of keras.activations")
-
-
-# Operations: (reader, layer, shape read) -> (operation, shape written) ---------------------------
-
-_Read = tuple[ops.Operation, Shape]
-
-
-def _rescale(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    for argument in ("scale", "offset"):
-        value = np.asarray(getattr(layer, argument))
-        if value.ndim:
-            raise not_covered(
-                layer, f"{argument} of shape {value.shape}", f"use one number as {argument}"
-            )
-        if not np.isfinite(value):
+        if min(shape) < 1:
             raise ValueError(
-                f"{argument} of layer {layer.name!r} must be finite. Received: {argument}={value}"
+                f"Every size in keras.Input(shape) must be at least 1. Received: shape={shape}"
             )
-    return ops.Rescale(float(layer.scale), float(layer.offset)), shape
 
 
-def _convolution(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    if max(layer.dilation_rate) > 1:
-        raise not_covered(layer, f"dilation_rate={layer.dilation_rate}", "use dilation_rate=1")
-    if layer.groups != 1:
-        raise not_covered(layer, f"groups={layer.groups}", "use groups=1")
-    kernel_size, strides = tuple(layer.kernel_size), tuple(layer.strides)
-    windows = _windows(layer, shape, kernel_size, strides)
-    operation = ops.Convolution(
-        filters=layer.filters,
-        kernel_size=kernel_size,
-        strides=strides,
-        padding=windows.padding,
-        activation=_activation(layer),
-        kernel=reader.parameter(layer, "kernel"),
-        bias=reader.parameter(layer, "bias") if layer.use_bias else None,
-    )
-    return operation, (windows.rows, windows.columns, layer.filters)
-
-
-def _pooling(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    kind: Literal["max", "average"] = "max" if isinstance(layer, layers.MaxPooling2D) else "average"
-    pool_size, strides = tuple(layer.pool_size), tuple(layer.strides)
-    windows = _windows(layer, shape, pool_size, strides)
-    operation = ops.Pooling(kind, pool_size, strides, windows.padding)
-    return operation, (windows.rows, windows.columns, shape[2])
-
-
-def _global_pooling(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    """Pooling over the whole image; without keepdims the shape written is (channels,)."""
-    kind: Literal["max", "average"] = (
-        "max" if isinstance(layer, layers.GlobalMaxPooling2D) else "average"
-    )
-    whole = (shape[0], shape[1])
-    written = (1, 1, shape[2]) if layer.keepdims else (shape[2],)
-    ties: Literal["first", "share"] = "share" if kind == "max" else "first"
-    return ops.Pooling(kind, whole, whole, (0, 0, 0, 0), ties), written
-
-
-def _flatten(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    return ops.Flatten(), (math.prod(shape),)
-
-
-def _dense(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    if len(shape) != 1:
-        raise not_covered(
-            layer,
-            f"reads shape {shape}",
-            "put Flatten before it, or use Conv2D with kernel_size=1",
+def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Reading:
+    """The Reading of ``model``, what ``rebuild`` made of ``original``; ValueError for sizes that
+    are not said."""
+    followed = walk(model)
+    parameters = Parameters(model.trainable_variables)
+    first: dict[int, str] = {}  # the first call of each layer
+    shapes: dict[str, Shape] = {}
+    nodes = []
+    for call in followed.calls:
+        own = call.read != tuple(shapes[name] for name in call.sources)
+        node = _node(call, parameters)
+        nodes.append(
+            replace(node, read=call.read if own else (), repeats=first.get(id(call.layer)))
         )
-    operation = ops.Dense(
-        units=layer.units,
-        activation=_activation(layer),
-        kernel=reader.parameter(layer, "kernel"),
-        bias=reader.parameter(layer, "bias") if layer.use_bias else None,
+        first.setdefault(id(call.layer), call.name)
+        shapes[call.name] = call.shape
+    held = _held(original, parameters if original is model else None)
+    graph = Graph(
+        nodes=tuple(nodes),
+        parameters=(*parameters.found, *held.found),
+        inputs=followed.inputs,
+        outputs=followed.outputs,
+        channels_last=all(is_channels_last(call.layer) for call in followed.calls),
+        dead_end=dead_end,
+        refusal=next(_of_model(model, followed), None),
     )
-    return operation, (layer.units,)
+    variables = (*parameters.variables, *held.variables)
+    return Reading(graph, variables, tuple(parameters.dropouts))
 
 
-def _dropout(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    if layer.noise_shape is not None:
-        raise not_covered(layer, f"noise_shape={layer.noise_shape}", "leave noise_shape out")
-    if layer.rate == 0:  # does nothing, and Keras gives it no seed
-        return ops.Activate(LINEAR), shape
-    reader.dropouts.append(layer)
-    return ops.Dropout(float(layer.rate), len(reader.dropouts) - 1), shape
+def _node(call: Call, parameters: Parameters) -> Node:
+    layer = call.layer
+    if None in call.shape:
+        raise ValueError(
+            f"layer {call.name!r} ({type(layer).__name__}) does not say the sizes of what it "
+            f"writes: {call.shape}. Give it a compute_output_shape."
+        )
+    operation = operation_of(call, parameters)
+    weights = layer.weights if isinstance(layer, keras.Layer) else ()
+    return Node(
+        name=call.name,
+        operation=operation,
+        inputs=call.sources,
+        shape=call.shape,
+        layer=type(layer).__name__,
+        parameters=tuple(map(parameters.index, weights)),
+        refusal=beyond(call, operation),
+    )
 
 
-def _activate(reader: _Reader, layer: Any, shape: Shape) -> _Read:
-    return ops.Activate(_activation_layer(layer)), shape
+def _held(model: Any, read: Parameters | None) -> Parameters:
+    """Parameters that a model, or one inside it, holds itself, in none of its layers; ``read`` are
+    those of its layers, None where a copy of the model was read."""
+    if read is None:
+        inside = _in_layers(model)
+    else:
+        inside = {id(variable) for variable in read.variables}
+    held = Parameters(model.trainable_variables)
+    for variable in model.weights:
+        if id(variable) not in inside:
+            held.index(variable)
+    return held
 
 
-_OPERATIONS: dict[type, Callable[[_Reader, Any, Shape], _Read]] = {
-    layers.Rescaling: _rescale,
-    layers.Conv2D: _convolution,
-    layers.MaxPooling2D: _pooling,
-    layers.AveragePooling2D: _pooling,
-    layers.GlobalMaxPooling2D: _global_pooling,
-    layers.GlobalAveragePooling2D: _global_pooling,
-    layers.Flatten: _flatten,
-    layers.Dense: _dense,
-    layers.Dropout: _dropout,
-    layers.Activation: _activate,
-    layers.ReLU: _activate,
-    layers.LeakyReLU: _activate,
-    layers.ELU: _activate,
-    layers.Softmax: _activate,
-}
+def _in_layers(model: Any) -> set[int]:
+    """The weights of a model's layers, and of those of models inside it; not its own."""
+    if not getattr(model, "inputs", None):
+        return {id(weight) for layer in model.layers for weight in layer.weights}
+    called = [call.layer for call in walk(model).calls if isinstance(call.layer, keras.Layer)]
+    return {id(weight) for layer in called for weight in layer.weights}
+
+
+def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
+    """What a model, or one inside it, asks for as a whole."""
+    for each in (model, *(inner.model for inner in followed.inner)):
+        yield from _of_ends(each)
+        for tensor in each.inputs:
+            found = beyond_input(tensor._keras_history.operation)
+            if found is not None:
+                yield found
+    for inner in followed.inner:
+        if inner.options:
+            yield Refusal(
+                f"model {inner.model.name!r} is called with {list(inner.options)}",
+                "call it with its input alone",
+            )
+
+
+def _of_ends(model: Any) -> Iterator[Refusal]:
+    inputs, outputs = len(model.inputs), len(model.outputs)
+    written = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    if inputs != 1 or outputs != 1:
+        yield Refusal(
+            f"model {model.name!r} has {_counted(inputs, 'input')} and "
+            f"{_counted(outputs, 'output')}",
+            "make a model of one input and one output",
+        )
+    elif not isinstance(written, keras.KerasTensor):
+        yield Refusal(
+            f"model {model.name!r} has its output in a {type(written).__name__}",
+            "give keras.Model the output tensor itself, not in a list or a dict",
+        )
+    elif model.inputs[0].dtype != "float32":
+        yield Refusal(f"model {model.name!r} reads dtype {model.inputs[0].dtype}", ONE_DTYPE)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from convmill.plan.algorithms import FUSABLE, is_fused_window
 from convmill.plan.graph import Pair
-from convmill.plan.outline import Outline, Step, Windows
+from convmill.plan.outline import Outline, Step
+from convmill.plan.reads import Windows
 
 
 @dataclass(frozen=True)

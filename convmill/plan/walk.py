@@ -1,7 +1,7 @@
 """Follows any graph of Keras layers from its inputs to its outputs: who calls whom, in order.
 
 The one file that knows how Keras stores a functional graph. What a layer computes is the subject of
-``describe.py``.
+``operations/``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Call:
     the second call of a shared layer "layer (2)". ``sources`` names the call that made each tensor
     which this one reads, ``read`` has their shapes, ``shape`` is that of the first output, all of
     one image. ``output`` is the tensor that Keras keeps for it, in the graph of the model that the
-    layer lies in.
+    layer lies in. ``options`` are what else it is called with.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Call:
     read: tuple[Shape, ...]
     shape: Shape
     output: Any
+    options: tuple[Any, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -41,12 +42,22 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Inner:
+    """One call of a model inside the model, and what it is called with beside its inputs."""
+
+    model: Any
+    options: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
 class Walk:
-    """Calls in an order in which every input precedes its readers."""
+    """Calls in an order in which every input precedes its readers; models inside the model stand
+    in ``inner``, and the calls of their layers among the others."""
 
     calls: tuple[Call, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    inner: tuple[Inner, ...]
 
 
 def walk(model: Any) -> Walk:
@@ -60,7 +71,7 @@ def walk(model: Any) -> Walk:
     walker.enter(model, made, "")
     # a model may hand out one output twice
     outputs = tuple(dict.fromkeys(made[id(tensor)].name for tensor in model.outputs))
-    return Walk(tuple(walker.calls), inputs, outputs)
+    return Walk(tuple(walker.calls), inputs, outputs, tuple(walker.inner))
 
 
 def nodes(model: Any) -> Iterator[Any]:
@@ -89,6 +100,7 @@ class _Walker:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.inner: list[Inner] = []
         self.names: set[str] = set()
 
     def enter(self, model: Any, made: _Made, prefix: str) -> None:
@@ -100,12 +112,16 @@ class _Walker:
             # an optional input that was left out comes from nowhere
             read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
             shapes = _written(node, made)
-            name = self.add(node.operation, prefix, read, shapes[0], node.output_tensors[0])
+            options = _options(node)
+            name = self.add(
+                node.operation, prefix, read, shapes[0], node.output_tensors[0], options
+            )
             for tensor, shape in zip(node.output_tensors, shapes, strict=True):
                 made[id(tensor)] = _Source(name, shape)
 
     def _enter_inner(self, node: Any, made: _Made, prefix: str) -> None:
         model = node.operation
+        self.inner.append(Inner(model, _options(node)))
         inner = {
             id(inside): made[id(outside)]
             for inside, outside in zip(model.inputs, _given(node), strict=False)
@@ -115,7 +131,15 @@ class _Walker:
         for inside, outside in zip(model.outputs, node.output_tensors, strict=True):
             made[id(outside)] = inner[id(inside)]
 
-    def add(self, layer: Any, prefix: str, read: list[_Source], shape: Shape, output: Any) -> str:
+    def add(
+        self,
+        layer: Any,
+        prefix: str,
+        read: list[_Source],
+        shape: Shape,
+        output: Any,
+        options: tuple[Any, ...] = (),
+    ) -> str:
         """Adds one call; returns its name."""
         name, count = prefix + layer.name, 1
         while name in self.names:
@@ -124,8 +148,17 @@ class _Walker:
         self.names.add(name)
         sources = tuple(source.name for source in read)
         shapes = tuple(source.shape for source in read)
-        self.calls.append(Call(name, layer, sources, shapes, shape, output))
+        self.calls.append(Call(name, layer, sources, shapes, shape, output, options))
         return name
+
+
+def _options(node: Any) -> tuple[Any, ...]:
+    """What a layer is called with beside the tensors that it reads."""
+    # fit and predict set ``training`` themselves, whatever the call said
+    named = {name: value for name, value in node.arguments.kwargs.items() if name != "training"}
+    given = keras.tree.flatten((node.arguments.args, named))
+    tensors = {id(tensor) for tensor in node.input_tensors}
+    return tuple(each for each in given if each is not None and id(each) not in tensors)
 
 
 def _shape_of(tensor: Any) -> Shape:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
 
-from convmill.plan.outline import Span
+from convmill.plan.graph import Border
+
+Span = tuple[int, int] | None  # the first and the last place that an output place reads
 
 
 def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
@@ -18,14 +20,29 @@ def same_padding(size: int, window: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def border_of(
+    padding: str,
+    read: Sequence[int],
+    size: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int] = (1, 1),
+) -> Border:
+    """Zeros above, below, left and right of an image of shape ``read`` (height, width, ...) for
+    windows with padding "valid" or "same"."""
+    if padding == "valid":
+        return (0, 0, 0, 0)
+    extents = [(size[axis] - 1) * dilation[axis] + 1 for axis in (0, 1)]
+    rows, columns = (same_padding(read[axis], extents[axis], strides[axis]) for axis in (0, 1))
+    return rows + columns
+
+
 def transposed_spans(
-    size: int, written: int, window: int, stride: int, padding: Literal["valid", "same"]
+    size: int, written: int, window: int, stride: int, before: int
 ) -> tuple[Span, ...]:
     """Input places that each output place of a transposed convolution reads.
 
     Input place j spreads over outputs ``j * stride - before`` and the ``window - 1`` after it.
     """
-    before = max(window - stride, 0) // 2 if padding == "same" else 0
     spans: list[Span] = []
     for place in range(written):
         last = (place + before) // stride
@@ -43,10 +60,14 @@ def adaptive_spans(size: int, written: int) -> tuple[Span, ...]:
     )
 
 
-def resampled_spans(
-    size: int, factor: int, interpolation: Literal["nearest", "bilinear"]
-) -> tuple[Span, ...]:
-    """Input places that each output place of an upsampling by ``factor`` reads.
+def values_read(spans: tuple[Span, ...]) -> int:
+    """How many places all output places together read."""
+    return sum(last - first + 1 for first, last in filter(None, spans))
+
+
+def resampled_spans(size: int, factor: int, interpolation: str) -> tuple[Span, ...]:
+    """Input places that each output place of an upsampling by ``factor`` reads, "nearest" or
+    "bilinear".
 
     Bilinear sampling has its points at the centres of pixels, as Keras' does.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 
@@ -17,4 +18,16 @@ def own_call(model: Any) -> str | None:
         writer = next(base for base in type(model).__mro__ if method in vars(base))
         if method in vars(model) or not is_keras_class(writer):
             return method
+    return None
+
+
+def class_of(layer: Any, known: Container[type]) -> type | None:
+    """The class among ``known`` by whose ``call`` a layer computes; None where there is none."""
+    if "call" in vars(layer):
+        return None
+    for candidate in type(layer).__mro__:
+        if candidate in known:
+            return candidate
+        if "call" in vars(candidate):
+            return None
     return None

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from convmill.plan.known import is_channels_last
+from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import Call, walk
 

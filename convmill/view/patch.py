@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.plan.describe import describe
-from convmill.plan.outline import Windows
+from convmill.plan.reads import Windows
 from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
 from convmill.view.filters import Kernels, kernels_of, values_of

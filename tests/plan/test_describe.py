@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 from convmill.plan.describe import describe
-from convmill.plan.outline import Flat, Same, Step, Unknown, Whole, Windows
+from convmill.plan.outline import Step
+from convmill.plan.reads import Flat, Same, Unknown, Whole, Windows
 from tests.plan.graphs import graph, taps
 from tests.plan.nets import IMAGE, notebook, sequential
 

@@ -12,7 +12,7 @@ from keras import layers, regularizers
 
 from convmill.plan import graph as ops
 from convmill.plan.graph import Activation, NotCovered
-from convmill.plan.read import read
+from convmill.plan.read import describe, read
 from convmill.runtime.report import forward_multiply_adds
 from tests.plan.chains import Chain, chains
 from tests.plan.nets import IMAGE, notebook, sequential
@@ -128,9 +128,12 @@ def test_pooling() -> None:
         (6, 7, 2),
     )
     whole = ((8, 9), (8, 9), (0, 0, 0, 0))
-    assert operation(layers.GlobalMaxPooling2D()) == (ops.Pooling("max", *whole, "share"), (2,))
+    assert operation(layers.GlobalMaxPooling2D()) == (
+        ops.Pooling("max", *whole, "share", over_image=True),
+        (2,),
+    )
     assert operation(layers.GlobalAveragePooling2D(keepdims=True)) == (
-        ops.Pooling("average", *whole),
+        ops.Pooling("average", *whole, over_image=True),
         (1, 1, 2),
     )
 
@@ -179,6 +182,36 @@ def test_activations(name: Any, expected: Activation) -> None:
 
 
 @pytest.mark.parametrize(
+    "spelled",
+    [
+        layers.ReLU(6),
+        layers.ReLU(max_value=6.0),
+        layers.Activation("relu6"),
+        layers.Activation(keras.activations.relu6),
+        layers.Activation(keras.ops.relu6),
+        layers.Activation(layers.ReLU(6)),
+        layers.Activation(layers.Activation("relu6")),
+        keras.ops.relu6,
+    ],
+)
+def test_an_activation_is_the_same_however_it_is_spelled(spelled: Any) -> None:
+    image = keras.Input(IMAGE)
+    node = describe(keras.Model(image, spelled(image))).nodes[-1]
+    assert node.operation == ops.Activate(Activation("relu", ceiling=6.0))
+    if isinstance(spelled, keras.Layer):
+        layer = layers.Conv2D(1, 1, activation=spelled)
+        assert operation(layer)[0].activation == Activation("relu", ceiling=6.0)
+
+
+def test_a_function_of_a_name_that_keras_has_is_not_keras_own() -> None:
+    def relu(x: Any) -> Any:
+        return -x
+
+    with pytest.raises(NotCovered, match=r"activation=relu of tests"):
+        operation(layers.Activation(relu))
+
+
+@pytest.mark.parametrize(
     ("layer", "expected"),
     [
         (layers.ReLU(), Activation("relu")),
@@ -187,6 +220,8 @@ def test_activations(name: Any, expected: Activation) -> None:
         (layers.ELU(0.5), Activation("elu", slope=0.5)),
         (layers.Softmax(), Activation("softmax")),
         (layers.Softmax(axis=[-1]), Activation("softmax")),
+        (layers.Softmax(axis=3), Activation("softmax")),
+        (layers.Identity(), Activation()),
     ],
 )
 def test_activation_layers(layer: Any, expected: Activation) -> None:
@@ -202,20 +237,13 @@ def test_models_inside_models_are_flattened() -> None:
     pooled = keras.Model(image, layers.MaxPooling2D(name="three")(inner(image)), name="both")
     model = sequential(pooled, layers.Conv2D(1, 1, name="one"))
     graph = read(model).graph
-    assert [node.name for node in graph.nodes] == [
-        "input",
+    assert [node.name for node in graph.nodes[1:]] == [
         "both/in/one",
         "both/in/two",
         "both/three",
         "one",
     ]
     assert [parameter.shape for parameter in graph.parameters[::2]] == [(2, 2, 2, 3), (1, 1, 3, 1)]
-
-
-def test_a_layer_may_be_called_input() -> None:
-    graph = read(sequential(layers.Flatten(name="input"))).graph
-    assert [node.name for node in graph.nodes] == ["input_", "input"]
-    assert graph.nodes[1].inputs == ("input_",)
 
 
 def test_models_built_late_and_subclasses_without_a_call_are_read() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import count, listed, plural
-from convmill.plan.outline import Step, Unknown, Windows
+from convmill.plan.outline import Step
+from convmill.plan.reads import Unknown, Windows
 
 # BatchNormalization keeps two statistics of each channel, and may have a scale and a shift.
 NORMALIZATION_WEIGHTS = (2, 3, 4)

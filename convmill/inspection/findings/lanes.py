@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import percent
-from convmill.plan.outline import Step, Whole
+from convmill.plan.outline import Step
+from convmill.plan.reads import Whole
 
 IDLE_SHARE = 0.25  # of the lanes
 WORTH_WHILE = 0.05  # of the model's multiply-adds

@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterator
 
 from convmill.inspection.findings.finding import Facts, Finding, Loss
-from convmill.plan.outline import Step, Unknown
+from convmill.plan.outline import Step
+from convmill.plan.reads import Unknown
 
 EPSILON = 1e-7  # Keras clips probabilities to [EPSILON, 1 - EPSILON]
 SOURCE = "Goodfellow, Bengio and Courville 2016, Deep Learning, section 6.2.2"

@@ -9,8 +9,9 @@ from operator import attrgetter
 from convmill.inspection.findings.finding import Facts, Finding, images_in_words
 from convmill.inspection.numbers import count, percent, times
 from convmill.plan.fields import Field
-from convmill.plan.outline import Flat, Spans, Step
+from convmill.plan.outline import Step
 from convmill.plan.places import Joint, joints, places
+from convmill.plan.reads import Flat, Spans
 
 SMALL_SIDE = 0.5  # of the image's side
 WIDE_MAP = 10_000  # coefficients

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import percent, plural, times
-from convmill.plan.outline import Step, Windows
+from convmill.plan.outline import Step
+from convmill.plan.reads import Windows
 
 LEAST_DROPPED = 0.05  # of the places of a map
 MOSTLY_PADDING = 0.5  # of the products of a convolution

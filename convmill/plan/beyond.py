@@ -1,0 +1,190 @@
+"""What a layer does that its operation does not say, and so is not compiled: by name, with what
+would work.
+
+Each check takes a call and says what stands in the way and the remedy, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from convmill.plan.graph import Activate, Operation, Refusal
+from convmill.plan.operations.parameters import REGULARIZERS
+from convmill.plan.operations.table import LAYERS
+from convmill.plan.walk import Call
+from convmill.plan.written import is_keras_class, own_call
+
+ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"
+# What a subclass may define without changing what its layer computes.
+HARMLESS = {
+    "__module__",
+    "__qualname__",
+    "__doc__",
+    "__init__",
+    "__annotations__",
+    "__firstlineno__",
+    "__static_attributes__",
+    "get_config",
+    "from_config",
+}
+Said = tuple[str, str] | None  # what stands in the way, and the remedy
+
+
+def beyond(call: Call, operation: Operation) -> Refusal | None:
+    """What the call asks for and ``operation`` does not say; None where there is nothing."""
+    layer = call.layer
+    name = type(layer).__name__
+    if not isinstance(layer, keras.Layer):
+        return Refusal(
+            f"operation {layer.name!r} ({name}) is no layer",
+            "express it with a layer, for example keras.layers.Rescaling",
+        )
+    if isinstance(layer, keras.Model):
+        return _of_model(layer)
+    if isinstance(layer, layers.InputLayer):
+        return beyond_input(layer)
+    for said in _said(call, operation):
+        if said is not None:
+            return Refusal(f"layer {call.name!r} ({name}): {said[0]}", said[1])
+    return None
+
+
+def _of_model(model: Any) -> Refusal:
+    """A model inside the model of which no graph is known."""
+    method = own_call(model)
+    says = f"defines {method} in Python" if method else "is no graph of layers"
+    return Refusal(
+        f"model {model.name!r} ({type(model).__name__}) {says}",
+        "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",
+    )
+
+
+def beyond_input(layer: Any) -> Refusal | None:
+    """What a keras.Input asks for."""
+    says = f"layer {layer.name!r} ({type(layer).__name__}): "
+    if layer.dtype != "float32":
+        return Refusal(f"{says}dtype={layer.dtype!r}", ONE_DTYPE)
+    if layer.sparse or layer.optional or layer.ragged:
+        return Refusal(f"{says}is sparse, ragged or optional", "use a plain keras.Input")
+    return None
+
+
+def _said(call: Call, operation: Operation) -> Iterator[Said]:
+    for check in _CHECKS:
+        yield check(call.layer)
+    yield _axes(call.layer, operation)
+    if call.options:
+        yield f"is called with {list(call.options)}", "call it with its input alone"
+
+
+def _own_class(layer: Any) -> Said:
+    if "call" in vars(layer):
+        return "its call was replaced", "use the layer as it is"
+    for candidate in type(layer).__mro__:
+        changed = sorted(set(vars(candidate)) - HARMLESS)
+        if candidate in LAYERS or is_keras_class(candidate):
+            return None
+        if changed and isinstance(layer, tuple(LAYERS)):
+            return (
+                f"its class defines {', '.join(changed)}",
+                "use the layer of keras.layers itself",
+            )
+    return None
+
+
+def _dtype(layer: Any) -> Said:
+    if layer.dtype_policy.name == "float32":
+        return None
+    return f"dtype={layer.dtype_policy.name!r}", 'use dtype="float32", Keras\' default'
+
+
+def _quantized(layer: Any) -> Said:
+    if layer.quantization_mode is None:
+        return None
+    return f"quantized to {layer.quantization_mode}", "do not call quantize"
+
+
+def _activity(layer: Any) -> Said:
+    if layer.activity_regularizer is None:
+        return None
+    name = type(layer.activity_regularizer).__name__
+    return f"activity_regularizer={name}", "use kernel_regularizer"
+
+
+def _data_format(layer: Any) -> Said:
+    given = getattr(layer, "data_format", "channels_last")
+    if given == "channels_last":
+        return None
+    return f"data_format={given!r}", 'use data_format="channels_last"'
+
+
+def _lora(layer: Any) -> Said:
+    if not getattr(layer, "lora_enabled", False):
+        return None
+    return f"lora_rank={layer.lora_rank}", "leave lora_rank out"
+
+
+def _weights(layer: Any) -> Said:
+    for variable in layer.weights:
+        if getattr(variable, "constraint", None) is not None:
+            argument = f"{variable.name}_constraint"
+            name = type(variable.constraint).__name__
+            return f"{argument}={name}", f"leave {argument} out"
+        regularizer = getattr(variable, "regularizer", None)
+        if regularizer is not None and type(regularizer) not in REGULARIZERS:
+            return (
+                f"{variable.name}_regularizer={type(regularizer).__name__}",
+                "use keras.regularizers.L1, L2 or L1L2",
+            )
+    return None
+
+
+def _noise_shape(layer: Any) -> Said:
+    given = getattr(layer, "noise_shape", None)
+    return None if given is None else (f"noise_shape={given}", "leave noise_shape out")
+
+
+def _threshold(layer: Any) -> Said:
+    """Of a ReLU, by itself or inside another layer."""
+    for relu in (layer, getattr(layer, "activation", None)):
+        if isinstance(relu, layers.ReLU) and relu.threshold:
+            return f"threshold={relu.threshold}", "leave threshold out"
+    return None
+
+
+def _axes(layer: Any, operation: Operation) -> Said:
+    """Of a Softmax, by itself or inside another layer."""
+    inner = getattr(layer, "activation", None)
+    apart = isinstance(operation, Activate) and operation.axes != (-1,)
+    if apart or (isinstance(inner, layers.Softmax) and inner.axis not in (-1, [-1], (-1,))):
+        return f"axis={getattr(layer if apart else inner, 'axis', None)}", "use axis=-1"
+    return None
+
+
+def _rescaling(layer: Any) -> Said:
+    if not isinstance(layer, layers.Rescaling):
+        return None
+    for argument in ("scale", "offset"):
+        value = np.asarray(getattr(layer, argument))
+        if value.ndim:
+            return f"{argument} of shape {value.shape}", f"use one number as {argument}"
+    return None
+
+
+_CHECKS: tuple[Callable[[Any], Said], ...] = (
+    _own_class,
+    _dtype,
+    _quantized,
+    _activity,
+    _data_format,
+    _lora,
+    _weights,
+    _noise_shape,
+    _threshold,
+    _rescaling,
+)

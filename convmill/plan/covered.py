@@ -1,0 +1,150 @@
+"""Whether a Graph is compiled: the one place that knows which operations the compiler has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from convmill.plan.facts import activation_of
+from convmill.plan.graph import (
+    Activate,
+    Convolution,
+    Dense,
+    Dropout,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    NotCovered,
+    Operation,
+    Pooling,
+    Refusal,
+    Rescale,
+)
+
+ACTIVATIONS = (
+    *("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "elu", "gelu", "gelu_tanh"),
+)
+# Keras' names of what is compiled, for people.
+LAYERS = (
+    *("Rescaling", "Conv2D", "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D"),
+    *("GlobalAveragePooling2D", "Flatten", "Dense", "Dropout", "Activation", "ReLU", "LeakyReLU"),
+    *("ELU", "Softmax", "Identity"),
+)
+_CHAIN = "build a chain of layers"
+
+
+def refusal(graph: Graph) -> NotCovered | None:
+    """Why ``graph`` is not compiled, the first of all reasons; None where it is."""
+    for found in _refusals(graph):
+        if found is not None:
+            return NotCovered(found.reason, found.remedy)
+    return None
+
+
+def check_covered(graph: Graph) -> None:
+    """Raises unless ``graph`` is compiled.
+
+    Raises:
+        NotCovered: it is not; the first of all reasons, and the remedy.
+        ValueError: it makes no sense: a number that is not finite.
+    """
+    found = refusal(graph)
+    if found is not None:
+        raise found
+    for node in graph.nodes:
+        if isinstance(node.operation, Rescale):
+            for argument in ("scale", "offset"):
+                value = getattr(node.operation, argument)
+                if not math.isfinite(value):
+                    raise ValueError(
+                        f"{argument} of layer {node.name!r} must be finite. "
+                        f"Received: {argument}={value}"
+                    )
+
+
+def _refusals(graph: Graph) -> Iterator[Refusal | None]:
+    yield graph.refusal
+    for node in graph.nodes:  # a layer that is not covered says more than a branch
+        yield _of_layer(node)
+    for node in graph.nodes:
+        yield _of_place(graph, node)
+    yield _of_ends(graph)
+    yield _of_parameters(graph)
+
+
+def _of_layer(node: Node) -> Refusal | None:
+    """What the node computes, its place in the graph aside."""
+    if _has_kernels(node.operation):
+        return _of_arguments(node) or node.refusal
+    return node.refusal or _refuse(
+        node, "this layer is not covered", f"use Input, {', '.join(LAYERS)}"
+    )
+
+
+def _has_kernels(operation: Operation) -> bool:
+    """Whether the compiler has kernels for an operation, some of its arguments aside."""
+    if isinstance(operation, Convolution):
+        return not (operation.depthwise or operation.transposed)
+    return isinstance(operation, (Input, Rescale, Pooling, Flatten, Dense, Dropout, Activate))
+
+
+def _of_arguments(node: Node) -> Refusal | None:
+    operation, activation = node.operation, activation_of(node.operation)
+    if isinstance(operation, Convolution):
+        if max(operation.dilation) > 1:
+            return _refuse(node, f"dilation_rate={operation.dilation}", "use dilation_rate=1")
+        if operation.groups != 1:
+            return _refuse(node, f"groups={operation.groups}", "use groups=1")
+    if activation.name not in ACTIVATIONS:
+        return _refuse(
+            node,
+            f"activation={activation.name}",
+            "use linear, relu, leaky_relu, sigmoid, tanh, softmax, elu or gelu",
+        )
+    return None
+
+
+def _of_place(graph: Graph, node: Node) -> Refusal | None:
+    """How the node stands among the others."""
+    if node.repeats is not None:
+        return _refuse(node, "is used more than once", "use one layer for each place")
+    if len(node.inputs) > 1:
+        return _refuse(node, "reads several tensors", _CHAIN)
+    (read,) = graph.read(node) or ((),)
+    if isinstance(node.operation, Dense) and len(read) != 1:
+        return _refuse(
+            node,
+            f"reads shape {read}",
+            "put Flatten before it, or use Conv2D with kernel_size=1",
+        )
+    return None
+
+
+def _of_ends(graph: Graph) -> Refusal | None:
+    """Whether one chain leads from one input to one output."""
+    names = [node.name for node in graph.nodes]
+    for before, node in zip(names, graph.nodes[1:], strict=False):
+        if node.inputs != (before,):
+            return _refuse(node, "does not read the layer before it alone", _CHAIN)
+    if graph.inputs != (names[0],) or graph.outputs != (names[-1],):
+        return Refusal(
+            f"the model reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}",
+            "build a chain from one input to one output",
+        )
+    return None
+
+
+def _of_parameters(graph: Graph) -> Refusal | None:
+    held = {index for node in graph.nodes for index in node.parameters}
+    for index, parameter in enumerate(graph.parameters):
+        if index not in held:
+            return Refusal(
+                f"weight {parameter.name!r} belongs to no layer of the chain",
+                "keep weights in the model's layers",
+            )
+    return None
+
+
+def _refuse(node: Node, what: str, remedy: str) -> Refusal:
+    return Refusal(f"layer {node.name!r} ({node.layer}): {what}", remedy)

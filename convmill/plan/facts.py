@@ -1,0 +1,185 @@
+"""What follows from an operation and shapes alone: its kind, what it reads, its arithmetic.
+
+Multiply-adds are those with the values of a kernel, as the literature counts them. Everything else
+that is computed is one operation for each value: comparisons, additions, activations, scales.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from convmill.plan.graph import (
+    LINEAR,
+    Activate,
+    Activation,
+    AdaptivePooling,
+    Concatenate,
+    Convolution,
+    Crop,
+    Dense,
+    Dropout,
+    Flatten,
+    Graph,
+    Input,
+    Kind,
+    Merge,
+    Node,
+    Noise,
+    Normalize,
+    Opaque,
+    Operation,
+    Pad,
+    Pooling,
+    PoolingKind,
+    Rescale,
+    Reshape,
+    Separable,
+    Shape,
+    Upsample,
+)
+from convmill.plan.reads import Reads, reads_of
+from convmill.plan.windows import adaptive_spans, values_read
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one node.
+
+    ``multiply_adds`` counts those with a kernel's values for one image, ``operations`` everything
+    else that is computed: comparisons, additions, activations (those inside the layer too),
+    normalization. ``counted`` is False where the arithmetic is not known. ``adds_bias`` says
+    whether a kernel's products have a bias added, ``pooling`` what is taken of windows.
+    """
+
+    kind: Kind
+    reads: Reads
+    multiply_adds: int
+    operations: int
+    counted: bool
+    activation: Activation
+    adds_bias: bool
+    pooling: PoolingKind | None
+
+
+def facts(graph: Graph, node: Node) -> Facts:
+    """The facts of a node of ``graph``."""
+    operation, read = node.operation, graph.read(node)
+    kind, activation = kind_of(operation), activation_of(operation)
+    operations = operations_of(operation, read, node.shape)
+    if kind != "activation" and activation != LINEAR:
+        operations += math.prod(node.shape)
+    return Facts(
+        kind,
+        reads_of(operation, read[0] if read else (), node.shape),
+        multiply_adds(operation, read[0] if read else (), node.shape),
+        operations,
+        not isinstance(operation, Opaque) or operation.work is not None,
+        activation,
+        _adds_bias(operation),
+        _pooling(operation),
+    )
+
+
+def kind_of(operation: Operation) -> Kind:
+    """To which kind an operation belongs."""
+    return operation.kind if isinstance(operation, Opaque) else _KINDS[type(operation)]
+
+
+_KINDS: dict[type, Kind] = {
+    Input: "input",
+    Convolution: "convolution",
+    Separable: "convolution",
+    Dense: "dense",
+    Pooling: "pooling",
+    AdaptivePooling: "pooling",
+    Activate: "activation",
+    Rescale: "normalization",
+    Normalize: "normalization",
+    Dropout: "dropout",
+    Noise: "dropout",
+    Merge: "merge",
+    Concatenate: "merge",
+    Flatten: "shape",
+    Reshape: "shape",
+    Pad: "shape",
+    Crop: "shape",
+    Upsample: "shape",
+}
+
+
+def activation_of(operation: Operation) -> Activation:
+    """The activation that an operation computes, by itself or after its products."""
+    match operation:
+        case Separable(_, pointwise):
+            return pointwise.activation
+        case Convolution() | Dense() | Activate() | Opaque():
+            return operation.activation
+    return LINEAR
+
+
+def multiply_adds(operation: Operation, read: Shape, written: Shape) -> int:
+    """Products with the values of a kernel, for one image.
+
+    Each place that is written reads the whole kernel once; of a transposed convolution each place
+    that is read meets all of it.
+    """
+    match operation:
+        case Convolution(transposed=True):
+            return math.prod(read) * math.prod(operation.kernel_size) * operation.filters
+        case Convolution():
+            channels = read[-1] // operation.groups
+            return math.prod(written) * math.prod(operation.kernel_size) * channels
+        case Separable(depthwise, pointwise):
+            middle = (*written[:-1], depthwise.filters)
+            own = multiply_adds(depthwise, read, middle)
+            return own + multiply_adds(pointwise, middle, written)
+        case Dense():
+            return math.prod(written) * read[-1]
+        case Opaque(kind="convolution" | "dense"):
+            return operation.work or 0
+    return 0
+
+
+def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape) -> int:
+    """What else an operation computes for one image, activations inside a layer aside."""
+    values = math.prod(written)
+    match operation:
+        case Pooling():  # one for each value that a window reads
+            return values * math.prod(operation.pool_size)
+        case AdaptivePooling():
+            rows, columns = (adaptive_spans(read[0][axis], written[axis]) for axis in (0, 1))
+            return values_read(rows) * values_read(columns) * written[-1]
+        case Merge():  # one for each value of each further input
+            return values * max(len(read) - 1, 1)
+        case Upsample(interpolation="bilinear"):  # each value is a mean of four
+            return 4 * values
+        case Noise():
+            return operation.operations * values
+        case Rescale() | Normalize() | Dropout():
+            return values
+        case Activate():
+            return values if operation.activation != LINEAR else 0
+        case Opaque():
+            return 0 if operation.kind in ("convolution", "dense") else operation.work or 0
+    return 0
+
+
+def _pooling(operation: Operation) -> PoolingKind | None:
+    match operation:
+        case Pooling() | AdaptivePooling():
+            return operation.kind
+        case Opaque():
+            return operation.pooling
+    return None
+
+
+def _adds_bias(operation: Operation) -> bool:
+    match operation:
+        case Convolution() | Dense():
+            return operation.bias is not None
+        case Separable(_, pointwise):
+            return pointwise.bias is not None
+        case Opaque():
+            return operation.adds_bias
+    return False

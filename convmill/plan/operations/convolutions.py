@@ -1,0 +1,150 @@
+"""Convolutions: plain, depthwise, separable, transposed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import layers
+
+from convmill.plan.graph import LINEAR, Border, Convolution, Opaque, Operation, Separable
+from convmill.plan.operations.activations import inside
+from convmill.plan.operations.layout import is_channels_last
+from convmill.plan.operations.parameters import Parameters
+from convmill.plan.walk import Call
+from convmill.plan.windows import border_of
+
+
+def _convolution(call: Call, parameters: Parameters) -> Operation:
+    layer, kernel = call.layer, parameters.named(call.layer, "kernel")
+    if kernel is None or not is_channels_last(layer):
+        return _opaque(call, _places(call, call.shape) * _kernel(layer))
+    return Convolution(
+        filters=layer.filters,
+        kernel_size=tuple(layer.kernel_size),
+        strides=tuple(layer.strides),
+        padding=_padding(call),
+        activation=inside(layer),
+        kernel=kernel,
+        bias=parameters.named(layer, "bias"),
+        dilation=tuple(layer.dilation_rate),
+        groups=layer.groups,
+    )
+
+
+def _depthwise(call: Call, parameters: Parameters) -> Operation:
+    layer, kernel = call.layer, parameters.named(call.layer, "kernel")
+    if kernel is None or not is_channels_last(layer):
+        return _opaque(call, _places(call, call.shape) * _kernel(layer))
+    return _by_depth(call, kernel, parameters.named(layer, "bias"))
+
+
+def _separable(call: Call, parameters: Parameters) -> Operation:
+    layer = call.layer
+    depth = parameters.named(layer, "depthwise_kernel")
+    point = parameters.named(layer, "pointwise_kernel")
+    if depth is None or point is None or not is_channels_last(layer):
+        return _opaque(call, _places(call, call.shape) * _kernel(layer))
+    pointwise = Convolution(
+        filters=layer.filters,
+        kernel_size=(1, 1),
+        strides=(1, 1),
+        padding=(0, 0, 0, 0),
+        activation=inside(layer),
+        kernel=point,
+        bias=parameters.named(layer, "bias"),
+    )
+    return Separable(_by_depth(call, depth, None, LINEAR), pointwise)
+
+
+def _by_depth(call: Call, kernel: int, bias: int | None, activation: Any = None) -> Convolution:
+    """A convolution of each channel by itself."""
+    layer, channels = call.layer, call.read[0][-1]
+    return Convolution(
+        filters=channels * layer.depth_multiplier,
+        kernel_size=tuple(layer.kernel_size),
+        strides=tuple(layer.strides),
+        padding=_padding(call),
+        activation=activation or inside(layer),
+        kernel=kernel,
+        bias=bias,
+        dilation=tuple(layer.dilation_rate),
+        groups=channels,
+        depthwise=True,
+    )
+
+
+def _transposed(call: Call, parameters: Parameters) -> Operation:
+    """Keras cuts what a transposed convolution spreads to strides times the size of its input (or
+    leaves all of it); with ``output_padding`` or a dilation its backends differ in where."""
+    layer, kernel = call.layer, parameters.named(call.layer, "kernel")
+    plain = layer.output_padding in (None, (None, None)) and max(layer.dilation_rate) == 1
+    if kernel is None or not plain or not is_channels_last(layer):
+        return _opaque(call, _places(call, call.read[0]) * _kernel(layer))
+    size, strides = tuple(layer.kernel_size), tuple(layer.strides)
+    padding: list[int] = []
+    for axis in (0, 1):
+        cut = max(size[axis] - strides[axis], 0) // 2 if layer.padding == "same" else 0
+        spread = (call.read[0][axis] - 1) * strides[axis] + size[axis]
+        padding += [cut, spread - cut - call.shape[axis]]
+    return Convolution(
+        filters=layer.filters,
+        kernel_size=size,
+        strides=strides,
+        padding=(padding[0], padding[1], padding[2], padding[3]),
+        activation=inside(layer),
+        kernel=kernel,
+        bias=parameters.named(layer, "bias"),
+        transposed=True,
+    )
+
+
+def _padding(call: Call) -> Border:
+    layer = call.layer
+    return border_of(
+        layer.padding, call.read[0], layer.kernel_size, layer.strides, layer.dilation_rate
+    )
+
+
+def _places(call: Call, shape: tuple[int, ...]) -> int:
+    """Places of a map, wherever its channels are."""
+    channels = shape[-1] if is_channels_last(call.layer) else shape[0]
+    return math.prod(shape) // max(channels, 1)
+
+
+def _kernel(layer: Any) -> int:
+    """Weights that one place of the output reads, biases aside."""
+    return sum(math.prod(each.shape) for each in layer.weights if "kernel" in each.name)
+
+
+def _opaque(call: Call, multiply_adds: int) -> Opaque:
+    """A convolution of which it is not known what its places read."""
+    return Opaque(
+        "convolution",
+        multiply_adds,
+        activation=inside(call.layer),
+        adds_bias=bool(call.layer.use_bias),
+    )
+
+
+def _other_axes(call: Call, parameters: Parameters) -> Operation:
+    """Along one axis, or in space: places are not looked into."""
+    return _opaque(call, _places(call, call.shape) * _kernel(call.layer))
+
+
+def _other_axes_transposed(call: Call, parameters: Parameters) -> Operation:
+    return _opaque(call, _places(call, call.read[0]) * _kernel(call.layer))
+
+
+TABLE = {
+    layers.Conv1D: _other_axes,
+    layers.Conv3D: _other_axes,
+    layers.DepthwiseConv1D: _other_axes,
+    layers.SeparableConv1D: _other_axes,
+    layers.Conv1DTranspose: _other_axes_transposed,
+    layers.Conv3DTranspose: _other_axes_transposed,
+    layers.Conv2D: _convolution,
+    layers.DepthwiseConv2D: _depthwise,
+    layers.SeparableConv2D: _separable,
+    layers.Conv2DTranspose: _transposed,
+}

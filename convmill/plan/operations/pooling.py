@@ -1,0 +1,92 @@
+"""Pooling over windows and over whole images."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from keras import layers
+
+from convmill.plan.graph import AdaptivePooling, Opaque, Operation, Pooling, PoolingKind
+from convmill.plan.operations.layout import from_last, is_channels_last
+from convmill.plan.operations.parameters import Parameters
+from convmill.plan.walk import Call
+from convmill.plan.windows import adaptive_spans, border_of, values_read
+
+_MAX = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
+_GLOBAL_MAX = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
+
+_ADAPTIVE_MAX = (
+    layers.AdaptiveMaxPooling1D,
+    layers.AdaptiveMaxPooling2D,
+    layers.AdaptiveMaxPooling3D,
+)
+
+
+def _pooling(call: Call, parameters: Parameters) -> Operation:
+    """Along one axis, or in space, places are not looked into."""
+    layer = call.layer
+    kind: PoolingKind = "max" if isinstance(layer, _MAX) else "average"
+    size, strides = tuple(layer.pool_size), tuple(layer.strides)
+    if not is_channels_last(layer) or len(size) != 2:
+        return Opaque("pooling", math.prod(call.shape) * math.prod(size), pooling=kind)
+    padding = border_of(layer.padding, call.read[0], size, strides)
+    return Pooling(kind, size, strides, padding)
+
+
+def _global_pooling(call: Call, parameters: Parameters) -> Operation:
+    """Without keepdims the shape written is (channels,)."""
+    layer = call.layer
+    kind: PoolingKind = "max" if isinstance(layer, _GLOBAL_MAX) else "average"
+    if not is_channels_last(layer) or len(call.read[0]) != 3:
+        return Opaque("pooling", math.prod(call.read[0]), pooling=kind, sees_all=True)
+    return _over_image(call, kind, "share" if kind == "max" else "first")
+
+
+def _adaptive(call: Call, parameters: Parameters) -> Operation:
+    """Windows of unlike sizes, as many as are asked for."""
+    kind: PoolingKind = "max" if isinstance(call.layer, _ADAPTIVE_MAX) else "average"
+    last = is_channels_last(call.layer)
+    if last and len(call.shape) == 3:
+        return AdaptivePooling(kind)
+    read, written = (shape[:-1] if last else shape[1:] for shape in (call.read[0], call.shape))
+    axes = [adaptive_spans(*axis) for axis in zip(read, written, strict=True)]
+    work = call.shape[-1 if last else 0] * math.prod(map(values_read, axes))
+    return Opaque("pooling", work, pooling=kind, sees_all=max(written) == 1)
+
+
+def _over_image(call: Call, kind: PoolingKind, ties: Literal["first", "share"]) -> Pooling:
+    whole = (call.read[0][0], call.read[0][1])
+    return Pooling(kind, whole, whole, (0, 0, 0, 0), ties, over_image=True)
+
+
+def _reduction(call: Call, parameters: Parameters) -> Operation:
+    """keras.ops.mean or max over all rows and columns of a map together."""
+    if len(call.read[0]) != 3 or from_last(call.layer.axis, 3) != (-3, -2):
+        return Opaque()
+    if type(call.layer).__name__ == "Max":
+        return _over_image(call, "max", "share")
+    return _over_image(call, "average", "first")
+
+
+TABLE = {
+    layers.MaxPooling1D: _pooling,
+    layers.MaxPooling2D: _pooling,
+    layers.MaxPooling3D: _pooling,
+    layers.AveragePooling1D: _pooling,
+    layers.AveragePooling2D: _pooling,
+    layers.AveragePooling3D: _pooling,
+    layers.GlobalMaxPooling1D: _global_pooling,
+    layers.GlobalMaxPooling2D: _global_pooling,
+    layers.GlobalMaxPooling3D: _global_pooling,
+    layers.GlobalAveragePooling1D: _global_pooling,
+    layers.GlobalAveragePooling2D: _global_pooling,
+    layers.GlobalAveragePooling3D: _global_pooling,
+    layers.AdaptiveMaxPooling1D: _adaptive,
+    layers.AdaptiveMaxPooling2D: _adaptive,
+    layers.AdaptiveMaxPooling3D: _adaptive,
+    layers.AdaptiveAveragePooling1D: _adaptive,
+    layers.AdaptiveAveragePooling2D: _adaptive,
+    layers.AdaptiveAveragePooling3D: _adaptive,
+}
+OPERATIONS = {"Mean": _reduction, "Max": _reduction}

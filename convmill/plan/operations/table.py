@@ -1,0 +1,58 @@
+"""The table: which function reads which class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from convmill.plan.graph import Opaque, Operation
+from convmill.plan.operations import (
+    activations,
+    convolutions,
+    dense,
+    merges,
+    noise,
+    normalization,
+    pooling,
+    shapes,
+)
+from convmill.plan.operations.parameters import Parameters
+from convmill.plan.walk import Call
+from convmill.plan.written import class_of, is_keras_class
+
+Reader = Callable[[Call, Parameters], Operation]
+
+LAYERS: dict[type, Reader] = {
+    **shapes.TABLE,
+    **normalization.TABLE,
+    **convolutions.TABLE,
+    **pooling.TABLE,
+    **dense.TABLE,
+    **noise.TABLE,
+    **activations.TABLE,
+    **merges.TABLE,
+}
+# Operations of Keras, such as ``x + y``, have classes without public names.
+OPERATIONS: dict[str, Reader] = {
+    **activations.OPERATIONS,
+    **pooling.OPERATIONS,
+    **shapes.OPERATIONS,
+    **merges.OPERATIONS,
+}
+
+
+def operation_of(call: Call, parameters: Parameters) -> Operation:
+    """What a call computes; Opaque for a layer that nobody knows."""
+    reader = _reader(call.layer)
+    return reader(call, parameters) if reader else Opaque()
+
+
+def _reader(layer: object) -> Reader | None:
+    name = type(layer).__name__
+    if not isinstance(layer, keras.Layer):
+        return OPERATIONS.get(name) if is_keras_class(type(layer)) else None
+    known = class_of(layer, LAYERS)
+    if known is not None:
+        return LAYERS[known]
+    return normalization.SCALES.get(name) if is_keras_class(type(layer)) else None
