@@ -119,7 +119,36 @@ def generator(journal, name, count=None, draws=False):
     journal.note(name, "end")
 
 
+def torch_loader(journal, name):
+    """PyTorch's stream; its items are batches already."""
+    data = pytest.importorskip("torch.utils.data")
+
+    class Listed(data.Dataset):
+        def __len__(self):
+            return COUNT
+
+        def __getitem__(self, index):
+            journal.note(name, "item", index)
+            return item(index)
+
+    return data.DataLoader(Listed(), batch_size=None)
+
+
+def tf_dataset(journal, name):
+    """TensorFlow's stream."""
+    tf = pytest.importorskip("tensorflow")
+    arrays = tuple(map(np.stack, zip(*map(item, range(COUNT)), strict=True)))
+    return tf.data.Dataset.from_tensor_slices(arrays)
+
+
+def endless_tf_dataset(journal, name):
+    return tf_dataset(journal, name).repeat()
+
+
 STREAMS = {
+    "torch loader": torch_loader,
+    "tf dataset": tf_dataset,
+    "endless tf dataset": endless_tf_dataset,
     "dataset": Items,
     "fresh": lambda *names: Items(*names, fresh=True),
     "drawing": lambda *names: Items(*names, draws=True),
@@ -130,7 +159,7 @@ STREAMS = {
     "drawing generator": lambda *names: generator(*names, draws=True),
     "ending generator": lambda *names: generator(*names, count=2 * COUNT),
 }
-ENDLESS = ("endless", "generator", "drawing generator", "ending generator")
+ENDLESS = ("endless", "endless tf dataset", "generator", "drawing generator", "ending generator")
 
 
 class Watched(keras.Sequential):
@@ -253,7 +282,7 @@ def test_fit_reads_what_keras_reads(both, kind, name, hears_batches):
 
 @pytest.mark.parametrize("name", ["plain", "steps", "validated late"])
 @pytest.mark.parametrize(
-    "kind", ["fresh", "drawing", "without workers", "two workers", "endless", "drawing generator"]
+    "kind", [kind for kind in STREAMS if kind not in ("dataset", "generator", "ending generator")]
 )
 def test_every_stream_is_read_as_keras_reads_it(both, kind, name):
     if kind == "two workers" and name == "steps":
