@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import zipfile
@@ -56,6 +57,23 @@ def test_imports_go_one_way():
             if there is not None and ORDER.index(there) > ORDER.index(here):
                 against.append(f"{path.relative_to(ROOT)}:{line}: {here} imports {module}")
     assert not against, "\n".join(against)
+
+
+@pytest.mark.parametrize("folder", [name for name in ORDER if name != "inspection"])
+def test_files_of_a_folder_import_one_way(folder):
+    """No file imports, by way of others of its folder, itself; nor for types alone."""
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in (PACKAGE / folder).rglob("*.py")
+    }
+    graph = {
+        name: {
+            module if module in modules else module.rpartition(".")[0]
+            for module, _ in imports(path)
+        } & set(modules) - {name}
+        for name, path in modules.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def importers(package: str) -> Iterator[tuple[str, str]]:

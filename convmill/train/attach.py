@@ -289,6 +289,19 @@ def compiled_metrics(model: Any) -> list[tuple[Any, bool]]:
     ]
 
 
+def named_metrics(model: Any) -> Iterator[Any]:
+    """What ``compile`` was given as ``metrics`` and ``weighted_metrics``, flat.
+
+    The public ``get_compile_config`` would serialize them, which warns about every lambda and fails
+    for objects that have no config; so the two lists are read where ``compile`` keeps them.
+    """
+    compiled = getattr(model, "_compile_metrics", None)
+    for attribute in ("_user_metrics", "_user_weighted_metrics"):
+        for metric in keras.tree.flatten(getattr(compiled, attribute, None)):
+            if metric is not None:
+                yield metric
+
+
 def loss_weights(model: Any) -> Any:
     """What ``compile`` was given as ``loss_weights``."""
     return getattr(model._compile_loss, "_user_loss_weights", None)

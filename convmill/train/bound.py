@@ -12,8 +12,11 @@ import numpy as np
 from convmill.plan.graph import Graph
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
-from convmill.train import recipe as recipes
 from convmill.train import signals
+from convmill.train.compilation import slots as optimizer_state
+from convmill.train.compilation.optimizer import mark_decay
+from convmill.train.compilation.rates import learning_rates
+from convmill.train.compilation.read_recipe import read_recipe
 from convmill.train.feed import Part
 from convmill.train.loaded import Snapshot, known, snapshot
 from convmill.train.samples import Samples
@@ -57,8 +60,8 @@ class Bound:
         self.optimizer: Any = None
         if self.training:
             self.optimizer = self.model.optimizer
-            self.reading = recipes.mark_decay(self.optimizer, self.reading)
-            self.recipe = recipes.read_recipe(self.model, self.reading)
+            self.reading = mark_decay(self.optimizer, self.reading)
+            self.recipe = read_recipe(self.model, self.reading)
         current = session(self.model)
         self.loaded = current.loaded(self.graph, self.recipe)
         shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)
@@ -97,10 +100,10 @@ class Bound:
         if self in _ahead:
             return
         with copying():
-            slots = recipes.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
+            slots = optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
             self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
             self.loaded.take_slots(slots)
-            self._first = self.program.iterations = recipes.read_iterations(self.optimizer)
+            self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
             self._seed_states = [
                 np.array(keras.ops.convert_to_numpy(layer.seed_generator.state))
                 for layer in self.reading.dropouts
@@ -139,8 +142,8 @@ class Bound:
             if parameter.trainable:
                 variable.assign(value)
         slots = self.program.get_slots()
-        recipes.write_slots(self.optimizer, self.reading, self.recipe, slots)
-        recipes.write_iterations(self.optimizer, self.program.iterations)
+        optimizer_state.write_slots(self.optimizer, self.reading, self.recipe, slots)
+        optimizer_state.write_iterations(self.optimizer, self.program.iterations)
         steps = self.program.iterations - self._first
         for layer, state in zip(self.reading.dropouts, self._seed_states, strict=True):
             seed, uses = state
@@ -148,7 +151,7 @@ class Bound:
             layer.seed_generator.state.assign(moved)
         self.loaded.is_written_back(
             [known(variable) for variable in self.reading.variables],
-            recipes.read_slots(self.optimizer, self.reading, self.recipe, known),
+            optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, known),
         )
 
     # Steps --------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ class Bound:
     def _train(self, pieces: _Pieces, stop: Stop) -> Record:
         iterations = self.program.iterations
         part = pieces.rest
-        rates = recipes.rates(self.optimizer, part.steps, iterations)
+        rates = learning_rates(self.optimizer, part.steps, iterations)
         if self not in _ahead:
             _ahead.append(self)
         self.loaded.is_trained()

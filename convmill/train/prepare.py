@@ -15,10 +15,10 @@ import keras
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
 from convmill.train import attach
-from convmill.train import recipe as recipes
 from convmill.train.arguments import optional_whole
 from convmill.train.arrays import Given, Names, take
 from convmill.train.bound import Bound
+from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
 from convmill.train.samples import Arrays, Samples, Target, prepare
 
@@ -57,7 +57,7 @@ class Preparation:
             self.bound = Bound(self.model, self.training)
             self.names = _names(self.model)
             if self.training:
-                recipes.rates(self.model.optimizer, 1)
+                learning_rates(self.model.optimizer, 1)
         return self.bound
 
     def compile(self, *kinds: Kind) -> Bound:

@@ -10,8 +10,8 @@ import numpy as np
 
 from convmill.train import attach
 from convmill.train.bound import Bound
+from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.feed import Part
-from convmill.train.recipe import accuracy_kind
 from convmill.train.samples import Samples
 
 if TYPE_CHECKING:

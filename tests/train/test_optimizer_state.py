@@ -14,10 +14,10 @@ from keras.optimizers import schedules
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
-from convmill.train.recipe import (
-    rates,
+from convmill.train.compilation.rates import learning_rates
+from convmill.train.compilation.read_recipe import read_recipe
+from convmill.train.compilation.slots import (
     read_iterations,
-    read_recipe,
     read_slots,
     write_iterations,
     write_slots,
@@ -121,12 +121,12 @@ def test_weights_of_one_name_keep_their_order() -> None:
 
 def test_a_plain_rate_is_constant() -> None:
     optimizer = optimizers.SGD(0.25)
-    found = rates(optimizer, 3)
+    found = learning_rates(optimizer, 3)
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, [0.25] * 3)
     optimizer.learning_rate = 0.5
-    np.testing.assert_array_equal(rates(optimizer, 2), [0.5] * 2)
-    assert rates(optimizer, 0).shape == (0,)
+    np.testing.assert_array_equal(learning_rates(optimizer, 2), [0.5] * 2)
+    assert learning_rates(optimizer, 0).shape == (0,)
 
 
 class Stairs(schedules.LearningRateSchedule):
@@ -161,21 +161,21 @@ def test_schedules_are_followed_from_the_optimizers_step_on(schedule: Any) -> No
     write_iterations(optimizer, 5)
     for _ in range(2):  # the second time by the shorter way
         expected = [float(schedule(keras.ops.convert_to_tensor(step))) for step in range(5, 12)]
-        np.testing.assert_allclose(rates(optimizer, 7), expected, rtol=1e-6)
-    assert rates(optimizer, 0).shape == (0,)
+        np.testing.assert_allclose(learning_rates(optimizer, 7), expected, rtol=1e-6)
+    assert learning_rates(optimizer, 0).shape == (0,)
     assert read_iterations(optimizer) == 5
 
 
 @pytest.mark.parametrize("rate", [math.nan, -0.1, 1e30, math.inf])
 def test_rates_that_make_no_sense(rate: float) -> None:
     with pytest.raises(ValueError, match=r"learning_rate must .* Received: learning_rate="):
-        rates(optimizers.SGD(rate), 2)
+        learning_rates(optimizers.SGD(rate), 2)
     later = schedules.PiecewiseConstantDecay([3], [0.1, rate])
     with pytest.raises(ValueError, match=r"Received: learning_rate="):
-        rates(optimizers.SGD(later), 9)
+        learning_rates(optimizers.SGD(later), 9)
 
 
 def test_a_rate_that_is_a_function() -> None:
     with pytest.raises(NotCovered, match="function") as refusal:
-        rates(optimizers.SGD(lambda: 0.1), 2)
+        learning_rates(optimizers.SGD(lambda: 0.1), 2)
     assert "schedule" in refusal.value.remedy

@@ -13,7 +13,9 @@ from keras import layers, losses, metrics, optimizers
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
 from convmill.plan.recipe import Clip, Loss, Optimizer, Recipe
-from convmill.train.recipe import accuracy_kind, mark_decay, read_recipe
+from convmill.train.compilation.accuracy import accuracy_kind
+from convmill.train.compilation.optimizer import mark_decay
+from convmill.train.compilation.read_recipe import read_recipe
 from tests.train.small import net
 
 

@@ -1,0 +1,75 @@
+"""The learning rates of the steps to come."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+from keras.optimizers import schedules
+
+from convmill.plan.graph import NotCovered
+from convmill.train.compilation.slots import read_iterations
+
+# A learning rate above this is a slip of the pen, and the weights would be lost at once.
+LARGEST_RATE = 1e6
+
+
+def learning_rates(optimizer: Any, steps: int, first: int | None = None) -> np.ndarray:
+    """Learning rates of the next ``steps`` steps: float64 (steps,).
+
+    ``first`` is how many steps there were before, None for as many as the optimizer says.
+
+    Raises:
+        NotCovered: the learning rate is a function.
+        ValueError: a rate is NaN, negative or above ``LARGEST_RATE``.
+    """
+    # The property ``learning_rate`` gives a schedule's value, not the schedule.
+    schedule = optimizer._learning_rate
+    if isinstance(schedule, schedules.LearningRateSchedule):
+        first = read_iterations(optimizer) if first is None else first
+        values = _scheduled(schedule, np.arange(first, first + steps, dtype=np.int32))
+    elif isinstance(schedule, keras.Variable):
+        values = np.full(steps, float(keras.ops.convert_to_numpy(schedule)))
+    else:
+        raise NotCovered(
+            "a learning_rate that is a function", "use a keras.optimizers.schedules schedule"
+        )
+    wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST_RATE)))
+    if len(wrong):
+        raise ValueError(
+            f"learning_rate must be a number in [0, {LARGEST_RATE:g}]. "
+            f"Received: learning_rate={values[wrong[0]]:g}"
+        )
+    return values
+
+
+# By id, the schedules seen to give the same values for a vector of steps as for single steps.
+_VECTORIZE: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def _scheduled(schedule: Any, steps: np.ndarray) -> np.ndarray:
+    """Values of ``schedule`` at ``steps``: in one call where that agrees with single calls.
+
+    A call takes from one millisecond to hundreds (schedules that branch), whether for one step or
+    for a thousand. A schedule written in plain Python cannot take a vector; it is called for each
+    step, and is fast.
+    """
+    if not len(steps):
+        return np.zeros(0)
+
+    def at(step: Any) -> float:
+        return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step))))
+
+    try:
+        mapped = keras.ops.vectorized_map(schedule, keras.ops.convert_to_tensor(steps))
+        values = np.array(keras.ops.convert_to_numpy(mapped), dtype=np.float64)
+    except Exception:  # whatever the schedule's operations raise for a vector
+        return np.array([at(step) for step in steps])
+    if _VECTORIZE.get(id(schedule)) is not schedule:
+        probes = np.unique([0, len(steps) // 2, len(steps) - 1])
+        if not np.allclose(values[probes], [at(steps[probe]) for probe in probes], rtol=1e-6):
+            return np.array([at(step) for step in steps])
+        _VECTORIZE[id(schedule)] = schedule
+    return values

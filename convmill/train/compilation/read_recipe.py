@@ -1,0 +1,41 @@
+"""Reads what ``compile`` said into a Recipe.
+
+What the Recipe cannot express raises ``NotCovered``; a number that makes no sense (a rate that is
+NaN, a negative clipnorm) raises ``ValueError`` with what was received.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from convmill.plan.graph import NotCovered
+from convmill.plan.read import Reading
+from convmill.plan.recipe import EPSILON, Recipe
+from convmill.train import attach
+from convmill.train.compilation.accuracy import accuracy_kind
+from convmill.train.compilation.loss import read_loss
+from convmill.train.compilation.optimizer import read_optimizer
+
+
+def read_recipe(model: Any, reading: Reading) -> Recipe:
+    """The Recipe of a compiled Keras model.
+
+    Raises:
+        NotCovered: a loss, an optimizer or an argument of theirs that the Recipe cannot express.
+        ValueError: an unknown loss, or an argument outside its range.
+    """
+    if not model.compiled:
+        raise NotCovered("the model is not compiled", "call model.compile first")
+    if keras.config.epsilon() != EPSILON:
+        raise NotCovered(
+            f"keras.config.epsilon() is {keras.config.epsilon()}",
+            f"call keras.config.set_epsilon({EPSILON}), Keras' default",
+        )
+    shape = reading.graph.output_shape
+    loss = read_loss(model, shape)
+    optimizer = read_optimizer(model.optimizer, reading)
+    kinds = (accuracy_kind(metric, loss, shape) for metric in attach.named_metrics(model))
+    accuracy = next((kind for kind in kinds if kind is not None), None)
+    return Recipe(loss, optimizer, accuracy)

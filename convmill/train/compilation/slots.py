@@ -1,0 +1,90 @@
+"""The optimizer's state, from Keras' variables and back: slots and iterations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from convmill.plan.read import Reading
+from convmill.plan.recipe import Recipe
+
+
+def _copy(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+def read_slots(
+    optimizer: Any, reading: Reading, recipe: Recipe, take: Callable[[Any], Any] = _copy
+) -> dict[str, list[Any]]:
+    """The optimizer's slots: slot name -> one float32 array per trainable parameter.
+
+    ``take`` makes a variable's value of it, by default a copy. Builds the optimizer on the
+    trainable variables if it is not built. ValueError where it was built on other variables.
+    """
+    return {
+        slot: [take(variable) for variable in variables]
+        for slot, variables in _slot_variables(optimizer, reading, recipe).items()
+    }
+
+
+def write_slots(
+    optimizer: Any,
+    reading: Reading,
+    recipe: Recipe,
+    values: Mapping[str, Sequence[np.ndarray]],
+) -> None:
+    """Assigns what ``read_slots`` returns; ValueError before the first write if shapes differ."""
+    slots = _slot_variables(optimizer, reading, recipe)
+    pairs = []
+    for slot, variables in slots.items():
+        for variable, value in zip(variables, values[slot], strict=True):
+            if tuple(variable.shape) != value.shape:
+                raise ValueError(
+                    f"slot {variable.path!r} has shape {tuple(variable.shape)}. "
+                    f"Received: an array of shape {value.shape}"
+                )
+            pairs.append((variable, value))
+    for variable, value in pairs:
+        variable.assign(value)
+
+
+def _slot_variables(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[str, list[Any]]:
+    """The optimizer's variables by slot, in the order of the trainable parameters."""
+    weights = [
+        variable
+        for parameter, variable in zip(reading.graph.parameters, reading.variables, strict=True)
+        if parameter.trainable
+    ]
+    if not optimizer.built:
+        optimizer.build(weights)
+    by_name: dict[str, list[Any]] = defaultdict(list)
+    for variable in optimizer.variables:
+        by_name[variable.name].append(variable)
+    found: dict[str, list[Any]] = {}
+    for slot in recipe.optimizer.slots:
+        found[slot] = []
+        for weight in weights:
+            named = by_name[f"{weight.path.replace('/', '_')}_{slot}"]
+            if not named or tuple(named[0].shape) != tuple(weight.shape):
+                raise ValueError(
+                    "The optimizer was built on other variables than the model trains now. "
+                    "Compile the model again after freezing or adding layers. "
+                    f"Received: no {slot} for {weight.path!r}"
+                )
+            # weights of one name keep the order in which the optimizer was built
+            found[slot].append(named.pop(0))
+    return found
+
+
+def read_iterations(optimizer: Any) -> int:
+    """How many steps the optimizer has made."""
+    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+
+
+def write_iterations(optimizer: Any, iterations: int) -> None:
+    """Sets how many steps the optimizer has made."""
+    optimizer.iterations.assign(iterations)
