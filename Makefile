@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PARTS := datasets plan lower kernels runtime train data inspection view
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench peer-tests docs clean
+.PHONY: help demo test check bench peer-tests docs speeds clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ docs: $(VENV)/.docs ## make the lesson and its notebook again, and a reference i
 	@$(PY) docs/rebuild_lesson.py
 	@$(PY) docs/lesson_notebook.py
 	@$(PY) -m pdoc --output-directory build/docs convmill $(addprefix convmill.,$(PARTS))
+
+speeds: $(STAMP) ## make the README's speeds and its two terminal pictures again, in one run
+	@$(PY) docs/rebuild_speeds.py
 
 clean: ## remove caches and build outputs; .venv, models and measurements stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

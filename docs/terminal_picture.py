@@ -20,10 +20,16 @@ def main() -> None:
     parser.add_argument("--title", default="convmill")
     parser.add_argument("--width", type=int, default=84)
     options = parser.parse_args()
-    console = Console(record=True, width=options.width, file=StringIO(), force_terminal=True)
-    for line in AnsiDecoder().decode(options.transcript.read_text().rstrip()):
+    draw(options.transcript.read_text(), options.picture, options.title, options.width)
+
+
+def draw(transcript: str, picture: Path, title: str, width: int) -> None:
+    """Writes an SVG of what a terminal of ``width`` columns showed."""
+    console = Console(record=True, width=width, file=StringIO(), force_terminal=True)
+    for line in AnsiDecoder().decode(transcript.rstrip()):
         console.print(line, soft_wrap=True)
-    console.save_svg(str(options.picture), title=options.title)
+    # the same name for the same picture: else rich numbers its styles anew each time
+    console.save_svg(str(picture), title=title, unique_id=f"terminal-{picture.stem}")
 
 
 if __name__ == "__main__":
