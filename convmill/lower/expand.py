@@ -50,11 +50,11 @@ def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) 
                 (number,),
                 read[0].padded(operation.padding),
                 result,
-                operation.kernel_size,
-                operation.strides,
                 operation.kernel,
                 operation.bias,
                 operation.activation,
+                operation.kernel_size,
+                operation.strides,
             )
         case Dense() if len(node.shape) == 1:
             return DenseStage(

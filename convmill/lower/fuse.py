@@ -18,7 +18,7 @@ from convmill.lower.stages import (
     DenseStage,
     PlainStage,
     Stage,
-    linear,
+    WeightedStage,
 )
 from convmill.plan.algorithms import FUSABLE, is_fused_window
 from convmill.plan.graph import LINEAR, Activate, Pooling
@@ -33,8 +33,8 @@ def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list
         if not (
             isinstance(stage, PlainStage)
             and isinstance(stage.operation, Activate)
-            and isinstance(before, (ConvolutionStage, DenseStage))
-            and linear(before)
+            and isinstance(before, WeightedStage)
+            and before.activation == LINEAR
             and stage.operation.activation.name in FUSABLE
         ):
             return None

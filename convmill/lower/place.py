@@ -13,11 +13,11 @@ from convmill.lower.choices import Winograd
 from convmill.lower.stages import (
     NO_HALO,
     ConvolutionStage,
-    DenseStage,
     Halo,
     Matrix,
     PlainStage,
     Stage,
+    WeightedStage,
 )
 from convmill.plan.graph import Parameter, Shape
 
@@ -58,7 +58,7 @@ def place_parameters(
     for index, parameter in enumerate(parameters):
         shape, axes = parameter.shape, tuple(range(len(parameter.shape)))
         stage = reader.get(index)
-        is_kernel = isinstance(stage, (ConvolutionStage, DenseStage)) and index == stage.kernel
+        is_kernel = isinstance(stage, WeightedStage) and index == stage.kernel
         if is_kernel and isinstance(stage, ConvolutionStage):
             axes = (axes[-1], *axes[:-1])
         rows, columns = _sizes(shape, axes, is_kernel)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from convmill.lower.choices import ConvolutionChoice, DenseChoice
-from convmill.plan.graph import LINEAR, Activation, Operation, Pair, Regularizer, Shape
+from convmill.plan.graph import Activation, Operation, Pair, Regularizer, Shape
 from convmill.plan.recipe import Recipe
 
 Halo = tuple[int, int, int, int]  # top, bottom, left, right
@@ -56,24 +56,20 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class ConvolutionStage:
-    """Convolution, bias, activation and, where ``pool`` is set, max pooling without overlap.
+class WeightedStage:
+    """What multiplies its input with a kernel, adds a bias and applies an activation.
 
-    ``nodes`` numbers the graph's nodes that are computed here, the convolution first; ``kernel``
-    and ``bias`` index the parameters. In training the same stage runs backward: it reads the
-    gradient of its output and writes that of its input.
+    ``nodes`` numbers the graph's nodes that are computed here, the one with the weights first;
+    ``kernel`` and ``bias`` index the parameters. In training the same stage runs backward: it reads
+    the gradient of its output and writes that of its input.
     """
 
     nodes: tuple[int, ...]
     input: Tensor
     output: Tensor
-    kernel_size: Pair
-    strides: Pair
     kernel: int
     bias: int | None
     activation: Activation
-    pool: Pair = (1, 1)
-    choice: ConvolutionChoice | None = None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -84,6 +80,16 @@ class ConvolutionStage:
     def parameters(self) -> tuple[int, ...]:
         """Parameters that the stage reads."""
         return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
+
+
+@dataclass(frozen=True)
+class ConvolutionStage(WeightedStage):
+    """A convolution and, where ``pool`` is set, max pooling without overlap behind it."""
+
+    kernel_size: Pair
+    strides: Pair
+    pool: Pair = (1, 1)
+    choice: ConvolutionChoice | None = None
 
     @property
     def pooled(self) -> bool:
@@ -112,26 +118,10 @@ class ConvolutionStage:
 
 
 @dataclass(frozen=True)
-class DenseStage:
-    """Matrix product, bias, activation; fields as in ``ConvolutionStage``."""
+class DenseStage(WeightedStage):
+    """A matrix product."""
 
-    nodes: tuple[int, ...]
-    input: Tensor
-    output: Tensor
-    kernel: int
-    bias: int | None
-    activation: Activation
     choice: DenseChoice | None = None
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """What the stage reads."""
-        return (self.input,)
-
-    @property
-    def parameters(self) -> tuple[int, ...]:
-        """Parameters that the stage reads."""
-        return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
 
 
 @dataclass(frozen=True)
@@ -220,8 +210,3 @@ class Network:
     def trainable(self) -> tuple[Matrix, ...]:
         """Parameters that are trained."""
         return tuple(matrix for matrix in self.matrices if matrix.trainable)
-
-
-def linear(stage: ConvolutionStage | DenseStage) -> bool:
-    """Whether nothing is applied to the sums of a stage yet."""
-    return stage.activation == LINEAR

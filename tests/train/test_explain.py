@@ -63,3 +63,11 @@ def test_a_model_that_is_not_compiled() -> None:
     assert "not compiled: layer 'norm' (BatchNormalization)" in str(found)
     with pytest.raises(convmill.NotCovered, match="BatchNormalization"):
         found.ir("conv")
+
+
+def test_products_of_winograds_tiles_are_counted_as_done() -> None:
+    model = keras.Sequential([keras.Input((14, 14, 32)), layers.Conv2D(64, 3, name="see")])
+    found = convmill.explain(model).stages[0]
+    assert found.tiles.startswith("Winograd")
+    assert found.dense == 12 * 12 * 9 * 32 * 64
+    assert found.done == 6 * 6 * 16 * 32 * 64  # 6 x 6 tiles of 2 x 2 places, 16 products each
