@@ -23,9 +23,9 @@ from scipy.optimize import lsq_linear
 import convmill  # before Keras, whose backend it chooses
 from benchmarks.nets import NETS, Net
 from benchmarks.workers import keras_nets
+from convmill.design.costs import costs
+from convmill.design.steps import design_of
 from convmill.inspection import speed
-from convmill.plan.costs import costs
-from convmill.plan.describe import describe
 from convmill.plan.graph import NotCovered
 from convmill.runtime.host import cores
 
@@ -115,10 +115,10 @@ def samples(cases: Sequence[Case]) -> list[Sample]:
 
 def _work(case: Case) -> dict[str, float]:
     """What one step does, by kind."""
-    outline = describe(case.model)
-    spent = costs(outline)
+    design = design_of(case.model)
+    spent = costs(design)
     done = dict.fromkeys(speed.RELATIVE_COST, 0.0) | {"step": 1.0}
-    for step in outline.steps:
+    for step in design.steps:
         for kind, amount in speed.work(step, spent[step.name], case.batch_size).items():
             done[kind] += amount
     return done

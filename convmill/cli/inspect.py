@@ -16,7 +16,7 @@ from convmill.cli.help import Command
 from convmill.printing import say
 
 if TYPE_CHECKING:
-    from convmill.inspection.document import Report
+    from convmill.inspection.faces import Report
     from convmill.inspection.report import Inspection
 
 Shape = tuple[int, ...]

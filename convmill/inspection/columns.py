@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
+from convmill.design.fields import AxisField, Field
 from convmill.inspection import numbers
 from convmill.inspection.document import Column, Table
-from convmill.plan.fields import AxisField, Field
-
-if TYPE_CHECKING:
-    from convmill.inspection.report import Row
+from convmill.inspection.rows import Row
 
 UNKNOWN = "?"
 OTHER = "comparisons, additions, activations, normalization"

@@ -10,11 +10,12 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
+from convmill.design.fields import Field
 from convmill.inspection import columns, numbers
-from convmill.inspection.document import Column, Document, Report, Section, Table
-from convmill.inspection.plain import comparison_dict
-from convmill.inspection.report import Inspection, Row
-from convmill.plan.fields import Field
+from convmill.inspection.document import Column, Document, Section, Table
+from convmill.inspection.faces import Report
+from convmill.inspection.report import Inspection
+from convmill.inspection.rows import Row
 
 Pair = tuple[Row | None, Row | None]
 
@@ -69,7 +70,13 @@ class Comparison(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, with units in the keys, fit for JSON."""
-        return comparison_dict(self)
+        pairs = [[row.name if row else None for row in pair] for pair in self.aligned]
+        return {
+            "a": self.a.to_dict(),
+            "b": self.b.to_dict(),
+            "aligned_layers": pairs,
+            "ratios": self.ratios,  # B to A, None where A has nothing, or one is not known
+        }
 
 
 def compare(a: Inspection, b: Inspection) -> Comparison:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING
 
+from convmill.inspection.document import Document, Section, Table
 from convmill.inspection.findings import Finding
-
-if TYPE_CHECKING:
-    from convmill.inspection.document import Document, Section, Table
 
 # Lines are the text's own colour, made faint, so that they show on white and on black.
 _STYLE = """

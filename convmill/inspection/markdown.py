@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from convmill.inspection.document import Document, Table
 from convmill.inspection.findings import Finding
-
-if TYPE_CHECKING:
-    from convmill.inspection.document import Document, Table
 
 # What would be markup in a name: ``conv_1_a`` and ``a|b`` are names of layers.
 _MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_|<>[]#"})

@@ -4,49 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from convmill.plan.costs import Cost
-from convmill.plan.fields import Field
-
-if TYPE_CHECKING:
-    from convmill.inspection.compare import Comparison
-    from convmill.inspection.report import Inspection, Row
-
-
-def inspection_dict(inspection: Inspection) -> dict[str, Any]:
-    """An Inspection. Costs are those of one image."""
-    end = inspection.dead_end
-    return {
-        "name": inspection.name,
-        "inputs": {name: list(shape) for name, shape in inspection.inputs.items()},
-        "training_images": inspection.images,
-        "batch_size": inspection.batch_size,
-        "step_seconds": inspection.step_seconds,
-        "not_compiled": inspection.not_compiled or None,
-        # None where it is not known of the whole model, and the least that it can be
-        "totals": _sums(inspection.total, inspection.knows),
-        "totals_at_least": _sums(inspection.total),
-        "uncounted_layers": list(inspection.uncounted),
-        "last_feature_maps": [_map(row) for row in inspection.last_maps],
-        "layers": [_layer(row) for row in inspection.rows],
-        "dead_end": None if end is None else asdict(end),
-        "findings": [asdict(finding) for finding in inspection.findings],
-    }
-
-
-def comparison_dict(comparison: Comparison) -> dict[str, Any]:
-    """A Comparison; ratios are B to A, None where A has nothing, or one is not known."""
-    return {
-        "a": inspection_dict(comparison.a),
-        "b": inspection_dict(comparison.b),
-        "aligned_layers": [
-            [row.name if row else None for row in pair] for pair in comparison.aligned
-        ],
-        "ratios": comparison.ratios,
-    }
-
+from convmill.design.costs import Cost
+from convmill.design.fields import Field
+from convmill.inspection.rows import Row
 
 # Names for programs of the figures of a Cost.
 SUMS = {
@@ -63,12 +25,15 @@ SUMS = {
 }
 
 
-def _sums(cost: Cost, known: Callable[[str], bool] = lambda figure: True) -> dict[str, int | None]:
+def sums_dict(
+    cost: Cost, known: Callable[[str], bool] = lambda figure: True
+) -> dict[str, int | None]:
     """The figures of a Cost by name, None for those that are not known."""
     return {key: getattr(cost, figure) if known(figure) else None for key, figure in SUMS.items()}
 
 
-def _layer(row: Row) -> dict[str, Any]:
+def layer_dict(row: Row) -> dict[str, Any]:
+    """One layer. Costs are those of one image."""
     return {
         "name": row.name,
         "layer": row.step.layer,
@@ -76,7 +41,7 @@ def _layer(row: Row) -> dict[str, Any]:
         "inputs": list(row.step.inputs),
         "output_shape": list(row.step.shape),
         "multiply_adds_known": row.step.counted,
-        **_sums(row.cost, row.knows),
+        **sums_dict(row.cost, row.knows),
         "border_lost_places": list(row.cost.border),
         "unread_places": list(row.cost.dropped),
         "fields": _fields(row.fields),
@@ -86,7 +51,7 @@ def _layer(row: Row) -> dict[str, Any]:
     }
 
 
-def _map(row: Row) -> dict[str, Any]:
+def map_dict(row: Row) -> dict[str, Any]:
     """A last feature map; local fields leave out gates from global pooling."""
     return {
         "layer": row.name,

@@ -3,64 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from convmill import settings
+from convmill.design.costs import Cost, costs, total
+from convmill.design.fields import fields
+from convmill.design.steps import Design, Step, design_of
 from convmill.inspection import columns, numbers
-from convmill.inspection.document import Document, Report, Section
+from convmill.inspection.document import Document, Section
+from convmill.inspection.faces import Report
 from convmill.inspection.findings import Facts, Finding, find
 from convmill.inspection.findings.finding import MNIST_IMAGES, MNIST_SIZE
 from convmill.inspection.loss import read_loss
-from convmill.inspection.plain import inspection_dict
+from convmill.inspection.plain import layer_dict, map_dict, sums_dict
+from convmill.inspection.rows import Path, Row
 from convmill.inspection.speed import predict
-from convmill.plan.costs import Cost, costs, total
 from convmill.plan.covered import refusal
-from convmill.plan.describe import describe
-from convmill.plan.fields import Field, fields
 from convmill.plan.graph import DeadEnd, Shape
-from convmill.plan.outline import Outline, Step
 from convmill.runtime.host import machine
 from convmill.whole import check_whole
-
-# Figures of ``Inspection.total`` that are known whatever a layer computes.
-KNOWN_OF_ANY_LAYER = ("parameters", "trainable", "output_bytes")
-
-
-@dataclass(frozen=True)
-class Path:
-    """One of the branches that come together in a layer: its last layer, and what it sees of each
-    input of the model."""
-
-    source: str
-    fields: Mapping[str, Field]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer: what it computes, what it costs for one image, and what its units see.
-
-    ``fields`` is by input of the model, and so are ``local_fields``, along the paths that keep
-    places (without gates from global pooling); ``paths`` is for layers that read several others.
-    ``step_seconds`` is the predicted time in one step of training, None where there is none.
-    """
-
-    step: Step
-    cost: Cost
-    fields: Mapping[str, Field]
-    paths: tuple[Path, ...] = ()
-    step_seconds: float | None = None
-    local_fields: Mapping[str, Field] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Name of the layer."""
-        return self.step.name
-
-    def knows(self, figure: str) -> bool:
-        """Whether a figure of ``cost`` is known."""
-        return self.cost.counted or figure in KNOWN_OF_ANY_LAYER
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,7 +93,22 @@ class Inspection(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and texts, with units in the keys, fit for JSON."""
-        return inspection_dict(self)
+        return {
+            "name": self.name,
+            "inputs": {name: list(shape) for name, shape in self.inputs.items()},
+            "training_images": self.images,
+            "batch_size": self.batch_size,
+            "step_seconds": self.step_seconds,
+            "not_compiled": self.not_compiled or None,
+            # None where it is not known of the whole model, and the least that it can be
+            "totals": sums_dict(self.total, self.knows),
+            "totals_at_least": sums_dict(self.total),
+            "uncounted_layers": list(self.uncounted),
+            "last_feature_maps": [map_dict(row) for row in self.last_maps],
+            "layers": [layer_dict(row) for row in self.rows],
+            "dead_end": None if self.dead_end is None else asdict(self.dead_end),
+            "findings": [asdict(finding) for finding in self.findings],
+        }
 
     def _lines(self) -> list[str]:
         sums, told = self.total, self._told
@@ -207,57 +185,57 @@ def inspect(
     if images is not None:
         images = check_whole("images", images, 1)
     batch_size = check_whole("batch_size", batch_size, 1)
-    outline = describe(model, input_shape)
-    facts = _facts(model, outline, images)
+    design = design_of(model, input_shape)
+    facts = _facts(model, design, images)
     spent = facts.costs
-    seconds, step_seconds, not_compiled = _predicted(outline, spent, batch_size)
-    rows = tuple(_row(step, facts, seconds) for step in outline.steps)
+    seconds, step_seconds, not_compiled = _predicted(design, spent, batch_size)
+    rows = tuple(_row(step, facts, seconds) for step in design.steps)
     return Inspection(
-        name=outline.name,
+        name=model.name,
         rows=rows,
-        total=total(outline, spent),
+        total=total(design, spent),
         findings=find(facts),
-        inputs={name: outline.step(name).shape for name in outline.inputs},
+        inputs={name: design.step(name).shape for name in design.inputs},
         images=facts.images,
         batch_size=batch_size,
         step_seconds=step_seconds,
         not_compiled=not_compiled,
         last_maps=tuple(row for row in rows if any(row.step is one for one in facts.last_maps)),
-        dead_end=outline.dead_end,
+        dead_end=design.dead_end,
     )
 
 
-def _facts(model: Any, outline: Outline, images: int | None) -> Facts:
+def _facts(model: Any, design: Design, images: int | None) -> Facts:
     """What the findings go by."""
     return Facts(
-        outline,
-        fields(outline),
-        costs(outline),
-        images or _usual_images(outline),
+        design,
+        fields(design),
+        costs(design),
+        images or _usual_images(design),
         machine().lanes,
         compiled=bool(getattr(model, "compiled", False)),
         loss=read_loss(model),
     )
 
 
-def _usual_images(outline: Outline) -> int | None:
+def _usual_images(design: Design) -> int | None:
     """MNIST's number of training images where what the model reads has the size of its images."""
     height, width = MNIST_SIZE
-    shapes = [outline.step(name).shape for name in outline.inputs]
+    shapes = [design.step(name).shape for name in design.inputs]
     like = (shape[:2] == MNIST_SIZE or shape == (height * width,) for shape in shapes)
     return MNIST_IMAGES if all(like) else None
 
 
 def _predicted(
-    outline: Outline, spent: Mapping[str, Cost], batch_size: int
+    design: Design, spent: Mapping[str, Cost], batch_size: int
 ) -> tuple[Mapping[str, float], float | None, str]:
     """Seconds of each layer and of a step; or none, and why the model is not compiled."""
-    if outline.dead_end is not None:
+    if design.dead_end is not None:
         return {}, None, ""
-    gap = refusal(outline.graph)
+    gap = refusal(design.graph)
     if gap is not None:
         return {}, None, gap.reason
-    each, whole = predict(outline, spent, batch_size, settings.threads())
+    each, whole = predict(design, spent, batch_size, settings.threads())
     return each, whole, ""
 
 

@@ -14,9 +14,9 @@ from functools import cache
 
 import numpy as np
 
+from convmill.design.costs import Cost, taps
+from convmill.design.steps import Design, Step
 from convmill.plan.algorithms import is_narrow, takes_winograd
-from convmill.plan.costs import Cost, taps
-from convmill.plan.outline import Outline, Step
 from convmill.plan.reads import Windows
 from convmill.runtime.host import cores, machine, thread_count
 
@@ -37,9 +37,9 @@ PRODUCTS = 20
 
 
 def predict(
-    outline: Outline, spent: Mapping[str, Cost], batch_size: int, threads: int | None = None
+    design: Design, spent: Mapping[str, Cost], batch_size: int, threads: int | None = None
 ) -> tuple[dict[str, float], float]:
-    """Seconds of each step of the outline in one training step, and of the whole training step.
+    """Seconds of each step of the design in one training step, and of the whole training step.
 
     ``threads`` is as in ``convmill.accelerate``. The whole holds what is no layer's: starting and
     joining threads, barriers.
@@ -47,7 +47,7 @@ def predict(
     rate = core_rate() * min(thread_count(threads), cores())
     each = {
         step.name: _relative(work(step, spent[step.name], batch_size)) / rate
-        for step in outline.steps
+        for step in design.steps
     }
     return each, sum(each.values()) + RELATIVE_COST["step"] / rate
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
@@ -13,11 +12,9 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from convmill.inspection.document import Document, Table
 from convmill.inspection.findings import Finding
 from convmill.plain_text import plain_text
-
-if TYPE_CHECKING:
-    from convmill.inspection.document import Document, Table
 
 TEXT_WIDTH = 118
 WIDEST_TEXT = 100  # sentences longer than this are hard to read

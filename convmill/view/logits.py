@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from convmill.plan.describe import describe
+from convmill.design.steps import design_of
 from convmill.plan.rebuild import undisturbed
 from convmill.view.layers import calls, image_shape, model_before, model_to
 
@@ -26,7 +26,7 @@ def model_to_logits(model: Any, layer: str) -> tuple[Any, str]:
     class that cannot be copied without its activation is taken with it. Raises as
     ``layers.model_to``.
     """
-    step = describe(model, image_shape(model)).step(layer)
+    step = design_of(model, image_shape(model)).step(layer)
     if step.activation not in SATURATING:
         return model_to(model, layer), ""
     before = model_before(model, layer)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.plan.describe import describe
+from convmill.design.steps import design_of
 from convmill.plan.reads import Windows
 from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
@@ -125,7 +125,7 @@ def _is_plain(call: Call) -> bool:
 
 def _windows(model: Any, shape: tuple[int, ...], layer: str) -> Windows:
     """How the layer's windows lie on what it reads; ValueError where it has no such windows."""
-    reads = describe(model, shape).step(layer).reads
+    reads = design_of(model, shape).step(layer).reads
     if not isinstance(reads, Windows):
         raise ValueError(
             f"layer must be a convolution over (height, width, channels) with padding 'valid' or "

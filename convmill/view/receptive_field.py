@@ -18,9 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
+from convmill.design.fields import AxisField, Field, fields
+from convmill.design.steps import design_of
 from convmill.inspection.numbers import plural
-from convmill.plan.describe import describe
-from convmill.plan.fields import AxisField, Field, fields
 from convmill.plan.pixels import PixelRange, pixel_range
 from convmill.view.gradient import gradient
 from convmill.view.images import many_images, one_image
@@ -155,12 +155,12 @@ def see(
     call = find(model, layer, is_map, "layer that writes a feature map")
     check_channels_last(call)
     shape = image_shape(model)
-    outline = describe(model, shape)
-    height, width, channels = outline.step(call.name).shape
+    design = design_of(model, shape)
+    height, width, channels = design.step(call.name).shape
     row, column, channel = _checked(unit, (height, width, channels))
     random = _random_range(model, images, pixels, shape)
     looked_at = many_images(model, images) if random is None else _random(random, shape)
-    field = _field(fields(outline)[call.name])
+    field = _field(fields(design)[call.name])
     return Seen(
         layer=call.name,
         shape=(height, width),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from convmill.design.costs import costs
+from convmill.design.fields import fields
+from convmill.design.steps import design_of
 from convmill.inspection.findings import Facts, Finding, Rule, find
 from convmill.inspection.loss import read_loss
-from convmill.plan.costs import costs
-from convmill.plan.describe import describe
-from convmill.plan.fields import fields
 
 LANES = 16
 IMAGE = (28, 28, 1)
@@ -59,11 +59,11 @@ def facts(
     input_shape: tuple[int, ...] | None = None,
 ) -> Facts:
     """What the rules are given."""
-    outline = describe(model, input_shape)
+    design = design_of(model, input_shape)
     return Facts(
-        outline,
-        fields(outline),
-        costs(outline),
+        design,
+        fields(design),
+        costs(design),
         images,
         lanes,
         compiled=model.compiled,

@@ -9,8 +9,8 @@ from keras import Input, Model, Sequential, layers, ops
 
 import convmill
 from convmill.inspection.compare import compare
+from tests.design.graphs import perturb
 from tests.inspection.nets import chain, notebook
-from tests.plan.graphs import perturb
 
 
 def features(found):

@@ -10,8 +10,8 @@ import pytest
 from keras.layers import Add, Conv2D, Dense, Flatten, Input, InputLayer, Lambda, MaxPooling2D
 
 import convmill
+from tests.design.graphs import taps
 from tests.inspection.nets import chain, notebook, unpooled
-from tests.plan.graphs import taps
 
 
 def branching():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from convmill.design.steps import Step
 from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import count, listed, plural
-from convmill.plan.outline import Step
 from convmill.plan.reads import Unknown, Windows
 
 # BatchNormalization keeps two statistics of each channel, and may have a scale and a shift.
@@ -23,7 +23,7 @@ def linear_pair(facts: Facts) -> Iterator[Finding]:
     MobileNetV2), a depthwise convolution before a pointwise one or behind it (Chollet, 2017,
     Xception), and a kernel cut into a column and a row (Szegedy et al., 2016, section 3.2).
     """
-    for first in facts.outline.steps:
+    for first in facts.design.steps:
         second = _linear_reader(facts, first)
         if second is None or second.shared_with or _is_meant(facts, first, second):
             continue
@@ -48,7 +48,7 @@ def _linear_reader(facts: Facts, first: Step) -> Step | None:
     """The weighted step that reads ``first`` and nothing else does, all linear between them."""
     if not first.is_weighted or first.activation != "linear":
         return None
-    reader = facts.outline.sole_reader(facts.follow(first, _is_linear))
+    reader = facts.design.sole_reader(facts.follow(first, _is_linear))
     return reader if reader is not None and reader.is_weighted else None
 
 
@@ -104,7 +104,7 @@ def bias_before_normalization(facts: Facts) -> Iterator[Finding]:
     Ioffe and Szegedy, Batch Normalization, 2015, section 3.2. The threshold is one bias. A frozen
     normalization subtracts a mean that does not follow the bias, and is left alone.
     """
-    steps = [step for step in facts.outline.steps if _loses_bias(facts, step)]
+    steps = [step for step in facts.design.steps if _loses_bias(facts, step)]
     biases = sum(step.shape[-1] for step in steps)
     names = [step.name for step in steps]
     if steps:
@@ -127,7 +127,7 @@ def _loses_bias(facts: Facts, step: Step) -> bool:
         return False
     if step.shared_with:  # told where it is first called
         return False
-    reader = facts.outline.sole_reader(step)
+    reader = facts.design.sole_reader(step)
     if reader is None or reader.layer != "BatchNormalization" or not reader.trainable:
         return False
     # along channels; along another axis it has other numbers of weights
@@ -141,11 +141,11 @@ def hidden_softmax(facts: Facts) -> Iterator[Finding]:
     Courville, 2016, section 6.2.2.3), as in attention, which no layer with weights reads alone.
     There is no threshold.
     """
-    for step in facts.outline.steps:
+    for step in facts.design.steps:
         if step.activation != "softmax" or isinstance(step.reads, Unknown):
             continue
         end = facts.follow(step, lambda reader: reader.kind in ("dropout", "shape"))
-        reader = facts.outline.sole_reader(end)
+        reader = facts.design.sole_reader(end)
         values = step.shape[-1]
         if reader is not None and reader.is_weighted and values > 1:
             yield Finding(

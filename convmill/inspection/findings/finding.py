@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from convmill.design.costs import Cost
+from convmill.design.fields import Field, local_fields
+from convmill.design.places import last_maps
+from convmill.design.steps import Design, Step
 from convmill.inspection.numbers import count
-from convmill.plan.costs import Cost
-from convmill.plan.fields import Field, local_fields
-from convmill.plan.outline import Outline, Step
-from convmill.plan.places import last_maps
 
 MNIST_IMAGES = 60_000
 MNIST_SIZE = (28, 28)
@@ -46,7 +46,7 @@ class Facts:
     where that is no single cross-entropy.
     """
 
-    outline: Outline
+    design: Design
     fields: Mapping[str, Mapping[str, Field]]
     costs: Mapping[str, Cost]
     images: int | None
@@ -57,29 +57,29 @@ class Facts:
     @cached_property
     def last_maps(self) -> tuple[Step, ...]:
         """The last feature map of each tower; a design that comes to a dead end has none."""
-        return () if self.outline.dead_end is not None else last_maps(self.outline)
+        return () if self.design.dead_end is not None else last_maps(self.design)
 
     @cached_property
     def local_fields(self) -> Mapping[str, Mapping[str, Field]]:
         """The fields along the paths that keep places, by step."""
-        return local_fields(self.outline)
+        return local_fields(self.design)
 
     def source(self, step: Step) -> Step:
         """The step whose output ``step`` reads first."""
-        return self.outline.step(step.inputs[0])
+        return self.design.step(step.inputs[0])
 
     def follow(self, step: Step, passes: Callable[[Step], bool]) -> Step:
         """``step``, or the last of those behind it of which each is the sole reader of the one
         before, and ``passes``."""
-        reader = self.outline.sole_reader(step)
+        reader = self.design.sole_reader(step)
         while reader is not None and passes(reader):
-            step, reader = reader, self.outline.sole_reader(reader)
+            step, reader = reader, self.design.sole_reader(reader)
         return step
 
     def behind(self, step: Step) -> list[Step]:
         """All steps whose values depend on those of ``step``."""
         found = {step.name: step}
-        for later in self.outline.steps:
+        for later in self.design.steps:
             if any(name in found for name in later.inputs):
                 found[later.name] = later
         return list(found.values())[1:]
@@ -87,7 +87,7 @@ class Facts:
     def before(self, step: Step) -> list[Step]:
         """All steps on whose values those of ``step`` depend, the nearest first."""
         found, needed = [], set(step.inputs)
-        for earlier in reversed(self.outline.steps):
+        for earlier in reversed(self.design.steps):
             if earlier.name in needed:
                 found.append(earlier)
                 needed |= set(earlier.inputs)

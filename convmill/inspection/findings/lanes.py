@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from convmill.design.steps import Step
 from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import percent
-from convmill.plan.outline import Step
 from convmill.plan.reads import Whole
 
 IDLE_SHARE = 0.25  # of the lanes
@@ -23,10 +23,10 @@ def idle_lanes(facts: Facts) -> Iterator[Finding]:
     ours. Where a layer's arithmetic is not known, no layer's share of it is; where channels are not
     last, neither is what a vector holds.
     """
-    if not (facts.outline.channels_last and all(step.counted for step in facts.outline.steps)):
+    if not (facts.design.channels_last and all(step.counted for step in facts.design.steps)):
         return
     work = sum(cost.forward for cost in facts.costs.values())
-    for step in facts.outline.steps:
+    for step in facts.design.steps:
         # a depthwise layer's filters are its input's channels: their number is not free
         free = step.is_weighted and step.layer != "DepthwiseConv2D"
         if not free or _gives_output(facts, step):
@@ -56,7 +56,7 @@ def idle_lanes(facts: Facts) -> Iterator[Finding]:
 
 def _gives_output(facts: Facts, step: Step) -> bool:
     """Whether the layer's units are the model's outputs, steps aside that leave their number."""
-    return facts.follow(step, _keeps_units).name in facts.outline.outputs
+    return facts.follow(step, _keeps_units).name in facts.design.outputs
 
 
 def _keeps_units(step: Step) -> bool:

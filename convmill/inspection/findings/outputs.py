@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from convmill.design.steps import Step
 from convmill.inspection.findings.finding import Facts, Finding, Loss
-from convmill.plan.outline import Step
 from convmill.plan.reads import Unknown
 
 EPSILON = 1e-7  # Keras clips probabilities to [EPSILON, 1 - EPSILON]
@@ -29,9 +29,9 @@ def output_activation(facts: Facts) -> tuple[Step, str] | None:
     Flatten, dropout and average pooling leave an activation's range as it is. None where there are
     several outputs, or where the last layer is not one of which we know.
     """
-    if len(facts.outline.outputs) != 1:
+    if len(facts.design.outputs) != 1:
         return None
-    last = step = facts.outline.step(facts.outline.outputs[0])
+    last = step = facts.design.step(facts.design.outputs[0])
     while _keeps_range(step):
         step = facts.source(step)
     if step.kind == "activation" and not isinstance(step.reads, Unknown):
@@ -168,7 +168,7 @@ def one_sided_logits(facts: Facts) -> Iterator[Finding]:
 
 def softmax_of_one(facts: Facts) -> Iterator[Finding]:
     """Softmax over one value, ``e^x / e^x``: always 1. Goodfellow et al., 2016, section 6.2.2."""
-    for step in facts.outline.steps:
+    for step in facts.design.steps:
         known = not isinstance(step.reads, Unknown) or step.kind != "activation"
         if step.activation == "softmax" and step.shape[-1:] == (1,) and known:
             yield _contradiction(

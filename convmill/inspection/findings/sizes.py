@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from operator import attrgetter
 
+from convmill.design.fields import Field
+from convmill.design.places import Joint, joints, places
+from convmill.design.steps import Step
 from convmill.inspection.findings.finding import Facts, Finding, images_in_words
 from convmill.inspection.numbers import count, percent, times
-from convmill.plan.fields import Field
-from convmill.plan.outline import Step
-from convmill.plan.places import Joint, joints, places
 from convmill.plan.reads import Flat, Spans
 
 SMALL_SIDE = 0.5  # of the image's side
@@ -31,7 +31,7 @@ def small_field(facts: Facts) -> Iterator[Finding]:
     fields grow: Araujo, Norris and Sim (Distill, 2019).
     """
     for features in facts.last_maps:
-        joined = joints(facts.outline, features)
+        joined = joints(facts.design, features)
         if _judges_images(facts, features, joined):
             yield from _small_fields(facts, features, joined)
 
@@ -39,12 +39,12 @@ def small_field(facts: Facts) -> Iterator[Finding]:
 def _small_fields(facts: Facts, features: Step, joined: set[Joint]) -> Iterator[Finding]:
     """A finding for each input of which a unit of ``features`` sees little."""
     for image, field in facts.local_fields[features.name].items():
-        shape = facts.outline.step(image).shape
+        shape = facts.design.step(image).shape
         if len(shape) != 3 or not field.known or not _is_small(field, shape[:2]):
             continue
         seen = f"{times((field.rows.size, field.columns.size))} of {times(shape[:2])} pixels"
         unit = f"a unit of {features.name}, the last feature map,"
-        name = "the image" if len(facts.outline.inputs) == 1 else image
+        name = "the image" if len(facts.design.inputs) == 1 else image
         gated = field.share != facts.fields[features.name][image].share
         yield Finding(
             layer=features.name,
@@ -97,7 +97,7 @@ def wide_flatten(facts: Facts) -> Iterator[Finding]:
     1,000 classes, and most of its weights are behind them. Global average pooling in place of
     dense layers: Lin, Chen and Yan (Network in Network, 2013).
     """
-    for step in facts.outline.steps:
+    for step in facts.design.steps:
         if step.shared_with:  # told where it is first called
             continue
         flattened = isinstance(step.reads, Flat) and len(step.read[0]) == 3
@@ -124,8 +124,8 @@ def _is_open_end(facts: Facts, step: Step) -> bool:
     What was enlarged is taken for what the model is to give, and so are maps as large as the image,
     unless they have more channels than it and come from an activation that no output has.
     """
-    ends = step.name in facts.outline.outputs and step.is_map and step.kind != "input"
-    if facts.outline.dead_end is not None or not ends or facts.compiled:
+    ends = step.name in facts.design.outputs and step.is_map and step.kind != "input"
+    if facts.design.dead_end is not None or not ends or facts.compiled:
         return False
     activation = _last_activation(facts, step)
     if activation in ("softmax", "sigmoid"):
@@ -136,7 +136,7 @@ def _is_open_end(facts: Facts, step: Step) -> bool:
     )
     if enlarged:
         return False
-    images = [facts.outline.step(name).shape for name in facts.fields[step.name]]
+    images = [facts.design.step(name).shape for name in facts.fields[step.name]]
     images = [shape for shape in images if len(shape) == 3]
     if places(step.shape) < min(map(places, images), default=0):
         return True
@@ -157,10 +157,10 @@ def _wide(facts: Facts, step: Step) -> str:
     reader = _dense_reader(facts, step)
     if reader is None:
         parameters = (coefficients + 1) * USUAL_UNITS
-        model = facts.outline.parameters + parameters
+        model = facts.design.parameters + parameters
         layer = f"a Dense layer of {USUAL_UNITS} on them would have"
     else:
-        parameters, model = reader.parameters, facts.outline.parameters
+        parameters, model = reader.parameters, facts.design.parameters
         layer = f"{reader.name} on them has"
     what = (
         f"{coefficients:,} coefficients in {step.name}: {layer} {count(parameters)} parameters, "
@@ -175,10 +175,10 @@ def _wide(facts: Facts, step: Step) -> str:
 def _dense_reader(facts: Facts, step: Step) -> Step | None:
     """The dense layer behind ``step``, beyond steps that work on each value alone; the call that
     its parameters are counted at."""
-    reader = facts.outline.sole_reader(facts.follow(step, attrgetter("is_elementwise")))
+    reader = facts.design.sole_reader(facts.follow(step, attrgetter("is_elementwise")))
     if reader is None or reader.kind != "dense":
         return None
-    return facts.outline.step(reader.shared_with or reader.name)
+    return facts.design.step(reader.shared_with or reader.name)
 
 
 def parameters_beyond_the_data(facts: Facts) -> Iterator[Finding]:
@@ -192,10 +192,10 @@ def parameters_beyond_the_data(facts: Facts) -> Iterator[Finding]:
     """
     if facts.images is None:
         return
-    trainable = sum(step.trainable for step in facts.outline.steps)
+    trainable = sum(step.trainable for step in facts.design.steps)
     if trainable <= MANY_PARAMETERS * facts.images:
         return
-    largest = max(facts.outline.steps, key=lambda step: step.trainable)
+    largest = max(facts.design.steps, key=lambda step: step.trainable)
     yield Finding(
         layer=largest.name,
         number=trainable / facts.images,

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from convmill.design.steps import Step
 from convmill.inspection.findings.finding import Facts, Finding
 from convmill.inspection.numbers import percent, plural, times
-from convmill.plan.outline import Step
 from convmill.plan.reads import Windows
 
 LEAST_DROPPED = 0.05  # of the places of a map
@@ -55,7 +55,7 @@ def _reading(size: int, windows: int, spec: Windows, axis: int, zeros: tuple[int
 
 def _readings(facts: Facts) -> Iterator[tuple[Step, Windows, tuple[_Reading, _Reading]]]:
     """Convolutions and pooling layers with how their rows and columns lie on what they read."""
-    for step in facts.outline.steps:
+    for step in facts.design.steps:
         spec = step.reads
         if step.kind not in ("convolution", "pooling") or not isinstance(spec, Windows):
             continue
@@ -156,10 +156,10 @@ def dead_end(facts: Facts) -> Iterator[Finding]:
     Without padding a window of k makes a map of n - k + 1 (Dumoulin and Visin, 2016, relationship
     1); no map is smaller than one place, which is the threshold.
     """
-    end = facts.outline.dead_end
+    end = facts.design.dead_end
     if end is None:
         return
-    left = facts.outline.steps[-1].shape
+    left = facts.design.steps[-1].shape
     too_small = len(left) == 3 and any(sign in end.reason for sign in TOO_SMALL)
     remedy = (
         'Use padding="same", a smaller kernel, fewer layers that shrink the map, or a larger image.'

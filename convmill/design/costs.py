@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from convmill.design.sparsity import DENSE, Sparsity, fused_activation, sparsity
+from convmill.design.steps import Design, Step
 from convmill.plan.algorithms import FUSABLE, is_narrow
-from convmill.plan.outline import Outline, Step
 from convmill.plan.reads import Windows
-from convmill.plan.sparsity import DENSE, Sparsity, fused_activation, sparsity
 
 FLOAT_BYTES = 4
 # The window's largest value is remembered by its place: one byte where the pooling is fused with
@@ -57,26 +57,26 @@ class Cost:
     counted: bool = True
 
 
-def costs(outline: Outline) -> dict[str, Cost]:
-    """The cost of every step, by name, in the outline's order."""
-    own = {step.name: _trainable(outline, step) for step in outline.steps}
-    thinned = sparsity(outline)
+def costs(design: Design) -> dict[str, Cost]:
+    """The cost of every step, by name, in the design's order."""
+    own = {step.name: _trainable(design, step) for step in design.steps}
+    thinned = sparsity(design)
     trained: dict[str, bool] = {}  # whether a step or one before it is trained
-    for step in outline.steps:
+    for step in design.steps:
         trained[step.name] = own[step.name] or any(trained[name] for name in step.inputs)
-    read_by_trained, found = _read_by(outline, trained), {}
-    for step in outline.steps:
+    read_by_trained, found = _read_by(design, trained), {}
+    for step in design.steps:
         before = any(trained[name] for name in step.inputs)
-        cost = _cost(outline, step, thinned, input_gradient=before, weight_gradient=own[step.name])
+        cost = _cost(design, step, thinned, input_gradient=before, weight_gradient=own[step.name])
         kept = trained[step.name] or step.name in read_by_trained
         found[step.name] = cost if kept else replace(cost, kept_bytes=0)
     return found
 
 
-def _read_by(outline: Outline, trained: dict[str, bool]) -> set[str]:
+def _read_by(design: Design, trained: dict[str, bool]) -> set[str]:
     """Steps that a trained step reads, directly or through steps that only move values."""
     found: set[str] = set()
-    for step in reversed(outline.steps):
+    for step in reversed(design.steps):
         if trained[step.name] or (step.kind == "shape" and step.name in found):
             found |= set(step.inputs)
     return found
@@ -89,15 +89,15 @@ SUMMED = (
 )
 
 
-def total(outline: Outline, found: Mapping[str, Cost]) -> Cost:
+def total(design: Design, found: Mapping[str, Cost]) -> Cost:
     """The sum of all steps' costs, with the parameters that lie in no layer; borders are no sum."""
-    held = Cost(parameters=outline.held, trainable=outline.held_trainable)
+    held = Cost(parameters=design.held, trainable=design.held_trainable)
     each = [*found.values(), held]
     sums = {name: sum(getattr(cost, name) for cost in each) for name in SUMMED}
     return Cost(**sums, counted=all(cost.counted for cost in each))
 
 
-def dropped(outline: Outline, step: Step) -> tuple[int, int]:
+def dropped(design: Design, step: Step) -> tuple[int, int]:
     """Rows and columns at the end of what ``step`` reads that none of its windows reaches."""
     if not isinstance(step.reads, Windows) or step.kind == "shape" or len(step.inputs) != 1:
         return (0, 0)
@@ -109,13 +109,13 @@ def dropped(outline: Outline, step: Step) -> tuple[int, int]:
     return left[0], left[1]
 
 
-def _trainable(outline: Outline, step: Step) -> bool:
+def _trainable(design: Design, step: Step) -> bool:
     """Whether the step's weights are trained; a shared layer's are counted elsewhere."""
-    return (outline.step(step.shared_with) if step.shared_with else step).trainable > 0
+    return (design.step(step.shared_with) if step.shared_with else step).trainable > 0
 
 
 def _cost(
-    outline: Outline,
+    design: Design,
     step: Step,
     thinned: Mapping[str, Sparsity],
     *,
@@ -140,9 +140,9 @@ def _cost(
         training_operations=operations * (1 + once),
         sparse_training_operations=round(operations * (thin.computed + once * live)),
         output_bytes=math.prod(step.shape) * FLOAT_BYTES,
-        kept_bytes=_kept_bytes(outline, step, thinned),
-        border=_border(outline, step),
-        dropped=dropped(outline, step),
+        kept_bytes=_kept_bytes(design, step, thinned),
+        border=_border(design, step),
+        dropped=dropped(design, step),
         thinned=thin,
         counted=step.counted,
     )
@@ -153,7 +153,7 @@ def taps(step: Step) -> int:
     return step.multiply_adds // max(math.prod(step.shape), 1)
 
 
-def _kept_bytes(outline: Outline, step: Step, thinned: Mapping[str, Sparsity]) -> int:
+def _kept_bytes(design: Design, step: Step, thinned: Mapping[str, Sparsity]) -> int:
     values = math.prod(step.shape)
     if step.kind == "shape" or thinned.get(step.name, DENSE).is_fused:
         return 0
@@ -162,11 +162,11 @@ def _kept_bytes(outline: Outline, step: Step, thinned: Mapping[str, Sparsity]) -
         return values * (FLOAT_BYTES + (FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES))
     if step.is_weighted and step.activation not in FUSABLE:
         return 2 * values * FLOAT_BYTES  # the derivative follows from what the activation reads
-    overwritten = step.is_weighted and fused_activation(outline, step) is not None
+    overwritten = step.is_weighted and fused_activation(design, step) is not None
     return 0 if overwritten else values * FLOAT_BYTES
 
 
-def _border(outline: Outline, step: Step) -> tuple[int, int]:
+def _border(design: Design, step: Step) -> tuple[int, int]:
     if not isinstance(step.reads, Windows) or step.kind == "shape" or not step.is_map:
         return (0, 0)
     read = step.read[0]

@@ -1,4 +1,4 @@
-"""Outlines: shapes and parameters are Keras' own, for random graphs and for known architectures."""
+"""Designs: shapes and parameters are Keras' own, for random graphs and for known architectures."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from convmill.plan.describe import describe
-from convmill.plan.outline import Step
+from convmill.design.steps import Step, design_of
 from convmill.plan.reads import Flat, Same, Unknown, Whole, Windows
-from tests.plan.graphs import graph, taps
+from tests.design.graphs import graph, taps
 from tests.plan.nets import IMAGE, notebook, sequential
 
 
 def last(model: Any) -> Step:
-    return describe(model).steps[-1]
+    return design_of(model).steps[-1]
 
 
 @settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_shapes_parameters_and_arithmetic_are_those_of_keras(chance: Random) -> None:
     model = graph(chance)
-    outline = describe(model)
-    assert outline.parameters == model.count_params()
+    design = design_of(model)
+    assert design.parameters == model.count_params()
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    assert sum(step.trainable for step in outline.steps) == trainable
+    assert sum(step.trainable for step in design.steps) == trainable
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             continue
-        step = outline.step(layer.name)
+        step = design.step(layer.name)
         assert step.shape == tuple(layer.output.shape[1:])
         assert step.parameters == layer.count_params()
         if step.kind in ("convolution", "dense"):
-            assert step.multiply_adds == taps(model, step, outline.step(step.inputs[0]).shape)
+            assert step.multiply_adds == taps(model, step, design.step(step.inputs[0]).shape)
         elif isinstance(step.reads, Windows) and step.pool:
-            assert step.operations == taps(model, step, outline.step(step.inputs[0]).shape)
+            assert step.operations == taps(model, step, design.step(step.inputs[0]).shape)
 
 
 @pytest.mark.parametrize(
@@ -56,19 +55,19 @@ def test_shapes_parameters_and_arithmetic_are_those_of_keras(chance: Random) -> 
 )
 def test_known_architectures(name: str, millions: float) -> None:
     model = getattr(keras.applications, name)(weights=None)
-    outline = describe(model)
-    assert outline.parameters == model.count_params()
-    assert sum(step.multiply_adds for step in outline.steps) == pytest.approx(
+    design = design_of(model)
+    assert design.parameters == model.count_params()
+    assert sum(step.multiply_adds for step in design.steps) == pytest.approx(
         millions * 1e6, rel=0.03
     )
-    assert all(step.counted for step in outline.steps)
+    assert all(step.counted for step in design.steps)
 
 
 def test_the_notebook() -> None:
-    outline = describe(notebook())
-    parameters = [step.parameters for step in outline.steps if step.parameters]
+    design = design_of(notebook())
+    parameters = [step.parameters for step in design.steps if step.parameters]
     assert parameters == [320, 18_496, 36_928, 36_928, 650]
-    assert [step.shape for step in outline.steps if step.is_map][-1] == (3, 3, 64)
+    assert [step.shape for step in design.steps if step.is_map][-1] == (3, 3, 64)
 
 
 def test_groups_divide_the_arithmetic() -> None:
@@ -82,12 +81,12 @@ def test_pooling_and_activations_are_counted() -> None:
         layers.ReLU(name="r"),
         layers.GlobalAveragePooling2D(name="g"),
     )
-    outline = describe(model)
-    assert outline.step("c").operations == 6 * 7 * 4
-    assert outline.step("p").operations == (3 * 2 * 4) * 6
-    assert outline.step("r").operations == 3 * 2 * 4
-    assert outline.step("g").operations == 3 * 2 * 4
-    assert sum(step.multiply_adds for step in outline.steps) == (6 * 7 * 4) * (3 * 3 * 2)
+    design = design_of(model)
+    assert design.step("c").operations == 6 * 7 * 4
+    assert design.step("p").operations == (3 * 2 * 4) * 6
+    assert design.step("r").operations == 3 * 2 * 4
+    assert design.step("g").operations == 3 * 2 * 4
+    assert sum(step.multiply_adds for step in design.steps) == (6 * 7 * 4) * (3 * 3 * 2)
 
 
 def test_activations_have_their_names() -> None:
@@ -102,11 +101,11 @@ def test_shared_layers_and_models_are_counted_once() -> None:
     image = keras.Input(IMAGE)
     inner = keras.Sequential([layers.Conv2D(2, 3, padding="same", name="c")], name="inner")
     model = keras.Model(image, inner(inner(image)))
-    outline = describe(model)
-    assert [step.name for step in outline.steps[1:]] == ["inner/c", "inner/c (2)"]
-    assert [step.parameters for step in outline.steps[1:]] == [38, 0]
-    assert outline.steps[2].shared_with == "inner/c"
-    assert outline.steps[2].multiply_adds == outline.steps[1].multiply_adds > 0
+    design = design_of(model)
+    assert [step.name for step in design.steps[1:]] == ["inner/c", "inner/c (2)"]
+    assert [step.parameters for step in design.steps[1:]] == [38, 0]
+    assert design.steps[2].shared_with == "inner/c"
+    assert design.steps[2].multiply_adds == design.steps[1].multiply_adds > 0
 
 
 def test_sums_written_with_operators_are_merges() -> None:
@@ -141,11 +140,11 @@ class Half(layers.Conv2D):
 )
 def test_operations_are_known_as_the_layers_are(operation: Any, layer: Any) -> None:
     image = keras.Input(IMAGE)
-    found = describe(keras.Model(image, operation(image))).steps[-1]
+    found = design_of(keras.Model(image, operation(image))).steps[-1]
     if layer is None:
         assert isinstance(found.reads, Unknown)
         return
-    expected = describe(keras.Model(image, layer(image))).steps[-1]
+    expected = design_of(keras.Model(image, layer(image))).steps[-1]
     for figure in ("kind", "shape", "reads", "operations", "counted", "pool", "activation"):
         assert getattr(found, figure) == getattr(expected, figure), figure
 
@@ -153,8 +152,8 @@ def test_operations_are_known_as_the_layers_are(operation: Any, layer: Any) -> N
 def test_a_softmax_of_a_vector_reads_all_of_it() -> None:
     for last in (layers.Softmax(), layers.Activation("softmax"), keras.ops.softmax):
         image = keras.Input(IMAGE)
-        outline = describe(keras.Model(image, last(layers.Flatten()(image))))
-        assert isinstance(outline.steps[-1].reads, Whole)
+        design = design_of(keras.Model(image, last(layers.Flatten()(image))))
+        assert isinstance(design.steps[-1].reads, Whole)
 
 
 def test_layers_that_nobody_knows_are_described_as_far_as_keras_does() -> None:
@@ -173,19 +172,19 @@ def test_dense_on_images_is_a_1x1_convolution() -> None:
 def test_another_size_is_looked_at_without_touching_the_model() -> None:
     model = keras.Sequential([layers.Conv2D(3, 3), layers.Flatten(), layers.Dense(2)])
     with pytest.raises(ValueError, match=r"not built.*input_shape"):
-        describe(model)
-    assert describe(model, (8, 8, 1)).steps[1].shape == (6, 6, 3)
+        design_of(model)
+    assert design_of(model, (8, 8, 1)).steps[1].shape == (6, 6, 3)
     assert not model.built
     assert not model.layers[0].built
-    assert describe(model, (16, 8, 1)).steps[1].shape == (14, 6, 3)
+    assert design_of(model, (16, 8, 1)).steps[1].shape == (14, 6, 3)
 
 
 def test_functional_models_for_any_size_want_one() -> None:
     image = keras.Input((None, None, 3))
     model = keras.Model(image, layers.Conv2D(3, 3)(image))
     with pytest.raises(ValueError, match=r"any size.*input_shape"):
-        describe(model)
-    assert describe(model, (8, 9, 3)).steps[-1].shape == (6, 7, 3)
+        design_of(model)
+    assert design_of(model, (8, 9, 3)).steps[-1].shape == (6, 7, 3)
 
 
 @pytest.mark.parametrize("functional", [False, True])
@@ -197,22 +196,22 @@ def test_a_dead_end_is_named(functional: bool) -> None:
         for layer in stack:
             tensor = layer(tensor)
         model = keras.Model(image, tensor)
-    outline = describe(model, (8, 8, 1))
-    assert outline.dead_end is not None
-    assert outline.dead_end.layer == "last"
-    assert "window of 5x5 is larger than the 3x3 map" in outline.dead_end.reason
-    assert [step.layer for step in outline.steps] == ["InputLayer", "Conv2D", "MaxPooling2D"]
-    assert describe(model, (16, 16, 1)).dead_end is None
+    design = design_of(model, (8, 8, 1))
+    assert design.dead_end is not None
+    assert design.dead_end.layer == "last"
+    assert "window of 5x5 is larger than the 3x3 map" in design.dead_end.reason
+    assert [step.layer for step in design.steps] == ["InputLayer", "Conv2D", "MaxPooling2D"]
+    assert design_of(model, (16, 16, 1)).dead_end is None
 
 
 def test_a_dead_end_of_a_branch() -> None:
     image = keras.Input((28, 28, 1))
     other = layers.Flatten()(layers.Conv2D(2, 3, name="other")(image))
     model = keras.Model(image, [other, layers.Conv2D(2, 9, name="large")(image)])
-    outline = describe(model, (6, 6, 1))
-    assert outline.dead_end is not None
-    assert outline.dead_end.layer == "large"
-    assert [step.shape for step in outline.steps] == [(6, 6, 1)]
+    design = design_of(model, (6, 6, 1))
+    assert design.dead_end is not None
+    assert design.dead_end.layer == "large"
+    assert [step.shape for step in design.steps] == [(6, 6, 1)]
 
 
 def test_functional_models_of_any_kind_are_copied() -> None:
@@ -225,21 +224,21 @@ def test_functional_models_of_any_kind_are_copied() -> None:
     for inputs in (image, [image], {"image": image}):
         model = keras.Model(inputs, made)
         model.compile("sgd", Own(), metrics=[lambda y_true, y_pred: y_pred])
-        assert describe(model, (7, 7, 1)).steps[-1].shape == (5, 5, 2)
+        assert design_of(model, (7, 7, 1)).steps[-1].shape == (5, 5, 2)
         assert model.input_shape != (None, 7, 7, 1)
 
 
 def test_a_reshape_that_mixes_images_is_not_known() -> None:
     image = keras.Input((28, 28, 1))
     model = keras.Model(image, keras.ops.reshape(layers.Conv2D(2, 3)(image), (-1, 1352)))
-    assert isinstance(describe(model).steps[-1].reads, Flat)
-    assert isinstance(describe(model, (6, 6, 1)).steps[-1].reads, Unknown)
+    assert isinstance(design_of(model).steps[-1].reads, Flat)
+    assert isinstance(design_of(model, (6, 6, 1)).steps[-1].reads, Unknown)
 
 
 @pytest.mark.parametrize("shape", [(), (0, 8, 1), (8.0, 8, 1), (8, None, 1)])
 def test_input_shapes_that_are_none(shape: Any) -> None:
     with pytest.raises(ValueError, match=r"input_shape must be the sizes of one image.*Received"):
-        describe(notebook(), shape)
+        design_of(notebook(), shape)
 
 
 class Written(keras.Model):
@@ -251,11 +250,11 @@ class Written(keras.Model):
 
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(TypeError, match=r"model must be a Keras model. Received: str"):
-        describe("model.keras")
+        design_of("model.keras")
     with pytest.raises(ValueError, match="has no layers"):
-        describe(keras.Sequential([keras.Input(IMAGE)]))
+        design_of(keras.Sequential([keras.Input(IMAGE)]))
     with pytest.raises(ValueError, match="defines call in Python"):
-        describe(Written())
+        design_of(Written())
 
 
 # Graphs that are stored in other ways ------------------------------------------------------------
@@ -266,17 +265,17 @@ def test_a_model_for_any_size_inside_one_that_says_its_size() -> None:
     body = keras.Model(body_image, layers.Conv2D(4, 3, name="c")(body_image), name="body")
     image = keras.Input((8, 9, 3))
     model = keras.Model(image, layers.GlobalMaxPooling2D()(body(image)))
-    outline = describe(model)
-    assert outline.step("body/c").shape == (6, 7, 4)
-    assert outline.step("body/c").multiply_adds == (6 * 7 * 4) * (3 * 3 * 3)
+    design = design_of(model)
+    assert design.step("body/c").shape == (6, 7, 4)
+    assert design.step("body/c").multiply_adds == (6 * 7 * 4) * (3 * 3 * 3)
 
 
 def test_each_output_of_a_layer_has_its_own_shape() -> None:
     image = keras.Input((9, 8, 3))
     top, bottom = keras.ops.split(image, [2], axis=1)
-    outline = describe(keras.Model(image, [top, layers.Conv2D(4, 3, name="c")(bottom)]))
-    assert outline.step("c").read == ((7, 8, 3),)
-    assert outline.step("c").shape == (5, 6, 4)
+    design = design_of(keras.Model(image, [top, layers.Conv2D(4, 3, name="c")(bottom)]))
+    assert design.step("c").read == ((7, 8, 3),)
+    assert design.step("c").shape == (5, 6, 4)
 
 
 def test_inner_models_take_their_inputs_by_name_or_in_order() -> None:
@@ -284,9 +283,9 @@ def test_inner_models_take_their_inputs_by_name_or_in_order() -> None:
     on_a, on_b = layers.Conv2D(2, 3, name="on_a")(a), layers.Conv2D(2, 3, name="on_b")(b)
     inner = keras.Model([b, a], [on_b, on_a], name="inner")
     x, y = keras.Input((8, 8, 1), name="x"), keras.Input((8, 8, 1), name="y")
-    by_name = describe(keras.Model([x, y], inner({"a": x, "b": y})))
+    by_name = design_of(keras.Model([x, y], inner({"a": x, "b": y})))
     assert by_name.step("inner/on_a").inputs == ("x",)
-    in_order = describe(keras.Model([x, y], inner([x, y])))
+    in_order = design_of(keras.Model([x, y], inner([x, y])))
     assert in_order.step("inner/on_a").inputs == ("y",)
 
 
@@ -295,14 +294,14 @@ def test_masks_are_no_inputs_of_an_inner_model() -> None:
     words, mask = keras.Input((5, 4)), keras.Input((5,), dtype="bool")
     inner = keras.Model(words, layers.LSTM(3)(words))
     outer = keras.Input((5, 4))
-    outline = describe(keras.Model([outer, mask], inner(outer, mask=mask)))
-    assert outline.steps[-1].shape == (3,)
+    design = design_of(keras.Model([outer, mask], inner(outer, mask=mask)))
+    assert design.steps[-1].shape == (3,)
 
 
 def test_weights_shared_through_a_wrapper_are_counted_once() -> None:
     dense, image = layers.Dense(7), keras.Input((3, 4))
     model = keras.Model(image, [layers.TimeDistributed(dense)(image), dense(image)])
-    assert describe(model).parameters == model.count_params() == 35
+    assert design_of(model).parameters == model.count_params() == 35
 
 
 def test_weights_that_a_model_holds_itself() -> None:
@@ -315,10 +314,10 @@ def test_weights_that_a_model_holds_itself() -> None:
             self.seen = self.add_weight(shape=(2,), name="seen", trainable=False)
 
     model = Scaled("outer", inner=Scaled("inner"))
-    outline = describe(model)
-    assert (outline.held, outline.held_trainable) == (2 * 7, 2 * 5)
-    assert outline.parameters == model.count_params()
-    alone = describe(Scaled("alone"), (5, 5, 1))
+    design = design_of(model)
+    assert (design.held, design.held_trainable) == (2 * 7, 2 * 5)
+    assert design.parameters == model.count_params()
+    alone = design_of(Scaled("alone"), (5, 5, 1))
     assert (alone.held, alone.held_trainable) == (7, 5)
 
 
@@ -326,10 +325,10 @@ def test_copying_leaves_random_numbers_and_names_alone() -> None:
     keras.utils.set_random_seed(3)
     model = keras.Sequential([layers.Conv2D(3, 3), layers.Lambda(lambda x: 2 * x, name="twice")])
     state = random.getstate()
-    outline = describe(model, (8, 8, 1))
+    design = design_of(model, (8, 8, 1))
     assert random.getstate() == state
-    assert outline.dead_end is None
-    assert [step.name for step in outline.steps[1:]] == [model.layers[0].name, "twice"]
+    assert design.dead_end is None
+    assert [step.name for step in design.steps[1:]] == [model.layers[0].name, "twice"]
 
 
 class Closed(layers.Layer):
@@ -345,9 +344,9 @@ class Closed(layers.Layer):
 
 def test_a_layer_that_cannot_be_copied_is_no_dead_end() -> None:
     with pytest.raises(ValueError, match=r"\(Closed\) cannot be copied.*get_config"):
-        describe(keras.Sequential([Closed(abs)]), (8, 8, 1))
+        design_of(keras.Sequential([Closed(abs)]), (8, 8, 1))
 
 
 def test_empty_images_are_refused() -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
-        describe(sequential(layers.Dense(2), shape=(0,)))
+        design_of(sequential(layers.Dense(2), shape=(0,)))

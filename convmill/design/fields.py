@@ -19,9 +19,9 @@ from functools import cached_property, reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.design.places import places
+from convmill.design.steps import Design, Step
 from convmill.plan.graph import Shape
-from convmill.plan.outline import Outline, Step
-from convmill.plan.places import places
 from convmill.plan.reads import Flat, Same, Spans, Whole, Windows
 from convmill.plan.windows import Span
 
@@ -75,22 +75,22 @@ class Field:
 Seen = dict[str, Field]  # by the name of the input
 
 
-def fields(outline: Outline) -> dict[str, Seen]:
+def fields(design: Design) -> dict[str, Seen]:
     """For each step, by name, the field of its units on each input of the model that they see."""
-    return _followed(outline, step_fields)
+    return _followed(design, step_fields)
 
 
-def local_fields(outline: Outline) -> dict[str, Seen]:
+def local_fields(design: Design) -> dict[str, Seen]:
     """The same along the paths that keep places."""
-    return _followed(outline, local_step_fields)
+    return _followed(design, local_step_fields)
 
 
-def _followed(outline: Outline, through: Callable[[Step, list[Seen]], Seen]) -> dict[str, Seen]:
+def _followed(design: Design, through: Callable[[Step, list[Seen]], Seen]) -> dict[str, Seen]:
     found: dict[str, Seen] = {}
-    for step in outline.steps:
+    for step in design.steps:
         if step.kind == "input":
             own = _own(step)
-            found[step.name] = {step.name: replace(own, known=own.known and outline.channels_last)}
+            found[step.name] = {step.name: replace(own, known=own.known and design.channels_last)}
         else:
             found[step.name] = through(step, [found[name] for name in step.inputs])
     return found

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from convmill.plan.describe import describe
-from convmill.plan.fields import AxisField, Seen, fields
-from convmill.plan.outline import Outline
-from tests.plan.graphs import graph, perturb
+from convmill.design.fields import AxisField, Seen, fields
+from convmill.design.steps import Design, design_of
+from tests.design.graphs import graph, perturb
 from tests.plan.nets import notebook, sequential, unpooled
 
 
@@ -44,9 +43,9 @@ def check_axis(axis: AxisField, seen: np.ndarray) -> None:
 @given(st.randoms(use_true_random=False))
 def test_fields_are_what_reaches_each_unit(random: Random) -> None:
     model = graph(random)
-    outline = describe(model)
-    last = outline.outputs[0]
-    (field,) = fields(outline)[last].values()
+    design = design_of(model)
+    last = design.outputs[0]
+    (field,) = fields(design)[last].values()
     assert field.known
     seen = perturb(model)
     rows, columns = field.rows, field.columns
@@ -59,10 +58,10 @@ def test_fields_are_what_reaches_each_unit(random: Random) -> None:
         assert seen[:, :, row, column].any() == sees
 
 
-def last_map(outline: Outline) -> Seen:
+def last_map(design: Design) -> Seen:
     """What the units of the last feature map see."""
-    last = [step for step in outline.steps if step.is_map][-1]
-    return fields(outline)[last.name]
+    last = [step for step in design.steps if step.is_map][-1]
+    return fields(design)[last.name]
 
 
 @pytest.mark.parametrize(
@@ -77,8 +76,8 @@ def last_map(outline: Outline) -> Seen:
 )
 def test_published_fields(name: str, size: int, jump: int) -> None:
     make = getattr(keras.applications, name)
-    outline = describe(make(weights=None, include_top=False, input_shape=(224, 224, 3)))
-    (field,) = last_map(outline).values()
+    design = design_of(make(weights=None, include_top=False, input_shape=(224, 224, 3)))
+    (field,) = last_map(design).values()
     assert (field.rows.size, field.rows.jump) == (size, jump)
     assert (field.columns.size, field.columns.jump) == (size, jump)
 
@@ -88,39 +87,39 @@ def test_the_notebook_with_and_without_pooling() -> None:
         (notebook(), 18, 4, (18 * 18) / (28 * 28)),
         (unpooled(), 7, 1, (7 * 7) / (28 * 28)),
     ):
-        outline = describe(model)
-        (field,) = last_map(outline).values()
+        design = design_of(model)
+        (field,) = last_map(design).values()
         assert (field.rows.size, field.rows.jump, field.rows.start) == (size, jump, 0)
         assert field.share == share
 
 
 def test_same_padding_begins_before_the_image() -> None:
-    outline = describe(sequential(layers.Conv2D(1, (5, 3), padding="same", name="same")))
-    (field,) = fields(outline)["same"].values()
+    design = design_of(sequential(layers.Conv2D(1, (5, 3), padding="same", name="same")))
+    (field,) = fields(design)["same"].values()
     assert (field.rows.start, field.columns.start) == (-2, -1)
     assert field.rows.spans[0] == (0, 2)
 
 
 def test_dense_sees_what_pooling_left() -> None:
-    outline = describe(
+    design = design_of(
         sequential(layers.MaxPooling2D(2, name="pool"), layers.Flatten(), layers.Dense(1, name="d"))
     )
-    (field,) = fields(outline)["d"].values()
+    (field,) = fields(design)["d"].values()
     assert field.columns.spans == ((0, 7),)  # the ninth column is in no window
     assert (field.rows.size, field.columns.size) == (8, 8)
     assert (field.rows.jump, field.rows.start) == (None, None)
 
 
 def test_a_flattened_unit_sees_what_its_place_saw() -> None:
-    outline = describe(sequential(layers.Conv2D(2, 3), layers.Flatten(name="flat")))
-    (field,) = fields(outline)["flat"].values()
+    design = design_of(sequential(layers.Conv2D(2, 3), layers.Flatten(name="flat")))
+    (field,) = fields(design)["flat"].values()
     assert (field.rows.size, field.columns.size) == (3, 3)
 
 
 def test_several_inputs_have_fields_of_their_own() -> None:
     left, right = keras.Input((8, 8, 1), name="left"), keras.Input((8, 8, 1), name="right")
     joined = layers.Add(name="sum")([layers.Conv2D(1, 3, padding="same")(left), right])
-    seen = fields(describe(keras.Model([left, right], joined)))["sum"]
+    seen = fields(design_of(keras.Model([left, right], joined)))["sum"]
     assert {name: field.rows.size for name, field in seen.items()} == {"left": 3, "right": 1}
 
 
@@ -132,13 +131,13 @@ class Mixed(keras.layers.Layer):
 
 
 def test_behind_a_layer_that_is_not_known_fields_are_not_known() -> None:
-    outline = describe(sequential(Mixed(name="mixed"), layers.Conv2D(1, 3, name="after")))
-    seen = fields(outline)
+    design = design_of(sequential(Mixed(name="mixed"), layers.Conv2D(1, 3, name="after")))
+    seen = fields(design)
     for name in ("mixed", "after"):
         (field,) = seen[name].values()
         assert not field.known
-    assert outline.step("mixed").kind == "other"
-    assert not outline.step("mixed").counted
+    assert design.step("mixed").kind == "other"
+    assert not design.step("mixed").counted
 
 
 def test_channels_first_says_nothing_of_places() -> None:
@@ -147,13 +146,13 @@ def test_channels_first_says_nothing_of_places() -> None:
         layers.GlobalAveragePooling2D(data_format="channels_first"),
         shape=(4, 9, 9),
     )
-    (field,) = fields(describe(model))["relu"].values()
+    (field,) = fields(design_of(model))["relu"].values()
     assert not field.known
 
 
 def test_normalization_over_a_vector_reads_all_of_it() -> None:
-    outline = describe(sequential(layers.LayerNormalization(name="norm"), shape=(10,)))
-    (field,) = fields(outline)["norm"].values()
+    design = design_of(sequential(layers.LayerNormalization(name="norm"), shape=(10,)))
+    (field,) = fields(design)["norm"].values()
     assert (field.rows.size, field.columns.size) == (1, 10)
 
 
@@ -161,6 +160,6 @@ def test_what_another_output_of_a_layer_saw_is_at_most_what_the_first_did() -> N
     image = keras.Input((9, 8, 3))
     top, bottom = keras.ops.split(image, [2], axis=1)
     model = keras.Model(image, [top, layers.Conv2D(4, 3, name="c")(bottom)])
-    (field,) = fields(describe(model))["c"].values()
+    (field,) = fields(design_of(model))["c"].values()
     assert not field.known
     assert len(field.rows.spans) == 5

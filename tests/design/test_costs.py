@@ -10,17 +10,17 @@ import pytest
 from keras import layers
 
 import convmill
-from convmill.plan.costs import Cost, costs, total
-from convmill.plan.describe import describe
+from convmill.design.costs import Cost, costs, total
+from convmill.design.sparsity import Sparsity, sparsity
+from convmill.design.steps import design_of
 from convmill.plan.read import read
-from convmill.plan.sparsity import Sparsity, sparsity
 from convmill.runtime.report import forward_multiply_adds
 from tests.plan.nets import IMAGE, notebook, sequential
 
 
 def each(model: Any) -> list[Cost]:
     """Costs of all steps but the input."""
-    return list(costs(describe(model)).values())[1:]
+    return list(costs(design_of(model)).values())[1:]
 
 
 def test_every_place_reads_the_kernel_and_the_first_layer_has_no_input_gradient() -> None:
@@ -46,9 +46,9 @@ def test_every_place_reads_the_kernel_and_the_first_layer_has_no_input_gradient(
 
 
 def test_the_dense_roofline_of_the_notebook() -> None:
-    outline = describe(notebook())
-    found = costs(outline)
-    whole = total(outline, found)
+    design = design_of(notebook())
+    found = costs(design)
+    whole = total(design, found)
     assert whole.training == 8_188_032
     assert whole.parameters == whole.trainable == 93_322
 
@@ -93,15 +93,15 @@ def test_pooling_that_is_not_alone_or_overlaps_leaves_all_gradients() -> None:
         layers.MaxPooling2D(3, strides=2),
         layers.MaxPooling2D(2, padding="same"),
     ):
-        outline = describe(sequential(layers.Conv2D(2, 3, name="c"), pooling, shape=(7, 7, 1)))
-        assert "c" not in sparsity(outline)
+        design = design_of(sequential(layers.Conv2D(2, 3, name="c"), pooling, shape=(7, 7, 1)))
+        assert "c" not in sparsity(design)
     image = keras.Input(IMAGE)
     map_ = layers.Conv2D(2, 3, name="c")(image)
     pooled = layers.Flatten()(layers.MaxPooling2D()(map_))
-    outline = describe(keras.Model(image, [pooled, layers.Flatten()(map_)]))
-    assert "c" not in sparsity(outline)
-    outline = describe(keras.Model(image, [pooled, map_]))
-    assert "c" not in sparsity(outline)
+    design = design_of(keras.Model(image, [pooled, layers.Flatten()(map_)]))
+    assert "c" not in sparsity(design)
+    design = design_of(keras.Model(image, [pooled, map_]))
+    assert "c" not in sparsity(design)
 
 
 def test_pooling_behind_activation_and_dropout_counts() -> None:
@@ -111,9 +111,9 @@ def test_pooling_behind_activation_and_dropout_counts() -> None:
         layers.Dropout(0.5),
         layers.MaxPooling2D(name="p"),
     )
-    outline = describe(model)
+    design = design_of(model)
     # 6x7 places, 3x3 windows: dropout computes all of them, and its gradients are zeros but for 9
-    assert sparsity(outline) == {"c": Sparsity(computed=1.0, live=9 / 42)}
+    assert sparsity(design) == {"c": Sparsity(computed=1.0, live=9 / 42)}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_what_is_really_computed_is_what_the_compiler_computes(
         head = [layers.Flatten(), layers.Dense(3)]
         model = sequential(*first, *copies, *head, shape=(13, 14, channels))
         model.compile("sgd", "mse")
-        explained, found = convmill.explain(model), costs(describe(model))
+        explained, found = convmill.explain(model), costs(design_of(model))
         assert explained.compiled
         for stage in explained.stages:
             if stage.dense:
@@ -155,8 +155,8 @@ def test_only_what_the_compiler_fuses_spares_places_and_memory() -> None:
         [layers.Dropout(0.5), layers.MaxPooling2D(2)],
     ):
         model = sequential(layers.Conv2D(2, 3, name="c"), *stack, shape=(14, 14, 1))
-        outline = describe(model)
-        thin, cost = sparsity(outline)["c"], costs(outline)["c"]
+        design = design_of(model)
+        thin, cost = sparsity(design)["c"], costs(design)["c"]
         assert (thin.computed, thin.is_fused) == (1.0, False)
         assert thin.live < 1
         assert cost.kept_bytes == 4 * 12 * 12 * 2
@@ -167,7 +167,7 @@ def test_only_what_the_compiler_fuses_spares_places_and_memory() -> None:
 
 def test_an_activation_layer_is_fused_like_the_convolutions_own() -> None:
     own, layer = (
-        describe(sequential(*stack, layers.MaxPooling2D(2), shape=(8, 8, 16)))
+        design_of(sequential(*stack, layers.MaxPooling2D(2), shape=(8, 8, 16)))
         for stack in (
             [layers.Conv2D(2, 3, activation="relu")],
             [layers.Conv2D(2, 3), layers.ReLU()],
@@ -195,13 +195,13 @@ def test_borders() -> None:
 
 def test_a_plan_and_an_outline_agree() -> None:
     model = notebook()
-    graph, outline = read(model).graph, describe(model)
+    graph, design = read(model).graph, design_of(model)
     for node in graph.nodes[1:]:
-        step = outline.step(node.name)
+        step = design.step(node.name)
         assert step.shape == node.shape
         if step.kind in ("convolution", "dense"):
             assert step.multiply_adds == forward_multiply_adds(graph, node)
-        assert costs(outline)[node.name].output_bytes == 4 * math.prod(node.shape)
+        assert costs(design)[node.name].output_bytes == 4 * math.prod(node.shape)
 
 
 def test_what_no_gradient_reaches_is_not_kept() -> None:

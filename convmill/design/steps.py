@@ -1,4 +1,4 @@
-"""The Outline: a Graph with what follows from its operations beside each of its nodes.
+"""The Design: a Graph with what follows from its operations beside each of its nodes.
 
 Shapes are those of one image, channels last, without the batch.
 """
@@ -9,9 +9,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from convmill.plan.facts import Facts, facts
 from convmill.plan.graph import DeadEnd, Graph, Kind, Node, PoolingKind, Shape
+from convmill.plan.read import describe
 from convmill.plan.reads import Reads
 
 
@@ -113,14 +115,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Outline:
+class Design:
     """Steps in the order of the graph's nodes.
 
     ``held`` counts parameters that the model, or one inside it, holds itself, in none of its
     layers, and ``held_trainable`` those of them that are trained.
     """
 
-    name: str
     graph: Graph
     steps: tuple[Step, ...]
     held: int = 0
@@ -170,8 +171,13 @@ class Outline:
         return sum(step.parameters for step in self.steps) + self.held
 
 
-def outline(graph: Graph, name: str = "model") -> Outline:
-    """The Outline of a graph."""
+def design_of(model: Any, input_shape: Shape | None = None) -> Design:
+    """The Design of any Keras model; arguments and errors are those of ``plan.read.describe``."""
+    return design_of_graph(describe(model, input_shape))
+
+
+def design_of_graph(graph: Graph) -> Design:
+    """The Design of a graph."""
     counted: set[int] = set()
     steps = []
     for node in graph.nodes:
@@ -183,7 +189,7 @@ def outline(graph: Graph, name: str = "model") -> Outline:
             Step(node, facts(graph, node), tuple(shapes), tuple(shapes.values()), total, trained)
         )
     rest = set(range(len(graph.parameters))) - counted
-    return Outline(name, graph, tuple(steps), *_values(graph, rest))
+    return Design(graph, tuple(steps), *_values(graph, rest))
 
 
 def _values(graph: Graph, indices: Iterable[int]) -> tuple[int, int]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from convmill.design.steps import Design, Step
 from convmill.plan.graph import Shape
-from convmill.plan.outline import Outline, Step
 from convmill.plan.reads import Flat, Same, Unknown, Whole
 
 # What brings the places of a map together: weights for each place (a dense layer, or a convolution
@@ -19,7 +19,7 @@ def places(shape: Shape) -> int:
     return math.prod(shape[:2]) if len(shape) == 3 else 1
 
 
-def last_maps(outline: Outline) -> tuple[Step, ...]:
+def last_maps(design: Design) -> tuple[Step, ...]:
     """The last feature map of each tower: steps that compute a map from places of another one, and
     behind which no other such step lies.
 
@@ -29,7 +29,7 @@ def last_maps(outline: Outline) -> tuple[Step, ...]:
     """
     found: list[Step] = []
     behind: set[str] = set()  # steps with a feature map behind them
-    for step in reversed(outline.steps):
+    for step in reversed(design.steps):
         if _computes_map(step):
             if step.name not in behind:
                 found.append(step)
@@ -44,19 +44,19 @@ def _computes_map(step: Step) -> bool:
     return step.is_map and places(step.shape) > 1 and not alone
 
 
-def joints(outline: Outline, step: Step) -> set[Joint]:
+def joints(design: Design, step: Step) -> set[Joint]:
     """What brings the places of a last feature map together; nothing where the model hands it out.
 
     A map, or a vector, that the model hands out has its head still to come.
     """
     found: set[Joint] = set()
-    for reader in outline.readers(step.name):
+    for reader in design.readers(step.name):
         if isinstance(reader.reads, Unknown):
             found.add("unknown")
         elif isinstance(reader.reads, Flat):
-            found |= joints(outline, reader) or {"weights"}
+            found |= joints(design, reader) or {"weights"}
         elif reader.is_elementwise or isinstance(reader.reads, Same):
-            found |= joints(outline, reader)
+            found |= joints(design, reader)
         else:
             found.add(reader.pool or "weights")
     return found

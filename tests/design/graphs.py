@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from convmill.plan.outline import Step
+from convmill.design.steps import Step
 
 LARGE = 1e9
 CHANGED = 1.01  # times what it was: more than rounding

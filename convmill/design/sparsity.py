@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from convmill.design.steps import Design, Step
 from convmill.plan.algorithms import FUSABLE, is_fused_window
 from convmill.plan.graph import Pair
-from convmill.plan.outline import Outline, Step
 from convmill.plan.reads import Windows
 
 
@@ -36,34 +36,34 @@ class Sparsity:
 DENSE = Sparsity()
 
 
-def sparsity(outline: Outline) -> dict[str, Sparsity]:
+def sparsity(design: Design) -> dict[str, Sparsity]:
     """What pooling leaves, by name, of convolutions and of activations computed with them; other
     steps are dense."""
     found: dict[str, Sparsity] = {}
-    for step in outline.steps:
+    for step in design.steps:
         if step.kind == "convolution":
-            together = _with_activations(outline, step)
-            reader = outline.sole_reader(together[-1])
+            together = _with_activations(design, step)
+            reader = design.sole_reader(together[-1])
             fused = reader is not None and _is_fused(together[-1], reader)
-            pooling = reader if fused else _pooling_behind(outline, step)
+            pooling = reader if fused else _pooling_behind(design, step)
             if pooling is not None:
                 for each in together if fused else (step,):
                     found[each.name] = _of(step, pooling, fused)
     return found
 
 
-def fused_activation(outline: Outline, step: Step) -> Step | None:
+def fused_activation(design: Design, step: Step) -> Step | None:
     """The activation layer that is computed with ``step`` and writes over what it wrote; None where
     there is none."""
-    reader = outline.sole_reader(step)
+    reader = design.sole_reader(step)
     fuses = reader and reader.kind == "activation" and reader.activation in FUSABLE
     return reader if fuses and step.activation == "linear" else None
 
 
-def _with_activations(outline: Outline, convolution: Step) -> list[Step]:
+def _with_activations(design: Design, convolution: Step) -> list[Step]:
     """The convolution and the activations that are computed with it."""
     steps = [convolution]
-    while (activation := fused_activation(outline, steps[-1])) is not None:
+    while (activation := fused_activation(design, steps[-1])) is not None:
         steps.append(activation)
     return steps
 
@@ -78,12 +78,12 @@ def _is_fused(last: Step, pooling: Step) -> bool:
     )
 
 
-def _pooling_behind(outline: Outline, convolution: Step) -> Step | None:
+def _pooling_behind(design: Design, convolution: Step) -> Step | None:
     """The max pooling without overlap that alone reads the map, activations and dropout between
     them aside; None where there is none."""
-    reader = outline.sole_reader(convolution)
+    reader = design.sole_reader(convolution)
     while reader is not None and reader.kind in ("activation", "dropout"):
-        reader = outline.sole_reader(reader)
+        reader = design.sole_reader(reader)
     if reader is None or reader.pool != "max" or not isinstance(reader.reads, Windows):
         return None
     windows = reader.reads
