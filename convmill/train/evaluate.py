@@ -92,7 +92,7 @@ def measure(call: Measuring) -> dict[str, Any]:
     call.bound.pull_weights()
     penalty = call.bound.penalty()
     hooked = hears_batches(callbacks.callbacks, "test")
-    for execution in call.feed.epoch(whole=not hooked):
+    for execution in call.feed.epoch(whole=not (hooked or model.stop_evaluating)):
         if hooked:
             callbacks.on_test_batch_begin(execution.first)
         there = False
@@ -161,7 +161,7 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
         progress.begin(0, feed.images, feed.steps)
         listed.on_predict_begin()
         bound.pull_weights()
-        for execution in feed.epoch(whole=not hooked):
+        for execution in feed.epoch(whole=not (hooked or model.stop_predicting)):
             if hooked:
                 listed.on_predict_batch_begin(execution.first)
             predicted = [_predict_part(bound, part) for part in execution.parts]

@@ -234,7 +234,7 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
     model, bound = call.model, call.bound
     hooked = hears_batches(callbacks.callbacks, "train")
     try:
-        for execution in call.feed.epoch(whole=not hooked):
+        for execution in call.feed.epoch(whole=not (hooked or model.stop_training)):
             if hooked:
                 callbacks.on_train_batch_begin(execution.first)
                 scores.catch_up()

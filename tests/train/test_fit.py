@@ -44,6 +44,15 @@ ARGUMENTS = {
     "initial_epoch": {"initial_epoch": 3, "epochs": 5},
     "steps_alone": {"batch_size": None, "steps_per_epoch": 3, "epochs": 2},
     "steps_below_the_data": {"steps_per_epoch": 1, "epochs": 3},
+    "finished": {"initial_epoch": 3, "epochs": 2},
+    "shuffle_none": {"shuffle": None},
+    "split_none": {"validation_split": None},
+    "split_beside_data": {"validation_split": 0.5, "validation_data": HELD_OUT},
+    "validation_list": {"validation_data": list(HELD_OUT)},
+    "validation_freq_never": {"validation_data": HELD_OUT, "validation_freq": 5, "epochs": 2},
+    "weights_column": {"sample_weight": WEIGHTS[:, None]},
+    "one_callback": {"callbacks": keras.callbacks.EarlyStopping("loss")},
+    "numpy_numbers": {"epochs": np.int64(2), "steps_per_epoch": np.int32(3)},
 }
 
 

@@ -361,3 +361,69 @@ def test_arrays_are_read_in_keras_order(both, shuffle, steps, hears_batches):
         model.evaluate(x, x[:, 0, 0, 0], batch_size=3, verbose=0, callbacks=callbacks)
 
     both(scenario, "drawing", hears_batches)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "two workers", "generator"])
+def test_an_epoch_that_is_broken_off_is_read_no_further(both, kind):
+    """Nor is the stream told that the epoch has ended; then it is fitted once more."""
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 3
+
+        def on_test_batch_end(self, batch, logs=None):
+            self.model.stop_evaluating = batch == 3
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.model.stop_predicting = batch == 3
+
+    def scenario(model, stream, callbacks):
+        callbacks = [*callbacks, Stop()]
+        steps = {"steps_per_epoch": 5} if kind in ENDLESS else {}
+        for _ in range(2):
+            model.fit(stream("x"), epochs=2, verbose=0, callbacks=callbacks, **steps)
+        model.evaluate(stream("y"), verbose=0, callbacks=callbacks, steps=5)
+        return model.predict(stream("z"), verbose=0, callbacks=callbacks, steps=5)
+
+    both(scenario, kind, hears_batches=True)
+
+
+@pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_what_a_stream_raises_comes_through(both, method, hears_batches):
+    class Gone(OSError):
+        pass
+
+    def scenario(model, stream, callbacks):
+        def broken():
+            for number, batch in enumerate(stream("x")):
+                if number == 4:
+                    raise Gone
+                yield batch
+
+        model.fit(stream("first"), steps_per_epoch=2, verbose=0, callbacks=callbacks)
+        with pytest.raises(Gone):
+            getattr(model, method)(broken(), verbose=0, callbacks=callbacks)
+
+    both(scenario, "generator", hears_batches)
+
+
+def test_a_run_that_is_stopped_as_it_begins_makes_one_step(both):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+        def on_test_begin(self, logs=None):
+            self.model.stop_evaluating = True
+
+        def on_predict_begin(self, logs=None):
+            self.model.stop_predicting = True
+
+    def scenario(model, stream, callbacks):
+        x = np.arange(7, dtype="float32")[:, None, None, None] * np.ones((2, 2, 1), "float32")
+        callbacks = [*callbacks, Stop()]
+        model.fit(x, x[:, 0, 0, 0], 2, epochs=3, verbose=0, callbacks=callbacks)
+        model.evaluate(x, x[:, 0, 0, 0], 2, verbose=0, callbacks=callbacks)
+        return model.predict(x, 2, verbose=0, callbacks=callbacks)
+
+    both(scenario, "dataset")
