@@ -9,7 +9,7 @@ from convmill.kernels import (
     dense,
     dropout,
     images,
-    loss,
+    measure,
     pooling,
     rescale,
     update,
@@ -30,7 +30,7 @@ OPERATIONS: dict[type, Operation] = {
 
 KERNELS: dict[str, Write] = {
     **images.KERNELS,
-    **loss.KERNELS,
+    **measure.KERNELS,
     **update.KERNELS,
     **copies.KERNELS,
 }

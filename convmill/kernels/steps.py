@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from convmill.kernels import copies, images, loss, update
+from convmill.kernels import copies, images, measure, update
 from convmill.kernels.operation import Site
 from convmill.kernels.operations import operation_of
 from convmill.lower.cut import cut
@@ -18,8 +18,8 @@ def training_step(network: Network, lanes: int) -> Step:
     """One step of training on a batch."""
     sites = _sites(network, network.gradients, lanes, training=True)
     over_images = [images.gather(network), *_forward(sites)]
-    over_images += [images.scatter(network), loss.measure(network, training=True)]
-    last = len(sites) - (1 if loss.through_softmax(network) else 0)
+    over_images += [images.scatter(network), measure.measure(network, training=True)]
+    last = len(sites) - (1 if measure.through_softmax(network) else 0)
     for site in reversed(sites[:last]):
         if site.needs_gradient:
             over_images += operation_of(site.stage).backward(site)
@@ -39,7 +39,7 @@ def inference_step(network: Network, lanes: int) -> Step:
     sites = _sites(network, tuple(Gradients() for _ in network.stages), lanes, training=False)
     launches = [images.gather(network), *_forward(sites), images.scatter(network)]
     if network.recipe is not None:
-        launches.append(loss.measure(network, training=False))
+        launches.append(measure.measure(network, training=False))
     copied = copies.copies(network, launches, lanes)
     return cut([one for found in copied.values() for one in found], launches)
 

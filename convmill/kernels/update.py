@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from convmill.kernels import optimizers
 from convmill.kernels.build import Build, Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
+from convmill.kernels.optimizers import Rates
 from convmill.lower.launches import HYPER, PENALTIES, Launch, Shares, of_matrices, of_matrix
 from convmill.lower.stages import Matrix, Network
 from convmill.plan.graph import Regularizer
-from convmill.plan.recipe import Clip, Optimizer
+from convmill.plan.recipe import Clip
 
 # Launches ----------------------------------------------------------------------------------------
 
@@ -178,65 +180,13 @@ def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.F
             e.load(slots, e.add(at, kind * slot_step), count)
             for kind in range(len(optimizer.slots))
         ]
-        moved, state = _step(e, optimizer, gradient, held, rate, corrected)
+        moved, state = optimizers.step(e, optimizer, gradient, held, Rates(rate, corrected))
         e.store(b.fadd(weight, moved), weights, at, count)
         for kind, value in enumerate(state):
             e.store(value, slots, e.add(at, kind * slot_step), count)
 
     _run(e, first, last, one)
     return e.finish()
-
-
-def _step(
-    e: Emitter,
-    optimizer: Optimizer,
-    gradient: ir.Value,
-    held: list[ir.Value],
-    rate: ir.Value,
-    corrected: ir.Value,
-) -> tuple[ir.Value, list[ir.Value]]:
-    """What is added to the weights, and the new slots in the order of ``optimizer.slots``."""
-    b = e.builder
-    state = dict(zip(optimizer.slots, held, strict=True))
-    if optimizer.name == "sgd":
-        pull = b.fmul(gradient, rate)
-        if not optimizer.momentum:
-            return b.fneg(pull), []
-        speed = b.fsub(b.fmul(state["momentum"], e.constant(optimizer.momentum)), pull)
-        if optimizer.nesterov:
-            return b.fsub(b.fmul(speed, e.constant(optimizer.momentum)), pull), [speed]
-        return speed, [speed]
-    square = b.fmul(gradient, gradient)
-    epsilon = e.constant(optimizer.epsilon)
-    if optimizer.name == "rmsprop":
-        rest = e.constant(1 - optimizer.rho)
-        state["velocity"] = e.fma(
-            state["velocity"], e.constant(optimizer.rho), b.fmul(square, rest)
-        )
-        spread = state["velocity"]
-        if optimizer.centered:
-            mean = e.fma(
-                state["average_gradient"], e.constant(optimizer.rho), b.fmul(gradient, rest)
-            )
-            state["average_gradient"] = mean
-            spread = b.fsub(spread, b.fmul(mean, mean))
-        width = e.intrinsic("sqrt", b.fadd(spread, epsilon))
-        pull = b.fdiv(b.fmul(rate, gradient), width)
-        if optimizer.momentum > 0:
-            pull = e.fma(state["momentum"], e.constant(optimizer.momentum), pull)
-            state["momentum"] = pull
-        return b.fneg(pull), [state[slot] for slot in optimizer.slots]
-    momentum, velocity = state["momentum"], state["velocity"]
-    momentum = e.fma(b.fsub(gradient, momentum), e.constant(1 - optimizer.beta_1), momentum)
-    velocity = e.fma(b.fsub(square, velocity), e.constant(1 - optimizer.beta_2), velocity)
-    state["momentum"] = momentum
-    state["velocity"] = velocity
-    if optimizer.amsgrad:
-        velocity = e.larger(velocity, state["velocity_hat"])
-        state["velocity_hat"] = velocity
-    width = b.fadd(e.intrinsic("sqrt", velocity), epsilon)
-    moved = b.fneg(b.fdiv(b.fmul(momentum, corrected), width))
-    return moved, [state[slot] for slot in optimizer.slots]
 
 
 def _squared_norm(build: Build, regularizer: Regularizer | None) -> ir.Function:

@@ -10,7 +10,7 @@ from convmill.lower.lifetimes import CACHE_LINE
 POINTERS = (
     "images",
     "labels",
-    "weights",
+    "sample_weights",
     "order",
     "parameters",
     "packs",

@@ -158,7 +158,7 @@ def of_matrices(kind: str, matrices: tuple[Matrix, ...]) -> tuple[Slot, ...]:
 
 
 # The caller's arrays.
-IMAGES, ORDER, LABELS, WEIGHTS, SEEDS, HYPER = map(
-    Slot, ("images", "order", "labels", "weights", "seeds", "hyper")
+IMAGES, ORDER, LABELS, SAMPLE_WEIGHTS, SEEDS, HYPER = map(
+    Slot, ("images", "order", "labels", "sample_weights", "seeds", "hyper")
 )
 OUTPUTS, LOSSES, CORRECT, PENALTIES = map(Slot, ("outputs", "losses", "correct", "penalties"))

@@ -13,6 +13,7 @@ LossName = Literal[
     "mean_absolute_error",
 ]
 OptimizerName = Literal["sgd", "rmsprop", "adam"]
+Accuracy = Literal["categorical", "sparse", "binary"]
 
 # Keras clips probabilities to [EPSILON, 1 - EPSILON] before it takes their logarithm.
 EPSILON = 1e-7
@@ -83,4 +84,4 @@ class Recipe:
 
     loss: Loss
     optimizer: Optimizer = field(default_factory=lambda: Optimizer("rmsprop"))
-    accuracy: Literal["categorical", "sparse", "binary"] | None = None
+    accuracy: Accuracy | None = None

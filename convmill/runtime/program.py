@@ -7,10 +7,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from convmill.lower.choose import whole_images
 from convmill.lower.fields import IMAGE_TYPES
 from convmill.lower.launches import live_lists
-from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
 from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
@@ -20,14 +18,14 @@ from convmill.plan.recipe import Recipe
 from convmill.runtime import debug, host, workers
 from convmill.runtime.batches import Batches, Record, check, check_images, check_outputs
 from convmill.runtime.jit import Compiled, compiled
-from convmill.runtime.memory import Context, Records, aligned
+from convmill.runtime.memory import Context, aligned
+from convmill.runtime.records import Held
 from convmill.runtime.weights import Weights
 from convmill.runtime.work import Run, inference_run, training_run
 
 __all__ = ["Batches", "Kind", "Program", "Record", "Stop", "Watch"]
 
 PREDICT_BATCH = 4096
-MOST_RECORD_BYTES = 256 * 1024 * 1024  # of a batch's records: a larger batch goes in parts
 Watch = Callable[[Record], None]
 Stop = Callable[[], bool]
 Kind = Literal["training", "inference"]
@@ -59,7 +57,7 @@ class Program:
         debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
         self._weights = Weights(self.network, [one.name for one in graph.parameters])
-        self._records: dict[Kind, Records] = {}
+        self._memory: dict[Kind, Held] = {kind: Held() for kind in get_args(Kind)}
         self._last: Context | None = None  # the last run's
         self._trained: Context | int = 0  # the last training run's, or the steps before any
 
@@ -205,63 +203,37 @@ class Program:
         are kept."""
         computed = self.network.stages[stage]
         assert isinstance(computed, ConvolutionStage)
-        name = live_lists(computed.output)[2].name
-        records = self._records.get("training")
-        if records is None or name not in records.memory.places:
+        try:
+            counts = self.left(live_lists(computed.output)[2].name).view(np.int32)
+        except KeyError:
             return None
-        counts = records.slot(name).view(np.int32)
         return float(counts.sum(dtype=np.int64)) / len(counts)
 
     def left(self, slot: str, kind: Kind = "training") -> np.ndarray:
-        """What the images of the last run left in a slot, uint8 (images, bytes): for tests, of a
-        Program with a guard, which keeps everything. Raises KeyError for what was not kept."""
-        return self._records[kind].slot(slot)
+        """What each image of the last run's last part left in a slot, uint8 (images, bytes).
+
+        A Program with a guard keeps everything. Raises KeyError for what was not kept.
+        """
+        return self._memory[kind].slot(slot)
 
     def intact(self) -> bool:
         """Whether no guard was written to, for tests; False where nothing was run yet."""
-        held = self._records.values()
-        return bool(held) and all(records.intact() for records in held)
+        held = self._memory.values()
+        return any(memory.images for memory in held) and all(memory.intact() for memory in held)
 
     def records_held(self, kind: Kind) -> int:
         """How many images of a batch have memory at once; larger batches go in parts. 0 before the
         first run, and where images leave nothing behind for one another."""
-        held = self._records.get(kind)
-        return 0 if held is None else held.images
+        return self._memory[kind].images
 
     def _hold_images(self, context: Context, kind: Kind, count: int) -> None:
-        """Hands over memory for ``count`` images, or for as large a part of them as may be at once.
-
-        Sums over a batch go on from part to part in groups of whole images, so that parts change
-        no bit. Raises MemoryError where there is no memory for the least of them.
-        """
-        memory = self.code(kind).memory
-        least = min(count, whole_images(self.network.stages))
-        part = count
-        if memory.image_bytes * count > MOST_RECORD_BYTES:
-            part = max(MOST_RECORD_BYTES // memory.image_bytes // least, 1) * least
-        held = self._records.get(kind)
-        kept = part if memory.image_bytes else 0
-        if held is None or (held.images, held.threads) != (kept, self.threads):
-            self._records.pop(kind, None)  # so that both are never there at once
-            held = self._records[kind] = self._allocated(memory, kept, least)
-        context["part_size"] = held.images or part
-        context["records"], context["own"] = held.records, held.own
-        context["scratch"] = held.scratch
-
-    def _allocated(self, memory: Memory, part: int, least: int) -> Records:
-        """Records for ``part`` images, or for half as many as often as memory is too small."""
-        try:
-            return Records(self.network, memory, part, self.threads)
-        except MemoryError as error:
-            if part > least:
-                return self._allocated(memory, max(part // 2 // least, 1) * least, least)
-            group = self.network.images_per_group
-            own = self.threads * (group * memory.thread_bytes + 4 * memory.scratch)
-            raise MemoryError(
-                f"{(part * memory.image_bytes + own) / 1e6:.0f} MB for {part} images of a batch on "
-                f"{self.threads} threads could not be had. Use fewer threads, a smaller model or "
-                "smaller images, or free memory."
-            ) from error
+        """Hands memory for ``count`` images over, or for as large a part of them as may be at
+        once."""
+        held = self._memory[kind]
+        context["part_size"] = held.hold(self.network, self.code(kind).memory, count, self.threads)
+        records = held.records
+        context["records"], context["own"] = records.of_images, records.own
+        context["scratch"] = records.scratch
 
     def _context(self, batches: Batches, outputs: np.ndarray | None) -> Context:
         """A context with all that training and inference share, checked."""
@@ -280,7 +252,7 @@ class Program:
         weights = batches.sample_weight
         if weights is None:
             weights = np.ones(len(x), np.float32)
-        context["weights"] = np.ascontiguousarray(weights)
+        context["sample_weights"] = np.ascontiguousarray(weights)
         if outputs is not None:
             check_outputs(outputs, count, self.graph)
             context["outputs"], context["has_outputs"] = outputs, 1

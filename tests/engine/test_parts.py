@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from convmill.lower.choose import whole_images
-from convmill.runtime import program as programs
-from convmill.runtime.memory import Records
+from convmill.runtime import records
+from convmill.runtime.program import Program
+from convmill.runtime.records import Records
 from tests.engine.nets import assert_intact, data, parameters, poisoned, program_of
 from tests.engine.test_threads import CASES
 
 IMAGES, BATCH = 150, 70
 
 
-def trained(case: str, threads: int, guard: int = 0) -> tuple[list[np.ndarray], programs.Program]:
+def trained(case: str, threads: int, guard: int = 0) -> tuple[list[np.ndarray], Program]:
     """All that three steps leave: losses, predictions, weights, gradients, slots."""
     graph, recipe = CASES[case]
     rng = np.random.default_rng(5)
@@ -34,10 +35,10 @@ def trained(case: str, threads: int, guard: int = 0) -> tuple[list[np.ndarray], 
     ], program
 
 
-def limit_to(monkeypatch: pytest.MonkeyPatch, program: programs.Program, images: int) -> None:
+def limit_to(monkeypatch: pytest.MonkeyPatch, program: Program, images: int) -> None:
     """Lets the records of so many images be in memory at once."""
     length = program.code("training").memory.image_bytes
-    monkeypatch.setattr(programs, "MOST_RECORD_BYTES", length * images)
+    monkeypatch.setattr(records, "MOST_BYTES", length * images)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -85,7 +86,7 @@ def failing(most: int):
 
 def test_where_memory_is_scarce_parts_get_smaller(monkeypatch):
     whole, _ = trained("all kinds of layers", 2)
-    monkeypatch.setattr(programs, "Records", failing(40))
+    monkeypatch.setattr(records, "Records", failing(40))
     parts, program = trained("all kinds of layers", 2)
     assert program.records_held("training") <= 40
     for ours, theirs in zip(parts, whole, strict=True):
@@ -93,7 +94,7 @@ def test_where_memory_is_scarce_parts_get_smaller(monkeypatch):
 
 
 def test_where_there_is_none_the_error_says_what_to_lower(monkeypatch):
-    monkeypatch.setattr(programs, "Records", failing(-1))
+    monkeypatch.setattr(records, "Records", failing(-1))
     with pytest.raises(MemoryError, match=r"MB .* of a batch .*threads"):
         trained("all kinds of layers", 2)
 
@@ -103,7 +104,7 @@ def test_weights_after_a_failed_allocation_are_as_they_were(monkeypatch):
     before = program.get_parameters()
     graph, recipe = CASES["small windows, a frozen layer"]
     sample = data(np.random.default_rng(0), graph, recipe.loss, 8, 8)
-    monkeypatch.setattr(programs, "Records", failing(-1))
+    monkeypatch.setattr(records, "Records", failing(-1))
     with pytest.raises(MemoryError):
         program.train(dataclasses.replace(sample, batch_size=8).batches, np.full(1, 0.1))
     for ours, theirs in zip(program.get_parameters(), before, strict=True):

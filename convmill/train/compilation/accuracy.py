@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from keras import metrics
 
 from convmill.plan.graph import Shape
-from convmill.plan.recipe import Loss
-
-Accuracy = Literal["categorical", "sparse", "binary"]
+from convmill.plan.recipe import Accuracy, Loss
 
 
 def accuracy_kind(metric: Any, loss: Loss, shape: Shape) -> Accuracy | None:

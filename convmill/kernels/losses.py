@@ -1,4 +1,4 @@
-"""Losses of one image with their gradients, and whether the image counts as right.
+"""The losses of one image, with their gradients.
 
 The output of an image is ``classes`` neighbours in memory. Labels are float32, one for each output,
 or one int32 class index (sparse). Formulas are Keras', its clipping of probabilities included.
@@ -6,64 +6,19 @@ or one int32 class index (sparse). Formulas are Keras', its clipping of probabil
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llvmlite import ir
 
 from convmill.kernels.activation import softmax
-from convmill.kernels.build import Kernel
-from convmill.kernels.lang import F32, I32, I64, Emitter, Index
+from convmill.kernels.lang import F32, I32, Emitter, Index
 from convmill.kernels.math import exp, log, sigmoid
-from convmill.lower.differentiate import needs_gradient
-from convmill.lower.launches import (
-    CORRECT,
-    LABELS,
-    LOSSES,
-    ORDER,
-    WEIGHTS,
-    Images,
-    Launch,
-    Slot,
-    gradient,
-    value,
-)
-from convmill.lower.stages import Network, PlainStage
-from convmill.plan.graph import Activate
-from convmill.plan.recipe import EPSILON, Loss, Recipe
-
-
-def through_softmax(network: Network) -> bool:
-    """Whether the loss hands its gradient to the input of the last softmax, past its backward."""
-    last, recipe = network.stages[-1], network.recipe
-    return (
-        recipe is not None
-        and recipe.loss.name in ("categorical_crossentropy", "sparse_categorical_crossentropy")
-        and not recipe.loss.from_logits
-        and isinstance(last, PlainStage)
-        and isinstance(last.operation, Activate)
-        and last.operation.activation.name == "softmax"
-    )
-
-
-def measure(network: Network, training: bool) -> Launch:
-    """Loss of each image and whether it counts as right; in training the gradient as well."""
-    read = (value(network.output), ORDER, LABELS, WEIGHTS)
-    derived: tuple[Slot, ...] = ()
-    if training and any(map(needs_gradient, network.gradients)):
-        last = network.stages[-1].input if through_softmax(network) else network.output
-        derived = (gradient(last),)
-    return Launch(
-        "loss.measure",
-        "net",
-        Images(),
-        read,
-        (LOSSES, CORRECT, *derived),
-        wanted=None if training else "labels",
-    )
+from convmill.plan.recipe import EPSILON, Loss, LossName
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """One image's loss being written: ``spec`` on ``classes`` outputs; labels lie at ``labels``;
     ``factor`` scales the gradient, which goes to ``goal`` where it is wanted."""
 
@@ -77,45 +32,7 @@ class _Case:
     past_softmax: bool
 
 
-def write_measure(k: Kernel) -> None:
-    """loss = weight x loss of the image; gradient = its derivative x weight x the batch's factor,
-    by the outputs, or by the logits past a last softmax."""
-    network, b = k.build.network, k.builder
-    recipe = network.recipe
-    assert recipe is not None
-    position, classes = k.told("position"), network.output.values
-    number = k.load_scalar(k.pointer(ORDER), position, I64)
-    labels = k.pointer(LABELS)
-    if recipe.loss.sparse:
-        label = k.at(labels, number, I32)
-    else:
-        label = k.at(labels, k.mul(number, classes))
-    weight = k.load_scalar(k.pointer(WEIGHTS), number)
-    case = _Case(
-        k,
-        recipe.loss,
-        classes,
-        k.pointer(value(network.output)),
-        label,
-        k.broadcast(b.fmul(weight, k.told("scale"))),
-        k.pointer(k.launch.writes[2]) if len(k.launch.writes) > 2 else None,
-        through_softmax(network),
-    )
-    k.store_scalar(b.fmul(_loss(case), weight), k.pointer(LOSSES), position)
-    if recipe.accuracy is not None:
-        k.store_scalar(_accuracy(case, recipe), k.pointer(CORRECT), position)
-
-
-def _loss(case: _Case) -> ir.Value:
-    """The image's loss; its gradient is stored where it is wanted."""
-    if case.spec.name in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
-        return _logits(case) if case.spec.from_logits else _probabilities(case)
-    if case.spec.name == "binary_crossentropy":
-        return _binary(case)
-    return _difference(case)
-
-
-def _label(case: _Case, at: Index, count: int) -> ir.Value:
+def _label(case: Case, at: Index, count: int) -> ir.Value:
     """Labels of a vector of classes, smoothed."""
     e, b, spec, labels = case.e, case.e.builder, case.spec, case.labels
     if spec.sparse:
@@ -139,7 +56,7 @@ def _only(e: Emitter, term: ir.Value, count: int) -> ir.Value:
     return e.builder.select(e.mask(count), term, e.constant(0.0))
 
 
-def _logits(case: _Case) -> ir.Value:
+def _logits(case: Case) -> ir.Value:
     """loss = -sum y log softmax(z); gradient = softmax(z) sum y - y."""
     e, b, classes, logits, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
     shares = e.scratch(F32, -(-classes // e.lanes) * e.lanes)
@@ -166,7 +83,7 @@ def _logits(case: _Case) -> ir.Value:
     return e.reduce("fadd", e.get(total))
 
 
-def _probabilities(case: _Case) -> ir.Value:
+def _probabilities(case: Case) -> ir.Value:
     """With q = p / sum p, clipped to c: loss = -sum y log c.
 
     Let u be y where q was not clipped, else 0. The gradient by q is -u / q, by p that divided by
@@ -212,7 +129,7 @@ def _probabilities(case: _Case) -> ir.Value:
     return e.reduce("fadd", e.get(total))
 
 
-def _binary(case: _Case) -> ir.Value:
+def binary(case: Case) -> ir.Value:
     """Mean over outputs of -y log p - (1 - y) log(1 - p), p clipped, or sigmoid of logits."""
     e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
     one = e.constant(1.0)
@@ -243,7 +160,7 @@ def _binary(case: _Case) -> ir.Value:
     return b.fmul(e.reduce("fadd", e.get(total)), ir.Constant(F32, 1 / classes))
 
 
-def _difference(case: _Case) -> ir.Value:
+def difference(case: Case) -> ir.Value:
     """Mean over outputs of (x - y)^2 or |x - y|."""
     e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
     zero, squared = e.constant(0.0), case.spec.name == "mean_squared_error"
@@ -269,35 +186,16 @@ def _scalar(e: Emitter, function, one: ir.Value) -> ir.Value:  # type: ignore[no
     return e.builder.extract_element(function(e, e.broadcast(one)), ir.Constant(I32, 0))
 
 
-def _accuracy(case: _Case, recipe: Recipe) -> ir.Value:
-    """1.0 where the image counts as right; for binary accuracy the share of right outputs."""
-    e, b, classes, outputs, labels = case.e, case.e.builder, case.classes, case.outputs, case.labels
-    if recipe.accuracy == "binary":
-        right = e.variable(ir.Constant(F32, 0.0))
-        with e.loop(0, classes) as k:
-            high = b.fcmp_ordered(">", e.load_scalar(outputs, k), ir.Constant(F32, 0.5))
-            same = b.fcmp_ordered("==", b.uitofp(high, F32), e.load_scalar(labels, k))
-            e.set(right, b.fadd(e.get(right), b.uitofp(same, F32)))
-        return b.fdiv(e.get(right), ir.Constant(F32, float(classes)))
-    guess = _first_maximum(e, outputs, classes)
-    if recipe.loss.sparse:
-        truth = b.sext(e.load_scalar(labels, 0, I32), I64)
-    else:
-        truth = _first_maximum(e, labels, classes)
-    return b.uitofp(b.icmp_signed("==", guess, truth), F32)
+def categorical(case: Case) -> ir.Value:
+    """Cross-entropy of logits or of probabilities."""
+    return _logits(case) if case.spec.from_logits else _probabilities(case)
 
 
-def _first_maximum(e: Emitter, values: ir.Value, size: int) -> ir.Value:
-    """Index of the first of ``size`` values that reaches the maximum."""
-    b = e.builder
-    best = e.variable(e.load_scalar(values, 0))
-    place = e.variable(ir.Constant(I64, 0))
-    with e.loop(1, size) as k:
-        one = e.load_scalar(values, k)
-        larger = b.fcmp_ordered(">", one, e.get(best))
-        e.set(best, b.select(larger, one, e.get(best)))
-        e.set(place, b.select(larger, e.index(k), e.get(place)))
-    return e.get(place)
-
-
-KERNELS = {"loss.measure": write_measure}
+# Each returns the image's loss, and stores its gradient where that is wanted.
+LOSSES: dict[LossName, Callable[[Case], ir.Value]] = {
+    "categorical_crossentropy": categorical,
+    "sparse_categorical_crossentropy": categorical,
+    "binary_crossentropy": binary,
+    "mean_squared_error": difference,
+    "mean_absolute_error": difference,
+}

@@ -1,0 +1,56 @@
+"""Whether an image counts as right, in the ways in which Keras counts accuracy."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from convmill.kernels.lang import F32, I32, I64, Emitter
+from convmill.kernels.losses import Case
+from convmill.plan.recipe import Accuracy
+
+
+def right(case: Case, kind: Accuracy) -> ir.Value:
+    """1.0 where the image counts as right, else 0.0; for binary accuracy the share of outputs."""
+    return ACCURACIES[kind](case)
+
+
+def binary(case: Case) -> ir.Value:
+    """The share of outputs that lie on their label's side of one half."""
+    e, b, classes = case.e, case.e.builder, case.classes
+    count = e.variable(ir.Constant(F32, 0.0))
+    with e.loop(0, classes) as k:
+        high = b.fcmp_ordered(">", e.load_scalar(case.outputs, k), ir.Constant(F32, 0.5))
+        same = b.fcmp_ordered("==", b.uitofp(high, F32), e.load_scalar(case.labels, k))
+        e.set(count, b.fadd(e.get(count), b.uitofp(same, F32)))
+    return b.fdiv(e.get(count), ir.Constant(F32, float(classes)))
+
+
+def categorical(case: Case) -> ir.Value:
+    """Whether outputs and labels have their first maximum at the same place."""
+    e = case.e
+    guess, truth = (_first_maximum(e, each, case.classes) for each in (case.outputs, case.labels))
+    return e.builder.uitofp(e.builder.icmp_signed("==", guess, truth), F32)
+
+
+def sparse(case: Case) -> ir.Value:
+    """Whether the outputs' first maximum is at the place that the label names."""
+    e, b = case.e, case.e.builder
+    guess = _first_maximum(e, case.outputs, case.classes)
+    truth = b.sext(e.load_scalar(case.labels, 0, I32), I64)
+    return b.uitofp(b.icmp_signed("==", guess, truth), F32)
+
+
+def _first_maximum(e: Emitter, values: ir.Value, size: int) -> ir.Value:
+    """Index of the first of ``size`` values that reaches the maximum."""
+    b = e.builder
+    best = e.variable(e.load_scalar(values, 0))
+    place = e.variable(ir.Constant(I64, 0))
+    with e.loop(1, size) as k:
+        one = e.load_scalar(values, k)
+        larger = b.fcmp_ordered(">", one, e.get(best))
+        e.set(best, b.select(larger, one, e.get(best)))
+        e.set(place, b.select(larger, e.index(k), e.get(place)))
+    return e.get(place)
+
+
+ACCURACIES = {"binary": binary, "categorical": categorical, "sparse": sparse}

@@ -1,0 +1,131 @@
+"""What images leave behind: their records, what is a thread's own, and how large a part of a batch
+is held at once. In tests all of it is guarded and poisoned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convmill.lower.choose import whole_images
+from convmill.lower.launches import value
+from convmill.lower.lifetimes import Memory
+from convmill.lower.stages import Network, Tensor
+from convmill.runtime.memory import aligned
+
+POISON = 0xFF  # four of them are a float32 that is no number
+MOST_BYTES = 256 * 1024 * 1024  # of a batch's records: a larger batch goes in parts
+
+
+class Records:
+    """What images leave behind: a record for each of ``images``, and each thread's own memory for a
+    group of them, with the borders of all tensors set to zero.
+
+    With a guard everything is poisoned, so that a kernel that reads what nobody wrote yields no
+    number, and what lies behind each slot holds a pattern that ``intact`` looks for.
+    """
+
+    def __init__(self, network: Network, memory: Memory, images: int, threads: int) -> None:
+        self.memory, self.images, self.threads = memory, images, threads
+        group = threads * network.images_per_group
+        self.of_images = _rows(images, memory.image_bytes)
+        self.own = _rows(group, memory.thread_bytes)
+        self.scratch = aligned(threads * memory.scratch, np.float32)
+        if memory.guard:
+            for part in (self.of_images, self.own):
+                part[:] = POISON
+            for tensor in {network.input, *(stage.output for stage in network.stages)}:
+                self._clear_border(tensor)
+
+    def _clear_border(self, tensor: Tensor) -> None:
+        values = self.slot(value(tensor).name).view(np.float32)
+        top, bottom, left, right = tensor.halo
+        grid = values[:, : tensor.size].reshape(
+            len(values), -1, tensor.row // tensor.channels, tensor.channels
+        )
+        grid[:, :top] = 0
+        grid[:, grid.shape[1] - bottom :] = 0
+        grid[:, :, :left] = 0
+        grid[:, :, grid.shape[2] - right :] = 0
+
+    def slot(self, name: str) -> np.ndarray:
+        """Bytes of one slot of every image, (images, bytes). Raises KeyError for no such slot."""
+        place = self.memory.places[name]
+        part = self.of_images if place.home == "image" else self.own
+        return part[:, place.offset : place.offset + place.bytes]
+
+    def intact(self) -> bool:
+        """Whether no guard was written to."""
+        guard = self.memory.guard
+        ends = (
+            (self.of_images if place.home == "image" else self.own, place.offset + place.bytes)
+            for place in self.memory.places.values()
+        )
+        return all(bool((part[:, end : end + guard] == POISON).all()) for part, end in ends)
+
+
+def _rows(count: int, length: int) -> np.ndarray:
+    """Bytes, (count, length)."""
+    return aligned(count * length, np.uint8).reshape(count, length)
+
+
+class Held:
+    """The records of one Program's last run of a kind, kept until others are wanted."""
+
+    def __init__(self) -> None:
+        self._records: Records | None = None
+
+    @property
+    def records(self) -> Records:
+        """The records that are held. Raises KeyError where none are."""
+        if self._records is None:
+            raise KeyError("nothing was run yet")
+        return self._records
+
+    @property
+    def images(self) -> int:
+        """How many images have a record."""
+        return 0 if self._records is None else self._records.images
+
+    def slot(self, name: str) -> np.ndarray:
+        """As ``Records.slot``; KeyError also where nothing was run yet."""
+        return self.records.slot(name)
+
+    def intact(self) -> bool:
+        """Whether no guard was written to."""
+        return self._records is None or self._records.intact()
+
+    def hold(self, network: Network, memory: Memory, count: int, threads: int) -> int:
+        """Holds records for ``count`` images, or for as large a part of them as may be at once;
+        returns the part.
+
+        Sums over a batch go on from part to part in groups of whole images, so that parts change
+        no bit. Raises MemoryError where there is no memory for the least of them.
+        """
+        least = min(count, whole_images(network.stages))
+        part = count
+        if memory.image_bytes * count > MOST_BYTES:
+            part = max(MOST_BYTES // memory.image_bytes // least, 1) * least
+        kept = part if memory.image_bytes else 0
+        if not self._fits(kept, threads):
+            self._records = None  # so that both are never there at once
+            self._records = _allocated(network, memory, kept, least, threads)
+        return self.images or part
+
+    def _fits(self, images: int, threads: int) -> bool:
+        held = self._records
+        return held is not None and (held.images, held.threads) == (images, threads)
+
+
+def _allocated(network: Network, memory: Memory, part: int, least: int, threads: int) -> Records:
+    """Records for ``part`` images, or for half as many as often as memory is too small."""
+    try:
+        return Records(network, memory, part, threads)
+    except MemoryError as error:
+        if part > least:
+            half = max(part // 2 // least, 1) * least
+            return _allocated(network, memory, half, least, threads)
+        own = threads * (network.images_per_group * memory.thread_bytes + 4 * memory.scratch)
+        raise MemoryError(
+            f"{(part * memory.image_bytes + own) / 1e6:.0f} MB for {part} images of a batch on "
+            f"{threads} threads could not be had. Use fewer threads, a smaller model or smaller "
+            "images, or free memory."
+        ) from error
