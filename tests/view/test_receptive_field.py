@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 from matplotlib.patches import Rectangle
 
-from convmill.view.receptive_field import THRESHOLD, outline, receptive_field, see
+from convmill.view.receptive_field import outline, receptive_field
+from convmill.view.seen import THRESHOLD, see
 from tests.view.nets import branches, chain, convnet, drawn, random_images, texts
 
 
