@@ -14,7 +14,17 @@ from convmill.inspection.numbers import plural
 from convmill.view.images import check_finite
 from convmill.view.layers import CONVOLUTION, calls, find, is_convolution
 from convmill.view.sheet import BAR, BODY, sheet
-from convmill.view.style import COLOURS, DIVERGING, SMALL_SIZE, Picture, bare, symmetric
+from convmill.view.style import (
+    COLOURS,
+    DIVERGING,
+    SMALL_SIZE,
+    Picture,
+    bare,
+    frame,
+    framed,
+    symmetric,
+)
+from convmill.view.text import figure
 from convmill.view.tiles import draw_tiles, grid
 from convmill.whole import check_whole
 
@@ -137,8 +147,9 @@ def _in_colours(kernels: Kernels, title: str, what: str, dark: bool) -> Picture:
     tiles = list((0.5 + kernels / (2 * largest)).transpose(3, 0, 1, 2))
     places = grid(len(tiles), kernels.shape)
     caption = (
-        f"{what}, red, green and blue as in the image: grey is 0, no brightness -{largest:.2g}, "
-        f"full brightness {largest:.2g}.{_left_out(len(tiles), every, 'filters')}"
+        f"{what}, red, green and blue as in the image: grey is 0, no brightness "
+        f"{figure(-largest, 2)}, full brightness {figure(largest, 2)}."
+        f"{_left_out(len(tiles), every, 'filters')}"
     )
     with sheet(places.height, title, caption, dark=dark) as page:
         draw_tiles(page.axes(0, 0, BODY, places.height), places, tiles, _numbers(tiles))
@@ -177,9 +188,12 @@ def _draw_matrix(axes: Axes, kernels: Kernels, cell: float) -> AxesImage:
             for column in range(columns):
                 extent = (column + 0.05, column + 0.95, row + 0.95, row + 0.05)
                 image = axes.imshow(kernels[:, :, column, row], extent=extent, **scale)
+                frame(axes, column + 0.05, row + 0.05, 0.9, 0.9)
     axes.set_xlim(0, columns)
     axes.set_ylim(rows, 0)
     bare(axes)
+    if kernels.shape[:2] == (1, 1):
+        framed(axes)
     _number_cells(axes.set_xticks, columns, cell)
     _number_cells(axes.set_yticks, rows, cell * kernels.shape[0] / kernels.shape[1])
     axes.tick_params(length=0, labelsize=SMALL_SIZE, labeltop=True, labelbottom=False, pad=1)

@@ -99,11 +99,11 @@ def activation_maximization(
     """
     found = maximize(model, layer, filters=filters, steps=steps, seed=seed, pixels=pixels)
     tiles = [grey_or_colours(image) for image in found.images]
-    places = grid(len(tiles), tiles[0].shape)
+    labels = [str(index) for index in found.filters]
+    notes = [figure(mean, 2) if mean else "silent" for mean in found.after.tolist()]
+    places = grid(len(tiles), tiles[0].shape, labels=labels, notes=notes)
     with sheet(places.height, _title(found), _caption(found, steps), dark=dark) as page:
         axes = page.axes(0, 0, BODY, places.height)
-        labels = [str(index) for index in found.filters]
-        notes = [figure(mean, 2) if mean else "silent" for mean in found.after.tolist()]
         draw_tiles(axes, places, tiles, labels, notes, cmap=GREY, vmin=0.0, vmax=1.0)
     return page.picture
 

@@ -126,7 +126,7 @@ def _draw_read(page: Sheet, found: Patch, side: float, height: float) -> None:
     of = f", channel {found.channel}" if found.channels > 1 else ""
     page.text(0, 0, f"what the layer reads{of}, {_size(found.read)}", fontsize=SMALL_SIZE)
     axes = page.axes(0, LINE, side, height - LINE)
-    draw_image(axes, found.read)
+    draw_image(axes, found.read, **_greys(found))
     axes.set_anchor("NW")
     framed(axes)
     _show_padding(axes, found)
@@ -137,6 +137,15 @@ def _draw_read(page: Sheet, found: Patch, side: float, height: float) -> None:
         for row in found.rows:  # dilated: the pixels between them are not read
             for column in found.columns:
                 _mark(axes, row, column, 1, 1, lw=0.8)
+
+
+def _greys(found: Patch) -> dict[str, Any]:
+    """The scale of what the layer reads, in both of its panels; one value alone lies between 0
+    and itself."""
+    low, high = float(found.read.min()), float(found.read.max())
+    if low == high:
+        low, high = min(low, 0.0), max(high, 0.0) or float(low == 0)
+    return {"cmap": GREY, "vmin": low, "vmax": high}
 
 
 def _show_padding(axes: Axes, found: Patch) -> None:
@@ -191,10 +200,8 @@ def _cells(found: Patch, inches: float) -> Cells:
 def _draw_products(
     page: Sheet, found: Patch, cells: Cells, top: float, width: float, height: float
 ) -> None:
-    low, high = float(found.read.min()), float(found.read.max())
-    grey = {"cmap": GREY, "vmin": low, "vmax": high if high > low else low + 1}
     panels = (
-        ("window", found.window, grey),
+        ("window", found.window, _greys(found)),
         ("kernel", found.kernel, {"cmap": DIVERGING} | symmetric(found.kernel)),
         ("products", found.products, {"cmap": DIVERGING} | symmetric(found.products)),
     )

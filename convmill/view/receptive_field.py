@@ -35,7 +35,7 @@ TALLEST = 7.0  # inches
 # columns, with this part of its size around it.
 SMALL_FIELD, AROUND_IT = 0.5, 1 / 8
 LABEL, BESIDE_BAR = "gradient / largest", 1.4  # inches for the label and what is about it
-FRAME, OUTLINE = 2.4, 1.2  # points: where the two coincide both are seen
+FRAME, OUTLINE = 3.2, 1.6  # points: where the two coincide both are seen
 
 Array = NDArray[np.float32]
 

@@ -64,12 +64,12 @@ def responses(
     largest = [float(np.abs(tile).max()) for tile in tiles]
     relative = scale_of(np.stack(tiles) / (max(largest) or 1.0))  # 0..1, or -1..1
     scales = [{end: relative[end] * (one or 1.0) for end in ENDS} for one in largest]
-    places = grid(len(tiles), maps.shape, BLOCK)
+    labels = [str(index) for index in range(len(tiles))]
+    notes = [figure(one, 2) if one else "0" for one in largest]
+    places = grid(len(tiles), maps.shape, BLOCK, labels, notes)
     caption = _caption(maps, len(tiles), pixels.shape[1:], signed=relative["vmin"] < 0)
     with sheet(places.height + BAR, f"Responses of {call.name}", caption, dark=dark) as page:
         axes = page.axes(0, 0, BODY, places.height)
-        labels = [str(index) for index in range(len(tiles))]
-        notes = [figure(one, 2) if one else "0" for one in largest]
         draw_tiles(axes, places, tiles, labels, notes, scales, cmap=relative["cmap"])
         _draw_input(page, places, pixels[0])
         ends = Normalize(relative["vmin"], relative["vmax"])

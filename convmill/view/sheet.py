@@ -31,7 +31,7 @@ LINE = 1.35 * SMALL_SIZE / POINTS_PER_INCH
 BODY = WIDTH - 2 * MARGIN  # the width that parts may take
 BAR = 0.5  # height of a colour bar, with its numbers and the space above it
 BETWEEN_NUMBERS = 0.5  # from one number of a colour bar to the next, at least
-SHORTEST_BAR = 0.4
+SHORTEST_BAR = 0.7
 INSET = 0.18  # room for half of a colour bar's first number
 
 

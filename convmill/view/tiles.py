@@ -13,10 +13,20 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from convmill.view.sheet import BODY, LINE
-from convmill.view.style import DIVERGING, SEQUENTIAL, SMALL_SIZE, bare, frame, symmetric
+from convmill.view.style import (
+    DIVERGING,
+    POINTS_PER_INCH,
+    SEQUENTIAL,
+    SMALL_SIZE,
+    bare,
+    frame,
+    symmetric,
+    width_in_points,
+)
 
 COLUMNS = 8  # of square tiles, in the width of a picture
 FEWEST, MOST = 4, 12
+BOLD = 1.1  # how much wider bold letters are
 GAP = 0.1  # between tiles, in widths of a tile
 
 
@@ -70,14 +80,24 @@ class Grid:
         return width * self.inches, (self.block * self.pitch - GAP - self.label) * self.inches
 
 
-def grid(count: int, shape: tuple[int, ...], block: int = 0) -> Grid:
+def grid(
+    count: int,
+    shape: tuple[int, ...],
+    block: int = 0,
+    labels: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Grid:
     """A grid for ``count`` tiles of ``shape`` (height, width, ...) across a whole picture.
 
-    Flat tiles get fewer columns than tall ones, so that all are about as large; so do few tiles.
+    Flat tiles get fewer columns than tall ones, so that all are about as large; so do few tiles,
+    and those whose ``labels`` and ``notes`` would not fit beside each other above them.
     """
     aspect = shape[0] / shape[1]
     columns = round(COLUMNS * math.sqrt(aspect))
-    columns = min(max(min(columns, count + block), FEWEST), MOST)
+    texts = [f"{label}  {note}" for label, note in zip(labels, notes, strict=True)]
+    widest = BOLD * max(map(width_in_points, texts), default=0) / POINTS_PER_INCH
+    fitting = int(BODY / (widest * (1 + GAP))) if widest else MOST
+    columns = min(max(min(columns, count + block), FEWEST), MOST, max(fitting, FEWEST))
     return Grid(count, columns, aspect, BODY / (columns * (1 + GAP) - GAP), block)
 
 

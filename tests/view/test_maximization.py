@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import keras
 import numpy as np
 import pytest
@@ -218,3 +220,17 @@ def test_models_whose_images_have_no_size(shape):
     model = chain(*stack, shape=shape)
     with pytest.raises(ValueError, match=r"must read images .*Received: a model that reads"):
         activation_maximization(model, model.layers[0].name)
+
+
+def test_labels_of_narrow_images_do_not_meet():
+    model = chain(layers.Conv2D(24, 3), shape=(60, 6, 1))
+    picture = activation_maximization(model, filters=range(24), steps=1)
+    picture.canvas.draw()
+    boxes = [text.get_window_extent() for text in picture.axes[0].texts]
+    rows: dict[int, list] = {}
+    for box in boxes:
+        rows.setdefault(round(box.y0 / 20), []).append(box)
+    assert len(rows) > 1
+    for row in rows.values():
+        ordered = sorted(row, key=lambda box: box.x0)
+        assert all(left.x1 < right.x0 for left, right in pairwise(ordered))

@@ -183,3 +183,11 @@ def test_channels_first():
     model = chain(layers.Conv2D(1, 2, data_format="channels_first"), shape=SHAPE)
     with pytest.raises(ValueError, match="convolution over"):
         patches(model, random_images(1))
+
+
+@pytest.mark.parametrize(("value", "ends"), [(1.0, (0, 1)), (0.0, (0, 1)), (-2.0, (-2, 0))])
+def test_the_scale_of_one_value_alone(value, ends):
+    model = chain(layers.Conv2D(1, 2), shape=(5, 5, 1))
+    picture = patches(model, np.full((5, 5), value))
+    read, window = picture.axes[0].images[0], picture.axes[2].images[0]
+    assert read.get_clim() == window.get_clim() == ends
