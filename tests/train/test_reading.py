@@ -427,3 +427,29 @@ def test_a_run_that_is_stopped_as_it_begins_makes_one_step(both):
         return model.predict(x, 2, verbose=0, callbacks=callbacks)
 
     both(scenario, "dataset")
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("built", [True, False], ids=["built", "unbuilt"])
+@pytest.mark.parametrize("kind", ["dataset", "drawing", "two workers", "generator"])
+def test_where_keras_takes_over_it_reads_what_it_would_have_read(
+    kind, built, method, monkeypatch, capsys
+):
+    """Also where a batch was read to build the model, and to see that it is not covered."""
+    monkeypatch.setenv("CONVMILL_STRICT", "0")
+    seen = []
+    for make in (keras.Sequential, models.Sequential):
+        journal = Journal(hears_batches=True)
+        stack = [layers.LayerNormalization(), layers.GlobalMaxPooling2D()]
+        model = make([keras.Input((2, 2, 1)), *stack] if built else stack)
+        model.compile("sgd", "mse", metrics=["mae"])
+        np.random.seed(11)
+        random.seed(12)
+        for _ in range(2):
+            steps = {"generator": {"steps_per_epoch" if method == "fit" else "steps": 3}}
+            getattr(model, method)(
+                STREAMS[kind](journal, "x"), verbose=0, callbacks=[journal], **steps.get(kind, {})
+            )
+        seen.append((journal.lines, np.random.random(), random.random()))
+    assert seen[1] == seen[0]
+    assert "LayerNormalization" in capsys.readouterr().err
