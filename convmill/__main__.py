@@ -14,7 +14,7 @@ def main() -> int:
         return script.run(arguments)
     from convmill.cli import main as command_line
 
-    return command_line(arguments)
+    return command_line()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,25 @@
 """The command line, ``convmill``: this package only reads arguments and prints results."""
 
-from convmill.cli.app import main
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convmill.cli.interrupts import INTERRUPTED, always_heard, deaf, leave, say_stopped
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line (of the process, unless ``arguments`` are given); the exit code."""
+    with always_heard():
+        try:
+            from convmill.cli.app import run  # here, so that Ctrl-C may come as early as that
+
+            return run(arguments)
+        except KeyboardInterrupt:
+            with deaf():
+                say_stopped()
+                if arguments is None:
+                    leave()
+                return INTERRUPTED
+
 
 __all__ = ["main"]

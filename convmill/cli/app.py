@@ -26,8 +26,6 @@ from convmill.cli.text import echo
 from convmill.cli.train import train
 from convmill.printing import plain_streams
 
-INTERRUPTED = 130
-
 
 @click.group(
     cls=Group,
@@ -47,8 +45,12 @@ for command in (train, evaluate, predict, inspect, show, data):
     cli.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line (of the process, unless ``arguments`` are given); the exit code."""
+def run(arguments: Sequence[str] | None) -> int:
+    """Runs the command line (of the process, unless ``arguments`` are given); the exit code.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
     warnings.showwarning = _show_warning
     with plain_streams():
         return _run(arguments)
@@ -64,9 +66,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         error.show(shown)
         echo(shown.getvalue().rstrip("\n"), err=True)
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        echo("Stopped.", err=True)
-        return INTERRUPTED
+    except click.Abort as error:  # what click makes of it
+        raise KeyboardInterrupt from error
     except OSError as error:
         _forget_output()
         if not isinstance(error, BrokenPipeError):

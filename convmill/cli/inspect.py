@@ -79,14 +79,14 @@ class Sizes(click.ParamType):
 )
 @click.option(
     "--images",
-    type=click.IntRange(1, MOST_IMAGES),
+    type=options.Whole(1, MOST_IMAGES),
     metavar="N",
     help="How many images there are to learn from.  [default: MNIST's 60,000 for images of its "
     "size]",
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(1, MOST_IMAGES),
+    type=options.Whole(1, MOST_IMAGES),
     metavar="N",
     default=64,
     show_default=True,

@@ -46,7 +46,8 @@ def _no_model(path: Path) -> str:
     elif size == 0:
         what = "it is empty"
     else:
-        what = f"{size:,} bytes that are no such archive, or were cut short"
+        counted = "1 byte that is" if size == 1 else f"{size:,} bytes that are"
+        what = f"{counted} no such archive, or cut short"
     return f"{path} is no Keras model ({SUFFIX} file). Received: {what}."
 
 

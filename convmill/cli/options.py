@@ -21,12 +21,29 @@ if TYPE_CHECKING:
 
 DATA_METAVAR = "NAME|FOLDER|FILE.npz"
 
+
+class Whole(click.IntRange):
+    """A whole number within limits; what is none is told in the words of ``check_whole``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; BadParameter where the text is none, or out of range."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            limits = (
+                f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            )
+            raise click.BadParameter(
+                f"It must be a whole number {limits}. Received: {value}", ctx, param
+            ) from error
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
 threads_option = click.option(
     "--threads",
-    type=click.IntRange(1, settings.MAX_THREADS),
+    type=Whole(1, settings.MAX_THREADS),
     metavar="N",
     help="CPU threads to compute with.  [default: one for each core]",
 )

@@ -25,7 +25,7 @@ from convmill.cli.text import echo
 @options.center_option
 @click.option(
     "--top",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     metavar="N",
     default=3,
     show_default=True,

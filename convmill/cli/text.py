@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import textwrap
@@ -14,7 +15,9 @@ def echo(text: str, err: bool = False) -> None:
     stream = sys.stderr if err else sys.stdout
     if stream is not None and stream.isatty():
         text = wrapped(text, shutil.get_terminal_size().columns)
-    say(text, stream)
+    # Where errors cannot be told the exit code still tells of them.
+    with contextlib.suppress(OSError) if err else contextlib.nullcontext():
+        say(text, stream)
 
 
 def wrapped(text: str, columns: int) -> str:

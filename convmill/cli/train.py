@@ -46,7 +46,7 @@ class OptimizerName(click.Choice[str]):
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     metavar="N",
     default=5,
     show_default=True,
@@ -54,7 +54,7 @@ class OptimizerName(click.Choice[str]):
 )
 @click.option(
     "--batch-size",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     metavar="N",
     default=64,
     show_default=True,
@@ -67,7 +67,7 @@ class OptimizerName(click.Choice[str]):
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
+    type=options.Whole(0, LARGEST_SEED),
     metavar="N",
     help="The same seed gives the same model, bit for bit.  [default: drawn, and shown]",
 )

@@ -73,6 +73,14 @@ def test_output_to_a_full_disk():
     assert "No space left on device" in result.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_errors_that_cannot_be_told(tmp_path):
+    nothing = {**os.environ, "KERAS_HOME": str(tmp_path), "CONVMILL_DATA": ""}
+    with open("/dev/full", "w") as full:
+        assert finished("data", "lsit", stderr=full).returncode == USAGE
+        assert finished("data", "check", "mnist", stderr=full, env=nothing).returncode == FAILED
+
+
 def in_shell(preparation: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """The command in a shell that was prepared by a line of its own language."""
     return ended(["sh", "-c", f'{preparation}; exec "$@"', "sh", *COMMAND, *map(str, arguments)])
@@ -114,6 +122,37 @@ def test_ctrl_c_in_training(start, lines, tmp_path):
     assert errors.endswith("Stopped.\n")
     assert out.read_bytes() == b"what I had"
     assert os.listdir(tmp_path) == ["model.keras"]
+
+
+LOUD = """
+import os, signal, threading
+
+class Last:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)  # Python can raise nothing here
+
+def swallowed():
+    Last()
+    threading.Event().wait()
+
+def through_exec():
+    exec("raise KeyboardInterrupt")  # by which Python would end itself by the signal
+
+def twice():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("function", ["swallowed", "through_exec", "twice"])
+def test_ctrl_c_anywhere(tmp_path, function):
+    (tmp_path / "net.py").write_text(LOUD)
+    result = finished("inspect", f"{tmp_path / 'net.py'}:{function}")
+    assert result.returncode == INTERRUPTED
+    assert result.stdout == ""
+    assert result.stderr.strip() == "Stopped."
 
 
 def on_a_terminal(start, columns: int, *arguments: object) -> str:

@@ -84,8 +84,8 @@ def test_a_misspelt_word_names_the_nearest(run, arguments, nearest):
 def test_numbers_out_of_range_are_refused(run, option, value):
     outcome = run("train", "--data", "digits", option, value)
     assert outcome.code == USAGE
-    assert option in outcome.err
-    assert str(value) in outcome.err
+    assert f"'{option}': It must be a whole number " in outcome.err
+    assert f"Received: {value}\n" in outcome.err
 
 
 def test_out_that_exists_needs_force(run, tmp_path):
