@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -335,13 +336,20 @@ def assert_intact(program: Program) -> None:
 
 
 def assert_near(
-    ours: np.ndarray, exact: np.ndarray, what: str, tolerance: float = TOLERANCE
+    ours: np.ndarray,
+    exact: np.ndarray,
+    what: str,
+    tolerance: float = TOLERANCE,
+    summed: Callable[[], float] | None = None,
 ) -> None:
-    """The difference's norm is at most ``tolerance`` times that of ``exact``."""
+    """The difference's norm is at most ``tolerance`` times that of ``exact``; or of what is
+    ``summed``, where the terms cancel one another: rounding errors are as large as terms are."""
     assert ours.shape == exact.shape, what
     assert np.isfinite(ours).all(), f"{what} holds what is no number"
     difference = np.linalg.norm(ours - exact)
     size = np.linalg.norm(exact)
+    if difference > tolerance * size and summed is not None:
+        size = summed()
     assert difference <= tolerance * size, f"{what}: {difference:.3g} away, of {size:.3g}"
 
 
@@ -366,12 +374,21 @@ def assert_follows_twin(
         right = losses.correct(recipe.accuracy, outputs.astype(np.float64), given.y[order])
         np.testing.assert_array_equal(record.correct, right.astype(np.float32))
     chosen = given.batch(given.steps - 1)
-    _, gradients = twin.gradients(
-        graph, recipe, values, given.x[chosen], given.y[chosen], given.weight_of(chosen)
-    )
+
+    def exact_gradients(images: np.ndarray) -> Sequence[np.ndarray]:
+        x, y, weight = given.x[images], given.y[images], given.weight_of(images)
+        return twin.gradients(graph, recipe, values, x, y, weight)[1]
+
+    def summed(index: int) -> float:
+        """Norms of the images' gradients, as they add up to that of the batch."""
+        norms = [np.linalg.norm(exact_gradients(chosen[[i]])[index]) for i in range(len(chosen))]
+        return float(sum(norms)) / (len(chosen) if recipe.loss.reduction == "mean" else 1)
+
+    gradients = exact_gradients(chosen)
     trainable = [index for index, one in enumerate(graph.parameters) if one.trainable]
     for index, ours in zip(trainable, program.get_gradients(), strict=True):
-        assert_near(ours, gradients[index], f"gradient of parameter {index}", tolerance)
+        what = f"gradient of parameter {index}"
+        assert_near(ours, gradients[index], what, tolerance, partial(summed, index))
     for before, after in zip(values, program.get_parameters(), strict=True):
         np.testing.assert_array_equal(before, after)
     return record
