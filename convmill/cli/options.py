@@ -128,7 +128,8 @@ def describe_scores(data_name: str, images: int, scores: dict[str, float]) -> st
 
 
 def check_model_source(source: str, parameter: str) -> None:
-    """Raises click.BadParameter unless ``source`` names FILE.keras or SCRIPT.py:FUNCTION."""
+    """Raises click.BadParameter unless ``source`` names FILE.keras or SCRIPT.py:FUNCTION, and the
+    file can be read."""
     script, colon, function = source.rpartition(":")
     from_script = bool(colon) and script.endswith(".py")
     path = Path(script if from_script else source)
@@ -142,6 +143,17 @@ def check_model_source(source: str, parameter: str) -> None:
         problem = f"It must be FILE.keras or SCRIPT.py:FUNCTION. Received: {source}"
     elif from_script and not function.isidentifier():
         problem = f"'{function}' cannot be the name of a function."
+    elif (reason := _unreadable(path)) is not None:
+        problem = f"{path} cannot be read: {reason}."
     else:
         return
     raise click.BadParameter(problem, param_hint=parameter)
+
+
+def _unreadable(path: Path) -> str | None:
+    """Why a file cannot be read; only trying tells."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -46,24 +47,33 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
         raise TypeError(
             f"model must be a Keras model. Received: model of type {type(model).__name__}"
         )
-    current = session(model)
     if threads is not None:
         threads = check_threads(threads)
+    ours, current = _ours(model), session(model)
+    own = [name for name in attach.overridden(model, tuple(_ADDED)) if name not in ours]
+    before = current.threads, current.strict
     current.threads, current.strict = threads, strict
-    restore_methods(model)
+    try:
+        _say_what_stays(model, [name for name in own if name in ROUTED])
+    except NotCovered:
+        current.threads, current.strict = before
+        raise
     attach.after_cloning(_accelerate_clone)
-    own = attach.overridden(model, tuple(_ADDED))
-    if own:
-        gap = NotCovered(
-            f"{type(model).__name__} defines its own {', '.join(own)}",
-            f"derive it from convmill.models.{_door_name(model)} instead",
-        )
-        fallback.fall_back(current, gap, model)
     for name, method in _ADDED.items():
         if name not in own:
             # Past Keras' __setattr__, which would track it.
             vars(model)[name] = types.MethodType(method, model)
     return model
+
+
+def _say_what_stays(model: Any, own: Sequence[str]) -> None:
+    """That methods of a model's own stay as they are; raises NotCovered where it is strict."""
+    if own:
+        gap = NotCovered(
+            f"{type(model).__name__} defines its own {', '.join(own)}",
+            f"derive it from convmill.models.{_door_name(model)} instead",
+        )
+        fallback.fall_back(session(model), gap, model)
 
 
 def restore(model: Any) -> Any:

@@ -145,6 +145,25 @@ def test_model_that_is_not_there(run, tmp_path, monkeypatch, model, said):
     assert said in outcome.err
 
 
+@pytest.mark.parametrize("name", ["net.keras", "net.py"])
+def test_model_that_cannot_be_read(run, tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    path.touch()
+    opened = Path.open
+
+    def refuse(self: Path, *mode: str) -> object:
+        if self == path:  # as where its permissions say so, which root need not mind
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    source = f"{path}:build" if name.endswith(".py") else path
+    for arguments in (["inspect", source], ["train", "--data", "digits", "--model", source]):
+        outcome = run(*arguments)
+        assert outcome.code == USAGE
+        assert f"{path} cannot be read: Permission denied." in outcome.err
+
+
 @pytest.mark.parametrize("arguments", [["evaluate", "--data", "digits"], ["predict"]])
 def test_saved_model_that_is_not_there(run, tmp_path, arguments):
     picture = [tmp_path / "any.png"] if arguments == ["predict"] else []

@@ -123,6 +123,19 @@ def test_a_class_with_a_fit_of_its_own_is_copied_whole():
     assert session(twin).threads == 2
 
 
+def test_a_class_that_copies_itself_keeps_its_way(runs, capsys):
+    class Alone(keras.Sequential):
+        def __reduce__(self):
+            return "nothing"
+
+    stack = [keras.Input(SHAPE), layers.Flatten(), layers.Dense(3)]
+    model = convmill.accelerate(Alone(stack), strict=True)
+    assert model.__reduce__() == "nothing"
+    model.predict(X, verbose=0)
+    assert runs == ["evaluate"]
+    assert capsys.readouterr().err == ""
+
+
 @keras.saving.register_keras_serializable("tests")
 class Proud(keras.Sequential):
     def fit(self, *args, **kwargs):

@@ -12,6 +12,7 @@ from keras import layers
 
 import convmill
 from convmill import models
+from convmill.train.session import session
 from tests.train.nets import (
     ALL,
     SHAPE,
@@ -147,7 +148,10 @@ def test_a_class_with_its_own_fit_keeps_it(runs, capsys):
     model.predict(X, verbose=0)
     assert runs == ["evaluate"]
     with pytest.raises(convmill.NotCovered):
-        convmill.accelerate(model, strict=True)
+        convmill.accelerate(model, strict=True, threads=2)
+    assert (session(model).strict, session(model).threads) == (None, None)
+    model.predict(X, verbose=0)
+    assert runs == ["evaluate"] * 2
 
 
 # All models --------------------------------------------------------------------------------------
