@@ -75,25 +75,25 @@ class _Task:
 
     def __init__(self, code: Compiled, context: Context, threads: int) -> None:
         self.code, self.context = code, context
+        self.is_over = not threads
         self._inside = threads
         self._counting = threading.Lock()
         self._over = threading.Lock()
-        if threads:
-            self._over.acquire()
+        self._over.acquire()
 
     def leave(self) -> None:
         """A thread is done with it."""
         with self._counting:
             self._inside -= 1
             if self._inside == 0:
+                self.is_over = True
                 self._over.release()
 
     def wait(self, seconds: float) -> bool:
         """Whether all threads are done, now or within ``seconds``."""
-        over = self._over.acquire(timeout=seconds)
-        if over:
-            self._over.release()
-        return over
+        if not self.is_over:
+            self._over.acquire(timeout=seconds)
+        return self.is_over
 
 
 class _Worker:

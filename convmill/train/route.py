@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from convmill.plan.graph import NotCovered
-from convmill.train import attach, fallback, signals
+from convmill.train import attach, fallback
 from convmill.train.batch import (
     prepare_predict_on_batch,
     prepare_test_on_batch,
     prepare_train_on_batch,
 )
-from convmill.train.bound import settle
+from convmill.train.calls import whole
 from convmill.train.evaluate import prepare_evaluate, prepare_predict
 from convmill.train.fit import prepare_fit
 from convmill.train.session import session
@@ -47,18 +47,20 @@ def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     extra = arguments.pop("kwargs", {})
     if extra:
         return keras_method(model, *args, **kwargs)
-    with signals.heard(lambda: settle(model)):
-        try:
-            run = _PREPARE[name](model, arguments)
-        except NotCovered as refused:
-            gap = refused
-        else:
-            try:
-                return run()
-            finally:
-                settle(model)
-    fallback.fall_back(session(model), gap, model)
+    found = whole(model, lambda: _run(name, model, arguments))
+    if not isinstance(found, NotCovered):
+        return found
+    fallback.fall_back(session(model), found, model)
     return keras_method(model, **arguments)
+
+
+def _run(name: str, model: Any, arguments: dict[str, Any]) -> Any:
+    """What the method returns, or a NotCovered where Keras has to run it: nothing is done yet."""
+    try:
+        run = _PREPARE[name](model, arguments)
+    except NotCovered as gap:
+        return gap
+    return run()
 
 
 def method(name: str) -> Callable[..., Any]:

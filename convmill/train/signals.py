@@ -15,8 +15,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -41,23 +40,29 @@ class _Calls:
 _calls = _Calls()
 
 
-@contextmanager
-def heard(settle: Callable[[], None]) -> Iterator[None]:
-    """For the time of one call: ``settle`` makes its model's state whole, whenever asked to."""
-    if not _is_main():
-        yield  # signals are the main thread's
-        return
-    outer = list(_calls.settle)
-    try:
-        if not outer:
+def begin(settle: Callable[[], None]) -> None:
+    """A call begins: ``settle`` makes its model's state whole, whenever asked to."""
+    if _is_main():
+        if not _calls.settle:
             _install()
         _calls.settle.append(settle)
-        yield
-    finally:
-        _calls.settle[:] = outer
+
+
+def end(outer: int) -> None:
+    """A call ends, within ``outer`` others; does nothing where that was done.
+
+    Signals that waited are heard, at last as if we had never been there.
+    """
+    if _is_main():
+        del _calls.settle[outer:]
         if not outer:
             _restore()
         hear()
+
+
+def depth() -> int:
+    """How many calls of this thread there are, one within the other."""
+    return len(_calls.settle) if _is_main() else 0
 
 
 def hold() -> None:
@@ -119,7 +124,8 @@ def _unraisable(report: Any) -> None:
 
 def _install() -> None:
     _calls.held = False
-    _calls.unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
+    if sys.unraisablehook is not _unraisable:
+        _calls.unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     for number in _SIGNALS:
         handler = signal.getsignal(number)
         if callable(handler) and handler is not _handle:

@@ -34,7 +34,7 @@ class Turn:
         self.thread = threading.get_ident()
 
     def __enter__(self) -> Turn:
-        if any(other.thread == self.thread for other in _lines.line.copy()):
+        if mine():
             raise RuntimeError(
                 "convmill: a model was called from code that runs in the middle of a step of "
                 "training or prediction. Call it from a callback, or from another thread."
@@ -106,6 +106,12 @@ _lines = _Lines()
 def copying() -> AbstractContextManager[Any]:
     """The lock under which Keras' variables are copied: nobody sees half of a copy."""
     return _lines.copying
+
+
+def mine() -> list[Turn]:
+    """The turns of this thread: at most one, unless leaving it was interrupted."""
+    thread = threading.get_ident()
+    return [turn for turn in _lines.line.copy() if turn.thread == thread]
 
 
 def in_child(forget: Callable[[Keys], None]) -> None:

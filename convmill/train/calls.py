@@ -1,0 +1,33 @@
+"""One call of a model's method: whatever ends it, it leaves whole steps behind and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from convmill.train import signals, turns
+from convmill.train.bound import settle
+
+Result = TypeVar("Result")
+
+
+def whole(model: Any, work: Callable[[], Result]) -> Result:
+    """``work()``, with what its steps have changed written back, and signals heard in between."""
+    depth, outer = signals.depth(), turns.mine()
+    try:
+        try:
+            signals.begin(lambda: settle(model))
+            return work()
+        finally:
+            _end(model, depth, outer)
+    finally:
+        _end(model, depth, outer)  # again: an interrupt may have come while it ended
+
+
+def _end(model: Any, depth: int, outer: list[turns.Turn]) -> None:
+    for turn in turns.mine():
+        if turn not in outer:
+            turn.leave()
+    if not outer:  # else a step is under way
+        settle(model)
+    signals.end(depth)
