@@ -26,10 +26,8 @@ def prepare_train_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[]
     def run() -> Any:
         scores = Scores(bound)
         scores.reset()
-        try:
-            train_part(bound, part, scores, Progress())
-        finally:
-            bound.push()
+        train_part(bound, part, scores, Progress())
+        bound.push()
         return _logs(model, scores, arguments)
 
     return run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from convmill.train.feed import Part
 from convmill.train.loaded import Snapshot, known, snapshot
 from convmill.train.samples import Samples
 from convmill.train.session import session
-from convmill.train.turns import Keys, Turn, copying, in_child
+from convmill.train.turns import Keys, Turn, in_child
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Program, Record, Stop, Watch
@@ -80,12 +81,24 @@ class Bound:
 
     # State --------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _turn(self) -> Iterator[Turn]:
+        """A turn for all of ours, and of those who are ahead of some of it."""
+        while True:
+            with Turn(self._all_keys()) as turn:
+                if self._all_keys() <= turn.keys:  # nobody has gone ahead meanwhile
+                    yield turn
+                    return
+
+    def _all_keys(self) -> Keys:
+        ahead = (other.keys for other in _ahead.copy() if other.keys & self.keys)
+        return self.keys.union(*ahead)
+
     def pull_weights(self) -> None:
         """Takes the weights that ``evaluate`` and ``predict`` go by, from Keras' variables."""
-        with Turn(self.keys):
+        with self._turn():
             self._push_all()
-            with copying():
-                self._weights = [snapshot(variable) for variable in self.reading.variables]
+            self._weights = [snapshot(variable) for variable in self.reading.variables]
 
     def _load_weights(self) -> None:
         """The weights into the Program, for a pass without training."""
@@ -99,20 +112,19 @@ class Bound:
         self._push_all(but=self)
         if self in _ahead:
             return
-        with copying():
-            slots = optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
-            self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
-            self.loaded.take_slots(slots)
-            self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
-            self._seed_states = [
-                np.array(keras.ops.convert_to_numpy(layer.seed_generator.state))
-                for layer in self.reading.dropouts
-            ]
+        slots = optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
+        self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
+        self.loaded.take_slots(slots)
+        self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
+        self._seed_states = [
+            np.array(keras.ops.convert_to_numpy(layer.seed_generator.state))
+            for layer in self.reading.dropouts
+        ]
 
     def push(self) -> None:
         """Writes back what the Program's steps have changed, if it is ahead."""
         if self in _ahead:
-            with Turn(self.keys):
+            with self._turn():
                 self._write_back()
 
     def _push_all(self, but: Bound | None = None) -> None:
@@ -125,8 +137,7 @@ class Bound:
         if self not in _ahead:
             return
         try:
-            with copying():
-                self._write()
+            self._write()
         except Exception:  # what cannot be written now never can be
             _ahead.remove(self)
             raise
@@ -163,7 +174,7 @@ class Bound:
         """
         pieces = _Pieces(part, outputs, watch)
         while pieces.remain:
-            with Turn(self.keys) as turn:
+            with self._turn() as turn:
                 self._load()
                 pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
         return pieces.record()
@@ -190,7 +201,7 @@ class Bound:
         pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
         stop: Stop = signals.waiting
         while pieces.remain:
-            with Turn(self.keys):
+            with self._turn():
                 self._load_weights()
                 record = self.program.evaluate(
                     _batches(pieces.rest), outputs=pieces.outputs, watch=pieces.watch, stop=stop

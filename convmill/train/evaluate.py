@@ -92,7 +92,8 @@ def measure(call: Measuring) -> dict[str, Any]:
     call.bound.pull_weights()
     penalty = call.bound.penalty()
     hooked = hears_batches(callbacks.callbacks, "test")
-    for execution in call.feed.epoch(whole=not (hooked or model.stop_evaluating)):
+    heard = hooked or model.stop_evaluating
+    for execution in call.feed.epoch(whole=not heard):
         if hooked:
             callbacks.on_test_batch_begin(execution.first)
         there = False
@@ -101,7 +102,7 @@ def measure(call: Measuring) -> dict[str, Any]:
             measure_part(call.bound, scores, part, penalty, call.progress)
         if hooked and there:
             callbacks.on_test_batch_end(execution.last, scores.logs())
-        if model.stop_evaluating:
+        if heard and model.stop_evaluating:  # else another call's callback said so
             break
     if scores.totals.images == 0:
         raise ValueError("x gave no batch to evaluate. Received: an empty stream of batches")
@@ -161,16 +162,15 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
         progress.begin(0, feed.images, feed.steps)
         listed.on_predict_begin()
         bound.pull_weights()
-        for execution in feed.epoch(whole=not (hooked or model.stop_predicting)):
+        heard = hooked or model.stop_predicting
+        for execution in feed.epoch(whole=not heard):
             if hooked:
                 listed.on_predict_batch_begin(execution.first)
             predicted = [_predict_part(bound, part) for part in execution.parts]
             outputs += predicted
             if hooked and predicted:
-                listed.on_predict_batch_end(
-                    execution.last, {"outputs": np.concatenate(predicted)}
-                )
-            if model.stop_predicting:
+                listed.on_predict_batch_end(execution.last, {"outputs": np.concatenate(predicted)})
+            if heard and model.stop_predicting:  # else another call's callback said so
                 break
         if not outputs:
             raise ValueError("x gave no batch to predict. Received: an empty stream of batches")

@@ -157,15 +157,14 @@ def run_fit(call: Fit) -> Any:
     logs: dict[str, Any] = {}
     with progress_for(call.verbose if shows else 0, call.epochs) as progress:
         callbacks.on_train_begin()
-        try:
-            for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
-                logs = _epoch(call, epoch, callbacks, scores, progress)
-                if model.stop_training:
-                    break
-        finally:
-            call.bound.push()
+        for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
+            logs = _epoch(call, epoch, callbacks, scores, progress)
+            if model.stop_training:
+                break
         callbacks.on_train_end(logs=logs)
-    return model.history
+    # Another thread's fit on this model has a history too, and ``model.history`` is the last one.
+    mine = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))
+    return next(mine, model.history)
 
 
 @contextmanager
@@ -233,22 +232,20 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
     """The steps of one epoch, with batch hooks where a callback has them."""
     model, bound = call.model, call.bound
     hooked = hears_batches(callbacks.callbacks, "train")
-    try:
-        for execution in call.feed.epoch(whole=not (hooked or model.stop_training)):
-            if hooked:
-                callbacks.on_train_batch_begin(execution.first)
-                scores.catch_up()
-            there = False
-            for part in execution.parts:
-                there = True
-                train_part(bound, part, scores, progress)
-            if hooked and there:
-                bound.push()
-                callbacks.on_train_batch_end(execution.last, scores.logs())
-            if model.stop_training:
-                break
-    finally:
-        bound.push()
+    for execution in call.feed.epoch(whole=not (hooked or model.stop_training)):
+        if hooked:
+            callbacks.on_train_batch_begin(execution.first)
+            scores.catch_up()
+        there = False
+        for part in execution.parts:
+            there = True
+            train_part(bound, part, scores, progress)
+        if hooked and there:
+            bound.push()
+            callbacks.on_train_batch_end(execution.last, scores.logs())
+        if model.stop_training:
+            break
+    bound.push()
 
 
 def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: Progress) -> None:

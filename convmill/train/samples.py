@@ -98,9 +98,7 @@ class Arrays:
         return samples(current, self.target()), order
 
 
-def checked(
-    given: Given, target: Target, class_weight: Mapping[int, float] | None = None
-) -> Given:
+def checked(given: Given, target: Target, class_weight: Mapping[int, float] | None = None) -> Given:
     """``given`` with x in the model's shape, and class weights in the place of sample weights.
 
     Labels and weights are checked by ``samples``, which looks at them each time.

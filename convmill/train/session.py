@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import Any
 
@@ -35,45 +34,32 @@ class Session:
         """
         from convmill.runtime.program import Program  # brings LLVM: not before it is needed
 
-        with _locks.sessions:
-            threads = settings.threads() if self.threads is None else self.threads
-            if self._made is not None:
-                known, known_graph, known_recipe, known_threads = self._made
-                fits = recipe is None or recipe == known_recipe
-                if fits and graph == known_graph and threads == known_threads:
-                    return known
-            made = Loaded(Program(graph, recipe, threads=threads))
-            self._made = made, graph, recipe, threads
-            return made
+        threads = settings.threads() if self.threads is None else self.threads
+        if self._made is not None:
+            known, known_graph, known_recipe, known_threads = self._made
+            fits = recipe is None or recipe == known_recipe
+            if fits and graph == known_graph and threads == known_threads:
+                return known
+        # Two threads that come here at once make one each, and the last one stays.
+        made = Loaded(Program(graph, recipe, threads=threads))
+        self._made = made, graph, recipe, threads
+        return made
 
     def forget(self) -> None:
         """Lets the Program go."""
         self._made = None
 
 
-class _Locks:
-    """Reentrant: a signal's handler may need a session too."""
-
-    def __init__(self) -> None:
-        self.sessions = threading.RLock()
-
-
-_locks = _Locks()
 _sessions: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
 
 
 def session(model: Any) -> Session:
     """The session of a model, made when it is first asked for."""
-    with _locks.sessions:
-        found = _sessions.get(model)
-        if found is None:
-            found = _sessions[model] = Session()
-        return found
+    return _sessions.get(model) or _sessions.setdefault(model, Session())
 
 
 def _forget(lost: turns.Keys) -> None:
     """In the child of a fork: a Program that another thread was running is half trained."""
-    _locks.sessions = threading.RLock()
     for one in list(_sessions.values()):
         if id(one) in lost:
             one.forget()

@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
 
 from convmill.train import signals
 
 Keys = frozenset[int]
 LOOK_SECONDS = 0.05
+
+# All turns of the process, running and waiting, in the order in which they came. There is no lock
+# around it, which an interrupt could leave locked: appending and removing are one step each.
+_line: list[Turn] = []
 
 
 class Turn:
@@ -32,6 +34,7 @@ class Turn:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
         self.thread = threading.get_ident()
+        self._moved = threading.Semaphore(0)  # the line has moved
 
     def __enter__(self) -> Turn:
         if mine():
@@ -51,16 +54,15 @@ class Turn:
 
     def _wait(self) -> bool:
         """Whether the turn has come; False where a signal came first."""
-        with _lines.changed:
-            _lines.line.append(self)
-            while self._is_behind():
-                if signals.waiting():
-                    return False
-                _lines.changed.wait(LOOK_SECONDS)
+        _line.append(self)
+        while self._is_behind():
+            if signals.waiting():
+                return False
+            self._moved.acquire(timeout=LOOK_SECONDS)
         return True
 
     def _is_behind(self) -> bool:
-        for other in _lines.line:
+        for other in _line.copy():
             if other is self:
                 return False
             if other.keys & self.keys:
@@ -69,15 +71,14 @@ class Turn:
 
     def is_wanted(self) -> bool:
         """Whether somebody waits for this turn to end."""
-        with _lines.changed:
-            return any(other is not self and other.keys & self.keys for other in _lines.line)
+        return any(other is not self and other.keys & self.keys for other in _line.copy())
 
     def leave(self) -> None:
         """Lets the next one in, and signals be heard; does nothing where that was done."""
-        with _lines.changed:
-            if self in _lines.line:
-                _lines.line.remove(self)
-                _lines.changed.notify_all()
+        if self in _line:
+            _line.remove(self)
+            for other in _line.copy():
+                other._moved.release()
         signals.release()
 
     def __exit__(
@@ -89,29 +90,10 @@ class Turn:
         self.leave()
 
 
-class _Lines:
-    """All turns of the process."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.line: list[Turn] = []  # running and waiting, in the order in which they came
-        # Held while Keras' variables are copied either way. A turn that is for some of another
-        # model's variables may have to write back all of them.
-        self.copying = threading.RLock()
-
-
-_lines = _Lines()
-
-
-def copying() -> AbstractContextManager[Any]:
-    """The lock under which Keras' variables are copied: nobody sees half of a copy."""
-    return _lines.copying
-
-
 def mine() -> list[Turn]:
     """The turns of this thread: at most one, unless leaving it was interrupted."""
     thread = threading.get_ident()
-    return [turn for turn in _lines.line.copy() if turn.thread == thread]
+    return [turn for turn in _line.copy() if turn.thread == thread]
 
 
 def in_child(forget: Callable[[Keys], None]) -> None:
@@ -125,8 +107,8 @@ _forgetting: list[Callable[[Keys], None]] = []
 
 def _forget() -> None:
     here = threading.get_ident()
-    lost: Keys = frozenset().union(*(one.keys for one in _lines.line if one.thread != here))
-    _lines.__init__()  # type: ignore[misc]  # locks too, which nobody would release
+    lost: Keys = frozenset().union(*(one.keys for one in _line if one.thread != here))
+    _line.clear()
     for forget in _forgetting:
         forget(lost)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from convmill import models
+from convmill.train import turns
 from convmill.train.turns import Turn
 from tests.train.nets import assert_same_state, compiled, convnet, images, seeded_fit
 
@@ -203,7 +204,7 @@ def test_turns_come_in_the_order_of_asking():
             thread = threading.Thread(target=later, args=(name, keys))
             thread.start()
             waiting.append(thread)
-            while len(first_line()) <= len(waiting):
+            while len(turns._line) <= len(waiting):
                 pass
         assert first.is_wanted()
         with_nobody = threading.Thread(target=later, args=("free", {9}))
@@ -215,12 +216,6 @@ def test_turns_come_in_the_order_of_asking():
     assert sorted(order[1:]) == ["a", "b", "c"]
     assert order.index("b") < order.index("c")
     assert order.index("a") < order.index("b")
-
-
-def first_line():
-    from convmill.train.turns import _lines
-
-    return _lines.line
 
 
 # Signals ----------------------------------------------------------------------------------------
