@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks import fma_peak, imports, machine, report, results, setup_peers
 from benchmarks.nets import NETS
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, before
 from benchmarks.rounds import Settings, measure
 
 SECONDS = click.FloatRange(0, min_open=True)
@@ -85,6 +85,11 @@ def _choice(names: Iterable[str]) -> str:
     callback=_new_file,
     help="Write every raw sample here, net by net.",
 )
+@click.option(
+    "--before",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another checkout of convmill, measured beside this one.",
+)
 @click.option("--markdown", is_flag=True, help="Markdown instead of tables for the terminal.")
 def main(json_file: Path | None, markdown: bool, **options: Any) -> None:
     try:
@@ -100,6 +105,9 @@ def main(json_file: Path | None, markdown: bool, **options: Any) -> None:
 
 def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
     peers = [PEERS[name] for name in options["peers"]]
+    if options["before"] is not None:
+        peers.append(before(options["before"]))
+        options["before"] = str(options["before"])
     if any(peer.python == "peers" for peer in peers):
         setup_peers.main()  # where it fails, the table says which peers have no figures
     tell = _progress(Console(stderr=True))

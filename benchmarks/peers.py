@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ class Peer:
     """Who it is, and how its worker runs.
 
     `environment` is what this peer alone gets; `imports` names modules to import before the
-    trainer's; the report names the versions of `packages`.
+    trainer's; the report names the versions of `packages`. `root` is the checkout that it runs in.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict)
     imports: tuple[str, ...] = ()
     python: Literal["own", "peers"] = "peers"
+    root: Path = ROOT
 
     def executable(self) -> Path:
         """The Python that runs the benchmark for convmill, that of the peers' environment else."""
@@ -80,6 +81,13 @@ _ALL = (
     Peer("torch-compile", "torch.compile", TORCH, ("torch",), {"compile": True}, _INDUCTOR),
 )
 PEERS = {peer.name: peer for peer in _ALL}
+
+
+def before(checkout: Path) -> Peer:
+    """convmill as it is in another checkout, to be measured beside this one."""
+    return replace(
+        PEERS["convmill"], name="before", label="convmill, before", root=checkout.resolve()
+    )
 
 
 # Paths of other Pythons, and what would make every import compile its bytecode anew.

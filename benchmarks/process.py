@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from typing import Any
 
-from benchmarks.peers import ROOT, Peer, worker_environment
+from benchmarks.peers import Peer, worker_environment
 
 START_TIMEOUT = 300.0
 REQUEST_TIMEOUT = 180.0
@@ -33,7 +33,7 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by stop)
         self._process = subprocess.Popen(
             [str(python), "-m", "benchmarks.workers"],
-            cwd=ROOT,
+            cwd=peer.root,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
