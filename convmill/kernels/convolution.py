@@ -102,7 +102,7 @@ def tiles(stage: ConvolutionStage) -> str:
             places = tile.rows * tile.windows * stage.pool[0] * stage.pool[1]
             parts = [f"{places} places x {tile.vectors}"]
         case Winograd() as tile:
-            parts = [f"Winograd: {tile.tiles} tiles x {tile.vectors}"]
+            parts = [f"Winograd {tile.tiles} tiles x {tile.vectors}"]
     chunk = stage.choice.input_gradient
     if isinstance(stage.choice.weight_gradient, Narrow):
         parts.append(f"dW {stage.choice.weight_gradient.taps} taps")

@@ -103,15 +103,15 @@ def _table(model: str, found: Report) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("stage")
+    table.add_column("stage", overflow="fold")
     table.add_column("computes", no_wrap=True)
-    table.add_column("fused in")
-    table.add_column("output", justify="right")
-    table.add_column("tiles in registers,\nvectors last")
+    table.add_column("fused in", overflow="fold")
+    table.add_column("output", justify="right", no_wrap=True)
+    table.add_column("tiles in registers,\nvectors last", no_wrap=True)
     table.add_column("dense", justify="right")
     table.add_column("done", justify="right")
     for row in found.stages:
-        shape = " x ".join(map(str, row.output_shape))
+        shape = "x".join(map(str, row.output_shape))
         table.add_row(
             row.name,
             row.operation,
