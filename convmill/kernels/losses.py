@@ -20,7 +20,8 @@ from convmill.plan.recipe import EPSILON, Loss, LossName
 @dataclass(frozen=True)
 class Case:
     """One image's loss being written: ``spec`` on ``classes`` outputs; labels lie at ``labels``;
-    ``factor`` scales the gradient, which goes to ``goal`` where it is wanted."""
+    ``factor`` scales the gradient, which goes to ``goal`` where it is wanted; ``room`` holds what
+    ``scratch`` asks for."""
 
     e: Emitter
     spec: Loss
@@ -30,6 +31,13 @@ class Case:
     factor: ir.Value
     goal: ir.Value | None
     past_softmax: bool
+    room: ir.Value
+
+
+def scratch(spec: Loss, classes: int) -> int:
+    """Float32 elements that the loss of one image wants beside its arrays: the softmax of logits.
+    They may be too many for the stack."""
+    return classes if spec.from_logits and LOSSES[spec.name] is categorical else 0
 
 
 def _label(case: Case, at: Index, count: int) -> ir.Value:
@@ -59,7 +67,7 @@ def _only(e: Emitter, term: ir.Value, count: int) -> ir.Value:
 def _logits(case: Case) -> ir.Value:
     """loss = -sum y log softmax(z); gradient = softmax(z) sum y - y."""
     e, b, classes, logits, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
-    shares = e.scratch(F32, -(-classes // e.lanes) * e.lanes)
+    shares = case.room
     top, whole = softmax(e, logits, shares, classes)
     high = e.broadcast(b.fadd(top, _scalar(e, log, whole)))
     total, mass = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))

@@ -40,6 +40,7 @@ def through_softmax(network: Network) -> bool:
 
 def measure(network: Network, training: bool) -> Launch:
     """Loss of each image and whether it counts as right; in training the gradient as well."""
+    assert network.recipe is not None
     read = (value(network.output), ORDER, LABELS, SAMPLE_WEIGHTS)
     derived: tuple[Slot, ...] = ()
     if training and any(map(needs_gradient, network.gradients)):
@@ -51,6 +52,7 @@ def measure(network: Network, training: bool) -> Launch:
         Images(),
         read,
         (LOSSES, CORRECT, *derived),
+        scratch=losses.scratch(network.recipe.loss, network.output.values),
         wanted=None if training else "labels",
     )
 
@@ -78,6 +80,7 @@ def write_measure(k: Kernel) -> None:
         k.broadcast(b.fmul(weight, k.told("scale"))),
         k.pointer(k.launch.writes[2]) if len(k.launch.writes) > 2 else None,
         through_softmax(network),
+        k.told("scratch"),
     )
     loss = losses.LOSSES[recipe.loss.name](case)
     k.store_scalar(b.fmul(loss, weight), k.pointer(LOSSES), position)

@@ -199,8 +199,8 @@ class Program:
 
     def live_places(self, stage: int) -> float | None:
         """Live places of an image behind the convolution that is stage number ``stage``, the mean
-        over the last part of a batch that was trained; None where nothing was trained or no lists
-        are kept."""
+        over the last images that were trained, as many as have records at once; None where nothing
+        was trained, or no lists are kept, as behind frozen weights."""
         computed = self.network.stages[stage]
         assert isinstance(computed, ConvolutionStage)
         try:
@@ -214,7 +214,7 @@ class Program:
 
         A Program with a guard keeps everything. Raises KeyError for what was not kept.
         """
-        return self._memory[kind].slot(slot)
+        return self._memory[kind].left(slot)
 
     def intact(self) -> bool:
         """Whether no guard was written to, for tests; False where nothing was run yet."""

@@ -47,7 +47,8 @@ class Records:
         grid[:, :, grid.shape[2] - right :] = 0
 
     def slot(self, name: str) -> np.ndarray:
-        """Bytes of one slot of every image, (images, bytes). Raises KeyError for no such slot."""
+        """Bytes of one slot, of every image that has one: (images, bytes), those of the groups of
+        all threads where it is a thread's own. Raises KeyError for no such slot."""
         place = self.memory.places[name]
         part = self.of_images if place.home == "image" else self.own
         return part[:, place.offset : place.offset + place.bytes]
@@ -85,9 +86,13 @@ class Held:
         """How many images have a record."""
         return 0 if self._records is None else self._records.images
 
-    def slot(self, name: str) -> np.ndarray:
-        """As ``Records.slot``; KeyError also where nothing was run yet."""
-        return self.records.slot(name)
+    def left(self, name: str) -> np.ndarray:
+        """What each image left in a slot, (images, bytes). Raises KeyError where that is not kept:
+        a thread's own memory serves one image behind the other, and nothing may have been run."""
+        records = self.records
+        if records.memory.places[name].home != "image":
+            raise KeyError(f"{name} is not kept")
+        return records.slot(name)
 
     def intact(self) -> bool:
         """Whether no guard was written to."""

@@ -20,7 +20,8 @@ class StageReport:
     ``dense`` counts what dense arithmetic costs (in training forward, input and weight gradient),
     ``done`` what is really done: the products of Winograd's tiles (their transforms, which are
     additions, aside); behind max pooling at most one place of a window has a gradient. Where a net
-    has been trained, ``done`` counts the places that were live in the last batch.
+    has been trained, ``done`` counts the places that were live in the last batch, as far as their
+    lists are kept for the gradients of weights.
     """
 
     name: str
