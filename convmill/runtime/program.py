@@ -58,6 +58,7 @@ class Program:
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
         self._weights = Weights(self.network, [one.name for one in graph.parameters])
         self._memory: dict[Kind, Held] = {kind: Held() for kind in get_args(Kind)}
+        self._codes: dict[Kind, Compiled] = {}
         self._last: Context | None = None  # the last run's
         self._trained: Context | int = 0  # the last training run's, or the steps before any
 
@@ -195,7 +196,9 @@ class Program:
         """
         if kind not in get_args(Kind) or (kind == "training" and self.recipe is None):
             raise ValueError(f"`kind` must be one of {get_args(Kind)}. Received: kind={kind!r}")
-        return compiled(self.network, self.machine, kind == "training", self.guard)
+        if kind not in self._codes:
+            self._codes[kind] = compiled(self.network, self.machine, kind == "training", self.guard)
+        return self._codes[kind]
 
     def live_places(self, stage: int) -> float | None:
         """Live places of an image behind the convolution that is stage number ``stage``, the mean

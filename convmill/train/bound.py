@@ -11,15 +11,12 @@ import keras
 import numpy as np
 
 from convmill.plan.graph import Graph
-from convmill.plan.read import Reading, read
-from convmill.plan.recipe import Recipe
 from convmill.train import signals
 from convmill.train.compilation import slots as optimizer_state
-from convmill.train.compilation.optimizer import mark_decay
 from convmill.train.compilation.rates import learning_rates
-from convmill.train.compilation.read_recipe import read_recipe
 from convmill.train.feed import Part
 from convmill.train.loaded import Snapshot, known, snapshot
+from convmill.train.reading import read_model
 from convmill.train.samples import Samples
 from convmill.train.session import session
 from convmill.train.turns import Keys, Turn, in_child
@@ -54,15 +51,10 @@ class Bound:
         self.reread()
 
     def reread(self) -> None:
-        """Reads the model anew: layers may have been frozen, or the optimizer changed."""
+        """Reads the model anew, if layers may have been frozen, or the optimizer changed."""
         self.push()
-        self.reading: Reading = read(self.model)
-        self.recipe: Recipe | None = None
-        self.optimizer: Any = None
-        if self.training:
-            self.optimizer = self.model.optimizer
-            self.reading = mark_decay(self.optimizer, self.reading)
-            self.recipe = read_recipe(self.model, self.reading)
+        found = read_model(self.model, self.training)
+        self.reading, self.recipe, self.optimizer = found.reading, found.recipe, found.optimizer
         current = session(self.model)
         self.loaded = current.loaded(self.graph, self.recipe)
         shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)

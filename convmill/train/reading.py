@@ -1,0 +1,53 @@
+"""What a call goes by: the model read, kept on the model while nothing of it has changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from convmill.plan.read import Reading, read
+from convmill.plan.recipe import Recipe
+from convmill.train.changes import Unchanged
+from convmill.train.compilation.optimizer import mark_decay
+from convmill.train.compilation.read_recipe import read_recipe
+
+# On the model itself: anywhere else it would keep the model alive, for it leads back to it.
+_PLACE = "_convmill_reading"
+
+
+@dataclass(frozen=True)
+class ModelReading:
+    """A model's graph and variables; for training also its recipe and optimizer."""
+
+    reading: Reading
+    recipe: Recipe | None = None
+    optimizer: Any = None
+
+
+class _Kept:
+    """Readings for training (True) and for inference (False), and the state that they are of.
+    Keras saves nothing of it."""
+
+    def __init__(self) -> None:
+        self.last: tuple[Unchanged, dict[bool, ModelReading]] | None = None
+
+
+def read_model(model: Any, training: bool) -> ModelReading:
+    """Reads a model, if it may have changed since it was read last. Raises NotCovered."""
+    kept: _Kept = vars(model).setdefault(_PLACE, _Kept())
+    last = kept.last
+    if last is None or not last[0].holds():
+        last = kept.last = Unchanged(model), {}  # before it is read: what changes then is seen
+    by_training = last[1]
+    if training not in by_training:
+        by_training[training] = _read(model, training)
+    return by_training[training]
+
+
+def _read(model: Any, training: bool) -> ModelReading:
+    reading = read(model)
+    if not training:
+        return ModelReading(reading)
+    optimizer = model.optimizer
+    reading = mark_decay(optimizer, reading)
+    return ModelReading(reading, read_recipe(model, reading), optimizer)
