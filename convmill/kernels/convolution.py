@@ -6,27 +6,19 @@ The kernels: ``direct.py`` and ``winograd.py`` forward, ``live.py`` and ``narrow
 from __future__ import annotations
 
 from convmill.kernels import direct, live, narrow, winograd
+from convmill.kernels.direct import maxima
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.choices import Direct, Narrow, Winograd
 from convmill.lower.launches import (
     Images,
     Launch,
     Shares,
-    Slot,
-    argmax,
     gradient,
     live_lists,
     of_matrix,
     value,
 )
 from convmill.lower.stages import ConvolutionStage
-
-ARGMAX_BYTES = 1  # a fused window has few places
-
-
-def maxima(stage: ConvolutionStage) -> Slot:
-    """Which place of each pooling window reached the maximum."""
-    return argmax(stage.output, ARGMAX_BYTES)
 
 
 def forward(site: Site[ConvolutionStage]) -> list[Launch]:
@@ -39,7 +31,7 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
         kernel, copy = "winograd.forward", "transform"
         scratch = winograd.scratch(stage, choice, site.lanes)
     bias = () if stage.bias is None else (of_matrix("parameter", stage.bias),)
-    kept = (maxima(stage),) if stage.pooled and site.needs_gradient else ()
+    kept = (maxima(stage),) if stage.pooled and site.gradients.output else ()
     return [
         Launch(
             kernel,

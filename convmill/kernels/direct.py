@@ -12,8 +12,15 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import I8, Emitter, Index, cover
 from convmill.kernels.math import activate
 from convmill.lower.choices import Direct
-from convmill.lower.launches import argmax, of_matrix, value
+from convmill.lower.launches import Slot, argmax, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
+
+ARGMAX_BYTES = 1  # a fused window has few places
+
+
+def maxima(stage: ConvolutionStage) -> Slot:
+    """Which place of each pooling window reached the maximum."""
+    return argmax(stage.output, ARGMAX_BYTES)
 
 
 def forward(k: Kernel) -> None:
@@ -130,7 +137,7 @@ def store_window(
     )
     highest, winner = _maximum(k, stage, window)
     k.store(highest, k.pointer(value(stage.output)), k.add(target, channel), count)
-    kept = argmax(stage.output, 1)
+    kept = maxima(stage)
     if kept in k.launch.writes:
         pixel = k.add(k.mul(row, stage.output.width), column)
         at = k.add(k.mul(pixel, stage.output.channels), channel)

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.direct import maxima
 from convmill.kernels.lang import F32, I8, I32, I64, Emitter, Index, cover
 from convmill.kernels.math import gate
 from convmill.lower.choices import Live
-from convmill.lower.launches import argmax, gradient, live_lists, of_matrix, value
+from convmill.lower.launches import gradient, live_lists, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 
@@ -53,7 +54,7 @@ def places(k: Kernel) -> None:
             gated = gate(e, stage.activation, e.load(y, here, count), e.load(behind, here, count))
             place = start
             if stage.pooled:
-                winner = e.load(k.pointer(argmax(stage.output, 1)), e.add(pixel, offset), count, I8)
+                winner = e.load(k.pointer(maxima(stage)), e.add(pixel, offset), count, I8)
                 place = b.add(start, _window_offset(e, stage, b.zext(winner, e.integers)))
             e.store(gated, values, 0)
             e.store(place, windows, 0, None, I32)

@@ -8,7 +8,6 @@ from convmill.kernels.accuracy import right
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import I32, I64
 from convmill.kernels.losses import Case
-from convmill.lower.differentiate import needs_gradient
 from convmill.lower.launches import (
     CORRECT,
     LABELS,
@@ -43,7 +42,7 @@ def measure(network: Network, training: bool) -> Launch:
     assert network.recipe is not None
     read = (value(network.output), ORDER, LABELS, SAMPLE_WEIGHTS)
     derived: tuple[Slot, ...] = ()
-    if training and any(map(needs_gradient, network.gradients)):
+    if training and any(wanted.output for wanted in network.gradients):
         last = network.stages[-1].input if through_softmax(network) else network.output
         derived = (gradient(last),)
     return Launch(

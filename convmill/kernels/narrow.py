@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.direct import maxima
 from convmill.kernels.lang import F32, I8, Emitter, Index
 from convmill.kernels.live import convolution
 from convmill.kernels.math import gate
 from convmill.lower.choices import Narrow
-from convmill.lower.launches import argmax, gradient, of_matrix, value
+from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 
@@ -112,7 +113,7 @@ def _gated(
     if not stage.pooled:
         return gated, None
     pixel = k.mul(k.add(k.mul(row, stage.output.width), column), stage.output.channels)
-    kept = k.record(argmax(stage.output, 1), image)
+    kept = k.record(maxima(stage), image)
     winner = k.load(kept, k.add(pixel, filter_), count, I8)
     return gated, k.builder.zext(winner, k.integers)
 

@@ -26,11 +26,6 @@ class Site(Generic[S]):
     training: bool
     lanes: int
 
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether the gradient of the stage's output is wanted."""
-        return self.gradients.input or self.gradients.weights
-
 
 Launches = Callable[[Site], list[Launch]]
 

@@ -30,7 +30,7 @@ ZERO, ONE = ir.Constant(I64, 0), ir.Constant(F32, 1.0)
 def build_program(
     network: Network, step: Step, memory: Memory, machine: Machine, training: bool
 ) -> ir.Module:
-    """A module with ``run(context, thread)``: batches [first_step, last_step) of the context.
+    """A module with ``run(context, thread)``: the ``steps`` batches of the context.
 
     In training a stop is heeded between steps, and ``finished`` counts those that are done; else
     between groups of images, and ``finished`` counts images.
@@ -88,10 +88,10 @@ class _Program:
         for phase in self.step.call:
             self._run(e, phase, _Batch(ZERO, ZERO, ZERO, ONE), 0, 0)
             e.call(self.wait, context)
-        step = e.variable(field(e, context, "first_step"))
+        step = e.variable(ZERO)
 
         def remain() -> ir.Value:
-            return e.less(e.get(step), field(e, context, "last_step"))
+            return e.less(e.get(step), field(e, context, "steps"))
 
         with _while(e, context, remain):
             self._batch(e, e.get(step))

@@ -21,7 +21,7 @@ def training_step(network: Network, lanes: int) -> Step:
     over_images += [images.scatter(network), measure.measure(network, training=True)]
     last = len(sites) - (1 if measure.through_softmax(network) else 0)
     for site in reversed(sites[:last]):
-        if site.needs_gradient:
+        if site.gradients.output:
             over_images += operation_of(site.stage).backward(site)
     trained = [site for site in sites if site.gradients.weights]
     gradients = [one for site in trained for one in operation_of(site.stage).weight_gradient(site)]

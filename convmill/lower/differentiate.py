@@ -25,8 +25,3 @@ def differentiate(stages: Sequence[Stage], parameters: Sequence[Parameter]) -> l
         trained[stage.output.buffer] = behind or own
         wanted.append(Gradients(behind, own))
     return wanted
-
-
-def needs_gradient(gradients: Gradients) -> bool:
-    """Whether a stage needs the gradient of its output."""
-    return gradients.input or gradients.weights

@@ -189,6 +189,11 @@ class Gradients:
     input: bool = False
     weights: bool = False
 
+    @property
+    def output(self) -> bool:
+        """Whether they need the gradient of what the stage writes."""
+        return self.input or self.weights
+
 
 @dataclass(frozen=True)
 class Network:

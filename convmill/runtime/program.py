@@ -137,7 +137,7 @@ class Program:
         penalties = np.zeros((steps, len(regularized)), np.float32)
         context["penalties"] = penalties
         context["norms"] = aligned(len(self.network.matrices), np.float32)
-        context["iterations"], context["last_step"] = iterations, steps
+        context["iterations"], context["steps"] = iterations, steps
         losses, correct = _measurements(context, count)
 
         def record() -> Record:
@@ -162,7 +162,7 @@ class Program:
         count = len(batches.order)
         context = self._context(batches, outputs)
         code = self.code("inference")
-        context["batch_size"], context["last_step"] = count, 1  # all images are one batch
+        context["batch_size"], context["steps"] = count, 1  # all images are one batch
         self._hold_images(context, "inference", count)
         losses, correct = _measurements(context, count)
         steps = -(-count // batches.batch_size)

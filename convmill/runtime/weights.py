@@ -11,21 +11,17 @@ from convmill.runtime.memory import aligned
 
 
 class Weights:
-    """Flat float32 arrays of all parameters; convolution kernels with their filters first."""
+    """Flat float32 arrays of all parameters, which ``names`` names to the user; convolution kernels
+    with their filters first."""
 
     def __init__(self, network: Network, names: Sequence[str]) -> None:
         self.network, self.names = network, names
         size = network.parameter_elements
-        self._names = network.recipe.optimizer.slots if network.recipe else ()
+        self._kinds = network.recipe.optimizer.slots if network.recipe else ()
         self.parameters = aligned(size, np.float32)
         self.gradients = aligned(size, np.float32)
-        self.slots = aligned(size * len(self._names), np.float32)
+        self.slots = aligned(size * len(self._kinds), np.float32)
         self.packs = aligned(network.pack_elements, np.float32)
-
-    @property
-    def trainable(self) -> list[Matrix]:
-        """Parameters that are trained."""
-        return [matrix for matrix in self.network.matrices if matrix.trainable]
 
     def set_parameters(self, values: Sequence[np.ndarray | None]) -> None:
         """Take weights in Keras' layout, in the order of the graph's parameters; None stays."""
@@ -38,7 +34,7 @@ class Weights:
 
     def get_gradients(self) -> list[np.ndarray]:
         """Copies of the gradients of all trainable parameters."""
-        return [self._take(self.gradients, matrix) for matrix in self.trainable]
+        return [self._take(self.gradients, matrix) for matrix in self.network.trainable]
 
     def set_slots(self, values: Mapping[str, Sequence[np.ndarray | None]]) -> None:
         """Take the optimizer's state: for each slot name one array per trainable parameter; None
@@ -46,21 +42,22 @@ class Weights:
         states = self._states()
         if set(values) != set(states):
             raise ValueError(f"slots must be {', '.join(states)}. Received: {', '.join(values)}")
-        arrays = {name: self._checked(self.trainable, name, values[name]) for name in states}
+        trainable = self.network.trainable
+        arrays = {name: self._checked(trainable, name, values[name]) for name in states}
         for name, state in states.items():
-            self._write(state, self.trainable, arrays[name])
+            self._write(state, trainable, arrays[name])
 
     def get_slots(self) -> dict[str, list[np.ndarray]]:
         """Copies of the optimizer's state."""
         return {
-            name: [self._take(state, matrix) for matrix in self.trainable]
+            name: [self._take(state, matrix) for matrix in self.network.trainable]
             for name, state in self._states().items()
         }
 
     def _states(self) -> dict[str, np.ndarray]:
-        if not self._names:
+        if not self._kinds:
             return {}
-        return dict(zip(self._names, self.slots.reshape(len(self._names), -1), strict=True))
+        return dict(zip(self._kinds, self.slots.reshape(len(self._kinds), -1), strict=True))
 
     def _checked(
         self, matrices: Sequence[Matrix], name: str, values: Sequence[np.ndarray | None]
