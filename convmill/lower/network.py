@@ -27,6 +27,8 @@ from convmill.lower.stages import Gradients, Network, Stage
 from convmill.plan.graph import Graph, NotCovered
 from convmill.plan.recipe import Recipe
 
+MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
+
 
 @dataclass(frozen=True)
 class Lowered:
@@ -59,7 +61,8 @@ def lower_stages(graph: Graph, machine: Machine) -> Lowered:
 def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
     """The Network of a graph that is compiled; ``recipe`` None is for prediction alone.
 
-    Raises NotCovered where nothing is left to compute, or where the graph is no chain.
+    Raises NotCovered where nothing is left to compute, where the graph is no chain, or where an
+    image has more values in one place than kernels count.
     """
     lowered = lower_stages(graph, machine)
     stages, wanted = lowered.stages, lowered.gradients
@@ -68,6 +71,14 @@ def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
     for node, before in zip(graph.nodes[1:], graph.nodes, strict=False):
         if node.inputs != (before.name,):
             raise NotCovered(f"node {node.name!r} is not part of a chain", "")
+    for stage in stages:
+        size = max(tensor.size for tensor in (*stage.inputs, stage.output))
+        if size > MOST_VALUES:
+            name = graph.nodes[stage.nodes[0]].name
+            raise NotCovered(
+                f"layer {name!r}: {size:,} values of one image",
+                "use smaller images or fewer filters",
+            )
     matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
     return Network(
         input=stages[0].input,

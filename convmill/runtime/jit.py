@@ -25,6 +25,7 @@ from convmill.runtime import debug, host
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 # LLVM's own state is shared in a process: one thread compiles at a time.
 _COMPILING = threading.RLock()
+KEPT = 64  # networks whose native code stays in memory, the last used
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,34 +57,45 @@ class Compiled:
             return target_machine().emit_assembly(module)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KEPT)
 def compiled(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
     """Native code for a network, built once in a process: equal networks share it.
 
     Raises NotCovered where LLVM refuses what our kernels say.
     """
-    with _COMPILING:
-        host.initialize()
-        start = time.perf_counter()
-        step, memory = planned(network, machine, training, guard)
-        kind = "training" if training else "inference"
-        debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
-        source = str(build_program(network, step, memory, machine, training))
-        debug.show(debug.IR, f"LLVM IR of {kind}", lambda: source)
-        built = time.perf_counter()
-        engine, module, target = _native(source)
-        done = time.perf_counter()
-        return Compiled(
-            NATIVE(engine.get_function_address(ENTRY)),
-            step,
-            memory,
-            source,
-            built - start,
-            done - built,
-            engine,
-            module,
-            target,
-        )
+    with _COMPILING:  # who waits here while an equal network is compiled finds it done
+        return _built(network, machine, training, guard)
+
+
+def forget() -> None:
+    """Keeps no native code any more but what is in use; all is compiled anew."""
+    compiled.cache_clear()
+    _built.cache_clear()
+
+
+@lru_cache(maxsize=KEPT)
+def _built(network: Network, machine: Machine, training: bool, guard: int) -> Compiled:
+    host.initialize()
+    start = time.perf_counter()
+    step, memory = planned(network, machine, training, guard)
+    kind = "training" if training else "inference"
+    debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
+    source = str(build_program(network, step, memory, machine, training))
+    debug.show(debug.IR, f"LLVM IR of {kind}", lambda: source)
+    built = time.perf_counter()
+    engine, module, target = _native(source)
+    done = time.perf_counter()
+    return Compiled(
+        NATIVE(engine.get_function_address(ENTRY)),
+        step,
+        memory,
+        source,
+        built - start,
+        done - built,
+        engine,
+        module,
+        target,
+    )
 
 
 def _native(source: str) -> tuple[llvm.ExecutionEngine, llvm.ModuleRef, llvm.TargetMachine]:

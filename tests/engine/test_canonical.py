@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from keras import layers
 import convmill
 from convmill.lower.network import lower
 from convmill.plan.read import read
+from convmill.runtime import host, jit
 from convmill.runtime.jit import compiled
 from tests.engine.nets import WIDTHS
 
@@ -49,6 +52,43 @@ def test_a_second_equal_model_compiles_zero_times():
     assert after.hits > before.hits
     use(model("a", "b", "c", "d", filters=7))
     assert compiled.cache_info().misses > after.misses
+
+
+class Announced:
+    """A lock that tells when somebody comes for it, before it is waited for."""
+
+    def __init__(self) -> None:
+        self.lock, self.came = threading.RLock(), threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.came.release()
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def test_two_threads_compile_an_equal_model_once(monkeypatch):
+    """The second asks while the first compiles, and waits for it."""
+    network = lower(read(model("a", "b", "c", "d", filters=8)).graph, None, host.machine())
+    lock, plain, calls, found = Announced(), jit.build_program, [], []
+    second = threading.Thread(target=lambda: found.append(compiled(network, host.machine(), False)))
+
+    def build(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            second.start()
+            lock.came.acquire()
+        return plain(*arguments)
+
+    monkeypatch.setattr(jit, "_COMPILING", lock)
+    monkeypatch.setattr(jit, "build_program", build)
+    lock.came.release()
+    lock.came.acquire()
+    first = compiled(network, host.machine(), False)
+    second.join()
+    assert len(calls) == 1
+    assert found == [first]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -382,12 +382,12 @@ def test_what_llvm_refuses_is_found_out_before_the_run(name, monkeypatch, capsys
         return "no LLVM IR" if kind == wrong else built(network, step, memory, machine, training)
 
     monkeypatch.setattr(jit, "build_program", broken)
-    jit.compiled.cache_clear()
+    jit.forget()
     model = compiled(convnet(models.Sequential))
     try:
         CALLS[name](model, X, Y)  # Keras runs it
     finally:
-        jit.compiled.cache_clear()
+        jit.forget()
     said = capsys.readouterr().err
     assert said.count("LLVM refuses the code for it") == 1
     assert said.count("runs on Keras' own path") == 1
