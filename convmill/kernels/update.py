@@ -32,6 +32,7 @@ def penalties(network: Network) -> list[Launch]:
             Shares(1),
             (of_matrix("parameter", matrix.index),),
             (PENALTIES,),
+            matrix.size,
         )
         for matrix in _regularized(network)
     ]

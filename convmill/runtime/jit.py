@@ -47,7 +47,8 @@ class Compiled:
     @cached_property
     def optimized(self) -> str:
         """LLVM IR after optimization."""
-        return str(self._module)
+        with _COMPILING:
+            return str(self._module)
 
     @cached_property
     def assembly(self) -> str:

@@ -16,7 +16,15 @@ from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
 from convmill.runtime import debug, host, workers
-from convmill.runtime.batches import Batches, Record, check, check_images, check_outputs
+from convmill.runtime.batches import (
+    Batches,
+    Record,
+    check,
+    check_images,
+    check_outputs,
+    hyper_of,
+    seeds_of,
+)
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, aligned
 from convmill.runtime.records import Held
@@ -130,8 +138,8 @@ class Program:
         code = self.code("training")
         context["batch_size"] = batches.batch_size
         self._hold_images(context, "training", min(batches.batch_size, count))
-        context["hyper"] = self._hyper(np.asarray(rates, np.float64), iterations)
-        context["seeds"] = self._seeds(seeds)
+        context["hyper"] = hyper_of(self.recipe.optimizer, rates, iterations)
+        context["seeds"] = seeds_of(seeds, self.graph)
         context["slots"], context["gradients"] = self._weights.slots, self._weights.gradients
         regularized = [m for m in self.network.matrices if m.regularizer is not None]
         penalties = np.zeros((steps, len(regularized)), np.float32)
@@ -260,24 +268,6 @@ class Program:
             check_outputs(outputs, count, self.graph)
             context["outputs"], context["has_outputs"] = outputs, 1
         return context
-
-    def _seeds(self, seeds: np.ndarray | None) -> np.ndarray:
-        """Uint64, one for each dropout layer (and one more, so that there is an address)."""
-        count = self.graph.dropouts
-        given = np.zeros(count, np.uint64) if seeds is None else seeds
-        if len(given) != count:
-            raise ValueError(f"`seeds` must hold {count} seeds. Received: {len(given)}")
-        return np.array([*given, 0], np.uint64)
-
-    def _hyper(self, rates: np.ndarray, iterations: int) -> np.ndarray:
-        """Float32 (steps, 2): the learning rate, and for Adam the rate with bias corrections."""
-        assert self.recipe is not None
-        optimizer = self.recipe.optimizer
-        corrected = np.zeros_like(rates)
-        if optimizer.name == "adam":
-            step = np.arange(iterations + 1, iterations + 1 + len(rates), dtype=np.float64)
-            corrected = rates * np.sqrt(1 - optimizer.beta_2**step) / (1 - optimizer.beta_1**step)
-        return np.stack([rates, corrected], axis=1).astype(np.float32)
 
     def _run(
         self,

@@ -78,12 +78,13 @@ class Report:
         return "".join(kept)
 
     def _belongs(self, symbol: str, stage: str) -> bool:
-        """Whether a symbol is one of a stage's kernels. Raises KeyError for no such stage."""
+        """Whether a symbol is one of a stage's kernels; macOS puts an underscore before each.
+        Raises KeyError for no such stage."""
         names = [row.name for row in self.stages]
         if stage not in names:
             raise KeyError(f"no stage {stage!r}; the stages are {', '.join(names)}")
         number = names.index(stage)
-        return bool(re.search(rf"(^|[@\"\s])stage{number}\.[a-z_]+\"?$", symbol.strip()))
+        return bool(re.search(rf"(^|[@\"\s])_?stage{number}\.[a-z_]+\"?$", symbol.strip()))
 
 
 def report(program: Program) -> Report:
