@@ -27,7 +27,7 @@ from convmill.design.costs import costs
 from convmill.design.steps import design_of
 from convmill.inspection import speed
 from convmill.plan.graph import NotCovered
-from convmill.runtime.host import cores
+from convmill.runtime.host import cores, machine
 
 BATCH_SIZES = (16, 64, 256)
 ROUNDS = 5
@@ -116,7 +116,7 @@ def samples(cases: Sequence[Case]) -> list[Sample]:
 def _work(case: Case) -> dict[str, float]:
     """What one step does, by kind."""
     design = design_of(case.model)
-    spent = costs(design)
+    spent = costs(design, machine())
     done = dict.fromkeys(speed.RELATIVE_COST, 0.0) | {"step": 1.0}
     for step in design.steps:
         for kind, amount in speed.work(step, spent[step.name], case.batch_size).items():

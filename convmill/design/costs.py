@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from convmill.design.sparsity import DENSE, Sparsity, fused_activation, sparsity
+from convmill.design.sparsity import DENSE, Sparsity, sparsity
 from convmill.design.steps import Design, Step
-from convmill.plan.algorithms import FUSABLE, is_narrow
+from convmill.lower.choices import ConvolutionChoice, Narrow
+from convmill.lower.machine import Machine
+from convmill.lower.network import Lowered, lower_stages
+from convmill.lower.stages import ConvolutionStage, Gradients, Stage
 from convmill.plan.reads import Windows
 
 FLOAT_BYTES = 4
@@ -37,7 +40,8 @@ class Cost:
 
     ``border`` counts rows and columns that the map loses at its borders, compared with "same"
     padding; ``dropped`` rows and columns of what the step reads that no window reaches at the end.
-    ``thinned`` is what max pooling leaves of its places. ``counted`` is False where arithmetic, and
+    ``thinned`` is what max pooling leaves of its places, ``choice`` how the compiler computes a
+    convolution. ``counted`` is False where arithmetic, and
     what is kept, are not known, or not of all steps in a sum, which then is the least there is.
     """
 
@@ -54,22 +58,52 @@ class Cost:
     border: tuple[int, int] = (0, 0)
     dropped: tuple[int, int] = (0, 0)
     thinned: Sparsity = DENSE
+    choice: ConvolutionChoice | None = None
     counted: bool = True
 
 
-def costs(design: Design) -> dict[str, Cost]:
-    """The cost of every step, by name, in the design's order."""
-    own = {step.name: _trainable(design, step) for step in design.steps}
-    thinned = sparsity(design)
-    trained: dict[str, bool] = {}  # whether a step or one before it is trained
-    for step in design.steps:
-        trained[step.name] = own[step.name] or any(trained[name] for name in step.inputs)
+@dataclass(frozen=True)
+class _Computed:
+    """How a step is computed: the gradients that are wanted of it, what pooling leaves of it, the
+    algorithms of its stage, and the bytes that are kept of its output."""
+
+    gradients: Gradients
+    thinned: Sparsity
+    choice: ConvolutionChoice | None
+    kept_bytes: int
+
+
+def costs(design: Design, machine: Machine) -> dict[str, Cost]:
+    """The cost of every step, by name, in the design's order, as its graph is lowered for
+    ``machine``: the same stages that would be compiled, where they are."""
+    lowered = lower_stages(design.graph, machine)
+    computed = _computed(design, lowered)
+    trained = {name: one.gradients.output for name, one in computed.items()}
     read_by_trained, found = _read_by(design, trained), {}
     for step in design.steps:
-        before = any(trained[name] for name in step.inputs)
-        cost = _cost(design, step, thinned, input_gradient=before, weight_gradient=own[step.name])
+        cost = _cost(step, computed[step.name])
         kept = trained[step.name] or step.name in read_by_trained
         found[step.name] = cost if kept else replace(cost, kept_bytes=0)
+    return found
+
+
+def _computed(design: Design, lowered: Lowered) -> dict[str, _Computed]:
+    thinned = sparsity(design, lowered)
+    first: dict[int, tuple[Stage, Gradients]] = {}  # by the number of a stage's first node
+    ends: dict[int, list[Stage]] = {}  # by the number of its last
+    for stage, gradients in zip(lowered.stages, lowered.gradients, strict=True):
+        first.setdefault(stage.nodes[0], (stage, gradients))
+        ends.setdefault(stage.nodes[-1], []).append(stage)
+    found: dict[str, _Computed] = {}
+    for number, step in enumerate(design.steps):
+        # what is fused, or is but another view, hands on the gradient that it is given
+        before = any(found[name].gradients.output for name in step.inputs)
+        wanted, choice = Gradients(input=before), None
+        if number in first:
+            stage, wanted = first[number]
+            choice = stage.choice if isinstance(stage, ConvolutionStage) else None
+        thin, kept = thinned.get(step.name, DENSE), _kept_bytes(step, ends.get(number, []))
+        found[step.name] = _Computed(wanted, thin, choice, kept)
     return found
 
 
@@ -97,7 +131,7 @@ def total(design: Design, found: Mapping[str, Cost]) -> Cost:
     return Cost(**sums, counted=all(cost.counted for cost in each))
 
 
-def dropped(design: Design, step: Step) -> tuple[int, int]:
+def dropped(step: Step) -> tuple[int, int]:
     """Rows and columns at the end of what ``step`` reads that none of its windows reaches."""
     if not isinstance(step.reads, Windows) or step.kind == "shape" or len(step.inputs) != 1:
         return (0, 0)
@@ -109,26 +143,12 @@ def dropped(design: Design, step: Step) -> tuple[int, int]:
     return left[0], left[1]
 
 
-def _trainable(design: Design, step: Step) -> bool:
-    """Whether the step's weights are trained; a shared layer's are counted elsewhere."""
-    return (design.step(step.shared_with) if step.shared_with else step).trainable > 0
-
-
-def _cost(
-    design: Design,
-    step: Step,
-    thinned: Mapping[str, Sparsity],
-    *,
-    input_gradient: bool,
-    weight_gradient: bool,
-) -> Cost:
-    thin = thinned.get(step.name, DENSE)
-    backward = int(input_gradient) + int(weight_gradient)
-    # values go back once, scale and shift with them
-    once = int(input_gradient or weight_gradient)
+def _cost(step: Step, computed: _Computed) -> Cost:
+    thin, wanted = computed.thinned, computed.gradients
+    backward = int(wanted.input) + int(wanted.weights)
+    once = int(wanted.output)  # values go back once, scale and shift with them
     work, operations = step.multiply_adds, step.operations
-    # a first layer of few taps computes the gradient of its weights over all places
-    narrow = not input_gradient and is_narrow(taps(step), thin.window)
+    narrow = computed.choice is not None and isinstance(computed.choice.weight_gradient, Narrow)
     live = thin.computed if narrow else thin.live
     return Cost(
         parameters=step.parameters,
@@ -140,33 +160,31 @@ def _cost(
         training_operations=operations * (1 + once),
         sparse_training_operations=round(operations * (thin.computed + once * live)),
         output_bytes=math.prod(step.shape) * FLOAT_BYTES,
-        kept_bytes=_kept_bytes(design, step, thinned),
-        border=_border(design, step),
-        dropped=dropped(design, step),
+        kept_bytes=computed.kept_bytes,
+        border=_border(step),
+        dropped=dropped(step),
         thinned=thin,
+        choice=computed.choice,
         counted=step.counted,
     )
 
 
-def taps(step: Step) -> int:
-    """Multiply-adds for one value of what a convolution writes: the weights of a filter."""
-    return step.multiply_adds // max(math.prod(step.shape), 1)
-
-
-def _kept_bytes(design: Design, step: Step, thinned: Mapping[str, Sparsity]) -> int:
+def _kept_bytes(step: Step, ends: list[Stage]) -> int:
+    """What the stages leave in memory that end with this step; an activation that is split off
+    leaves its own output beside what it read."""
     values = math.prod(step.shape)
-    if step.kind == "shape" or thinned.get(step.name, DENSE).is_fused:
+    if step.kind == "input":
+        return values * FLOAT_BYTES
+    if step.kind == "shape":
         return 0
+    kept = len(ends) * values * FLOAT_BYTES
     if step.pool == "max":
-        fused = thinned.get(step.inputs[0], DENSE).is_fused
-        return values * (FLOAT_BYTES + (FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES))
-    if step.is_weighted and step.activation not in FUSABLE:
-        return 2 * values * FLOAT_BYTES  # the derivative follows from what the activation reads
-    overwritten = step.is_weighted and fused_activation(design, step) is not None
-    return 0 if overwritten else values * FLOAT_BYTES
+        fused = any(len(stage.nodes) > 1 for stage in ends)
+        kept += values * (FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES)
+    return kept
 
 
-def _border(design: Design, step: Step) -> tuple[int, int]:
+def _border(step: Step) -> tuple[int, int]:
     if not isinstance(step.reads, Windows) or step.kind == "shape" or not step.is_map:
         return (0, 0)
     read = step.read[0]

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 
 from convmill.design.steps import Design, Step
-from convmill.plan.algorithms import FUSABLE, is_fused_window
+from convmill.lower.network import Lowered
+from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Pair
 from convmill.plan.reads import Windows
 
@@ -36,46 +37,21 @@ class Sparsity:
 DENSE = Sparsity()
 
 
-def sparsity(design: Design) -> dict[str, Sparsity]:
+def sparsity(design: Design, lowered: Lowered) -> dict[str, Sparsity]:
     """What pooling leaves, by name, of convolutions and of activations computed with them; other
-    steps are dense."""
+    steps are dense. ``lowered`` are the stages of the design's graph."""
     found: dict[str, Sparsity] = {}
-    for step in design.steps:
-        if step.kind == "convolution":
-            together = _with_activations(design, step)
-            reader = design.sole_reader(together[-1])
-            fused = reader is not None and _is_fused(together[-1], reader)
-            pooling = reader if fused else _pooling_behind(design, step)
-            if pooling is not None:
-                for each in together if fused else (step,):
-                    found[each.name] = _of(step, pooling, fused)
+    for stage in lowered.stages:
+        first, *others = (design.steps[number] for number in stage.nodes)
+        if isinstance(stage, ConvolutionStage) and stage.pooled:
+            *between, pooling = others
+            for step in (first, *between):
+                found[step.name] = _of(first, pooling, fused=True)
+        elif first.kind == "convolution":
+            behind = _pooling_behind(design, first)
+            if behind is not None:
+                found[first.name] = _of(first, behind, fused=False)
     return found
-
-
-def fused_activation(design: Design, step: Step) -> Step | None:
-    """The activation layer that is computed with ``step`` and writes over what it wrote; None where
-    there is none."""
-    reader = design.sole_reader(step)
-    fuses = reader and reader.kind == "activation" and reader.activation in FUSABLE
-    return reader if fuses and step.activation == "linear" else None
-
-
-def _with_activations(design: Design, convolution: Step) -> list[Step]:
-    """The convolution and the activations that are computed with it."""
-    steps = [convolution]
-    while (activation := fused_activation(design, steps[-1])) is not None:
-        steps.append(activation)
-    return steps
-
-
-def _is_fused(last: Step, pooling: Step) -> bool:
-    windows = pooling.reads
-    return (
-        last.activation in FUSABLE
-        and pooling.pool == "max"
-        and isinstance(windows, Windows)
-        and is_fused_window(windows.size, windows.strides, windows.padding)
-    )
 
 
 def _pooling_behind(design: Design, convolution: Step) -> Step | None:
@@ -91,7 +67,7 @@ def _pooling_behind(design: Design, convolution: Step) -> Step | None:
     return reader if apart and not any(windows.padding) else None
 
 
-def _of(convolution: Step, pooling: Step, fused: bool) -> Sparsity:
+def _of(convolution: Step, pooling: Step, *, fused: bool) -> Sparsity:
     assert isinstance(pooling.reads, Windows)
     places, windows = math.prod(convolution.shape[:2]), math.prod(pooling.shape[:2])
     size = pooling.reads.size

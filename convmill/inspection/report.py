@@ -21,8 +21,9 @@ from convmill.inspection.plain import layer_dict, map_dict, sums_dict
 from convmill.inspection.rows import Path, Row
 from convmill.inspection.speed import predict
 from convmill.plan.covered import refusal
-from convmill.plan.graph import DeadEnd, Shape
+from convmill.plan.graph import DeadEnd, NotCovered, Shape
 from convmill.runtime.host import machine
+from convmill.train.compilation.read_recipe import read_training
 from convmill.whole import check_whole
 
 
@@ -188,7 +189,11 @@ def inspect(
     design = design_of(model, input_shape)
     facts = _facts(model, design, images)
     spent = facts.costs
-    seconds, step_seconds, not_compiled = _predicted(design, spent, batch_size)
+    not_compiled = "" if design.dead_end else _not_compiled(model, design)
+    seconds: Mapping[str, float] = {}
+    step_seconds = None
+    if not (design.dead_end or not_compiled):
+        seconds, step_seconds = predict(design, spent, batch_size, settings.threads())
     rows = tuple(_row(step, facts, seconds) for step in design.steps)
     return Inspection(
         name=model.name,
@@ -210,7 +215,7 @@ def _facts(model: Any, design: Design, images: int | None) -> Facts:
     return Facts(
         design,
         fields(design),
-        costs(design),
+        costs(design, machine()),
         images or _usual_images(design),
         machine().lanes,
         compiled=bool(getattr(model, "compiled", False)),
@@ -226,17 +231,22 @@ def _usual_images(design: Design) -> int | None:
     return MNIST_IMAGES if all(like) else None
 
 
-def _predicted(
-    design: Design, spent: Mapping[str, Cost], batch_size: int
-) -> tuple[Mapping[str, float], float | None, str]:
-    """Seconds of each layer and of a step; or none, and why the model is not compiled."""
-    if design.dead_end is not None:
-        return {}, None, ""
+def _not_compiled(model: Any, design: Design) -> str:
+    """Why ``fit`` would not be compiled; nothing where it would be, or where a model of its layers
+    has no loss yet."""
     gap = refusal(design.graph)
     if gap is not None:
-        return {}, None, gap.reason
-    each, whole = predict(design, spent, batch_size, settings.threads())
-    return each, whole, ""
+        return gap.reason
+    inputs = getattr(model, "inputs", None) or ()
+    same = [tuple(tensor.shape[1:]) for tensor in inputs] == [design.graph.input_shape]
+    if same and getattr(model, "compiled", False):
+        try:
+            read_training(model)
+        except NotCovered as error:
+            return error.reason
+        except ValueError as error:
+            return str(error)
+    return ""
 
 
 def _row(step: Step, facts: Facts, seconds: Mapping[str, float]) -> Row:

@@ -14,9 +14,9 @@ from functools import cache
 
 import numpy as np
 
-from convmill.design.costs import Cost, taps
+from convmill.design.costs import Cost
 from convmill.design.steps import Design, Step
-from convmill.plan.algorithms import is_narrow, takes_winograd
+from convmill.lower.choices import Narrow, Winograd
 from convmill.plan.reads import Windows
 from convmill.runtime.host import cores, machine, thread_count
 
@@ -66,7 +66,7 @@ def work(step: Step, cost: Cost, batch_size: int) -> dict[str, float]:
         return done
     forward = cost.thinned.computed * (cost.forward + cost.forward_operations)
     backward = cost.sparse_training + cost.sparse_training_operations - forward
-    kind = _kind(step, cost)
+    kind = _kind(cost)
     done[kind] = batch_size * forward * _idle(step.shape[-1])
     if kind == "narrow":  # filters in the lanes, backward as well
         done[kind] += batch_size * backward * _idle(step.shape[-1])
@@ -75,20 +75,12 @@ def work(step: Step, cost: Cost, batch_size: int) -> dict[str, float]:
     return done
 
 
-def _kind(step: Step, cost: Cost) -> str:
+def _kind(cost: Cost) -> str:
     """Which of the compiler's algorithms a convolution takes."""
-    windows = step.reads
-    if not isinstance(windows, Windows):
-        return "direct"
-    first = step.trainable > 0 and cost.training <= 2 * cost.forward  # no gradient of its input
-    if first and is_narrow(taps(step), cost.thinned.window):
+    if cost.choice is not None and isinstance(cost.choice.weight_gradient, Narrow):
         return "narrow"
-    rows, columns = (
-        size // window * window
-        for size, window in zip(step.shape[:2], cost.thinned.window, strict=True)
-    )
-    sizes = windows.size, windows.strides, cost.thinned.window, (rows, columns)
-    return "winograd" if takes_winograd(*sizes, step.read[0][-1], step.shape[-1]) else "direct"
+    winograd = cost.choice is not None and isinstance(cost.choice.forward, Winograd)
+    return "winograd" if winograd else "direct"
 
 
 def _relative(done: Mapping[str, float]) -> float:

@@ -44,6 +44,9 @@ def tensor_of(buffer: int, shape: Shape) -> Tensor:
 def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) -> Stage:
     """The stage of one node."""
     operation = node.operation
+    plain = PlainStage((number,), read, result, operation, weights=node.parameters)
+    if node.read:  # another output of a layer with several: none of the tensors here
+        return plain
     match operation:
         case Convolution(dilation=(1, 1), groups=1, depthwise=False, transposed=False):
             return ConvolutionStage(
@@ -65,4 +68,4 @@ def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) 
                 operation.bias,
                 operation.activation,
             )
-    return PlainStage((number,), read, result, operation)
+    return plain

@@ -24,10 +24,9 @@ from convmill.lower.fuse import fuse_activation, fuse_pooling, split_activation
 from convmill.lower.machine import Machine
 from convmill.lower.place import place_halos, place_parameters
 from convmill.lower.stages import Gradients, Network, Stage
-from convmill.plan.graph import Graph, NotCovered
+from convmill.plan.covered import check_covered
+from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
-
-MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Lowered:
 def lower_stages(graph: Graph, machine: Machine) -> Lowered:
     """The stages of any graph; what cannot be compiled is a plain stage like others."""
     stages, written = expand(graph)
-    handed_out = {written[graph.nodes[-1].name].buffer}
+    handed_out = {written[name].buffer for name in graph.outputs}
     spec.check_stages(stages)
     stages = fuse_activation(stages, handed_out)
     spec.check_stages(stages)
@@ -61,24 +60,11 @@ def lower_stages(graph: Graph, machine: Machine) -> Lowered:
 def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
     """The Network of a graph that is compiled; ``recipe`` None is for prediction alone.
 
-    Raises NotCovered where nothing is left to compute, where the graph is no chain, or where an
-    image has more values in one place than kernels count.
+    Raises NotCovered where it is not.
     """
+    check_covered(graph)
     lowered = lower_stages(graph, machine)
     stages, wanted = lowered.stages, lowered.gradients
-    if not stages:
-        raise NotCovered("the model computes nothing", "add a layer such as Dense or Conv2D")
-    for node, before in zip(graph.nodes[1:], graph.nodes, strict=False):
-        if node.inputs != (before.name,):
-            raise NotCovered(f"node {node.name!r} is not part of a chain", "")
-    for stage in stages:
-        size = max(tensor.size for tensor in (*stage.inputs, stage.output))
-        if size > MOST_VALUES:
-            name = graph.nodes[stage.nodes[0]].name
-            raise NotCovered(
-                f"layer {name!r}: {size:,} values of one image",
-                "use smaller images or fewer filters",
-            )
     matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
     return Network(
         input=stages[0].input,

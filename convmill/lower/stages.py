@@ -129,6 +129,7 @@ class PlainStage:
     """Any other operation, as the graph has it: nothing is fused with it, and nothing is chosen.
 
     ``part`` is 1 for the activation that was split off a node whose own stage stands before.
+    ``weights`` index the parameters of an operation that is described and not compiled.
     """
 
     nodes: tuple[int, ...]
@@ -136,6 +137,7 @@ class PlainStage:
     output: Tensor
     operation: Operation
     part: int = 0
+    weights: tuple[int, ...] = ()
 
     @property
     def input(self) -> Tensor:
@@ -144,8 +146,8 @@ class PlainStage:
 
     @property
     def parameters(self) -> tuple[int, ...]:
-        """Parameters that the stage reads: none."""
-        return ()
+        """Parameters that the stage reads."""
+        return self.weights
 
 
 Stage = ConvolutionStage | DenseStage | PlainStage

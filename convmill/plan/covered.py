@@ -31,6 +31,7 @@ LAYERS = (
     *("GlobalAveragePooling2D", "Flatten", "Dense", "Dropout", "Activation", "ReLU", "LeakyReLU"),
     *("ELU", "Softmax", "Identity"),
 )
+MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
 _CHAIN = "build a chain of layers"
 
 
@@ -71,6 +72,10 @@ def _refusals(graph: Graph) -> Iterator[Refusal | None]:
         yield _of_place(graph, node)
     yield _of_ends(graph)
     yield _of_parameters(graph)
+    for node in graph.nodes:
+        yield _of_size(graph, node)
+    if all(isinstance(node.operation, (Input, Flatten)) for node in graph.nodes):
+        yield Refusal("the model computes nothing", "add a layer such as Dense or Conv2D")
 
 
 def _of_layer(node: Node) -> Refusal | None:
@@ -146,5 +151,18 @@ def _of_parameters(graph: Graph) -> Refusal | None:
     return None
 
 
+def _of_size(graph: Graph, node: Node) -> Refusal | None:
+    """Whether kernels can count the values that the node reads, padding included, and writes."""
+    values = math.prod(node.shape)
+    if isinstance(node.operation, Convolution):
+        ((height, width, channels),) = graph.read(node)
+        top, bottom, left, right = node.operation.padding
+        values = max(values, (top + height + bottom) * (left + width + right) * channels)
+    if values <= MOST_VALUES:
+        return None
+    return _refuse(node, f"{values:,} values of one image", "use smaller images or fewer filters")
+
+
 def _refuse(node: Node, what: str, remedy: str) -> Refusal:
-    return Refusal(f"layer {node.name!r} ({node.layer}): {what}", remedy)
+    layer = f" ({node.layer})" if node.layer else ""
+    return Refusal(f"layer {node.name!r}{layer}: {what}", remedy)

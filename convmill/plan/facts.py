@@ -72,7 +72,7 @@ def facts(graph: Graph, node: Node) -> Facts:
     return Facts(
         kind,
         reads_of(operation, read[0] if read else (), node.shape),
-        multiply_adds(operation, read[0] if read else (), node.shape),
+        node_multiply_adds(graph, node),
         operations,
         not isinstance(operation, Opaque) or operation.work is not None,
         activation,
@@ -139,6 +139,12 @@ def multiply_adds(operation: Operation, read: Shape, written: Shape) -> int:
         case Opaque(kind="convolution" | "dense"):
             return operation.work or 0
     return 0
+
+
+def node_multiply_adds(graph: Graph, node: Node) -> int:
+    """Multiply-adds of a node for one image."""
+    read = graph.read(node)
+    return multiply_adds(node.operation, read[0], node.shape) if read else 0
 
 
 def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape) -> int:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from convmill.kernels.operations import operation_of
 from convmill.lower.choices import Narrow, Winograd
 from convmill.lower.stages import ConvolutionStage, DenseStage, Network, PlainStage, Stage
+from convmill.plan.facts import node_multiply_adds
 from convmill.plan.graph import Activate, Graph
 from convmill.runtime.program import Kind, Program
-from convmill.runtime.work import forward_multiply_adds
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _multiply_adds(program: Program, number: int, stage: Stage) -> tuple[int, in
         return 0, 0
     gradients = program.network.gradients[number]
     backward = gradients.input + gradients.weights if program.recipe is not None else 0
-    dense = forward_multiply_adds(program.graph, program.graph.nodes[stage.nodes[0]])
+    dense = node_multiply_adds(program.graph, program.graph.nodes[stage.nodes[0]])
     dense *= 1 + backward
     if isinstance(stage, DenseStage):
         return dense, dense

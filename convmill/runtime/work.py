@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from convmill.lower.choose import IMAGES_PER_GROUP
-from convmill.plan.graph import Convolution, Dense, Graph, Node
+from convmill.plan.facts import node_multiply_adds
+from convmill.plan.graph import Graph
 
 # Operations that one thread does in a few hundredths of a second.
 SHORT = 500_000_000
@@ -40,12 +41,4 @@ def _run(operations: int, threads: int) -> Run:
 
 def _pass(graph: Graph) -> int:
     """Operations of one image forward; each value that is written counts as one."""
-    return sum(forward_multiply_adds(graph, node) + math.prod(node.shape) for node in graph.nodes)
-
-
-def forward_multiply_adds(graph: Graph, node: Node) -> int:
-    """Multiply-adds of a node for one image: each place reads the whole kernel once."""
-    operation = node.operation
-    if not isinstance(operation, (Convolution, Dense)):
-        return 0
-    return math.prod(node.shape[:-1]) * math.prod(graph.parameters[operation.kernel].shape)
+    return sum(node_multiply_adds(graph, node) + math.prod(node.shape) for node in graph.nodes)

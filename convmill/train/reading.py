@@ -8,8 +8,7 @@ from typing import Any
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train.changes import Unchanged
-from convmill.train.compilation.optimizer import mark_decay
-from convmill.train.compilation.read_recipe import read_recipe
+from convmill.train.compilation.read_recipe import read_training
 
 # On the model itself: anywhere else it would keep the model alive, for it leads back to it.
 _PLACE = "_convmill_reading"
@@ -45,9 +44,6 @@ def read_model(model: Any, training: bool) -> ModelReading:
 
 
 def _read(model: Any, training: bool) -> ModelReading:
-    reading = read(model)
     if not training:
-        return ModelReading(reading)
-    optimizer = model.optimizer
-    reading = mark_decay(optimizer, reading)
-    return ModelReading(reading, read_recipe(model, reading), optimizer)
+        return ModelReading(read(model))
+    return ModelReading(*read_training(model), model.optimizer)

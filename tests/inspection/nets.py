@@ -9,8 +9,10 @@ from convmill.design.fields import fields
 from convmill.design.steps import design_of
 from convmill.inspection.findings import Facts, Finding, Rule, find
 from convmill.inspection.loss import read_loss
+from convmill.lower.machine import Machine
 
 LANES = 16
+MACHINE = Machine(LANES, registers=32)
 IMAGE = (28, 28, 1)
 
 
@@ -63,7 +65,7 @@ def facts(
     return Facts(
         design,
         fields(design),
-        costs(design),
+        costs(design, MACHINE),
         images,
         lanes,
         compiled=model.compiled,

@@ -10,7 +10,7 @@ import convmill
 from convmill.design.costs import costs
 from convmill.design.steps import design_of
 from convmill.inspection import speed
-from tests.plan.nets import notebook, sequential
+from tests.plan.nets import MACHINE, notebook, sequential
 
 
 @pytest.fixture(autouse=True)
@@ -22,12 +22,12 @@ def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def predict(model: keras.Model, batch_size: int = 64, threads: int = 2):
     design = design_of(model)
-    return speed.predict(design, costs(design), batch_size, threads)
+    return speed.predict(design, costs(design, MACHINE), batch_size, threads)
 
 
 def work(model: keras.Model, name: str, batch_size: int = 1) -> dict[str, float]:
     design = design_of(model)
-    return speed.work(design.step(name), costs(design)[name], batch_size)
+    return speed.work(design.step(name), costs(design, MACHINE)[name], batch_size)
 
 
 def test_a_step_is_its_layers_and_what_is_no_layers() -> None:
@@ -42,7 +42,7 @@ def test_half_the_cores_take_twice_as_long() -> None:
 
 def test_work_grows_with_the_batch_and_updates_do_not() -> None:
     model = sequential(layers.Flatten(), layers.Dense(16, name="d"))
-    cost = costs(design_of(model))["d"]
+    cost = costs(design_of(model), MACHINE)["d"]
     for batch_size in (1, 8):
         done = work(model, "d", batch_size)
         assert done == {"parameters": cost.parameters, "dense": batch_size * cost.training}

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from keras import layers, regularizers
 
 from convmill.plan import graph as ops
+from convmill.plan.facts import node_multiply_adds
 from convmill.plan.graph import Activation, NotCovered
 from convmill.plan.read import describe, read
-from convmill.runtime.report import forward_multiply_adds
 from tests.plan.chains import Chain, chains
 from tests.plan.nets import IMAGE, notebook, sequential
 
@@ -58,7 +58,7 @@ def test_functional_models_are_read_as_sequential_ones(chain: Chain) -> None:
 
 def test_the_notebook() -> None:
     graph = read(notebook()).graph
-    forward = [forward_multiply_adds(graph, node) for node in graph.nodes]
+    forward = [node_multiply_adds(graph, node) for node in graph.nodes]
     first = next(filter(None, forward))
     # forward, input gradient (not for the first layer) and weight gradient: the dense roofline
     assert 3 * sum(forward) - first == 8_188_032

@@ -11,12 +11,23 @@ from typing import Any
 import keras
 
 from convmill.plan.graph import NotCovered
-from convmill.plan.read import Reading
+from convmill.plan.read import Reading, read
 from convmill.plan.recipe import EPSILON, Recipe
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.loss import read_loss
-from convmill.train.compilation.optimizer import read_optimizer
+from convmill.train.compilation.optimizer import mark_decay, read_optimizer
+
+
+def read_training(model: Any) -> tuple[Reading, Recipe]:
+    """What a compiled Keras model is and how it is trained, as far as ``fit`` is compiled.
+
+    Raises:
+        NotCovered: the model, its loss or its optimizer is not.
+        ValueError: something in them makes no sense.
+    """
+    reading = mark_decay(model.optimizer, read(model))
+    return reading, read_recipe(model, reading)
 
 
 def read_recipe(model: Any, reading: Reading) -> Recipe:

@@ -1,0 +1,145 @@
+"""What is told of a design is what happens: compiled or not, arithmetic, fusion, gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import keras
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import layers
+
+import convmill
+from benchmarks.nets import NETS
+from benchmarks.workers.keras_nets import build
+from convmill.design.costs import Cost, costs
+from convmill.design.steps import Step, design_of
+from convmill.lower.choices import Winograd
+from convmill.plan.covered import refusal
+from convmill.plan.graph import NotCovered
+from convmill.runtime.host import machine
+from convmill.train.bound import Bound
+from tests.design.graphs import graph
+from tests.plan.chains import Chain, chains
+from tests.plan.nets import notebook, sequential
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*softmax over axis")  # of one channel: Keras warns
+
+
+def check_compiled(model: Any) -> None:
+    """``inspect`` says that a model is not compiled where ``fit`` is not, for the same reason."""
+    try:
+        Bound(model, training=model.compiled)  # what fit and predict begin with
+        reason = ""
+    except NotCovered as gap:
+        reason = gap.reason
+    assert convmill.inspect(model).not_compiled == reason
+
+
+@settings(max_examples=10)
+@given(chains())
+def test_chains_are_compiled(chain: Chain) -> None:
+    model = chain.build()
+    check_compiled(model)
+    model.compile("adam", "mse")
+    check_compiled(model)
+
+
+@settings(max_examples=15)
+@given(st.randoms(use_true_random=False))
+def test_graphs_are_compiled_or_not(chance: Random) -> None:
+    check_compiled(graph(chance))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nets_of_the_benchmark_are_compiled_or_not(name: str) -> None:
+    check_compiled(build(NETS[name]))
+
+
+def own_loss(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y_true - y_pred))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": own_loss},
+        {"loss": "mse", "optimizer": "lion"},
+        {"loss": "huber"},
+        {"loss": "mse", "loss_weights": [2.0]},
+    ],
+)
+def test_what_compile_says_counts(options: dict[str, Any]) -> None:
+    model = sequential(layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2))
+    check_compiled(model)
+    model.compile(**options)
+    check_compiled(model)
+    # for images of another size it is a model of the same layers, without a loss
+    assert convmill.inspect(model, input_shape=(12, 12, 2)).not_compiled == ""
+
+
+def check_costs(model: Any) -> None:
+    """Arithmetic, fusion and what is trained, as costs tell them, are those of ``explain``."""
+    explained, design = convmill.explain(model), design_of(model)
+    found = costs(design, machine())
+    assert explained.compiled == (refusal(design.graph) is None)
+    for stage in explained.stages:
+        if stage.name not in found:  # an activation that was split off
+            continue
+        cost, step = found[stage.name], design.step(stage.name)
+        assert stage.dense == (cost.training if model.compiled else cost.forward), stage.name
+        if step.is_weighted:
+            assert stage.done == done(step, cost, training=model.compiled), stage.name
+        assert cost.thinned.is_fused == ("+ max" in stage.operation), stage.name
+        together = stage.fused[:-1] if cost.thinned.is_fused else ()
+        assert all(found[name].thinned == cost.thinned for name in together), stage.name
+
+
+def done(step: Step, cost: Cost, *, training: bool) -> int:
+    """The multiply-adds that are really done, of which Winograd's algorithm has fewer."""
+    computed = cost.forward * cost.thinned.computed
+    backward = cost.sparse_training - computed if training else 0.0
+    if cost.choice is not None and isinstance(cost.choice.forward, Winograd):
+        one_place = cost.forward / math.prod(step.shape[:2])
+        computed = math.prod(cost.choice.forward.grid) * one_place * 16 / 9
+    return round(computed + backward)
+
+
+@settings(max_examples=5)
+@given(chains())
+def test_costs_of_chains(chain: Chain) -> None:
+    model = chain.build()
+    model.compile("sgd", "mse")
+    check_costs(model)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_costs_of_the_notebook(trainable: bool) -> None:
+    model = notebook()
+    check_costs(model)
+    model.layers[2].trainable = trainable
+    model.compile("sgd", "categorical_crossentropy")
+    check_costs(model)
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [layers.MaxPooling2D, lambda: layers.AveragePooling2D(2), layers.ReLU],
+    ids=["max", "average", "relu"],
+)
+def test_costs_where_the_first_layer_is_narrow_or_frozen(behind: Callable[[], Any]) -> None:
+    for frozen in (False, True):
+        model = sequential(
+            layers.Conv2D(16, 3, trainable=not frozen),
+            behind(),
+            layers.Conv2D(16, 3, activation="gelu"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+            shape=(14, 15, 1),
+        )
+        model.compile("sgd", "categorical_crossentropy")
+        check_costs(model)
