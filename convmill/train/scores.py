@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ from convmill.train import attach
 from convmill.train.bound import Bound
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.feed import Part
+from convmill.train.loaded import Snapshot, snapshot
 from convmill.train.samples import Samples
+from convmill.train.session import session
+from convmill.train.turns import Turn
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Record
@@ -56,14 +60,26 @@ class Totals:
         )
 
 
+class Counted:
+    """What one call's metrics have counted, while another call of the same model counts."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[Any, Snapshot]] = []  # variables of Keras, and what they held
+
+
 class Scores:
-    """Keras' loss tracker and metrics of one model, kept up to date from a Program's records."""
+    """Keras' loss tracker and metrics of one model, kept up to date from a Program's records.
+
+    Keras' metrics are the model's, and several calls may count at once (another thread's, one in
+    a callback): whoever counts puts his own figures into them first.
+    """
 
     def __init__(self, bound: Bound) -> None:
         self.bound, self.model = bound, bound.model
         self.totals = Totals()
         self.trained = 0  # batches of this call
         self._shown: dict[str, Any] = {}
+        self._counted = Counted()
         self.follow()
 
     def follow(self) -> None:
@@ -106,9 +122,26 @@ class Scores:
         """Whether a metric must see the predictions."""
         return bool(self.others)
 
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Within, Keras' metrics hold what this call has counted, and nobody else counts."""
+        with Turn(frozenset({id(attach.loss_tracker(self.model))})):
+            current = session(self.model)
+            before = current.counting
+            if before is not self._counted:
+                if before is not None:
+                    metrics = attach.compiled_metrics(self.model)
+                    held = [one for metric, _ in metrics for one in metric.variables]
+                    before.values = [(one, snapshot(one)) for one in held]
+                for variable, value in self._counted.values:
+                    variable.assign(value)
+                current.counting = self._counted
+            yield
+
     def reset(self) -> None:
         """Begins anew, in Keras' metrics too."""
-        self.model.reset_metrics()
+        with self._counting():
+            self.model.reset_metrics()
         self.totals = Totals()
 
     def add(
@@ -117,8 +150,9 @@ class Scores:
         """Counts a finished part; ``outputs`` are its predictions, (m, *output shape)."""
         self.totals = self.totals.after(part, record, self.mean, penalty)
         if outputs is not None:
-            for start in range(0, len(part.order), part.batch_size):
-                self._update_others(part, slice(start, start + part.batch_size), outputs)
+            with self._counting():
+                for start in range(0, len(part.order), part.batch_size):
+                    self._update_others(part, slice(start, start + part.batch_size), outputs)
 
     def _update_others(self, part: Part, places: slice, outputs: np.ndarray) -> None:
         samples, order = part.samples, part.order[places]
@@ -134,8 +168,9 @@ class Scores:
         Where a callback has compiled the model anew since, they are the last ones before that.
         """
         if self._built and not self.is_stale:
-            self.give_to_keras()
-            results = self.model.get_metrics_result()
+            with self._counting():
+                self.give_to_keras()
+                results = self.model.get_metrics_result()
             self._shown = {name: _plain(results[name]) for name in sorted(results)}
         return dict(self._shown)
 

@@ -19,6 +19,7 @@ class Session:
         self.strict: bool | None = None
         self.threads: int | None = None
         self.said: set[str] = set()
+        self.counting: Any = None  # whose figures Keras' metrics hold
         # The last Program, and what it was made for: graph, recipe and threads.
         self._made: tuple[Loaded, Graph, Recipe | None, int | None] | None = None
 

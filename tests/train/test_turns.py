@@ -104,6 +104,48 @@ def test_two_fits_on_one_model_take_turns():
     assert int(model.optimizer.iterations.numpy()) == 600
 
 
+@pytest.mark.parametrize("metrics", [["accuracy"], [keras.metrics.AUC], ["mae", "accuracy"]])
+def test_each_of_several_evaluations_counts_for_itself(metrics):
+    """In threads, and in a callback of a fit."""
+    given = [one() if isinstance(one, type) else one for one in metrics]
+    model = compiled(convnet(models.Sequential), metrics=given)
+    halves = [(X[:24], Y[:24]), (X[24:], Y[24:]), (X[5:9], Y[5:9])]
+    alone = [model.evaluate(*half, batch_size=4, verbose=0) for half in halves]
+    assert len({str(one) for one in alone}) == 3
+
+    def again(part, expected):
+        count = len(part[0])
+
+        def work():
+            for _ in range(10):
+                stream = ((part[0][i : i + 4], part[1][i : i + 4]) for i in range(0, count, 4))
+                found = model.evaluate(stream, steps=count // 4, verbose=0)
+                assert found == expected
+
+        return work
+
+    in_threads(*(again(half, expected) for half, expected in zip(halves, alone, strict=True)))
+    plain = seeded_fit(model, X, Y, shuffle=False)
+    model.set_weights(convnet().get_weights())
+    model.compile("rmsprop", "categorical_crossentropy", metrics=given, jit_compile=False)
+    inner = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: model.evaluate(X[:3], Y[:3], verbose=0)
+    )
+    found = seeded_fit(model, X, Y, shuffle=False, callbacks=[inner])
+    assert found.history == plain.history
+
+
+def test_each_fit_returns_its_own_history():
+    model = net()
+    found = {}
+
+    def fit(epochs):
+        return lambda: found.update({epochs: seeded_fit(model, X, Y, epochs=epochs).epoch})
+
+    in_threads(*(fit(epochs) for epochs in (1, 2, 3)))
+    assert found == {1: [0], 2: [0, 1], 3: [0, 1, 2]}
+
+
 def test_models_that_share_layers_take_turns():
     shared = keras.layers.Dense(1, use_bias=False)
     first, second = (models.Sequential([keras.Input((1,)), shared]) for _ in range(2))
