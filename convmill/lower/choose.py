@@ -71,13 +71,16 @@ def choose_convolution(
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
     """The tile that needs fewest cycles by a simple model: fused multiply-adds and loads, two of
-    each a cycle, remainders at the right edge counted, ties to the larger tile."""
+    each a cycle, remainders at the right edge counted, ties to the larger tile. Its sums, its
+    weights and what they are multiplied with stay in registers."""
     blocks = -(-stage.output.channels // machine.lanes)
     window = stage.pool[0] * stage.pool[1]
     budget = machine.registers - SPARE_REGISTERS
     height, width = stage.output.height, stage.output.width
     best: tuple[float, int, Direct] | None = None
     for vectors in {v for v in (1, 2, 3, 4, 6) if v <= blocks}:
+        if vectors > 1 and vectors * window + vectors + 1 >= machine.registers:
+            continue  # one pooling window alone is too much
         most = max(1, (budget - vectors) // (vectors * window))
         for windows in range(1, min(most, width) + 1):
             rows = min(height, max(1, most // windows)) if windows == width else 1

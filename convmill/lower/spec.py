@@ -58,8 +58,7 @@ def _extent(tensor: Tensor) -> tuple[int, int]:
 def check_choices(
     stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
 ) -> None:
-    """Every convolution has an algorithm for what is wanted, and its tile fits the registers, one
-    pooling window forward aside, which is never cut."""
+    """Every convolution has an algorithm for what is wanted, and its tile fits the registers."""
     for number, (stage, gradients) in enumerate(zip(stages, wanted, strict=True)):
         if not isinstance(stage, ConvolutionStage):
             continue
@@ -77,13 +76,12 @@ def check_choices(
 
 
 def _registers(stage: ConvolutionStage) -> int:
-    """Vector registers that hold sums while a tile of several parts is computed, the most of all
-    kernels."""
+    """Vector registers that hold sums while a tile is computed, the most of all kernels."""
     assert stage.choice is not None
     forward, weights = stage.choice.forward, stage.choice.weight_gradient
     window = stage.pool[0] * stage.pool[1]
     used = [1]
-    if isinstance(forward, Direct) and forward.windows * forward.rows > 1:
+    if isinstance(forward, Direct):
         used.append(forward.rows * forward.windows * forward.vectors * window)
     if isinstance(forward, Winograd):
         used.append(forward.tiles * forward.vectors)
