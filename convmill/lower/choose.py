@@ -23,9 +23,11 @@ from convmill.lower.choices import (
 )
 from convmill.lower.machine import Machine
 from convmill.lower.stages import ConvolutionStage, DenseStage, Gradients, Stage
-from convmill.plan.algorithms import is_narrow, takes_winograd
 
 IMAGES_PER_GROUP = 8
+MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
+LEAST_WINOGRAD_CHANNELS = 16
+WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms eat the gain
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
@@ -55,17 +57,33 @@ def choose_convolution(
     stage: ConvolutionStage, wanted: Gradients, machine: Machine
 ) -> ConvolutionChoice:
     """Winograd where it pays; backward along live places, a first layer of small windows aside."""
-    channels, filters = stage.input.channels, stage.output.channels
-    transformed = takes_winograd(
-        stage.kernel_size, stage.strides, stage.pool, stage.computed, channels, filters
-    )
     live = live_chunk(stage, machine)
-    narrow = not wanted.input and is_narrow(stage.taps, stage.pool)
+    narrow = not wanted.input and is_narrow(stage)
     weights = Narrow(taps_at_once(stage.taps, machine)) if narrow else live
     return ConvolutionChoice(
-        winograd_tile(stage, machine) if transformed else forward_tile(stage, machine),
+        winograd_tile(stage, machine) if takes_winograd(stage) else forward_tile(stage, machine),
         live if wanted.input else None,
         weights if wanted.weights else None,
+    )
+
+
+def is_narrow(stage: ConvolutionStage) -> bool:
+    """Whether a first layer's windows are so small (grey or RGB images) that its weight gradient is
+    quicker with filters in the lanes, over all places, than along lists of live ones."""
+    return stage.taps * math.prod(stage.pool) <= MOST_NARROW_WORK
+
+
+def takes_winograd(stage: ConvolutionStage) -> bool:
+    """Whether F(2x2, 3x3) of Winograd's minimal filtering (Lavin and Gray 2016) is quicker: 16
+    products a tile and channel in place of 36, for 3x3 kernels without strides."""
+    tiles = math.prod(-(-size // 2) for size in stage.computed)
+    return (
+        stage.kernel_size == (3, 3)
+        and stage.strides == (1, 1)
+        and stage.pool in ((1, 1), (2, 2))
+        and min(stage.computed) >= 2
+        and min(stage.input.channels, stage.output.channels) >= LEAST_WINOGRAD_CHANNELS
+        and 16 * tiles <= WINOGRAD_GAIN * 9 * math.prod(stage.computed)
     )
 
 

@@ -10,6 +10,7 @@ of what that one writes, and the net does not hand that out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
@@ -20,10 +21,12 @@ from convmill.lower.stages import (
     Stage,
     WeightedStage,
 )
-from convmill.plan.algorithms import FUSABLE, is_fused_window
 from convmill.plan.graph import LINEAR, Activate, Pooling
 
 Merge = Callable[[Stage, Stage], Stage | None]
+# Activations whose derivative follows from their output alone: computed with the layer before them.
+FUSABLE = {"linear", "relu", "leaky_relu", "sigmoid", "tanh", "elu"}
+LARGEST_WINDOW = 9  # places whose values stay in registers until the maximum is taken
 
 
 def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list[Stage]:
@@ -92,11 +95,14 @@ def fuse_pooling(stages: Sequence[Stage], handed_out: Container[int]) -> list[St
 
 
 def can_fuse(pooling: Pooling) -> bool:
-    """Whether pooling takes the maximum of whole windows that do not overlap."""
+    """Whether pooling takes the maximum of whole windows that do not overlap, small enough for the
+    registers."""
     return (
         pooling.kind == "max"
         and pooling.ties == "first"
-        and is_fused_window(pooling.pool_size, pooling.strides, pooling.padding)
+        and pooling.strides == pooling.pool_size
+        and not any(pooling.padding)
+        and 1 < math.prod(pooling.pool_size) <= LARGEST_WINDOW
     )
 
 
