@@ -20,6 +20,8 @@ from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
+from convmill.train.turns import Turn
+
 METHODS = (
     "fit",
     "evaluate",
@@ -122,7 +124,15 @@ def build_layers(model: Any, x: Any) -> None:
     def symbol(array: Any) -> Any:
         return backend.KerasTensor(array.shape, backend.standardize_dtype(array.dtype))
 
-    backend.compute_output_spec(model, keras.tree.map_structure(symbol, x), training=False)
+    with _building(model):
+        if not layers_built(model):
+            symbols = keras.tree.map_structure(symbol, x)
+            backend.compute_output_spec(model, symbols, training=False)
+
+
+def _building(model: Any) -> Turn:
+    """A turn for what is built: two threads' first calls build it once."""
+    return Turn(frozenset({id(model), id(getattr(model, "optimizer", None))}))
 
 
 def training_built(model: Any) -> bool:
@@ -135,7 +145,9 @@ def training_built(model: Any) -> bool:
 
 def build_training(model: Any, batch: tuple[Any, ...]) -> None:
     """Builds what is not built yet, as Keras does at the first batch (x, y, sample_weight)."""
-    model._symbolic_build(data_batch=batch)
+    with _building(model):
+        if not training_built(model):
+            model._symbolic_build(data_batch=batch)
 
 
 # Data -------------------------------------------------------------------------------------------

@@ -135,6 +135,18 @@ def test_each_of_several_evaluations_counts_for_itself(metrics):
     assert found.history == plain.history
 
 
+@pytest.mark.parametrize("methods", [("fit", "fit", "evaluate"), ("predict", "fit", "predict")])
+def test_first_calls_build_a_model_once(methods):
+    def call(method):
+        data = (X,) if method == "predict" else (X, Y)
+        return lambda: getattr(model, method)(*data, verbose=0)
+
+    for _ in range(5):
+        model = compiled(models.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)]))
+        in_threads(*(call(method) for method in methods))
+        assert [tuple(weight.shape) for weight in model.weights] == [(36, 3), (3,)]
+
+
 def test_each_fit_returns_its_own_history():
     model = net()
     found = {}
