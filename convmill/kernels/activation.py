@@ -42,15 +42,9 @@ def words(stage: PlainStage) -> str:
     return _function(stage).name
 
 
-def _stage(k: Kernel) -> PlainStage:
-    stage = k.build.stage(k.launch)
-    assert isinstance(stage, PlainStage)
-    return stage
-
-
 def write_forward(k: Kernel) -> None:
     """y = f(x), a vector at a time; softmax pixel by pixel."""
-    stage = _stage(k)
+    stage = k.stage(PlainStage)
     x, y, function = k.pointer(value(stage.input)), k.pointer(value(stage.output)), _function(stage)
 
     def one_pixel(a: Index, b: Index) -> None:
@@ -67,7 +61,7 @@ def write_forward(k: Kernel) -> None:
 
 def write_backward(k: Kernel) -> None:
     """gradient of x = f'(x) gradient of y, a vector at a time; softmax pixel by pixel."""
-    stage = _stage(k)
+    stage = k.stage(PlainStage)
     behind, result = k.pointer(gradient(stage.output)), k.pointer(gradient(stage.input))
     function = _function(stage)
 

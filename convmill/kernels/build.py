@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from llvmlite import ir
 
@@ -15,6 +16,8 @@ from convmill.lower.launches import Images, Launch, Slot
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
 from convmill.lower.stages import Matrix, Network, Stage
+
+S = TypeVar("S", bound=Stage)
 
 # What a launch is told beside the addresses of its slots, by name: the context, where an image
 # stands in the order of all images and in its batch, the optimizer's step, the loss' factor, memory
@@ -50,10 +53,6 @@ class Build:
     machine: Machine
     helpers: dict[object, ir.Function] = field(default_factory=dict)
 
-    def stage(self, launch: Launch) -> Stage:
-        """The stage of a launch."""
-        return self.network.stages[launch.number]
-
     def matrix(self, launch: Launch) -> Matrix:
         """The parameter of a launch."""
         return self.network.matrices[launch.number]
@@ -79,6 +78,12 @@ class Kernel(Emitter):
         self.no_alias()
         self._pointers = dict(zip((slot.name for slot in slots), self.arguments, strict=False))
         self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=True))
+
+    def stage(self, kind: type[S]) -> S:
+        """The launch's stage, which is of that kind."""
+        found = self.build.network.stages[self.launch.number]
+        assert isinstance(found, kind)
+        return found
 
     def pointer(self, slot: Slot) -> ir.Value:
         """Address of a slot; KeyError for one that the launch neither reads nor writes."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import Index, cover
+from convmill.kernels.lang import Index
 from convmill.kernels.math import activate, gate
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.choices import MatrixTile
@@ -82,12 +82,6 @@ def tiles(stage: DenseStage) -> str:
 # Kernels -----------------------------------------------------------------------------------------
 
 
-def _stage(k: Kernel) -> DenseStage:
-    stage = k.build.stage(k.launch)
-    assert isinstance(stage, DenseStage)
-    return stage
-
-
 @dataclass(frozen=True)
 class _Product:
     """y[image, column] = f(bias[column] + sum over j < inner of x[image, j] weights[j, column]);
@@ -105,7 +99,7 @@ class _Product:
 
 def write_forward(k: Kernel) -> None:
     """y = activation(x kernel + bias); a tile of images x units stays in registers."""
-    stage = _stage(k)
+    stage = k.stage(DenseStage)
     assert stage.choice is not None
     units = stage.output.channels
     weights = k.pointer(of_matrix("parameter", stage.kernel))
@@ -117,7 +111,7 @@ def write_forward(k: Kernel) -> None:
 
 def write_input_gradient(k: Kernel) -> None:
     """gradient of x = gradient of y times the transposed kernel; tiles of images x inputs."""
-    stage = _stage(k)
+    stage = k.stage(DenseStage)
     assert stage.choice is not None
     assert stage.choice.input_gradient is not None
     weights = k.pointer(of_matrix("pack", stage.kernel))
@@ -131,17 +125,12 @@ def write_input_gradient(k: Kernel) -> None:
 def _multiply(k: Kernel, product: _Product, tile: MatrixTile) -> None:
     """A product for all images of a group: ``tile`` images x vectors of columns stay in registers
     while the sums run."""
-    images, columns = k.told("images"), product.columns
-    blocks = -(-columns // k.lanes)
+    images = k.told("images")
     full = k.mul(k.divide(images, tile.rows), tile.rows)
     for first, last, rows in ((0, full, tile.rows), (full, images, 1)):
         with k.loop(first, last, rows) as image:
-            for start, stop, vectors in cover(blocks, tile.vectors, columns % k.lanes > 0):
-                counts = [k.lanes] * vectors
-                if stop == blocks:
-                    counts[-1] = columns - (blocks - 1) * k.lanes
-                with k.loop(start * k.lanes, stop * k.lanes, vectors * k.lanes) as column:
-                    _product_tile(k, product, image, column, rows, counts)
+            for column, counts in k.runs(product.columns, tile.vectors):
+                _product_tile(k, product, image, column, rows, counts)
 
 
 def _product_tile(
@@ -173,7 +162,7 @@ def _product_tile(
 
 def write_gate(k: Kernel) -> None:
     """The gradient before the activation, in place."""
-    stage = _stage(k)
+    stage = k.stage(DenseStage)
     y, behind = k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
 
     def one(at: Index, count: int) -> None:
@@ -189,21 +178,16 @@ def write_weight_gradient(k: Kernel) -> None:
     For a share of the inputs, a tile of inputs x vectors of units stays in registers while the
     images go by; it goes on from what is stored where the images are not a batch's first.
     """
-    stage = _stage(k)
+    stage = k.stage(DenseStage)
     assert stage.choice is not None
     tile = stage.choice.weight_gradient
     assert tile is not None
-    first, last, units = k.told("first"), k.told("last"), stage.output.channels
-    blocks = -(-units // k.lanes)
+    first, last = k.told("first"), k.told("last")
     full = k.add(first, k.mul(k.divide(k.sub(last, first), tile.rows), tile.rows))
     for start, stop, rows in ((first, full, tile.rows), (full, last, 1)):
         with k.loop(start, stop, rows) as row:
-            for left, right, vectors in cover(blocks, tile.vectors, units % k.lanes > 0):
-                counts = [k.lanes] * vectors
-                if right == blocks:
-                    counts[-1] = units - (blocks - 1) * k.lanes
-                with k.loop(left * k.lanes, right * k.lanes, vectors * k.lanes) as unit:
-                    _weight_tile(k, stage, row, unit, rows, counts)
+            for unit, counts in k.runs(stage.output.channels, tile.vectors):
+                _weight_tile(k, stage, row, unit, rows, counts)
 
 
 def _weight_tile(
@@ -237,7 +221,7 @@ def _weight_tile(
 
 def write_bias_gradient(k: Kernel) -> None:
     """gradient[unit] = sum over images, in order; one share takes all units."""
-    stage = _stage(k)
+    stage = k.stage(DenseStage)
     assert stage.bias is not None
     result = k.pointer(of_matrix("gradient_of", stage.bias))
 

@@ -29,23 +29,17 @@ def forward(k: Kernel) -> None:
     A tile of places x filters stays in registers over all taps; then the maximum of each window
     is taken there, and where it is kept its place as one byte.
     """
-    stage = k.build.stage(k.launch)
-    assert isinstance(stage, ConvolutionStage)
+    stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     tile = stage.choice.forward
     assert isinstance(tile, Direct)
-    lanes = k.lanes
-    blocks = -(-stage.output.channels // lanes)
-    for start, stop, vectors in cover(blocks, tile.vectors, stage.output.channels % lanes > 0):
-        last = stage.output.channels - (stop - 1) * lanes
-        counts = [lanes] * (vectors - 1) + [last if stop == blocks else lanes]
-        with k.loop(start * lanes, stop * lanes, vectors * lanes) as filter_:
-            for top, bottom, rows in cover(stage.output.height, tile.rows):
-                with k.loop(top, bottom, rows) as row:
-                    for left, right, windows in cover(stage.output.width, tile.windows):
-                        with k.loop(left, right, windows) as column:
-                            corner, size = (filter_, row, column), (rows, windows)
-                            _tile(k, stage, corner, size, counts, tile.unroll)
+    for filter_, counts in k.runs(stage.output.channels, tile.vectors):
+        for top, bottom, rows in cover(stage.output.height, tile.rows):
+            with k.loop(top, bottom, rows) as row:
+                for left, right, windows in cover(stage.output.width, tile.windows):
+                    with k.loop(left, right, windows) as column:
+                        corner, size = (filter_, row, column), (rows, windows)
+                        _tile(k, stage, corner, size, counts, tile.unroll)
 
 
 def biases(

@@ -9,7 +9,7 @@ from convmill.kernels.elementwise import rows
 from convmill.kernels.lang import I32, I64, Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import SEEDS, Images, Launch, gradient, value
-from convmill.lower.stages import PlainStage, Stage
+from convmill.lower.stages import PlainStage
 from convmill.plan.graph import Dropout
 
 GOLDEN_64, MIX_64 = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -32,8 +32,7 @@ def backward(site: Site[PlainStage]) -> list[Launch]:
     return [Launch("dropout.backward", site.of, Images(), read, written)]
 
 
-def _operation(stage: Stage) -> Dropout:
-    assert isinstance(stage, PlainStage)
+def _operation(stage: PlainStage) -> Dropout:
     assert isinstance(stage.operation, Dropout)
     return stage.operation
 
@@ -45,7 +44,7 @@ def words(stage: PlainStage) -> str:
 
 def write_copy(k: Kernel) -> None:
     """y = x."""
-    stage = k.build.stage(k.launch)
+    stage = k.stage(PlainStage)
     x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
 
     def one(a: Index, b: Index, _: Index, count: int) -> None:
@@ -57,7 +56,7 @@ def write_copy(k: Kernel) -> None:
 def write_mask(k: Kernel) -> None:
     """target = source / (1 - rate) where a hash of (key, element) keeps it, else 0; the key of an
     image is a hash of the layer's seed, the optimizer's step and the place in the batch."""
-    stage, b = k.build.stage(k.launch), k.builder
+    stage, b = k.stage(PlainStage), k.builder
     rate = _operation(stage).rate
     tensors = stage.input, stage.output
     if k.launch.kernel == "dropout.backward":

@@ -248,6 +248,17 @@ class Emitter:
         if size % self.lanes:
             body(full, size % self.lanes)
 
+    def runs(self, size: int, vectors: int) -> Iterator[tuple[Index, list[int]]]:
+        """Each run of at most so many ``vectors`` over ``size`` elements: where it starts, and the
+        lanes of each of its vectors, of which the very last may be a partial one. A loop ends when
+        the next run is asked for."""
+        lanes = self.lanes
+        blocks = -(-size // lanes)
+        for start, stop, count in cover(blocks, vectors, size % lanes > 0):
+            last = size - (stop - 1) * lanes if stop == blocks else lanes
+            with self.loop(start * lanes, stop * lanes, count * lanes) as first:
+                yield first, [lanes] * (count - 1) + [last]
+
     def fill_zero(self, pointer: ir.Value, size: int) -> None:
         """Zero ``size`` float32."""
         self.vectors(size, lambda at, count: self.store(self.constant(0.0), pointer, at, count))

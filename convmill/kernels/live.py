@@ -22,18 +22,11 @@ from convmill.lower.launches import gradient, live_lists, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 
-def convolution(k: Kernel) -> ConvolutionStage:
-    """The stage of a launch."""
-    stage = k.build.stage(k.launch)
-    assert isinstance(stage, ConvolutionStage)
-    return stage
-
-
 def places(k: Kernel) -> None:
     """Lists of the places that matter: for each filter, the gradients before the activation that
     are not zero, in row-major order, each with the offset of its window in the input.
     """
-    stage, e, b = convolution(k), k, k.builder
+    stage, e, b = k.stage(ConvolutionStage), k, k.builder
     y, behind = k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
     live, offsets, counts = map(k.pointer, live_lists(stage.output))
     step_row = stage.pool[0] * stage.strides[0] * stage.input.row
@@ -140,7 +133,7 @@ def weight_gradient(k: Kernel) -> None:
     Images are taken in order, so that the sum does not depend on threads; it begins at zero for the
     first images of a batch, and goes on from what is stored for later ones.
     """
-    stage = convolution(k)
+    stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     chunk = stage.choice.weight_gradient
     assert isinstance(chunk, Live)
@@ -181,7 +174,7 @@ def weight_gradient(k: Kernel) -> None:
 def input_gradient(k: Kernel) -> None:
     """window += live gradient x filter, for each live place of each filter; part of a filter stays
     in registers while its places go by."""
-    stage = convolution(k)
+    stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     chunk = stage.choice.input_gradient
     assert isinstance(chunk, Live)

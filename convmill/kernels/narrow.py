@@ -14,7 +14,6 @@ from llvmlite import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
 from convmill.kernels.lang import F32, I8, Emitter, Index
-from convmill.kernels.live import convolution
 from convmill.kernels.math import gate
 from convmill.lower.choices import Narrow
 from convmill.lower.launches import gradient, of_matrix, value
@@ -26,7 +25,7 @@ def weight_gradient(k: Kernel) -> None:
     images, in their order; the sums of some taps stay in registers. They begin at zero for the
     first images of a batch, and go on from what is stored for later ones.
     """
-    stage = convolution(k)
+    stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     choice = stage.choice.weight_gradient
     assert isinstance(choice, Narrow)

@@ -15,7 +15,7 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, I32, Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Slot, argmax, gradient, value
-from convmill.lower.stages import PlainStage, Stage, Tensor
+from convmill.lower.stages import PlainStage, Tensor
 from convmill.plan.graph import Pooling
 
 ARGMAX_BYTES = 4  # the flat index of a pixel
@@ -42,8 +42,7 @@ def backward(site: Site[PlainStage]) -> list[Launch]:
     return [Launch("pooling.backward", site.of, Images(), read, written)]
 
 
-def _operation(stage: Stage) -> Pooling:
-    assert isinstance(stage, PlainStage)
+def _operation(stage: PlainStage) -> Pooling:
     assert isinstance(stage.operation, Pooling)
     return stage.operation
 
@@ -53,7 +52,7 @@ def _keeps_maxima(stage: PlainStage) -> bool:
     return operation.kind == "max" and operation.ties == "first"
 
 
-def _maxima(stage: Stage) -> Slot:
+def _maxima(stage: PlainStage) -> Slot:
     return argmax(stage.output, ARGMAX_BYTES)
 
 
@@ -64,7 +63,7 @@ def words(stage: PlainStage) -> str:
 
 
 @contextmanager
-def _windows(e: Emitter, stage: Stage) -> Iterator[tuple[Index, Index, tuple[Index, ...]]]:
+def _windows(e: Emitter, stage: PlainStage) -> Iterator[tuple[Index, Index, tuple[Index, ...]]]:
     """Each output place (row, column) with its window (top, bottom, left, right) in the input."""
     operation = _operation(stage)
     with e.loop(0, stage.output.height) as row, e.loop(0, stage.output.width) as column:
@@ -94,7 +93,7 @@ def write_forward(k: Kernel) -> None:
     Where it is kept, the flat index of the first pixel that reaches the maximum goes along as
     int32.
     """
-    stage, b = k.build.stage(k.launch), k.builder
+    stage, b = k.stage(PlainStage), k.builder
     x, y, kept = k.pointer(value(stage.input)), k.pointer(value(stage.output)), _maxima(stage)
     average = _operation(stage).kind == "average"
     with _windows(k, stage) as (row, column, window):
@@ -127,14 +126,14 @@ def write_forward(k: Kernel) -> None:
         k.vectors(stage.output.channels, pool)
 
 
-def _output_place(e: Emitter, stage: Stage, row: Index, column: Index) -> Index:
+def _output_place(e: Emitter, stage: PlainStage, row: Index, column: Index) -> Index:
     """Offset of an output place among argmax entries, which have no halo."""
     return e.mul(e.add(e.mul(row, stage.output.width), column), stage.output.channels)
 
 
 def write_backward(k: Kernel) -> None:
     """gradient of x += gradient of y, window by window, channels in the lanes."""
-    stage = k.build.stage(k.launch)
+    stage = k.stage(PlainStage)
     behind, result = k.pointer(gradient(stage.output)), k.pointer(gradient(stage.input))
     average, kept = _operation(stage).kind == "average", _maxima(stage)
     k.fill_zero(result, stage.input.size)
@@ -173,7 +172,7 @@ def write_backward(k: Kernel) -> None:
 
 def _ties(
     k: Kernel,
-    stage: Stage,
+    stage: PlainStage,
     highest: ir.Value,
     window: tuple[Index, ...],
     channel: Index,

@@ -27,8 +27,7 @@ def backward(site: Site[PlainStage]) -> list[Launch]:
 
 def write(k: Kernel) -> None:
     """target = source scale + offset, a vector at a time; gradients without the offset."""
-    stage = k.build.stage(k.launch)
-    assert isinstance(stage, PlainStage)
+    stage = k.stage(PlainStage)
     operation = stage.operation
     assert isinstance(operation, Rescale)
     tensors, offset = (stage.input, stage.output), operation.offset

@@ -79,8 +79,7 @@ def forward(k: Kernel) -> None:
     filters, of which a block of tiles x filters stays in registers over the channels. Where an odd
     row or column is left, the last tile overlaps the one before it.
     """
-    stage = k.build.stage(k.launch)
-    assert isinstance(stage, ConvolutionStage)
+    stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     tile = stage.choice.forward
     assert isinstance(tile, Winograd)
@@ -146,28 +145,25 @@ def _multiply(
     inputs = k.at(room, k.mul(point, tiles * channels))
     factors = k.at(weights, k.mul(point, channels * pack_row))
     results = k.at(products, k.mul(point, tiles * pack_row))
-    blocks = pack_row // k.lanes
-    for left, right, vectors in cover(blocks, tile.vectors):
-        with k.loop(left * k.lanes, right * k.lanes, vectors * k.lanes) as filter_:
-            for start, stop, count in cover(tiles, tile.tiles):
-                with k.loop(start, stop, count) as first:
-                    sums = [
-                        [k.variable(k.constant(0.0)) for _ in range(vectors)] for _ in range(count)
-                    ]
-                    source = k.at(inputs, k.mul(first, channels))
-                    with k.loop(0, channels) as channel:
-                        row = k.add(k.mul(channel, pack_row), filter_)
-                        taps = [k.load(factors, k.add(row, v * k.lanes)) for v in range(vectors)]
-                        for t, totals in enumerate(sums):
-                            every = k.broadcast(
-                                k.load_scalar(source, k.add(channel, t * channels))
-                            )
-                            for total, tap in zip(totals, taps, strict=True):
-                                k.set(total, k.fma(every, tap, k.get(total)))
+    for filter_, counts in k.runs(pack_row, tile.vectors):
+        vectors = len(counts)
+        for start, stop, count in cover(tiles, tile.tiles):
+            with k.loop(start, stop, count) as first:
+                sums = [
+                    [k.variable(k.constant(0.0)) for _ in range(vectors)] for _ in range(count)
+                ]
+                source = k.at(inputs, k.mul(first, channels))
+                with k.loop(0, channels) as channel:
+                    row = k.add(k.mul(channel, pack_row), filter_)
+                    taps = [k.load(factors, k.add(row, v * k.lanes)) for v in range(vectors)]
                     for t, totals in enumerate(sums):
-                        at = k.add(k.mul(k.add(first, t), pack_row), filter_)
-                        for v, total in enumerate(totals):
-                            k.store(k.get(total), results, k.add(at, v * k.lanes))
+                        every = k.broadcast(k.load_scalar(source, k.add(channel, t * channels)))
+                        for total, tap in zip(totals, taps, strict=True):
+                            k.set(total, k.fma(every, tap, k.get(total)))
+                for t, totals in enumerate(sums):
+                    at = k.add(k.mul(k.add(first, t), pack_row), filter_)
+                    for v, total in enumerate(totals):
+                        k.store(k.get(total), results, k.add(at, v * k.lanes))
 
 
 def _transform_output(
