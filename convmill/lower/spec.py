@@ -12,10 +12,15 @@ from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
 from convmill.lower.machine import Machine
 from convmill.lower.stages import ConvolutionStage, Gradients, Stage, Tensor
+from convmill.plan.graph import NotCovered
 
 
-class SpecError(AssertionError):
-    """A pass left what the next one cannot take: a fault of ours, not of the model."""
+class SpecError(NotCovered):
+    """A pass left what the next one cannot take: a fault of ours, not of the model. It is found
+    while preparing, so that Keras still runs the model."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"our passes disagree about it ({fault})", "report this model")
 
 
 def _hold(condition: object, message: str) -> None:

@@ -10,6 +10,7 @@ from keras import layers
 
 import convmill
 from convmill import models
+from convmill.lower import spec
 from convmill.runtime import jit
 from tests.train.nets import (
     SHAPE,
@@ -390,4 +391,18 @@ def test_what_llvm_refuses_is_found_out_before_the_run(name, monkeypatch, capsys
         jit.forget()
     said = capsys.readouterr().err
     assert said.count("LLVM refuses the code for it") == 1
+    assert said.count("runs on Keras' own path") == 1
+
+
+@pytest.mark.parametrize("check", ["check_choices", "check_step", "check_memory"])
+@pytest.mark.parametrize("name", ["fit", "predict"])
+def test_what_our_own_checks_refuse_runs_on_keras(name, check, monkeypatch, capsys):
+    def refuse(*_):
+        raise spec.SpecError("a fault")
+
+    monkeypatch.setattr(spec, check, refuse)
+    jit.forget()
+    CALLS[name](compiled(convnet(models.Sequential)), X, Y)
+    said = capsys.readouterr().err
+    assert said.count("our passes disagree about it (a fault)") == 1
     assert said.count("runs on Keras' own path") == 1
