@@ -204,4 +204,10 @@ def gate_input(e: Emitter, activation: Activation, x: ir.Value, gradient: ir.Val
         slope = b.fmul(slope, e.constant(2 * _GELU_SCALE))
         rise = b.fmul(b.fmul(share, b.fsub(e.constant(1.0), share)), b.fmul(x, slope))
         return b.fmul(gradient, b.fadd(share, rise))
+    if activation.name in ("relu", "leaky_relu"):
+        return gate(e, activation, x, gradient)  # it only asks on which side of zero x is
+    if activation.name == "elu":
+        below = b.fadd(activate(e, activation, x), e.constant(activation.slope))
+        slope = b.select(b.fcmp_unordered(">", x, e.constant(0.0)), e.constant(1.0), below)
+        return b.fmul(gradient, slope)
     return gate(e, activation, activate(e, activation, x), gradient)

@@ -14,17 +14,11 @@ import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
-from convmill.lower.stages import (
-    ConvolutionStage,
-    DenseStage,
-    PlainStage,
-    Stage,
-    WeightedStage,
-)
-from convmill.plan.graph import LINEAR, Activate, Pooling
+from convmill.lower.stages import ConvolutionStage, PlainStage, Stage, WeightedStage
+from convmill.plan.graph import LINEAR, Activate, Activation, Pooling
 
 Merge = Callable[[Stage, Stage], Stage | None]
-# Activations whose derivative follows from their output alone: computed with the layer before them.
+# Computed with the layer before them, as far as ``can_fuse_activation`` says.
 FUSABLE = {"linear", "relu", "leaky_relu", "sigmoid", "tanh", "elu"}
 LARGEST_WINDOW = 9  # places whose values stay in registers until the maximum is taken
 
@@ -38,7 +32,7 @@ def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list
             and isinstance(stage.operation, Activate)
             and isinstance(before, WeightedStage)
             and before.activation == LINEAR
-            and stage.operation.activation.name in FUSABLE
+            and can_fuse_activation(stage.operation.activation)
         ):
             return None
         return replace(
@@ -57,9 +51,7 @@ def split_activation(stages: Sequence[Stage]) -> list[Stage]:
     split: list[Stage] = []
     fresh = 1 + max((stage.output.buffer for stage in stages), default=0)
     for stage in stages:
-        if isinstance(stage, (ConvolutionStage, DenseStage)) and (
-            stage.activation.name not in FUSABLE
-        ):
+        if isinstance(stage, WeightedStage) and not can_fuse_activation(stage.activation):
             middle = replace(stage.output, buffer=fresh)
             fresh += 1
             split.append(replace(stage, activation=LINEAR, output=middle))
@@ -78,10 +70,10 @@ def fuse_pooling(stages: Sequence[Stage], handed_out: Container[int]) -> list[St
         if not (
             isinstance(before, ConvolutionStage)
             and not before.pooled
-            and before.activation.name in FUSABLE
+            and can_fuse_activation(before.activation)
             and isinstance(stage, PlainStage)
             and isinstance(stage.operation, Pooling)
-            and can_fuse(stage.operation)
+            and can_fuse_pooling(stage.operation)
         ):
             return None
         return replace(
@@ -94,7 +86,13 @@ def fuse_pooling(stages: Sequence[Stage], handed_out: Container[int]) -> list[St
     return _merged(stages, handed_out, merge)
 
 
-def can_fuse(pooling: Pooling) -> bool:
+def can_fuse_activation(activation: Activation) -> bool:
+    """Whether the derivative follows from the output alone. With a slope below zero values on both
+    sides of zero have the same output."""
+    return activation.name in FUSABLE and activation.slope >= 0
+
+
+def can_fuse_pooling(pooling: Pooling) -> bool:
     """Whether pooling takes the maximum of whole windows that do not overlap, small enough for the
     registers."""
     return (

@@ -49,6 +49,9 @@ ACTIVATIONS = [
     Activation("relu", slope=0.25),
     Activation("relu", slope=0.25, ceiling=0.5),
     Activation("elu", slope=0.5),
+    Activation("elu", slope=-0.5),  # not monotonic: the output does not tell the side
+    Activation("leaky_relu", slope=-0.5),
+    Activation("relu", slope=-0.25),
 ]
 
 
