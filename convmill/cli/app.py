@@ -73,8 +73,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if not isinstance(error, BrokenPipeError):
             echo(f"Error: {describe(error)}", err=True)
         return 1
-    except MemoryError:
-        echo("Error: there is not enough memory for this.", err=True)
+    except MemoryError as error:
+        echo(f"Error: {error}" if str(error) else "Error: there is not enough memory.", err=True)
         return 1
 
 

@@ -20,7 +20,7 @@ from convmill.lower.machine import Machine
 from convmill.lower.stages import Network
 from convmill.lower.text import step_text
 from convmill.plan.graph import NotCovered
-from convmill.runtime import debug, host
+from convmill.runtime import debug, host, reserve
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 # LLVM's own state is shared in a process: one thread compiles at a time.
@@ -84,6 +84,7 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
     source = str(build_program(network, step, memory, machine, training))
     debug.show(debug.IR, f"LLVM IR of {kind}", lambda: source)
     built = time.perf_counter()
+    reserve.require(reserve.COMPILING + reserve.PER_BYTE * len(source), f"compiling {kind}")
     engine, module, target = _native(source)
     done = time.perf_counter()
     return Compiled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from convmill.runtime import reserve
 from convmill.train import signals, turns
 from convmill.train.bound import settle
 
@@ -13,6 +14,7 @@ Result = TypeVar("Result")
 
 def whole(model: Any, work: Callable[[], Result]) -> Result:
     """``work()``, with what its steps have changed written back, and signals heard in between."""
+    reserve.require(reserve.KERAS, "an operation of Keras' backend")
     depth, outer = signals.depth(), turns.mine()
     try:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
 from convmill import settings
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
+from convmill.runtime import reserve
 from convmill.train import turns
 from convmill.train.loaded import Loaded
 
@@ -33,6 +35,8 @@ class Session:
 
         Any Program of the same graph serves where ``recipe`` is None, which is for prediction.
         """
+        if "llvmlite.binding" not in sys.modules:
+            reserve.require(reserve.LOADING, "loading LLVM")
         from convmill.runtime.program import Program  # brings LLVM: not before it is needed
 
         threads = settings.threads() if self.threads is None else self.threads

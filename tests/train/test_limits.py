@@ -1,0 +1,85 @@
+"""Where memory is limited, too little of it is a MemoryError, not the end of the process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from convmill import models
+from convmill.runtime import reserve
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 600
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from convmill import layers, models
+model = models.Sequential([
+    layers.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(2),
+    layers.Conv2D(64, 3, activation="relu"), layers.Flatten(), layers.Dense(10),
+])
+model.compile("rmsprop", "mse", metrics=["mae"])
+x, y = np.zeros((256, 28, 28, 1), np.float32), np.zeros((256, 10), np.float32)
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+limit = used + int(sys.argv[1]) * 1_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    model.fit(x, y, verbose=0)
+    print("done")
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux' /proc")
+@pytest.mark.parametrize(
+    ("megabytes", "expected"),
+    [
+        (10, "backend takes up to 67 MB"),
+        (150, "loading LLVM takes up to 210 MB"),
+        (1000, "done"),
+    ],
+)
+def test_a_limited_process_says_what_was_wanted(megabytes, expected):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LIMITED, str(megabytes)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    if expected != "done":
+        assert "ulimit -v" in done.stdout
+
+
+def test_without_a_limit_nothing_is_tried(monkeypatch):
+    monkeypatch.setattr(reserve, "limit", lambda: None)
+    reserve.require(1 << 60, "everything")
+
+
+def test_what_is_wanted_and_allowed_is_said(monkeypatch):
+    monkeypatch.setattr(reserve, "limit", lambda: 3_000_000_000)
+    with pytest.raises(MemoryError, match=r"everything takes up to .* MB, .* 3,000 MB of address"):
+        reserve.require(1 << 60, "everything")
+    reserve.require(1 << 20, "little")
+
+
+def test_a_net_that_cannot_be_compiled_now_can_be_later(monkeypatch):
+    model = models.Sequential([keras.Input((7,)), keras.layers.Dense(11)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((3, 7), np.float32), np.ones((3, 11), np.float32)
+    monkeypatch.setattr(reserve, "limit", lambda: 3_000_000_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(reserve, "COMPILING", 1 << 60)
+        with pytest.raises(MemoryError, match="compiling training takes up to"):
+            model.fit(x, y, verbose=0)
+    assert model.fit(x, y, verbose=0).epoch == [0]
