@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from keras import losses
 
-from convmill.inspection.findings.finding import Loss
+from convmill.inspection.findings.finding import CrossEntropy
 
 _KINDS: dict[type, Literal["categorical", "binary"]] = {
     losses.CategoricalCrossentropy: "categorical",
@@ -31,7 +31,7 @@ def given_loss(model: Any) -> Any:
     return given[0] if isinstance(given, (list, tuple)) and len(given) == 1 else given
 
 
-def read_loss(model: Any) -> Loss | None:
+def read_loss(model: Any) -> CrossEntropy | None:
     """The cross-entropy in ``model.compile(loss=...)``; None for any other loss, several, or none.
 
     Where its kind depends on the labels ("crossentropy") it is not known here either.
@@ -47,7 +47,9 @@ def read_loss(model: Any) -> Loss | None:
     return None if kind is None else _settings(kind, given.get_config())
 
 
-def _settings(kind: Literal["categorical", "binary"], config: dict[str, Any]) -> Loss | None:
+def _settings(
+    kind: Literal["categorical", "binary"], config: dict[str, Any]
+) -> CrossEntropy | None:
     """The loss with its arguments; None for a focal loss that weighs answers differently."""
     alpha, gamma = config.get("alpha", 1.0), config.get("gamma", 0.0)
     if kind == "binary":
@@ -57,4 +59,4 @@ def _settings(kind: Literal["categorical", "binary"], config: dict[str, Any]) ->
         alpha = 1.0
     if not isinstance(alpha, (int, float)):  # one for each class
         return None
-    return Loss(kind, bool(config["from_logits"]), float(alpha), float(gamma))
+    return CrossEntropy(kind, bool(config["from_logits"]), float(alpha), float(gamma))

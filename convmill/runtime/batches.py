@@ -30,7 +30,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Record:
+class Measured:
     """What was measured, one entry per position of ``order`` that was read.
 
     ``loss`` float32 is each image's loss times its weight; ``correct`` float32 is 1 where it counts

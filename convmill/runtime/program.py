@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,14 +12,14 @@ from convmill.lower.fields import IMAGE_TYPES
 from convmill.lower.launches import live_lists
 from convmill.lower.machine import Machine
 from convmill.lower.network import lower
-from convmill.lower.stages import ConvolutionStage
+from convmill.lower.stages import ConvolutionStage, Network
 from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph import Graph
-from convmill.plan.recipe import Recipe
+from convmill.plan.recipe import Optimizer, Recipe
 from convmill.runtime import debug, host, workers
 from convmill.runtime.batches import (
     Batches,
-    Record,
+    Measured,
     check,
     check_images,
     check_outputs,
@@ -31,10 +32,10 @@ from convmill.runtime.records import Held
 from convmill.runtime.weights import Weights
 from convmill.runtime.work import Run, inference_run, training_run
 
-__all__ = ["Batches", "Kind", "Program", "Record", "Stop", "Watch"]
+__all__ = ["Batches", "Kind", "Measured", "Program", "Stop", "Watch"]
 
 PREDICT_BATCH = 4096
-Watch = Callable[[Record], None]
+Watch = Callable[[Measured], None]
 Stop = Callable[[], bool]
 Kind = Literal["training", "inference"]
 
@@ -117,7 +118,7 @@ class Program:
         outputs: np.ndarray | None = None,
         watch: Watch | None = None,
         stop: Stop | None = None,
-    ) -> Record:
+    ) -> Measured:
         """One step for each batch; ``rates`` holds the learning rate of each.
 
         ``iterations`` counts the optimizer's steps before (Adam's bias corrections, dropout);
@@ -125,7 +126,7 @@ class Program:
         the predictions of the training pass. ``watch`` is called some twenty times a second and
         at the end; what it raises stops the threads behind the step they are in, and goes on.
         ``stop`` is asked as often: once it says true, the run ends behind the step it is in, and
-        the record tells how many there were. A run that takes a few hundredths of a second is not
+        the measured tells how many there were. A run that takes a few hundredths of a second is not
         looked at before its end. Raises ValueError for arrays of other shapes or dtypes than these.
         """
         count = len(batches.order)
@@ -148,15 +149,15 @@ class Program:
         context["iterations"], context["steps"] = iterations, steps
         losses, correct = _measurements(context, count)
 
-        def record() -> Record:
+        def measured() -> Measured:
             done = context["finished"]
             read = min(done * batches.batch_size, count)
             penalty = penalties[:done].sum(axis=1, dtype=np.float64)
-            return Record(losses[:read], correct[:read], penalty, done)
+            return Measured(losses[:read], correct[:read], penalty, done)
 
         run = training_run(self.graph, count, steps, self.threads)
         self._trained = context
-        return self._run(code, context, run, record, watch, stop)
+        return self._run(code, context, run, measured, watch, stop)
 
     def evaluate(
         self,
@@ -165,7 +166,7 @@ class Program:
         outputs: np.ndarray | None = None,
         watch: Watch | None = None,
         stop: Stop | None = None,
-    ) -> Record:
+    ) -> Measured:
         """Losses (where there are labels), and predictions into ``outputs``; nothing is trained."""
         count = len(batches.order)
         context = self._context(batches, outputs)
@@ -175,15 +176,15 @@ class Program:
         losses, correct = _measurements(context, count)
         steps = -(-count // batches.batch_size)
 
-        def record() -> Record:
+        def measured() -> Measured:
             read = context["finished"]
             done = steps if read >= count else read // batches.batch_size
             # Groups finish in any order: until the end only their number is certain.
             shown = count if done == steps else 0
-            return Record(losses[:shown], correct[:shown], np.zeros(done), done)
+            return Measured(losses[:shown], correct[:shown], np.zeros(done), done)
 
         run = inference_run(self.graph, count, self.threads)
-        return self._run(code, context, run, record, watch, stop)
+        return self._run(code, context, run, measured, watch, stop)
 
     def predict(
         self, x: np.ndarray, *, batch_size: int | None = None, watch: Watch | None = None
@@ -205,7 +206,9 @@ class Program:
         if kind not in get_args(Kind) or (kind == "training" and self.recipe is None):
             raise ValueError(f"`kind` must be one of {get_args(Kind)}. Received: kind={kind!r}")
         if kind not in self._codes:
-            self._codes[kind] = compiled(self.network, self.machine, kind == "training", self.guard)
+            training = kind == "training"
+            network = self.network if training else _without_optimizer(self.network)
+            self._codes[kind] = compiled(network, self.machine, training, self.guard)
         return self._codes[kind]
 
     def live_places(self, stage: int) -> float | None:
@@ -274,15 +277,15 @@ class Program:
         code: Compiled,
         context: Context,
         run: Run,
-        record: Callable[[], Record],
+        measured: Callable[[], Measured],
         watch: Watch | None,
         stop: Stop | None,
-    ) -> Record:
+    ) -> Measured:
         """Run native code; ``watch`` sees what was measured so far."""
 
         def look() -> bool:
             if watch is not None:
-                watch(record())
+                watch(measured())
             return stop is not None and stop()
 
         self._last = context
@@ -290,7 +293,7 @@ class Program:
             workers.run(code, context, run.threads, None if run.short else look)
         finally:
             context.release()
-        result = record()
+        result = measured()
         if watch is not None:
             watch(result)
         return result
@@ -301,3 +304,10 @@ def _measurements(context: Context, count: int) -> tuple[np.ndarray, np.ndarray]
     losses, correct = np.zeros(count, np.float32), np.zeros(count, np.float32)
     context["losses"], context["correct"] = losses, correct
     return losses, correct
+
+
+def _without_optimizer(network: Network) -> Network:
+    """The network as inference knows it: nets that are trained otherwise share its code."""
+    if network.recipe is None:
+        return network
+    return replace(network, recipe=replace(network.recipe, optimizer=Optimizer("sgd")))

@@ -34,7 +34,7 @@ class StageReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class ProgramReport:
     """A program as it was compiled. ``image_bytes`` are kept for each image of a batch,
     ``thread_bytes`` for each thread; seconds are of this process."""
 
@@ -87,8 +87,8 @@ class Report:
         return bool(re.search(rf"(^|[@\"\s])_?stage{number}\.[a-z_]+\"?$", symbol.strip()))
 
 
-def report(program: Program) -> Report:
-    """Report on a program; it is compiled for training where it has a recipe."""
+def report(program: Program) -> ProgramReport:
+    """ProgramReport on a program; it is compiled for training where it has a recipe."""
     codes = [program.code("inference")]
     if program.recipe is not None:
         codes.append(program.code("training"))
@@ -96,7 +96,7 @@ def report(program: Program) -> Report:
     size = program.network.parameter_elements
     kinds = 2 + len(program.recipe.optimizer.slots) if program.recipe else 1
     rows = zip(stage_names(program.network, program.graph), program.network.stages, strict=True)
-    return Report(
+    return ProgramReport(
         tuple(_row(program, number, *row) for number, row in enumerate(rows)),
         program.machine.lanes,
         program.threads,

@@ -22,7 +22,7 @@ from convmill.train.session import session
 from convmill.train.turns import Keys, Turn, in_child
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Program, Record, Stop, Watch
+    from convmill.runtime.program import Measured, Program, Stop, Watch
 
 # Odd constants of SplitMix64 (Steele, Lea and Flood 2014), which turns close seeds into far ones.
 _GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -159,7 +159,7 @@ class Bound:
 
     # Steps --------------------------------------------------------------------------------------
 
-    def train(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Record:
+    def train(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Measured:
         """Trains on a part; a learning rate that makes no sense raises before the first step.
 
         A signal, and another thread that wants the model, are let in between two steps.
@@ -169,9 +169,9 @@ class Bound:
             with self._turn() as turn:
                 self._load()
                 pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
-        return pieces.record()
+        return pieces.measured()
 
-    def _train(self, pieces: _Pieces, stop: Stop) -> Record:
+    def _train(self, pieces: _Pieces, stop: Stop) -> Measured:
         iterations = self.program.iterations
         part = pieces.rest
         rates = learning_rates(self.optimizer, part.steps, iterations)
@@ -188,30 +188,30 @@ class Bound:
             stop=stop,
         )
 
-    def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Record:
+    def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Measured:
         """Measures losses and predictions of a part, at the weights of ``pull_weights``."""
         pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
         stop: Stop = signals.waiting
         while pieces.remain:
             with self._turn():
                 self._load_weights()
-                record = self.program.evaluate(
+                measured = self.program.evaluate(
                     _batches(pieces.rest), outputs=pieces.outputs, watch=pieces.watch, stop=stop
                 )
                 # A piece that was stopped begins again, and is not stopped a second time: signals
                 # that come faster than pieces end must not keep it from ending.
-                whole = record.steps == pieces.rest.steps
+                whole = measured.steps == pieces.rest.steps
                 stop = signals.waiting if whole else _never
                 if whole:
-                    pieces.add(record)
-        return pieces.record()
+                    pieces.add(measured)
+        return pieces.measured()
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Outputs for images, at the weights of ``pull_weights``: float32 (n, *output shape)."""
         outputs = np.empty((len(x), *self.graph.output_shape), np.float32)
         if len(x):
             part = Part(Samples(x), np.arange(len(x), dtype=np.int64), _AT_ONCE)
-            self.evaluate(part, outputs, lambda record: None)
+            self.evaluate(part, outputs, lambda measured: None)
         return outputs
 
     def penalty(self) -> float:
@@ -268,7 +268,7 @@ class _Pieces:
     ) -> None:
         self.part, self.at_once = part, at_once
         self._outputs, self._watch = outputs, watch
-        self.done: list[Record] = []
+        self.done: list[Measured] = []
         self.steps = 0  # that are done
 
     @property
@@ -291,29 +291,29 @@ class _Pieces:
         first = self.steps * size
         return slice(first, None if self.at_once is None else first + self.at_once * size)
 
-    def add(self, record: Record) -> None:
+    def add(self, measured: Measured) -> None:
         """Counts steps of the next piece as done."""
-        self.done.append(record)
-        self.steps += record.steps
+        self.done.append(measured)
+        self.steps += measured.steps
 
-    def watch(self, record: Record) -> None:
+    def watch(self, measured: Measured) -> None:
         """Shows what is done of this piece and those before."""
-        self._watch(_joined([*self.done, record]))
+        self._watch(_joined([*self.done, measured]))
 
-    def record(self) -> Record:
+    def measured(self) -> Measured:
         """What was measured, of all pieces."""
         return _joined(self.done)
 
 
-def _joined(records: Sequence[Record]) -> Record:
-    if len(records) == 1:
-        return records[0]
+def _joined(pieces: Sequence[Measured]) -> Measured:
+    if len(pieces) == 1:
+        return pieces[0]
     return replace(
-        records[0],
-        loss=np.concatenate([record.loss for record in records]),
-        correct=np.concatenate([record.correct for record in records]),
-        penalty=np.concatenate([record.penalty for record in records]),
-        steps=sum(record.steps for record in records),
+        pieces[0],
+        loss=np.concatenate([measured.loss for measured in pieces]),
+        correct=np.concatenate([measured.correct for measured in pieces]),
+        penalty=np.concatenate([measured.penalty for measured in pieces]),
+        steps=sum(measured.steps for measured in pieces),
     )
 
 

@@ -20,7 +20,7 @@ from convmill.train.scores import Scores
 from convmill.train.session import session
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Record
+    from convmill.runtime.program import Measured
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ def measure_part(
     if scores.need_outputs:
         outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
 
-    def watch(record: Record) -> None:
-        if progress.wants_update() and len(record.loss):
-            progress.update(*scores.preview(part, record))
+    def watch(measured: Measured) -> None:
+        if progress.wants_update() and len(measured.loss):
+            progress.update(*scores.preview(part, measured))
 
-    record = bound.evaluate(part, outputs, watch)
-    scores.add(part, record, outputs, penalty)
+    measured = bound.evaluate(part, outputs, watch)
+    scores.add(part, measured, outputs, penalty)
 
 
 def keras_step(method: str, bound: Bound, batch: Uncovered, scores: Scores) -> None:

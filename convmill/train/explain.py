@@ -13,7 +13,7 @@ from rich.text import Text
 from convmill.plain_text import plain_text
 from convmill.plan.graph import NotCovered
 from convmill.runtime.program import Kind
-from convmill.runtime.report import Report, StageReport, report
+from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound
 
 TEXT_WIDTH = 118
@@ -26,7 +26,7 @@ class Explanation:
     """
 
     model: str
-    report: Report | None
+    report: ProgramReport | None
     reason: str = ""
     remedy: str = ""
 
@@ -61,7 +61,7 @@ class Explanation:
         """
         return self._report().assembly(stage, kind)
 
-    def _report(self) -> Report:
+    def _report(self) -> ProgramReport:
         if self.report is None:
             raise NotCovered(self.reason, self.remedy)
         return self.report
@@ -94,7 +94,7 @@ def explain(model: Any) -> Explanation:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
 
 
-def _table(model: str, found: Report) -> Table:
+def _table(model: str, found: ProgramReport) -> Table:
     """Stages as rows."""
     kind = "training" if found.program.recipe is not None else "inference"
     table = Table(
@@ -124,7 +124,7 @@ def _table(model: str, found: Report) -> Table:
     return table
 
 
-def _summary(found: Report) -> str:
+def _summary(found: ProgramReport) -> str:
     """Totals below the table."""
     saved = found.dense / found.done if found.done else 1.0
     return "\n".join(

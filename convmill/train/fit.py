@@ -24,7 +24,7 @@ from convmill.train.progress import Progress, progress_for
 from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Record
+    from convmill.runtime.program import Measured
 
 
 @dataclass(frozen=True)
@@ -260,10 +260,10 @@ def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: P
     if scores.need_outputs:
         outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
 
-    def watch(record: Record) -> None:
+    def watch(measured: Measured) -> None:
         if progress.wants_update():
-            progress.update(*scores.preview(part, record))
+            progress.update(*scores.preview(part, measured))
 
-    record = bound.train(part, outputs, watch)
-    scores.add(part, record, outputs)
-    scores.trained += record.steps
+    measured = bound.train(part, outputs, watch)
+    scores.add(part, measured, outputs)
+    scores.trained += measured.steps

@@ -19,7 +19,7 @@ from convmill.train.session import session
 from convmill.train.turns import Turn
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Record
+    from convmill.runtime.program import Measured
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,23 @@ class Totals:
     weighted_correct: float = 0.0
     weight: float = 0.0
 
-    def after(self, part: Part, record: Record, mean: bool, penalty: float = 0.0) -> Totals:
-        """The sums once ``record``, of the steps of ``part`` that are done, is counted too.
+    def after(self, part: Part, measured: Measured, mean: bool, penalty: float = 0.0) -> Totals:
+        """The sums once ``measured``, of the steps of ``part`` that are done, is counted too.
 
         Args:
             mean: whether a batch's loss is the mean over its images, not their sum.
-            penalty: the regularizers' loss, where the record does not hold it.
+            penalty: the regularizers' loss, where the measured does not hold it.
         """
-        done = min(record.steps * part.batch_size, len(part.order))
-        sizes = np.full(record.steps, part.batch_size, np.float64)
-        if record.steps:
-            sizes[-1] = done - part.batch_size * (record.steps - 1)
-        starts = np.arange(record.steps) * part.batch_size
-        losses = np.asarray(record.loss[:done], np.float64)
-        batches = np.add.reduceat(losses, starts) if record.steps else np.zeros(0)
+        done = min(measured.steps * part.batch_size, len(part.order))
+        sizes = np.full(measured.steps, part.batch_size, np.float64)
+        if measured.steps:
+            sizes[-1] = done - part.batch_size * (measured.steps - 1)
+        starts = np.arange(measured.steps) * part.batch_size
+        losses = np.asarray(measured.loss[:done], np.float64)
+        batches = np.add.reduceat(losses, starts) if measured.steps else np.zeros(0)
         batches = batches if mean else batches * sizes
-        penalties = (np.asarray(record.penalty[: record.steps]) + penalty) * sizes
-        correct = np.asarray(record.correct[:done], np.float64)
+        penalties = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
+        correct = np.asarray(measured.correct[:done], np.float64)
         weight = part.samples.weight
         weights = 1.0 if weight is None else weight[part.order[:done]].astype(np.float64)
         return Totals(
@@ -145,10 +145,10 @@ class Scores:
         self.totals = Totals()
 
     def add(
-        self, part: Part, record: Record, outputs: np.ndarray | None, penalty: float = 0.0
+        self, part: Part, measured: Measured, outputs: np.ndarray | None, penalty: float = 0.0
     ) -> None:
         """Counts a finished part; ``outputs`` are its predictions, (m, *output shape)."""
-        self.totals = self.totals.after(part, record, self.mean, penalty)
+        self.totals = self.totals.after(part, measured, self.mean, penalty)
         if outputs is not None:
             with self._counting():
                 for start in range(0, len(part.order), part.batch_size):
@@ -195,9 +195,9 @@ class Scores:
             else:
                 self.totals = replace(self.totals, correct=total)
 
-    def preview(self, part: Part, record: Record) -> tuple[int, Mapping[str, float]]:
+    def preview(self, part: Part, measured: Measured) -> tuple[int, Mapping[str, float]]:
         """Images done, and the figures to show while a part is running."""
-        totals = self.totals.after(part, record, self.mean)
+        totals = self.totals.after(part, measured, self.mean)
         figures = {"loss": totals.loss / max(totals.images, 1)}
         if self.native:
             figures[self.native[0][0].name] = totals.correct / max(totals.images, 1)

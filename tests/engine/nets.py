@@ -31,7 +31,7 @@ from convmill.plan.graph import (
     Shape,
 )
 from convmill.plan.recipe import Loss, Optimizer, Recipe
-from convmill.runtime.program import Batches, Program, Record
+from convmill.runtime.program import Batches, Measured, Program
 from tests.twin import losses
 from tests.twin import net as twin
 
@@ -355,7 +355,7 @@ def assert_near(
 
 def assert_follows_twin(
     program: Program, values: Sequence[np.ndarray], given: Data, tolerance: float = TOLERANCE
-) -> Record:
+) -> Measured:
     """Predictions, losses, accuracies and the gradients of the last step agree with float64.
 
     The steps are made with a rate of zero, so that all of them see the same weights. The graph has

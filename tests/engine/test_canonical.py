@@ -91,6 +91,15 @@ def test_two_threads_compile_an_equal_model_once(monkeypatch):
     assert found == [first]
 
 
+def test_another_optimizer_is_another_code_for_training_alone():
+    first, second = (model(*"abcd", filters=8) for _ in range(2))
+    second.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    use(first)
+    before = compiled.cache_info().misses
+    use(second)
+    assert compiled.cache_info().misses == before + 1
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_equal_nets_are_equal_data(width):
     one, other = (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convmill.plan.recipe import Optimizer
-from convmill.runtime.program import Record
+from convmill.runtime.program import Measured
 from tests.engine.nets import (
     conv,
     data,
@@ -64,7 +64,7 @@ def state(program):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_a_watch_raises_stops_behind_a_step(error, threads):
     program, batches = prepared(threads=threads)
-    seen: list[Record] = []
+    seen: list[Measured] = []
 
     def watch(record):
         seen.append(record)
@@ -103,7 +103,7 @@ def test_a_stopped_program_goes_on():
 
 def test_a_watch_sees_whole_steps_and_the_end():
     program, batches = prepared(5_000)
-    seen: list[Record] = []
+    seen: list[Measured] = []
     record = program.train(batches, np.full(5_000, 1e-4), seeds=SEEDS, watch=seen.append)
     assert program.finished == record.steps == 5_000
     assert seen[-1].steps == 5_000

@@ -11,7 +11,7 @@ import pytest
 from convmill.plan.graph import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
 from convmill.runtime import work, workers
-from convmill.runtime.program import Program, Record
+from convmill.runtime.program import Measured, Program
 from tests.engine.nets import (
     activate,
     conv,
@@ -76,7 +76,7 @@ BATCH = 72  # so that each of eight threads has images in each step
 class Result:
     """All that a run leaves behind."""
 
-    record: Record
+    record: Measured
     arrays: tuple[np.ndarray, ...]
 
 

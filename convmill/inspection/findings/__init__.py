@@ -9,7 +9,7 @@ from convmill.inspection.findings.chains import (
     hidden_softmax,
     linear_pair,
 )
-from convmill.inspection.findings.finding import Facts, Finding, Loss, Rule
+from convmill.inspection.findings.finding import CrossEntropy, Facts, Finding, Rule
 from convmill.inspection.findings.lanes import idle_lanes
 from convmill.inspection.findings.outputs import (
     clipped_output,
@@ -33,7 +33,7 @@ from convmill.inspection.findings.windows import (
     skipped_places,
 )
 
-__all__ = ["RULES", "Facts", "Finding", "Loss", "Rule", "find"]
+__all__ = ["RULES", "CrossEntropy", "Facts", "Finding", "Rule", "find"]
 
 # In the order in which findings are told: what cannot work, what cannot learn, what is wasted.
 RULES: tuple[Rule, ...] = (

@@ -19,7 +19,7 @@ MNIST_SIZE = (28, 28)
 
 
 @dataclass(frozen=True)
-class Loss:
+class CrossEntropy:
     """A cross-entropy: over classes (one-hot or index labels) or of yes and no.
 
     ``alpha`` and ``gamma`` are those of a focal loss (Lin, Goyal, Girshick, He and Dollar, Focal
@@ -52,7 +52,7 @@ class Facts:
     images: int | None
     lanes: int
     compiled: bool = False
-    loss: Loss | None = None
+    loss: CrossEntropy | None = None
 
     @cached_property
     def last_maps(self) -> tuple[Step, ...]:

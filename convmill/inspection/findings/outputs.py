@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 
 from convmill.design.steps import Step
-from convmill.inspection.findings.finding import Facts, Finding, Loss
+from convmill.inspection.findings.finding import CrossEntropy, Facts, Finding
 from convmill.plan.reads import Unknown
 
 EPSILON = 1e-7  # Keras clips probabilities to [EPSILON, 1 - EPSILON]
@@ -39,7 +39,7 @@ def output_activation(facts: Facts) -> tuple[Step, str] | None:
     return (last, step.activation) if step.layer in LINEAR_LAYERS else None
 
 
-def _judged(facts: Facts) -> tuple[Step, str, Loss] | None:
+def _judged(facts: Facts) -> tuple[Step, str, CrossEntropy] | None:
     """The model's end, the activation that made its values, and the loss that judges them.
 
     None where one of them is not known, or where one unit is to tell classes apart: that is a
@@ -90,7 +90,7 @@ def logits_twice(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _clipped(loss: Loss) -> str:
+def _clipped(loss: CrossEntropy) -> str:
     """The loss of a right answer that is clipped; Keras weighs a binary focal loss before that."""
     more = " or more" if loss.kind == "binary" and loss.gamma else ""
     return f"{loss.of(EPSILON):.1f}{more}"
