@@ -53,7 +53,8 @@ def chains(draw: st.DrawFn, *, dropout: bool = True) -> Chain:
         current = _shape_after(specs[-1], current)
     head = draw(st.sampled_from(("Flatten", "GlobalMaxPooling2D", "GlobalAveragePooling2D")))
     specs.append((head, {}))
-    specs.extend(_dense(draw) for _ in range(draw(st.integers(0, 2))))
+    least = 1 if head == "Flatten" and len(specs) == 1 else 0  # else it would compute nothing
+    specs.extend(_dense(draw) for _ in range(draw(st.integers(least, 2))))
     return Chain(shape, tuple(specs))
 
 

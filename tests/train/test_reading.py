@@ -195,10 +195,11 @@ def net(kind, journal, built=True, **options):
 
 @pytest.fixture
 def both(monkeypatch):
-    """``both(scenario, ...)`` runs it with plain Keras and with ours, and compares all."""
+    """``both(scenario, ...)`` runs it with plain Keras and with ours, and compares all: but for how
+    often items were asked for where that is not ``counted``."""
     from convmill.runtime.program import Program
 
-    def run(scenario, kind, hears_batches=False, **options):
+    def run(scenario, kind, hears_batches=False, counted=True, **options):
         seen = []
         for make in (Watched, models.Sequential):
             journal = Journal(hears_batches)
@@ -213,7 +214,7 @@ def both(monkeypatch):
                 return streams[-1]
 
             predicted = scenario(model, stream, [journal])
-            counts = [made.calls for made in streams if isinstance(made, Items)]
+            counts = [made.calls for made in streams if counted and isinstance(made, Items)]
             drawn = (np.random.random(), random.random())
             seen.append((journal.lines, counts, drawn, predicted))
         theirs, ours = seen
@@ -385,7 +386,8 @@ def test_an_epoch_that_is_broken_off_is_read_no_further(both, kind):
         model.evaluate(stream("y"), verbose=0, callbacks=callbacks, steps=5)
         return model.predict(stream("z"), verbose=0, callbacks=callbacks, steps=5)
 
-    both(scenario, kind, hears_batches=True)
+    # what threads have read ahead when an epoch is broken off is chance
+    both(scenario, kind, hears_batches=True, counted=kind != "two workers")
 
 
 @pytest.mark.parametrize("hears_batches", [False, True], ids=["quiet", "hooked"])
