@@ -75,7 +75,8 @@ class Kernel(Emitter):
         name = f"{launch.of}.{launch.kernel.replace('.', '_')}"
         types = [*(POINTER for _ in slots), *kinds.values()]
         super().__init__(build.module, name, types, build.machine.lanes)
-        self.no_alias()
+        if isinstance(launch.over, Images):
+            self.no_alias()  # over shares the promise made LLVM's code no faster, if not slower
         self._pointers = dict(zip((slot.name for slot in slots), self.arguments, strict=False))
         self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=True))
 
