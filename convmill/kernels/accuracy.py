@@ -1,28 +1,33 @@
-"""Whether an image counts as right, in the ways in which Keras counts accuracy."""
+"""Whether a place counts as right, in the ways in which Keras counts accuracy."""
 
 from __future__ import annotations
 
 from llvmlite import ir
 
-from convmill.kernels.lang import F32, I32, I64, Emitter
-from convmill.kernels.losses import Case
+from convmill.kernels.lang import F32, I32, I64, Emitter, Index
+from convmill.kernels.losses import Case, only
 from convmill.plan.recipe import Accuracy
 
 
 def right(case: Case, kind: Accuracy) -> ir.Value:
-    """1.0 where the image counts as right, else 0.0; for binary accuracy the share of outputs."""
+    """1.0 where the place counts as right, else 0.0; for binary accuracy how many outputs do."""
     return ACCURACIES[kind](case)
 
 
 def binary(case: Case) -> ir.Value:
-    """The share of outputs that lie on their label's side of one half."""
-    e, b, classes = case.e, case.e.builder, case.classes
-    count = e.variable(ir.Constant(F32, 0.0))
-    with e.loop(0, classes) as k:
-        high = b.fcmp_ordered(">", e.load_scalar(case.outputs, k), ir.Constant(F32, 0.5))
-        same = b.fcmp_ordered("==", b.uitofp(high, F32), e.load_scalar(case.labels, k))
-        e.set(count, b.fadd(e.get(count), b.uitofp(same, F32)))
-    return b.fdiv(e.get(count), ir.Constant(F32, float(classes)))
+    """How many outputs lie on their label's side of one half."""
+    e, b, one = case.e, case.e.builder, case.e.constant(1.0)
+    total = e.variable(e.constant(0.0))
+
+    def add(at: Index, count: int) -> None:
+        high = b.fcmp_ordered(">", e.load(case.outputs, at, count), e.constant(0.5))
+        side = b.select(high, one, e.constant(0.0))
+        same = b.fcmp_ordered("==", side, e.load(case.labels, at, count))
+        same = b.select(same, one, e.constant(0.0))
+        e.set(total, b.fadd(e.get(total), only(e, same, count)))
+
+    e.vectors(case.length, add)
+    return e.reduce("fadd", e.get(total))
 
 
 def categorical(case: Case) -> ir.Value:

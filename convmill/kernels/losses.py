@@ -1,7 +1,8 @@
-"""The losses of one image, with their gradients.
+"""The losses of one place, with their gradients.
 
-The output of an image is ``classes`` neighbours in memory. Labels are float32, one for each output,
-or one int32 class index (sparse). Formulas are Keras', its clipping of probabilities included.
+A place is what lies along the last axis of a net's output: ``classes`` neighbours in memory. Labels
+are float32, one for each output, or one int32 class index (sparse). Formulas are Keras', its
+clipping of probabilities included.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from llvmlite import ir
 
 from convmill.kernels.activation import softmax
 from convmill.kernels.lang import F32, I32, Emitter, Index
-from convmill.kernels.math import exp, log, sigmoid
-from convmill.plan.recipe import EPSILON, Loss, LossName
+from convmill.kernels.math import log
+from convmill.kernels.terms import TERMS, Term, clip
+from convmill.plan.recipe import Loss, LossName
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image's loss being written: ``spec`` on ``classes`` outputs; labels lie at ``labels``;
+    """One place's loss being written: ``spec`` on ``classes`` outputs; labels lie at ``labels``;
     ``factor`` scales the gradient, which goes to ``goal`` where it is wanted; ``room`` holds what
-    ``scratch`` asks for."""
+    ``scratch`` asks for. A loss that goes value by value may take several places together, which
+    have ``length`` outputs."""
 
     e: Emitter
     spec: Loss
     classes: int
+    length: int
     outputs: ir.Value
     labels: ir.Value
     factor: ir.Value
@@ -35,9 +39,9 @@ class Case:
 
 
 def scratch(spec: Loss, classes: int) -> int:
-    """Float32 elements that the loss of one image wants beside its arrays: the softmax of logits.
+    """Float32 elements that the loss of one place wants beside its arrays: the softmax of logits.
     They may be too many for the stack."""
-    return classes if spec.from_logits and LOSSES[spec.name] is categorical else 0
+    return classes if spec.from_logits and spec.name in LOSSES else 0
 
 
 def _label(case: Case, at: Index, count: int) -> ir.Value:
@@ -50,14 +54,14 @@ def _label(case: Case, at: Index, count: int) -> ir.Value:
         return b.select(same, e.constant(1.0), e.constant(0.0))
     y = e.load(labels, at, count)
     if spec.label_smoothing:
-        middle = 0.5 if spec.name == "binary_crossentropy" else 1 / case.classes
+        middle = 0.5 if spec.name.startswith("binary") else 1 / case.classes
         y = e.fma(
             y, e.constant(1 - spec.label_smoothing), e.constant(spec.label_smoothing * middle)
         )
     return y
 
 
-def _only(e: Emitter, term: ir.Value, count: int) -> ir.Value:
+def only(e: Emitter, term: ir.Value, count: int) -> ir.Value:
     """Zero the lanes that hold no class."""
     if count == e.lanes:
         return term
@@ -73,8 +77,8 @@ def _logits(case: Case) -> ir.Value:
     total, mass = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))
 
     def add(at: Index, count: int) -> None:
-        y = _only(e, _label(case, at, count), count)
-        term = _only(e, b.fmul(y, b.fsub(high, e.load(logits, at, count))), count)
+        y = only(e, _label(case, at, count), count)
+        term = only(e, b.fmul(y, b.fsub(high, e.load(logits, at, count))), count)
         e.set(total, b.fadd(e.get(total), term))
         e.set(mass, b.fadd(e.get(mass), y))
 
@@ -104,19 +108,16 @@ def _probabilities(case: Case) -> ir.Value:
         lambda at, count: e.set(sum_, b.fadd(e.get(sum_), e.load(outputs, at, count))),
     )
     share = e.broadcast(b.fdiv(ir.Constant(F32, 1.0), e.reduce("fadd", e.get(sum_))))
-    low, high = e.constant(EPSILON), e.constant(1 - EPSILON)
     total, mass = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))
 
-    def at_place(at: Index, count: int) -> tuple[ir.Value, ir.Value, ir.Value]:
+    def at_place(at: Index, count: int) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
         q = b.fmul(e.load(outputs, at, count), share)
-        y = _only(e, _label(case, at, count), count)
-        inside = b.and_(b.fcmp_ordered(">=", q, low), b.fcmp_ordered("<=", q, high))
-        return q, y, b.select(inside, y, e.constant(0.0))
+        y = only(e, _label(case, at, count), count)
+        clipped, open_ = clip(e, q, case.spec.epsilon, 1 - case.spec.epsilon)
+        return q, y, clipped, b.fmul(y, open_)
 
     def add(at: Index, count: int) -> None:
-        q, y, u = at_place(at, count)
-        clipped = b.select(b.fcmp_unordered(">", q, low), q, low)
-        clipped = b.select(b.fcmp_unordered("<", clipped, high), clipped, high)
+        _, y, clipped, u = at_place(at, count)
         e.set(total, b.fsub(e.get(total), b.fmul(y, log(e, clipped))))
         e.set(mass, b.fadd(e.get(mass), u))
 
@@ -125,68 +126,31 @@ def _probabilities(case: Case) -> ir.Value:
         every = e.broadcast(e.reduce("fadd", e.get(mass)))
 
         def derive(at: Index, count: int) -> None:
-            q, _, u = at_place(at, count)
+            q, _, clipped, u = at_place(at, count)
             if case.past_softmax:
                 slope = b.fsub(b.fmul(q, every), u)
-            else:
-                safe = b.select(b.fcmp_ordered(">=", q, low), q, e.constant(1.0))
-                slope = b.fmul(b.fsub(every, b.fdiv(u, safe)), share)
+            else:  # u is zero where q and its clipped value differ
+                slope = b.fmul(b.fsub(every, b.fdiv(u, clipped)), share)
             e.store(b.fmul(slope, case.factor), goal, at, count)
 
         e.vectors(classes, derive)
     return e.reduce("fadd", e.get(total))
 
 
-def binary(case: Case) -> ir.Value:
-    """Mean over outputs of -y log p - (1 - y) log(1 - p), p clipped, or sigmoid of logits."""
-    e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
-    one = e.constant(1.0)
-    low, high, mean = e.constant(EPSILON), e.constant(1 - EPSILON), e.constant(1 / classes)
+def elementwise(case: Case, term: Term) -> ir.Value:
+    """Mean over the last axis of a term of each output, added up over the case's places."""
+    e, b, goal = case.e, case.e.builder, case.goal
+    mean = e.constant(1 / case.classes)
     total = e.variable(e.constant(0.0))
 
     def add(at: Index, count: int) -> None:
-        y, x = _label(case, at, count), e.load(outputs, at, count)
-        if case.spec.from_logits:
-            # log(1 + exp(-|x|)) + max(x, 0) - x y
-            size = e.intrinsic("fabs", x)
-            soft = log(e, b.fadd(one, exp(e, b.fneg(size))))
-            term = b.fsub(b.fadd(soft, e.larger(x, e.constant(0.0))), b.fmul(x, y))
-            slope = b.fsub(sigmoid(e, x), y)
-        else:
-            inside = b.and_(b.fcmp_ordered(">=", x, low), b.fcmp_ordered("<=", x, high))
-            p = b.select(b.fcmp_unordered(">", x, low), x, low)
-            p = b.select(b.fcmp_unordered("<", p, high), p, high)
-            rest = b.fsub(one, p)
-            term = b.fneg(e.fma(y, log(e, p), b.fmul(b.fsub(one, y), log(e, rest))))
-            slope = b.fdiv(b.fsub(p, y), b.fmul(p, rest))
-            slope = b.select(inside, slope, e.constant(0.0))
-        e.set(total, b.fadd(e.get(total), _only(e, term, count)))
+        loss, slope = term(e, case.spec, e.load(case.outputs, at, count), _label(case, at, count))
+        e.set(total, b.fadd(e.get(total), only(e, loss, count)))
         if goal is not None:
             e.store(b.fmul(b.fmul(slope, mean), case.factor), goal, at, count)
 
-    e.vectors(classes, add)
-    return b.fmul(e.reduce("fadd", e.get(total)), ir.Constant(F32, 1 / classes))
-
-
-def difference(case: Case) -> ir.Value:
-    """Mean over outputs of (x - y)^2 or |x - y|."""
-    e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
-    zero, squared = e.constant(0.0), case.spec.name == "mean_squared_error"
-    mean = e.constant((2.0 if squared else 1.0) / classes)
-    total = e.variable(zero)
-
-    def add(at: Index, count: int) -> None:
-        gap = b.fsub(e.load(outputs, at, count), _label(case, at, count))
-        term = b.fmul(gap, gap) if squared else e.intrinsic("fabs", gap)
-        e.set(total, b.fadd(e.get(total), _only(e, term, count)))
-        if goal is not None:
-            # At zero JAX, and so Keras on it, takes 1 as the slope of |y - x| by y - x.
-            sign = b.select(b.fcmp_unordered(">", gap, zero), e.constant(1.0), e.constant(-1.0))
-            slope = gap if squared else sign
-            e.store(b.fmul(b.fmul(slope, mean), case.factor), goal, at, count)
-
-    e.vectors(classes, add)
-    return b.fmul(e.reduce("fadd", e.get(total)), ir.Constant(F32, 1 / classes))
+    e.vectors(case.length, add)
+    return b.fmul(e.reduce("fadd", e.get(total)), ir.Constant(F32, 1 / case.classes))
 
 
 def _scalar(e: Emitter, function, one: ir.Value) -> ir.Value:  # type: ignore[no-untyped-def]
@@ -199,11 +163,14 @@ def categorical(case: Case) -> ir.Value:
     return _logits(case) if case.spec.from_logits else _probabilities(case)
 
 
-# Each returns the image's loss, and stores its gradient where that is wanted.
+def loss(case: Case) -> ir.Value:
+    """The loss of a place; its gradient is stored where that is wanted."""
+    term = TERMS.get(case.spec.name)
+    return LOSSES[case.spec.name](case) if term is None else elementwise(case, term)
+
+
+# Those that look at all values along the last axis; ``terms.py`` has those that go value by value.
 LOSSES: dict[LossName, Callable[[Case], ir.Value]] = {
     "categorical_crossentropy": categorical,
     "sparse_categorical_crossentropy": categorical,
-    "binary_crossentropy": binary,
-    "mean_squared_error": difference,
-    "mean_absolute_error": difference,
 }

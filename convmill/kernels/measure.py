@@ -3,11 +3,13 @@ gradient that the backward pass begins with."""
 
 from __future__ import annotations
 
-from convmill.kernels import losses
-from convmill.kernels.accuracy import right
+from llvmlite import ir
+
+from convmill.kernels import losses, places
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import I32, I64
-from convmill.kernels.losses import Case
+from convmill.kernels.context import field
+from convmill.kernels.lang import F32, I32, I64
+from convmill.kernels.places import Derived, Image
 from convmill.lower.launches import (
     CORRECT,
     LABELS,
@@ -20,8 +22,9 @@ from convmill.lower.launches import (
     gradient,
     value,
 )
-from convmill.lower.stages import Network, PlainStage
+from convmill.lower.stages import Network, PlainStage, Tensor
 from convmill.plan.graph import Activate
+from convmill.plan.recipe import Loss
 
 
 def through_softmax(network: Network) -> bool:
@@ -51,40 +54,60 @@ def measure(network: Network, training: bool) -> Launch:
         Images(),
         read,
         (LOSSES, CORRECT, *derived),
-        scratch=losses.scratch(network.recipe.loss, network.output.values),
+        scratch=losses.scratch(network.recipe.loss, network.output.channels),
         wanted=None if training else "labels",
     )
 
 
 def write_measure(k: Kernel) -> None:
-    """loss = weight x loss of the image; gradient = its derivative x weight x the batch's factor,
-    by the outputs, or by the logits past a last softmax."""
-    network, b = k.build.network, k.builder
+    """loss = sum over places of weight x loss; gradient = its derivative x the batch's factor, by
+    the outputs, or by the logits past a last softmax."""
+    network = k.build.network
     recipe = network.recipe
     assert recipe is not None
-    position, classes = k.told("position"), network.output.values
+    position, output = k.told("position"), network.output
     number = k.load_scalar(k.pointer(ORDER), position, I64)
-    labels = k.pointer(LABELS)
-    if recipe.loss.sparse:
-        label = k.at(labels, number, I32)
-    else:
-        label = k.at(labels, k.mul(number, classes))
-    weight = k.load_scalar(k.pointer(SAMPLE_WEIGHTS), number)
-    case = Case(
+    stride = field(k, k.told("context"), "weight_stride")
+    image = Image(
         k,
         recipe.loss,
-        classes,
-        k.pointer(value(network.output)),
-        label,
-        k.broadcast(b.fmul(weight, k.told("scale"))),
-        k.pointer(k.launch.writes[2]) if len(k.launch.writes) > 2 else None,
-        through_softmax(network),
+        output,
+        k.pointer(value(output)),
+        _labels(k, number, recipe.loss, output),
+        k.at(k.pointer(SAMPLE_WEIGHTS), k.mul(number, stride)),
+        k.builder.icmp_signed(">", stride, ir.Constant(I64, 1)),
+        _scale(k, recipe.loss, output),
+        _derived(k, network),
         k.told("scratch"),
     )
-    loss = losses.LOSSES[recipe.loss.name](case)
-    k.store_scalar(b.fmul(loss, weight), k.pointer(LOSSES), position)
+    k.store_scalar(places.loss(image), k.pointer(LOSSES), position)
     if recipe.accuracy is not None:
-        k.store_scalar(right(case, recipe.accuracy), k.pointer(CORRECT), position)
+        right = places.accuracy(image, recipe.accuracy)
+        k.store_scalar(right, k.pointer(CORRECT), position)
+
+
+def _labels(k: Kernel, number: ir.Value, loss: Loss, output: Tensor) -> ir.Value:
+    """Address of an image's labels."""
+    if loss.sparse:
+        return k.at(k.pointer(LABELS), k.mul(number, output.places), I32)
+    return k.at(k.pointer(LABELS), k.mul(number, output.values))
+
+
+def _scale(k: Kernel, loss: Loss, output: Tensor) -> ir.Value:
+    """What the gradient of one place's loss is scaled by, its weight aside."""
+    scale = k.told("scale")
+    if loss.reduction == "sum" or output.places == 1:
+        return scale
+    return k.builder.fdiv(scale, ir.Constant(F32, float(output.places)))
+
+
+def _derived(k: Kernel, network: Network) -> Derived | None:
+    """Where the gradient goes, if one is wanted."""
+    if len(k.launch.writes) == 2:
+        return None
+    past = through_softmax(network)
+    tensor = network.stages[-1].input if past else network.output
+    return Derived(tensor, k.pointer(gradient(tensor)), past)
 
 
 KERNELS = {"measure.loss": write_measure}

@@ -38,6 +38,7 @@ NUMBERS = (
     "iterations",
     "has_labels",
     "has_outputs",
+    "weight_stride",  # sample weights of an image: one, or one for each place
 )
 # Written by several threads, each on a cache line of its own.
 SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished")

@@ -50,6 +50,11 @@ class Tensor:
         """Values that count: height x width x channels."""
         return self.height * self.width * self.channels
 
+    @property
+    def places(self) -> int:
+        """Pixels that count: height x width."""
+        return self.height * self.width
+
     def padded(self, halo: Halo) -> Tensor:
         """The same tensor inside another border."""
         return replace(self, halo=halo)

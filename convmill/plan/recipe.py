@@ -21,9 +21,10 @@ EPSILON = 1e-7
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of one image: y has the output's shape, or is one class index (sparse).
+    """A loss of each place of an output: of what lies along its last axis. y has the output's
+    shape, or holds one class index for each place (sparse).
 
-    ``reduction`` "mean" divides the sum over images by their number (Keras'
+    ``reduction`` "mean" divides the sum over a batch's places by their number (Keras'
     ``sum_over_batch_size``), "sum" does not.
     """
 
@@ -31,6 +32,7 @@ class Loss:
     from_logits: bool = False
     label_smoothing: float = 0.0
     reduction: Literal["mean", "sum"] = "mean"
+    epsilon: float = EPSILON
 
     @property
     def sparse(self) -> bool:

@@ -18,8 +18,8 @@ class Batches:
 
     ``x`` is (n, height, width, channels) uint8, float32 or float64, each image without gaps;
     ``order`` int64 (m,) picks images; step s reads order[s * batch_size : (s + 1) * batch_size].
-    ``y`` is float32 (n, outputs), or int32 (n,) for the sparse loss; ``sample_weight`` is float32
-    (n,).
+    ``y`` is float32 (n, *output shape), or int32 (n, *places) for the sparse loss, places being the
+    output's shape without its last axis; ``sample_weight`` is float32 (n,) or (n, *places).
     """
 
     x: np.ndarray
@@ -33,8 +33,9 @@ class Batches:
 class Measured:
     """What was measured, one entry per position of ``order`` that was read.
 
-    ``loss`` float32 is each image's loss times its weight; ``correct`` float32 is 1 where it counts
-    as right; ``penalty`` float64, one per step, is the regularizers' loss before that step.
+    ``loss`` float32 is the sum of each image's losses, one a place, times their weights;
+    ``correct`` float32 is the share of its places that are right; ``penalty`` float64, one per
+    step, is the regularizers' loss before that step.
     """
 
     loss: np.ndarray
@@ -56,10 +57,8 @@ def check(batches: Batches, graph: Graph, recipe: Recipe | None) -> None:
     if batches.y is not None:
         check_labels(batches.y, count, graph, recipe)
     weight = batches.sample_weight
-    if weight is not None and (weight.shape != (count,) or weight.dtype != np.float32):
-        raise ValueError(
-            f"`sample_weight` must be float32 ({count},). Received: {weight.dtype} {weight.shape}"
-        )
+    if weight is not None:
+        check_weights(weight, count, graph)
 
 
 def check_images(x: np.ndarray, graph: Graph) -> None:
@@ -79,10 +78,21 @@ def check_labels(y: np.ndarray, count: int, graph: Graph, recipe: Recipe | None)
     if recipe is None:
         raise ValueError("a Program without a recipe takes no labels")
     sparse = recipe.loss.sparse
-    shape = (count,) if sparse else (count, *graph.output_shape)
+    shape = (count, *graph.output_shape[: -1 if sparse else None])
     dtype = np.dtype(np.int32 if sparse else np.float32)
     if y.shape != shape or y.dtype != dtype:
         raise ValueError(f"`y` must be {dtype} {shape}. Received: {y.dtype} {y.shape}")
+
+
+def check_weights(weight: np.ndarray, count: int, graph: Graph) -> None:
+    """Raise ValueError unless there is one weight for each image, or for each place."""
+    each = (count, *graph.output_shape[:-1])
+    if weight.shape not in ((count,), each) or weight.dtype != np.float32:
+        others = "" if each == (count,) else f" or {each}"
+        raise ValueError(
+            f"`sample_weight` must be float32 ({count},){others}. "
+            f"Received: {weight.dtype} {weight.shape}"
+        )
 
 
 def check_outputs(outputs: np.ndarray, count: int, graph: Graph) -> None:

@@ -267,6 +267,7 @@ class Program:
         if weights is None:
             weights = np.ones(len(x), np.float32)
         context["sample_weights"] = np.ascontiguousarray(weights)
+        context["weight_stride"] = weights.size // len(weights)
         if outputs is not None:
             check_outputs(outputs, count, self.graph)
             context["outputs"], context["has_outputs"] = outputs, 1

@@ -75,7 +75,7 @@ def _take(
 def _part(ready: Preparation, given: Given, class_weight: Any) -> Part:
     samples = ready.samples(given, class_weight)
     if not attach.training_built(ready.model):
-        attach.build_training(ready.model, (samples.x, samples.given, samples.weight))
+        attach.build_training(ready.model, (samples.x, samples.given, samples.given_weight))
     return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
 
 

@@ -67,19 +67,22 @@ def _say_where(chunk: np.ndarray, start: int, argument: str) -> None:
 
 
 def class_indices(y: np.ndarray, classes: int) -> None:
-    """Whether every label is a whole number from 0 to ``classes - 1``; y is (n,)."""
+    """Whether every label is a whole number from 0 to ``classes - 1``."""
     if y.dtype.kind == "f":
         whole = y == np.floor(y)  # False for NaN; infinities fail below
         if not whole.all():
-            _bad_label(y, int(np.argmin(whole)), classes)
+            _bad_label(y, whole, classes)
     if not (y.min() >= 0 and y.max() < classes):
-        _bad_label(y, int(np.argmin((y >= 0) & (y < classes))), classes)
+        _bad_label(y, (y >= 0) & (y < classes), classes)
 
 
-def _bad_label(y: np.ndarray, index: int, classes: int) -> None:
+def _bad_label(y: np.ndarray, good: np.ndarray, classes: int) -> None:
+    bad = np.argwhere(~good)[0]
+    place = ", ".join(map(str, bad))
     raise ValueError(
         f"y must hold class indices, whole numbers from 0 to {classes - 1}, as the model has "
-        f"{classes} outputs. Received: y[{index}] = {y[index]}"
+        f"{classes} outputs{' at each place' if y.ndim > 1 else ''}. "
+        f"Received: y[{place}] = {y[tuple(bad)]}"
     )
 
 

@@ -177,7 +177,7 @@ class Preparation:
             return
         if not attach.training_built(self.model):
             samples = self.samples(feed.first())
-            attach.build_training(self.model, (samples.x, samples.given, samples.weight))
+            attach.build_training(self.model, (samples.x, samples.given, samples.given_weight))
         feed.look()
 
 

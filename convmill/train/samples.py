@@ -23,14 +23,17 @@ IN_PLACE = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 class Samples:
     """Images and what belongs to them, checked, and in the form that a Program reads.
 
-    ``x`` is (n, *input shape); ``y`` float32 (n, *output shape) or int32 (n,); ``weight``
-    float32 (n,) or None. ``given`` is y as the user passed it: Keras' metrics see that one.
+    ``x`` is (n, *input shape); ``y`` float32 (n, *output shape) or int32 (n, *places), where places
+    are the output's shape without its last axis; ``weight`` float32 (n,), (n, *places) or None.
+    ``given`` and ``given_weight`` are y and the weights as the user passed them: Keras' metrics see
+    those.
     """
 
     x: np.ndarray
     y: np.ndarray | None = None
     weight: np.ndarray | None = None
     given: np.ndarray | None = None
+    given_weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -74,7 +77,7 @@ class Arrays:
         self.target = target
         self.current = self.given
         if self.given.y is not None and (loss := target().loss) is not None:
-            labels(self.given.y, target().graph, loss)  # wrong ones raise before the run
+            _measured_by(self.given, target().graph, loss)  # what is wrong raises before the run
 
     def __len__(self) -> int:
         return len(self.given)
@@ -124,8 +127,9 @@ def samples(given: Given, target: Target) -> Samples:
     x = _in_place(given.x)
     if target.loss is None or given.y is None:
         return Samples(x)
-    y = labels(given.y, target.graph, target.loss)
-    return Samples(x, y, _weights(given.weight), _as_keras_sees(given.y))
+    y, weight = _measured_by(given, target.graph, target.loss)
+    given_weight = None if given.weight is None else _as_keras_sees(given.weight)
+    return Samples(x, y, weight, _as_keras_sees(given.y), given_weight)
 
 
 def _shaped(x: np.ndarray, graph: Graph) -> np.ndarray:
@@ -154,14 +158,22 @@ def _in_place(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=x.dtype if x.dtype in IN_PLACE else np.float32)
 
 
+def _measured_by(given: Given, graph: Graph, loss: Loss) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels and weights in the form that a Program reads."""
+    assert given.y is not None
+    y = labels(given.y, graph, loss)
+    _check_squeezed(given, graph.output_shape, loss)
+    return y, _weights(given.weight, graph.output_shape[:-1])
+
+
 def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
-    """``y`` as int32 (n,) for a sparse loss, else as float32 (n, *output shape)."""
+    """``y`` as int32 (n, *places) for a sparse loss, else as float32 (n, *output shape)."""
     shape = graph.output_shape
     if loss.sparse:
         return _class_indices(y, shape, loss)
     if y.shape[1:] != shape:
-        if shape == (1,) and y.ndim == 1:
-            y = y[:, np.newaxis]
+        if shape[-1] == 1 and y.shape[1:] == shape[:-1]:
+            y = y[..., np.newaxis]
         elif y.shape[1:] == (*shape, 1):
             y = y[..., 0]
         elif loss.name in ("mean_squared_error", "mean_absolute_error"):
@@ -176,43 +188,66 @@ def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
 
 
 def _class_indices(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> np.ndarray:
-    if len(shape) != 1:
-        raise NotCovered(
-            f"loss {loss.name} on outputs of shape (n, {_listed(shape)})",
-            "let the model end in one value for each class",
-        )
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
+    if y.shape[1:] == (*shape[:-1], 1):
+        y = y[..., 0]
+    if y.shape[1:] != shape[:-1]:
         raise ValueError(_shape_message(y, shape, loss))
-    check.class_indices(y, shape[0])
-    indices = y.astype(np.int32)
+    check.class_indices(y, shape[-1])
+    indices = np.array(y, dtype=np.int32, order="C")
     # A copy: what native code takes for the place of a number stays what was checked.
-    check.class_indices(indices, shape[0])
+    check.class_indices(indices, shape[-1])
     return indices
 
 
+def _check_squeezed(given: Given, shape: tuple[int, ...], loss: Loss) -> None:
+    """NotCovered where Keras leaves out the output's last axis, of one, and takes its mean along
+    another one: with weights, or where it sums, that is another loss."""
+    y = given.y
+    assert y is not None
+    if len(shape) == 1 or y.ndim > len(shape) or loss.sparse:
+        return
+    if loss.reduction != "mean" or given.weight is not None:
+        raise NotCovered(
+            f"y of shape {y.shape} against outputs of shape (n, {_listed(shape)}), with weights or "
+            "as a sum",
+            "give y the shape of the model's output",
+        )
+
+
 def _shape_message(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
+    places = shape[:-1]
     if loss.sparse:
-        wanted, other = "one class index for each image, (n,)", "categorical_crossentropy"
+        each = f"place, (n, {_listed(places)})" if places else "image, (n,)"
+        wanted = f"one class index for each {each}"
+        other = "categorical_crossentropy"
     else:
         wanted, other = f"(n, {_listed(shape)})", "sparse_categorical_crossentropy"
-    fits = (y.ndim == 2 and y.shape[1:] == shape) if loss.sparse else y.ndim == 1
+    fits = y.shape[1:] == (shape if loss.sparse else places)
     hint = f" This y fits the loss {other}." if fits and "categorical" in loss.name else ""
     return f"y for the loss {loss.name} must be {wanted}.{hint} Received: y of shape {y.shape}"
 
 
-def _weights(weight: np.ndarray | None) -> np.ndarray | None:
+def _weights(weight: np.ndarray | None, places: tuple[int, ...]) -> np.ndarray | None:
+    """``weight`` as float32 (n,), or (n, *places) where it has one for each place."""
     if weight is None:
         return None
-    if weight.ndim == 2 and weight.shape[1] == 1:
-        weight = weight[:, 0]
-    if weight.ndim != 1:
-        raise NotCovered(
-            f"sample_weight of shape {weight.shape}", "give one weight for each image, (n,)"
-        )
+    if weight.shape[1:] == (*places, 1) or weight.shape[1:] == (1,) * (len(places) + 1):
+        weight = weight[..., 0]
+    elif places and places[-1] == 1 and weight.ndim == len(places):
+        weight = weight[..., np.newaxis]
+    if weight.shape[1:] == (1,) * len(places):
+        weight = weight.reshape(len(weight))
+    elif weight.shape[1:] != places:
+        raise NotCovered(f"sample_weight of shape {weight.shape}", _weights_wanted(places))
     check.finite(weight, "sample_weight")
     return np.ascontiguousarray(weight, dtype=np.float32)
+
+
+def _weights_wanted(places: tuple[int, ...]) -> str:
+    if not places:
+        return "give one weight for each image, (n,)"
+    ones, each = _listed((1,) * len(places)), _listed(places)
+    return f"give one weight for each image, (n, {ones}), or for each place, (n, {each})"
 
 
 def _as_keras_converts(array: np.ndarray) -> np.ndarray:

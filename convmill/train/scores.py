@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,11 +33,14 @@ class Totals:
     weighted_correct: float = 0.0
     weight: float = 0.0
 
-    def after(self, part: Part, measured: Measured, mean: bool, penalty: float = 0.0) -> Totals:
+    def after(
+        self, part: Part, measured: Measured, mean: bool, places: int, penalty: float = 0.0
+    ) -> Totals:
         """The sums once ``measured``, of the steps of ``part`` that are done, is counted too.
 
         Args:
-            mean: whether a batch's loss is the mean over its images, not their sum.
+            mean: whether a batch's loss is the mean over its images' places, not their sum.
+            places: how many an image has.
             penalty: the regularizers' loss, where the measured does not hold it.
         """
         done = min(measured.steps * part.batch_size, len(part.order))
@@ -46,11 +50,14 @@ class Totals:
         starts = np.arange(measured.steps) * part.batch_size
         losses = np.asarray(measured.loss[:done], np.float64)
         batches = np.add.reduceat(losses, starts) if measured.steps else np.zeros(0)
-        batches = batches if mean else batches * sizes
+        batches = batches / places if mean else batches * sizes
         penalties = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
         correct = np.asarray(measured.correct[:done], np.float64)
         weight = part.samples.weight
-        weights = 1.0 if weight is None else weight[part.order[:done]].astype(np.float64)
+        weights: Any = 1.0  # of images; those of places count nothing here
+        if weight is not None:
+            weights = weight[part.order[:done]].astype(np.float64)
+            weights = weights.mean(axis=tuple(range(1, weights.ndim)))
         return Totals(
             self.loss + float(batches.sum() + penalties.sum()),
             self.images + done,
@@ -88,6 +95,7 @@ class Scores:
         self.totals = Totals()
         recipe = self.bound.recipe
         assert recipe is not None
+        self.places = math.prod(self.bound.graph.output_shape[:-1])
         self.mean = recipe.loss.reduction == "mean"
         # Metrics that a Program counts itself, and those that Keras must count.
         self.native: list[tuple[Any, bool]] = []
@@ -98,6 +106,7 @@ class Scores:
         for metric, weighted in attach.compiled_metrics(self.model):
             kind = accuracy_kind(metric, recipe.loss, self.bound.graph.output_shape)
             native = kind is not None and kind == recipe.accuracy
+            native = native and not (weighted and self.places > 1)  # places may weigh differently
             (self.native if native else self.others).append((metric, weighted))
 
     def catch_up(self) -> None:
@@ -114,7 +123,7 @@ class Scores:
     def build(self, samples: Samples) -> None:
         """Builds on a batch the metrics of a model that was compiled in the midst of a run."""
         if not self._built:
-            attach.build_training(self.model, (samples.x, samples.given, samples.weight))
+            attach.build_training(self.model, (samples.x, samples.given, samples.given_weight))
             self.follow()
 
     @property
@@ -148,7 +157,7 @@ class Scores:
         self, part: Part, measured: Measured, outputs: np.ndarray | None, penalty: float = 0.0
     ) -> None:
         """Counts a finished part; ``outputs`` are its predictions, (m, *output shape)."""
-        self.totals = self.totals.after(part, measured, self.mean, penalty)
+        self.totals = self.totals.after(part, measured, self.mean, self.places, penalty)
         if outputs is not None:
             with self._counting():
                 for start in range(0, len(part.order), part.batch_size):
@@ -158,7 +167,7 @@ class Scores:
         samples, order = part.samples, part.order[places]
         assert samples.given is not None
         y = samples.given[order]
-        weight = None if samples.weight is None else samples.weight[order]
+        weight = None if samples.given_weight is None else samples.given_weight[order]
         for metric, weighted in self.others:
             metric.update_state(y, outputs[places], sample_weight=weight if weighted else None)
 
@@ -197,7 +206,7 @@ class Scores:
 
     def preview(self, part: Part, measured: Measured) -> tuple[int, Mapping[str, float]]:
         """Images done, and the figures to show while a part is running."""
-        totals = self.totals.after(part, measured, self.mean)
+        totals = self.totals.after(part, measured, self.mean, self.places)
         figures = {"loss": totals.loss / max(totals.images, 1)}
         if self.native:
             figures[self.native[0][0].name] = totals.correct / max(totals.images, 1)

@@ -248,7 +248,7 @@ def images(rng: np.random.Generator, count: int, shape: Shape, dtype: str) -> np
 def labels(rng: np.random.Generator, count: int, graph: Graph, loss: Loss) -> np.ndarray:
     """Labels that suit a loss: class indices, one-hot rows, zeros and ones, or any numbers."""
     shape = (count, *graph.output_shape)
-    classes = rng.integers(0, shape[-1], count).astype(np.int32)
+    classes = rng.integers(0, shape[-1], shape[:-1]).astype(np.int32)
     if loss.sparse:
         return classes
     if loss.name == "categorical_crossentropy":
@@ -277,10 +277,11 @@ def data(
     batch_size: int = 4,
     *,
     dtype: str = "float32",
-    weighted: bool = False,
+    weighted: bool | Literal["places"] = False,
 ) -> Data:
-    """Random images in a random order, each read once."""
-    weight = rng.random(count).astype(np.float32) + 0.5 if weighted else None
+    """Random images in a random order, each read once; with weights of images or of places."""
+    places = graph.output_shape[:-1] if weighted == "places" else ()
+    weight = rng.random((count, *places)).astype(np.float32) + 0.5 if weighted else None
     return Data(
         images(rng, count, graph.input_shape, dtype),
         labels(rng, count, graph, loss),

@@ -268,6 +268,32 @@ def test_loss(case):
     follows(graph, loss, weighted=True, accuracy=accuracy, y=y)
 
 
+IMAGE_LOSSES = [
+    (Loss("categorical_crossentropy"), "softmax", "categorical"),
+    (Loss("categorical_crossentropy", label_smoothing=0.2), "sigmoid", "categorical"),
+    (Loss("categorical_crossentropy", from_logits=True, reduction="sum"), "linear", "categorical"),
+    (Loss("sparse_categorical_crossentropy"), "softmax", "sparse"),
+    (Loss("sparse_categorical_crossentropy", from_logits=True), "linear", "sparse"),
+    (Loss("binary_crossentropy"), "sigmoid", "binary"),
+    (Loss("binary_crossentropy", label_smoothing=0.1, reduction="sum"), "sigmoid", "categorical"),
+    (Loss("mean_squared_error"), "relu", "categorical"),
+    (Loss("mean_absolute_error", reduction="sum"), "tanh", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("channels", "weighted"), [(1, False), (3, True), (3, "places"), (18, False)]
+)
+@pytest.mark.parametrize("case", IMAGE_LOSSES, ids=case_name)
+def test_loss_of_every_place(case, channels, weighted):
+    """Outputs that are images: a loss for each pixel."""
+    loss, activation, accuracy = case
+    if "categorical" in loss.name:
+        channels = max(channels, 2)  # of one class nothing is left to tell
+    graph = graph_of((5, 4, 2), conv(3), conv(channels, (2, 2), activation=activation))
+    follows(graph, loss, weighted=weighted, accuracy=accuracy, count=7)
+
+
 @pytest.mark.parametrize("classes", [1, 2, 16, 20])
 @pytest.mark.parametrize(
     ("loss", "activation"),

@@ -1,7 +1,8 @@
-"""The losses of Keras with their gradients, and its accuracies, image by image, in float64.
+"""The losses of Keras with their gradients, and its accuracies, place by place, in float64.
 
 Formulas: keras.losses and Keras' JAX backend. Probabilities are normalised (not for the binary
-loss), then clipped to [EPSILON, 1 - EPSILON] before their logarithm is taken.
+loss), then clipped to [epsilon, 1 - epsilon] before their logarithm is taken. A place is what lies
+along the last axis of an output.
 """
 
 from __future__ import annotations
@@ -9,25 +10,37 @@ from __future__ import annotations
 import numpy as np
 
 from convmill.plan.graph import Activation
-from convmill.plan.recipe import EPSILON, Loss
+from convmill.plan.recipe import Loss
 from tests.twin.elementwise import activation
 
 
 def loss(spec: Loss, outputs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Losses (n,) and their gradients by the outputs (n, classes), without any weights.
+    """Losses (n, *places) and their gradients by the outputs, without any weights.
 
-    outputs (n, classes); y (n, classes), or class indices (n,) for the sparse loss.
+    outputs (n, *places, classes); y the same, or class indices (n, *places) for the sparse loss.
     """
-    target = np.eye(outputs.shape[1])[y] if spec.sparse else y.astype(np.float64)
+    classes = outputs.shape[-1]
+    flat = outputs.reshape(-1, classes)
+    target = np.eye(classes)[y.reshape(-1)] if spec.sparse else y.reshape(-1, classes)
+    losses, gradient = _loss(spec, flat, target.astype(np.float64))
+    return losses.reshape(outputs.shape[:-1]), gradient.reshape(outputs.shape)
+
+
+def _loss(spec: Loss, outputs: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of outputs and targets (places, classes)."""
     match spec.name:
         case "categorical_crossentropy" | "sparse_categorical_crossentropy":
             if spec.label_smoothing:
                 target = target * (1 - spec.label_smoothing)
                 target = target + spec.label_smoothing / outputs.shape[1]
-            return (_logits if spec.from_logits else _probabilities)(outputs, target)
+            if spec.from_logits:
+                return _logits(outputs, target)
+            return _probabilities(outputs, target, spec.epsilon)
         case "binary_crossentropy":
             target = target * (1 - spec.label_smoothing) + 0.5 * spec.label_smoothing
-            return (_binary_logits if spec.from_logits else _binary)(outputs, target)
+            if spec.from_logits:
+                return _binary_logits(outputs, target)
+            return _binary(outputs, target, spec.epsilon)
         case "mean_squared_error":
             difference = outputs - target
             return (difference**2).mean(axis=1), 2 * difference / outputs.shape[1]
@@ -38,12 +51,20 @@ def loss(spec: Loss, outputs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
             return np.abs(difference).mean(axis=1), slope / outputs.shape[1]
 
 
-def _probabilities(outputs: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _clip(x: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """x held to [low, high], and its slope: half at the ends, as in JAX."""
+    ends = np.where((x == low) | (x == high), 0.5, 0.0)
+    return np.clip(x, low, high), np.where((x > low) & (x < high), 1.0, ends)
+
+
+def _probabilities(
+    outputs: np.ndarray, target: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
     """-sum(target * log(clip(p / sum(p))))."""
     total = outputs.sum(axis=1, keepdims=True)
     share = outputs / total
-    clipped = np.clip(share, EPSILON, 1 - EPSILON)
-    by_share = np.where(share == clipped, -target / clipped, 0)
+    clipped, slope = _clip(share, epsilon, 1 - epsilon)
+    by_share = -slope * target / clipped
     gradient = (by_share - (by_share * share).sum(axis=1, keepdims=True)) / total
     return -(target * np.log(clipped)).sum(axis=1), gradient
 
@@ -56,11 +77,13 @@ def _logits(outputs: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nda
     return -(target * logarithm).sum(axis=1), gradient
 
 
-def _binary(outputs: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _binary(
+    outputs: np.ndarray, target: np.ndarray, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
     """-mean(target * log(p) + (1 - target) * log(1 - p)), p clipped."""
-    p = np.clip(outputs, EPSILON, 1 - EPSILON)
+    p, slope = _clip(outputs, epsilon, 1 - epsilon)
     losses = -(target * np.log(p) + (1 - target) * np.log(1 - p))
-    by_output = np.where(outputs == p, (1 - target) / (1 - p) - target / p, 0)
+    by_output = slope * ((1 - target) / (1 - p) - target / p)
     return losses.mean(axis=1), by_output / outputs.shape[1]
 
 
@@ -72,12 +95,14 @@ def _binary_logits(outputs: np.ndarray, target: np.ndarray) -> tuple[np.ndarray,
 
 
 def correct(kind: str, outputs: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """1.0 for each image whose prediction counts as accurate: (n,).
+    """The share of each image's places whose prediction counts as accurate: (n,).
 
-    outputs (n, classes); y as for ``loss``. The binary accuracy of an image is the share of its
-    outputs that lie on the right side of 0.5.
+    outputs (n, *places, classes); y as for ``loss``. The binary accuracy of a place is the share of
+    its outputs that lie on the right side of 0.5.
     """
     if kind == "binary":
-        return ((outputs > 0.5) == y).mean(axis=1)
-    wanted = y if kind == "sparse" else y.argmax(axis=1)
-    return (outputs.argmax(axis=1) == wanted).astype(np.float64)
+        right = (outputs > 0.5) == y
+    else:
+        wanted = y if kind == "sparse" else y.argmax(axis=-1)
+        right = outputs.argmax(axis=-1) == wanted
+    return right.reshape(len(y), -1).mean(axis=1)

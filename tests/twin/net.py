@@ -45,20 +45,23 @@ def gradients(
     sample_weight: np.ndarray | None = None,
     training_masks: Arrays | None = None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Losses of the images (n,), times their sample weights, and the gradient of every parameter.
+    """Losses of the images (n,), each the sum over its places of loss times sample weight, and the
+    gradient of every parameter.
 
-    The gradients are those of ``sum(losses) / (n for the reduction "mean", else 1)`` plus the
-    regularizers' penalty; they are not clipped. Frozen parameters have one too.
+    The weights are one for each image, (n,), or for each place. The gradients are those of
+    ``sum(losses) / (n x places for the reduction "mean", else 1)`` plus the regularizers' penalty;
+    they are not clipped. Frozen parameters have one too.
     """
     outputs = forward(graph, parameters, x, training_masks)
     each, by_output = losses.loss(recipe.loss, outputs[graph.nodes[-1].name], y)
     share = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-    divisor = len(x) if recipe.loss.reduction == "mean" else 1
-    by_output = by_output * share[:, None] / divisor
+    share = share.reshape(*share.shape, *(1,) * (each.ndim - share.ndim))
+    divisor = each.size if recipe.loss.reduction == "mean" else 1
+    by_output = by_output * share[..., None] / divisor
     _, result = backward(graph, parameters, outputs, by_output, training_masks)
     for gradient, parameter, value in zip(result, graph.parameters, parameters, strict=True):
         gradient += updates.penalty_gradient(parameter.regularizer, np.asarray(value, np.float64))
-    return each * share, result
+    return (each * share).reshape(len(x), -1).sum(axis=1), result
 
 
 def backward(

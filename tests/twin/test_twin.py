@@ -228,6 +228,17 @@ def test_losses(spec: Loss) -> None:
     close(gradient, pullback(jax.numpy.ones(7))[0], tolerance)
 
 
+@pytest.mark.parametrize("spec", LOSSES, ids=str)
+def test_losses_of_every_place(spec: Loss) -> None:
+    random = np.random.default_rng(6)
+    outputs = random.uniform(0.05, 0.95, (2, 3, 2, 4))
+    y = labels(spec, 12, 4, random).reshape(2, 3, 2, *([] if spec.sparse else [4]))
+    theirs, pullback = jax.vjp(lambda outputs: keras_loss(spec)(y, outputs), outputs)
+    each, gradient = twin_losses.loss(spec, outputs, y)
+    close(each, theirs, SINGLE)
+    close(gradient, pullback(jax.numpy.ones((2, 3, 2)))[0], SINGLE)
+
+
 def test_losses_of_one_output() -> None:
     random = np.random.default_rng(7)
     outputs, y = random.uniform(size=(5, 1)), random.integers(0, 2, (5, 1)) * 1.0
@@ -249,6 +260,9 @@ def test_accuracies() -> None:
         expected = np.asarray(theirs(y, outputs))
         ours = twin_losses.correct(kind, outputs, y)
         close(ours, expected.mean(axis=1) if kind == "binary" else expected, SINGLE)
+        maps = [array.reshape(10, 5, *array.shape[1:]) for array in (outputs, y)]
+        ours = twin_losses.correct(kind, *maps)
+        close(ours, np.asarray(theirs(*maps[::-1])).reshape(10, -1).mean(axis=1), SINGLE)
 
 
 # Optimizers --------------------------------------------------------------------------------------

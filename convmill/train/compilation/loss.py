@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import keras
 from keras import losses
 
 from convmill.plan.graph import NotCovered, Shape
@@ -36,11 +37,6 @@ def read_loss(model: Any, shape: Shape) -> Loss:
         NotCovered: a loss, or an argument of it, that ``Loss`` cannot express.
         ValueError: a loss that Keras does not know, or a number outside its range.
     """
-    if len(shape) != 1:
-        raise NotCovered(
-            f"an output of shape {shape} per image",
-            "end the model with Flatten or global pooling, and Dense",
-        )
     given = _given_loss(model, shape)
     name = _LOSSES.get(given if callable(given) and hasattr(given, "__name__") else type(given))
     if name is None:
@@ -51,7 +47,7 @@ def read_loss(model: Any, shape: Shape) -> Loss:
             f"{name} on an output of one unit", "use binary_crossentropy, or one unit for a class"
         )
     if not isinstance(given, losses.Loss):
-        return Loss(name)
+        return Loss(name, epsilon=keras.config.epsilon())
     return _loss_with_arguments(name, given)
 
 
@@ -103,4 +99,5 @@ def _loss_with_arguments(name: LossName, given: Any) -> Loss:
         from_logits=bool(config.get("from_logits", False)),
         label_smoothing=check_number("label_smoothing", config.get("label_smoothing", 0.0), 0, 1),
         reduction=reductions[given.reduction],
+        epsilon=keras.config.epsilon(),
     )

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading, read
-from convmill.plan.recipe import EPSILON, Recipe
+from convmill.plan.recipe import Recipe
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.loss import read_loss
@@ -39,11 +37,6 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
     """
     if not model.compiled:
         raise NotCovered("the model is not compiled", "call model.compile first")
-    if keras.config.epsilon() != EPSILON:
-        raise NotCovered(
-            f"keras.config.epsilon() is {keras.config.epsilon()}",
-            f"call keras.config.set_epsilon({EPSILON}), Keras' default",
-        )
     shape = reading.graph.output_shape
     loss = read_loss(model, shape)
     optimizer = read_optimizer(model.optimizer, reading)
