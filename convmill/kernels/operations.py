@@ -7,6 +7,7 @@ from convmill.kernels import (
     convolution,
     copies,
     dense,
+    depthwise,
     dropout,
     images,
     measure,
@@ -15,12 +16,13 @@ from convmill.kernels import (
     update,
 )
 from convmill.kernels.operation import Operation, Write
-from convmill.lower.stages import ConvolutionStage, DenseStage, Stage
+from convmill.lower.stages import ConvolutionStage, DenseStage, DepthwiseStage, PlainStage, Stage
 from convmill.plan.graph import Activate, Dropout, Pooling, Rescale
 
 # By the class of the stage, or of a plain stage's operation.
 OPERATIONS: dict[type, Operation] = {
     ConvolutionStage: convolution.OPERATION,
+    DepthwiseStage: depthwise.OPERATION,
     DenseStage: dense.OPERATION,
     Activate: activation.OPERATION,
     Dropout: dropout.OPERATION,
@@ -40,6 +42,4 @@ for _operation in OPERATIONS.values():
 
 def operation_of(stage: Stage) -> Operation:
     """The operation of a stage; KeyError where no kernel computes it."""
-    if isinstance(stage, (ConvolutionStage, DenseStage)):
-        return OPERATIONS[type(stage)]
-    return OPERATIONS[type(stage.operation)]
+    return OPERATIONS[type(stage.operation if isinstance(stage, PlainStage) else stage)]

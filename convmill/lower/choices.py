@@ -69,6 +69,16 @@ class ConvolutionChoice:
 
 
 @dataclass(frozen=True)
+class DepthwiseChoice:
+    """Register tiles of a depthwise convolution: the sums of ``columns`` places of a row, of the
+    output or of the input, and for the weight gradient ``sums`` of taps; None where it is not
+    wanted."""
+
+    columns: int
+    sums: int | None = None
+
+
+@dataclass(frozen=True)
 class MatrixTile:
     """Register tile of a matrix product: ``rows`` (images, or inputs) times ``vectors``."""
 

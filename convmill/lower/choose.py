@@ -15,6 +15,7 @@ from dataclasses import replace
 from convmill.lower.choices import (
     ConvolutionChoice,
     DenseChoice,
+    DepthwiseChoice,
     Direct,
     Live,
     MatrixTile,
@@ -22,7 +23,13 @@ from convmill.lower.choices import (
     Winograd,
 )
 from convmill.lower.machine import Machine
-from convmill.lower.stages import ConvolutionStage, DenseStage, Gradients, Stage
+from convmill.lower.stages import (
+    ConvolutionStage,
+    DenseStage,
+    DepthwiseStage,
+    Gradients,
+    Stage,
+)
 
 IMAGES_PER_GROUP = 8
 MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
@@ -30,6 +37,7 @@ LEAST_WINOGRAD_CHANNELS = 16
 WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms eat the gain
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
+MOST_COLUMNS = 8  # of a depthwise convolution: more bring nothing
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
 
 
@@ -45,6 +53,8 @@ def _chosen(stage: Stage, wanted: Gradients, machine: Machine) -> Stage:
     match stage:
         case ConvolutionStage():
             return replace(stage, choice=choose_convolution(stage, wanted, machine))
+        case DepthwiseStage():
+            return replace(stage, choice=choose_depthwise(stage, wanted, machine))
         case DenseStage():
             return replace(stage, choice=choose_dense(stage, wanted, machine))
     return stage
@@ -172,8 +182,27 @@ def winograd_tile(stage: ConvolutionStage, machine: Machine) -> Winograd:
 
 def taps_at_once(taps: int, machine: Machine) -> int:
     """Taps whose sums stay in registers in the narrow kernel."""
-    pieces = -(-taps // (machine.registers - 6))
-    return -(-taps // pieces)
+    return _evenly(taps, machine.registers - 6)
+
+
+# Depthwise convolutions --------------------------------------------------------------------------
+
+
+def choose_depthwise(
+    stage: DepthwiseStage, wanted: Gradients, machine: Machine
+) -> DepthwiseChoice:
+    """Weights stay in half of the registers, as far as they fit, sums in most of the others."""
+    weights = min(stage.taps, machine.registers // 2)
+    columns = min(MOST_COLUMNS, machine.registers - weights - 2)
+    sums = taps_at_once((stage.taps + 1) * stage.multiplier, machine)
+    return DepthwiseChoice(
+        _evenly(stage.output.width, columns), sums if wanted.weights else None
+    )
+
+
+def _evenly(total: int, most: int) -> int:
+    """The size of pieces of at most ``most`` that are about alike."""
+    return -(-total // -(-total // most))
 
 
 # Dense layers ------------------------------------------------------------------------------------

@@ -12,7 +12,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from convmill.lower.stages import ConvolutionStage, DenseStage, PlainStage, Stage, Tensor
+from convmill.lower.stages import (
+    ConvolutionStage,
+    DenseStage,
+    DepthwiseStage,
+    PlainStage,
+    Stage,
+    Tensor,
+)
 from convmill.plan.graph import Convolution, Dense, Flatten, Graph, Input, Node, Shape
 
 
@@ -58,6 +65,20 @@ def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) 
                 operation.activation,
                 operation.kernel_size,
                 operation.strides,
+                operation.padding,
+            )
+        case Convolution(depthwise=True, transposed=False):
+            return DepthwiseStage(
+                (number,),
+                read[0].padded(operation.padding),
+                result,
+                operation.kernel,
+                operation.bias,
+                operation.activation,
+                operation.kernel_size,
+                operation.strides,
+                operation.padding,
+                operation.dilation,
             )
         case Dense() if len(node.shape) == 1:
             return DenseStage(

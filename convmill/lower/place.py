@@ -13,6 +13,7 @@ from convmill.lower.choices import Winograd
 from convmill.lower.stages import (
     NO_HALO,
     ConvolutionStage,
+    DepthwiseStage,
     Halo,
     Matrix,
     PlainStage,
@@ -28,9 +29,8 @@ def place_halos(stages: Sequence[Stage]) -> list[Stage]:
     """Every writer and reader of a buffer gets the largest border that a convolution wants."""
     halos: dict[int, Halo] = {}
     for stage in stages:
-        if isinstance(stage, ConvolutionStage):
-            known = halos.get(stage.input.buffer, NO_HALO)
-            halos[stage.input.buffer] = _larger(known, stage.input.halo)
+        for tensor in stage.inputs:
+            halos[tensor.buffer] = _larger(halos.get(tensor.buffer, NO_HALO), tensor.halo)
     return [_with_halos(stage, halos) for stage in stages]
 
 
@@ -61,6 +61,8 @@ def place_parameters(
         is_kernel = isinstance(stage, WeightedStage) and index == stage.kernel
         if is_kernel and isinstance(stage, ConvolutionStage):
             axes = (axes[-1], *axes[:-1])
+        if is_kernel and isinstance(stage, DepthwiseStage):
+            axes, is_kernel = (*axes[:-2], axes[-1], axes[-2]), False  # no rows, no copies
         rows, columns = _sizes(shape, axes, is_kernel)
         matrix = Matrix(
             index,

@@ -11,7 +11,14 @@ from convmill.lower.choices import Direct, Live, Narrow, Winograd
 from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
 from convmill.lower.machine import Machine
-from convmill.lower.stages import ConvolutionStage, Gradients, Stage, Tensor
+from convmill.lower.stages import (
+    ConvolutionStage,
+    DepthwiseStage,
+    Gradients,
+    Stage,
+    Tensor,
+    WindowedStage,
+)
 from convmill.plan.graph import NotCovered
 
 
@@ -44,15 +51,18 @@ def check_stages(stages: Sequence[Stage]) -> None:
             _hold(known, f"{name} reads buffer {tensor.buffer} before it is written")
         _hold(stage.output.buffer not in written, f"{name} writes what another stage writes")
         written.add(stage.output.buffer)
-        if isinstance(stage, ConvolutionStage):
+        if isinstance(stage, WindowedStage):
             _check_windows(stage, name)
 
 
-def _check_windows(stage: ConvolutionStage, name: str) -> None:
+def _check_windows(stage: WindowedStage, name: str) -> None:
     """Every window lies inside the input and its border."""
     for axis, extent in enumerate(_extent(stage.input)):
-        reach = (stage.computed[axis] - 1) * stage.strides[axis] + stage.kernel_size[axis]
+        first = stage.input.halo[2 * axis] - stage.padding[2 * axis]
+        reach = (stage.computed[axis] - 1) * stage.strides[axis] + 1
+        reach += (stage.kernel_size[axis] - 1) * stage.dilation[axis] + max(first, 0)
         _hold(reach <= extent, f"{name} reads {reach} places of {extent} along axis {axis}")
+        _hold(first >= 0, f"{name} lacks a border for its padding along axis {axis}")
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:
@@ -65,6 +75,9 @@ def check_choices(
 ) -> None:
     """Every convolution has an algorithm for what is wanted, and its tile fits the registers."""
     for number, (stage, gradients) in enumerate(zip(stages, wanted, strict=True)):
+        if isinstance(stage, DepthwiseStage):
+            sums = None if stage.choice is None else stage.choice.sums
+            _hold((sums is not None) == gradients.weights, f"stage {number} misses a gradient")
         if not isinstance(stage, ConvolutionStage):
             continue
         name, choice = f"stage {number}", stage.choice

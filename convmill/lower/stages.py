@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from convmill.lower.choices import ConvolutionChoice, DenseChoice
+from convmill.lower.choices import ConvolutionChoice, DenseChoice, DepthwiseChoice
 from convmill.plan.graph import Activation, Operation, Pair, Regularizer, Shape
 from convmill.plan.recipe import Recipe
 
@@ -88,11 +88,33 @@ class WeightedStage:
 
 
 @dataclass(frozen=True)
-class ConvolutionStage(WeightedStage):
-    """A convolution and, where ``pool`` is set, max pooling without overlap behind it."""
+class WindowedStage(WeightedStage):
+    """What reads windows of its input.
+
+    ``padding`` is its own; the border around what it reads may be wider, for another reader.
+    """
 
     kernel_size: Pair
     strides: Pair
+    padding: Halo
+    dilation: Pair = (1, 1)
+
+    @property
+    def corner(self) -> int:
+        """Elements from the start of the input's memory to the first window."""
+        top, left = self.input.halo[0] - self.padding[0], self.input.halo[2] - self.padding[2]
+        return top * self.input.row + left * self.input.channels
+
+    @property
+    def computed(self) -> Pair:
+        """Rows and columns of windows."""
+        return self.output.height, self.output.width
+
+
+@dataclass(frozen=True)
+class ConvolutionStage(WindowedStage):
+    """A convolution and, where ``pool`` is set, max pooling without overlap behind it."""
+
     pool: Pair = (1, 1)
     choice: ConvolutionChoice | None = None
 
@@ -120,6 +142,23 @@ class ConvolutionStage(WeightedStage):
     def computed(self) -> Pair:
         """Rows and columns of places that are computed, before pooling."""
         return self.output.height * self.pool[0], self.output.width * self.pool[1]
+
+
+@dataclass(frozen=True)
+class DepthwiseStage(WindowedStage):
+    """A convolution of each channel by itself."""
+
+    choice: DepthwiseChoice | None = None
+
+    @property
+    def multiplier(self) -> int:
+        """Filters of each channel."""
+        return self.output.channels // self.input.channels
+
+    @property
+    def taps(self) -> int:
+        """Weights of one filter."""
+        return self.kernel_size[0] * self.kernel_size[1]
 
 
 @dataclass(frozen=True)
@@ -155,7 +194,7 @@ class PlainStage:
         return self.weights
 
 
-Stage = ConvolutionStage | DenseStage | PlainStage
+Stage = ConvolutionStage | DepthwiseStage | DenseStage | PlainStage
 
 
 @dataclass(frozen=True)
@@ -163,7 +202,8 @@ class Matrix:
     """A parameter as the kernels hold it: ``rows`` x ``columns`` float32 without gaps.
 
     ``shape`` is Keras'; ``axes`` is the order in which the kernels hold Keras' axes: convolution
-    kernels with their filters first, (filters, kernel height x width x channels in). Dense kernels
+    kernels with their filters first, (filters, kernel height x width x channels in), those of
+    depthwise ones as (1, kernel height x width x filters of a channel x channels). Dense kernels
     are (inputs, units), biases (1, units). ``offset`` counts elements from the start of all
     parameters. ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None;
     ``winograd`` the place of its transform, 16 x channels in x ``pack_row``, where the forward pass

@@ -8,8 +8,17 @@ from typing import Any
 
 from convmill.lower.launches import Images, Launch, Phase, Step
 from convmill.lower.lifetimes import Memory
-from convmill.lower.stages import ConvolutionStage, DenseStage, Network, Stage, Tensor
-from convmill.plan.graph import Graph
+from convmill.lower.stages import (
+    ConvolutionStage,
+    DenseStage,
+    DepthwiseStage,
+    Network,
+    PlainStage,
+    Stage,
+    Tensor,
+    WindowedStage,
+)
+from convmill.plan.graph import Graph, Pair
 
 
 def graph_text(graph: Graph) -> str:
@@ -28,7 +37,7 @@ def network_text(network: Network) -> str:
         names = [name for name in ("input", "weights") if getattr(wanted, name)]
         gradients = f", gradients of {' and '.join(names)}" if names else ""
         lines.append(f"stage{number}: {_stage(stage)}{gradients}")
-        if isinstance(stage, (ConvolutionStage, DenseStage)):
+        if not isinstance(stage, PlainStage):
             lines.append(f"    {_data(stage.choice)}")
     for matrix in network.matrices:
         copies = f", copy of rows of {matrix.pack_row}" if matrix.pack is not None else ""
@@ -48,17 +57,23 @@ def _stage(stage: Stage) -> str:
 
 def _operation(stage: Stage) -> str:
     match stage:
-        case ConvolutionStage():
-            size = "x".join(map(str, stage.kernel_size))
-            words = [f"convolution {size}"]
+        case WindowedStage():
+            kind = "depthwise" if isinstance(stage, DepthwiseStage) else "convolution"
+            words = [f"{kind} {_by(stage.kernel_size)}"]
             if stage.strides != (1, 1):
-                words.append(f"strides {'x'.join(map(str, stage.strides))}")
-            if stage.pooled:
-                words.append(f"max {'x'.join(map(str, stage.pool))}")
+                words.append(f"strides {_by(stage.strides)}")
+            if stage.dilation != (1, 1):
+                words.append(f"dilation {_by(stage.dilation)}")
+            if isinstance(stage, ConvolutionStage) and stage.pooled:
+                words.append(f"max {_by(stage.pool)}")
             return " ".join([*words, stage.activation.name])
         case DenseStage():
             return f"dense {stage.activation.name}"
     return _data(stage.operation)
+
+
+def _by(pair: Pair) -> str:
+    return "x".join(map(str, pair))
 
 
 def _tensor(tensor: Tensor) -> str:

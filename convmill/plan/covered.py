@@ -27,9 +27,9 @@ ACTIVATIONS = (
 )
 # Keras' names of what is compiled, for people.
 LAYERS = (
-    *("Rescaling", "Conv2D", "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling2D"),
-    *("GlobalAveragePooling2D", "Flatten", "Dense", "Dropout", "Activation", "ReLU", "LeakyReLU"),
-    *("ELU", "Softmax", "Identity"),
+    *("Rescaling", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D"),
+    *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "Flatten", "Dense", "Dropout"),
+    *("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Identity"),
 )
 MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
 _CHAIN = "build a chain of layers"
@@ -90,13 +90,13 @@ def _of_layer(node: Node) -> Refusal | None:
 def _has_kernels(operation: Operation) -> bool:
     """Whether the compiler has kernels for an operation, some of its arguments aside."""
     if isinstance(operation, Convolution):
-        return not (operation.depthwise or operation.transposed)
+        return not operation.transposed
     return isinstance(operation, (Input, Rescale, Pooling, Flatten, Dense, Dropout, Activate))
 
 
 def _of_arguments(node: Node) -> Refusal | None:
     operation, activation = node.operation, activation_of(node.operation)
-    if isinstance(operation, Convolution):
+    if isinstance(operation, Convolution) and not operation.depthwise:
         if max(operation.dilation) > 1:
             return _refuse(node, f"dilation_rate={operation.dilation}", "use dilation_rate=1")
         if operation.groups != 1:

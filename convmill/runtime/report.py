@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convmill.kernels.operations import operation_of
 from convmill.lower.choices import Narrow, Winograd
-from convmill.lower.stages import ConvolutionStage, DenseStage, Network, PlainStage, Stage
+from convmill.lower.stages import ConvolutionStage, Network, PlainStage, Stage
 from convmill.plan.facts import node_multiply_adds
 from convmill.plan.graph import Activate, Graph
 from convmill.runtime.program import Kind, Program
@@ -136,13 +136,13 @@ def _row(program: Program, number: int, name: str, stage: Stage) -> StageReport:
 
 def _multiply_adds(program: Program, number: int, stage: Stage) -> tuple[int, int]:
     """Multiply-adds for one image: with dense arithmetic, and really done."""
-    if not isinstance(stage, (ConvolutionStage, DenseStage)):
+    if isinstance(stage, PlainStage):
         return 0, 0
     gradients = program.network.gradients[number]
     backward = gradients.input + gradients.weights if program.recipe is not None else 0
     dense = node_multiply_adds(program.graph, program.graph.nodes[stage.nodes[0]])
     dense *= 1 + backward
-    if isinstance(stage, DenseStage):
+    if not isinstance(stage, ConvolutionStage):
         return dense, dense
     assert stage.choice is not None
     done = forward_done(stage)

@@ -88,21 +88,34 @@ def graph_of(shape: Shape, *layers: Layer) -> Graph:
     return chain.graph()
 
 
-def padding_of(shape: Shape, size: Pair, strides: Pair, padding: str) -> tuple[int, int, int, int]:
+ONE = (1, 1)
+
+
+def padding_of(
+    shape: Shape, size: Pair, strides: Pair, padding: str, dilation: Pair = ONE
+) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) for "valid" or "same"; an odd pixel goes below and right."""
     if padding == "valid":
         return 0, 0, 0, 0
     pads = []
-    for extent, window, stride in zip(shape[:2], size, strides, strict=True):
+    for axis, stride in enumerate(strides):
+        extent, window = shape[axis], (size[axis] - 1) * dilation[axis] + 1
         total = max((math.ceil(extent / stride) - 1) * stride + window - extent, 0)
         pads += [total // 2, total - total // 2]
     return pads[0], pads[1], pads[2], pads[3]
 
 
-def grid(shape: Shape, size: Pair, strides: Pair, pads: tuple[int, int, int, int]) -> Pair:
+def grid(
+    shape: Shape,
+    size: Pair,
+    strides: Pair,
+    pads: tuple[int, int, int, int],
+    dilation: Pair = ONE,
+) -> Pair:
     """Rows and columns of windows."""
-    rows = (shape[0] + pads[0] + pads[1] - size[0]) // strides[0] + 1
-    return rows, (shape[1] + pads[2] + pads[3] - size[1]) // strides[1] + 1
+    reach = [(size[axis] - 1) * dilation[axis] + 1 for axis in (0, 1)]
+    rows = (shape[0] + pads[0] + pads[1] - reach[0]) // strides[0] + 1
+    return rows, (shape[1] + pads[2] + pads[3] - reach[1]) // strides[1] + 1
 
 
 def conv(
@@ -127,6 +140,32 @@ def conv(
         place = chain.parameter((filters,), trainable=trainable) if bias else None
         operation = Convolution(filters, size, strides, pads, named(activation), kernel, place)
         chain.add(operation, (*grid(shape, size, strides, pads), filters))
+
+    return add
+
+
+def depthwise(
+    size: Pair = (3, 3),
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+    activation: str | Activation = "relu",
+    *,
+    multiplier: int = 1,
+    dilation: Pair = ONE,
+    bias: bool = True,
+    trainable: bool = True,
+) -> Layer:
+    """A convolution of each channel by itself."""
+
+    def add(chain: Chain) -> None:
+        shape, channels = chain.shape, chain.shape[2]
+        pads = padding_of(shape, size, strides, padding, dilation)
+        kernel = chain.parameter((*size, channels, multiplier), trainable=trainable)
+        filters = channels * multiplier
+        place = chain.parameter((filters,), trainable=trainable) if bias else None
+        window = (size, strides, pads, named(activation), kernel, place, dilation)
+        operation = Convolution(filters, *window, groups=channels, depthwise=True)
+        chain.add(operation, (*grid(shape, size, strides, pads, dilation), filters))
 
     return add
 

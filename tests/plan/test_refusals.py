@@ -73,7 +73,6 @@ def replaced_call() -> Any:
         (lambda: layers.Rescaling([0.5, 1.0]), ["scale of shape (2,)"]),
         (lambda: layers.Rescaling(1.0, offset=np.ones(2)), ["offset of shape (2,)"]),
         (lambda: layers.BatchNormalization(), ["BatchNormalization", "not covered"]),
-        (lambda: layers.DepthwiseConv2D(2), ["DepthwiseConv2D", "not covered"]),
         (lambda: layers.SpatialDropout2D(0.5), ["SpatialDropout2D", "not covered"]),
         (lambda: layers.MaxPooling2D(2, data_format="channels_first"), ["channels_first"]),
         (lambda: layers.Flatten(data_format="channels_first"), ["channels_first"]),

@@ -160,15 +160,38 @@ def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -
         case ops.Pooling() as op:
             return pooling.forward(op.kind, x, op.pool_size, op.strides, op.padding)
         case ops.Convolution() | ops.Dense() as op:
-            return elementwise.activation(op.activation, _linear(op, weights, x))
+            return elementwise.activation(op.activation, _linear(op, weights, x, _size(node)))
 
 
-def _linear(op: ops.Convolution | ops.Dense, weights: Arrays, x: np.ndarray) -> np.ndarray:
-    """What the operation's activation reads."""
+def _linear(
+    op: ops.Convolution | ops.Dense, weights: Arrays, x: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """What the operation's activation reads; ``size`` are rows and columns of the output."""
     bias = None if op.bias is None else weights[op.bias]
     if isinstance(op, ops.Dense):
         return dense.forward(x, weights[op.kernel], bias)
-    return convolution.forward(x, weights[op.kernel], bias, op.strides, op.padding)
+    x, kernel = _image(x), _kernel(op, weights)
+    if op.transposed:
+        return convolution.transposed(x, kernel, bias, op.strides, op.padding, op.dilation, size)
+    return convolution.forward(x, kernel, bias, op.strides, op.padding, op.dilation)
+
+
+def _image(x: np.ndarray) -> np.ndarray:
+    """What one axis has places along is one row of places."""
+    return x[:, None] if x.ndim == 3 else x
+
+
+def _kernel(op: ops.Convolution, weights: Arrays) -> np.ndarray:
+    """(height, width, channels of a group, filters); of a transposed one the last two change
+    places."""
+    kernel = weights[op.kernel].reshape(*op.kernel_size, *weights[op.kernel].shape[-2:])
+    return kernel.reshape(*op.kernel_size, 1, -1) if op.depthwise else kernel
+
+
+def _size(node: Node) -> tuple[int, int]:
+    """Rows and columns of a node's output."""
+    rows, columns = (1, 1, *node.shape)[-3:-1]
+    return rows, columns
 
 
 def _backward(
@@ -187,13 +210,16 @@ def _backward(
             size = (op.pool_size, op.strides, op.padding)
             return pooling.backward(op.kind, x, wide, *size, shared=op.ties == "share"), {}
         case ops.Convolution() | ops.Dense() as op:
-            before = elementwise.activation_gradient(
-                op.activation, _linear(op, weights, x), gradient
-            )
+            linear = _linear(op, weights, x, _size(node))
+            behind = gradient.reshape(linear.shape)
+            before = elementwise.activation_gradient(op.activation, linear, behind)
             if isinstance(op, ops.Dense):
                 found = dense.backward(x, weights[op.kernel], before)
             else:
-                found = convolution.backward(x, weights[op.kernel], before, op.strides, op.padding)
+                options = (op.strides, op.padding, op.dilation)
+                of = convolution.transposed_backward if op.transposed else convolution.backward
+                found = of(_image(x), _kernel(op, weights), before, *options)
             d_x, d_kernel, d_bias = found
+            d_kernel = d_kernel.reshape(weights[op.kernel].shape)
             return d_x, {op.kernel: d_kernel} | ({} if op.bias is None else {op.bias: d_bias})
     return gradient, {}  # Flatten, and dropout outside training: only the shape changes

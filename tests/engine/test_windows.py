@@ -1,0 +1,112 @@
+"""Convolutions of every form against the float64 twin: depthwise, of any size, stride, padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from convmill.plan.graph import Graph
+from tests.engine.fences import fenced
+from tests.engine.nets import (
+    GUARD,
+    WIDTHS,
+    Chain,
+    assert_follows_twin,
+    assert_intact,
+    assert_near,
+    conv,
+    data,
+    dense,
+    depthwise,
+    flatten,
+    graph_of,
+    parameters,
+    program_of,
+    recipe_of,
+)
+from tests.twin import net as twin
+
+ACTIVATIONS = ("linear", "relu", "tanh", "gelu")
+SETTINGS = settings(max_examples=15, suppress_health_check=list(HealthCheck))
+
+
+def follows(graph: Graph, width: str, count: int = 5, threads: int = 2) -> None:
+    """Train and predict between fences: predictions, losses and gradients are the twin's."""
+    rng = np.random.default_rng(len(graph.nodes) + count)
+    recipe = recipe_of("mean_squared_error")
+    values = parameters(rng, graph)
+    sample = data(rng, graph, recipe.loss, count, 3)
+    options = {"machine": WIDTHS[width], "guard": GUARD, "threads": threads}
+    program = program_of(graph, recipe, values, **options)
+    with fenced():
+        assert_follows_twin(program, values, sample)
+        predictions = program.predict(sample.x)
+    exact = twin.forward(graph, values, sample.x)[graph.nodes[-1].name]
+    assert_near(predictions, exact, "predictions")
+    assert_intact(program)
+
+
+@pytest.mark.parametrize(
+    ("window", "padding", "width"),
+    [
+        ({"size": (3, 3)}, "same", "16 lanes"),
+        ({"size": (3, 3)}, "valid", "8 lanes"),
+        ({"size": (3, 3), "strides": (2, 2)}, "same", "8 lanes"),
+        ({"size": (2, 5), "strides": (3, 1), "multiplier": 3}, "valid", "16 lanes"),
+        ({"size": (3, 2), "dilation": (2, 3), "bias": False}, "same", "4 lanes"),
+        ({"size": (1, 1), "strides": (2, 3)}, "same", "16 lanes"),
+        ({"size": (5, 5), "multiplier": 2}, "same", "8 lanes"),
+    ],
+    ids=str,
+)
+def test_depthwise(window, padding, width):
+    """Inside a net, with more channels than lanes, and as its first layer, with fewer."""
+    graph = graph_of(
+        (9, 11, 3),
+        depthwise((2, 2), activation="tanh"),
+        conv(18, (1, 1)),
+        depthwise(**window, padding=padding),
+        flatten,
+        dense(2),
+    )
+    follows(graph, width)
+
+
+@st.composite
+def _depthwise(draw: st.DrawFn, chain: Chain) -> None:
+    """A depthwise convolution that fits the image."""
+    padding = draw(st.sampled_from(("valid", "same")))
+    size, dilation, strides = [], [], []
+    for extent in chain.shape[:2]:
+        dilation.append(draw(st.integers(1, 3)))
+        most = (extent - 1) // dilation[-1] + 1 if padding == "valid" else 4
+        size.append(draw(st.integers(1, min(4, most))))
+        strides.append(1 if dilation[-1] > 1 else draw(st.integers(1, 4)))
+    depthwise(
+        tuple(size),
+        tuple(strides),
+        padding,
+        draw(st.sampled_from(ACTIVATIONS)),
+        multiplier=draw(st.integers(1, 3)),
+        dilation=tuple(dilation),
+        bias=draw(st.booleans()),
+    )(chain)
+
+
+@st.composite
+def _nets(draw: st.DrawFn) -> Graph:
+    sizes = st.integers(1, 9)
+    chain = Chain((draw(sizes), draw(sizes), draw(st.sampled_from((1, 5, 16, 19)))))
+    for _ in range(draw(st.integers(1, 2))):
+        draw(_depthwise(chain))
+    flatten(chain)
+    dense(3)(chain)
+    return chain.graph()
+
+
+@SETTINGS
+@given(_nets(), st.sampled_from(tuple(WIDTHS)), st.integers(1, 9), st.integers(1, 3))
+def test_random_windows(graph, width, count, threads):
+    follows(graph, width, count, threads)
