@@ -14,7 +14,6 @@ from llvmlite import ir
 from convmill.kernels import optimizers
 from convmill.kernels.build import Build, Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
-from convmill.kernels.optimizers import Rates
 from convmill.lower.launches import HYPER, PENALTIES, Launch, Shares, of_matrices, of_matrix
 from convmill.lower.stages import Matrix, Network
 from convmill.plan.graph import Regularizer
@@ -129,7 +128,9 @@ def write_step(k: Kernel) -> None:
     kinds = ("parameter", "gradient_of", "state")
     arrays = (k.pointer(of_matrix(kind, matrix.index)) for kind in kinds)
     first, last = (k.mul(k.told(name), matrix.columns) for name in ("first", "last"))
-    hyper = k.at(k.pointer(HYPER), k.mul(k.told("step"), 2))
+    assert k.build.network.recipe is not None
+    told = len(k.build.network.recipe.optimizer.factors)
+    hyper = k.at(k.pointer(HYPER), k.mul(k.told("step"), told))
     k.call(write, *arrays, first, last, hyper, _clip_scale(k, matrix))
 
 
@@ -151,8 +152,8 @@ def _clip_scale(k: Kernel, matrix: Matrix) -> ir.Value:
 def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.Function:
     """(weights, gradients, slots, first, last, hyper, scale): one step on elements [first, last).
 
-    ``hyper`` holds the learning rate and, for Adam, the rate with its bias corrections; slots of
-    one kind lie behind all those of the kind before; ``scale`` is clipping's.
+    ``hyper`` holds the optimizer's factors for this step; slots of one kind lie behind all those of
+    the kind before; ``scale`` is clipping's.
     """
     arguments = [POINTER, POINTER, POINTER, I64, I64, POINTER, F32]
     e = _helper(build, "update", arguments)
@@ -160,8 +161,10 @@ def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.F
     optimizer, slot_step = build.network.recipe.optimizer, build.network.parameter_elements
     b = e.builder
     weights, gradients, slots, first, last, hyper, scale = e.arguments
-    rate = e.broadcast(e.load_scalar(hyper, 0))
-    corrected = e.broadcast(e.load_scalar(hyper, 1))
+    factors = {
+        name: e.broadcast(e.load_scalar(hyper, place))
+        for place, name in enumerate(optimizer.factors)
+    }
     factor = e.broadcast(scale)
     clip = optimizer.clip
 
@@ -175,14 +178,14 @@ def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.F
         elif clip is not None:
             gradient = b.fmul(gradient, factor)
         if optimizer.weight_decay and decays:
-            decay = b.fmul(rate, e.constant(optimizer.weight_decay))
+            decay = b.fmul(factors["rate"], e.constant(optimizer.weight_decay))
             weight = b.fsub(weight, b.fmul(weight, decay))
         held = [
             e.load(slots, e.add(at, kind * slot_step), count)
             for kind in range(len(optimizer.slots))
         ]
-        moved, state = optimizers.step(e, optimizer, gradient, held, Rates(rate, corrected))
-        e.store(b.fadd(weight, moved), weights, at, count)
+        weight, state = optimizers.step(e, optimizer, weight, gradient, held, factors)
+        e.store(weight, weights, at, count)
         for kind, value in enumerate(state):
             e.store(value, slots, e.add(at, kind * slot_step), count)
 

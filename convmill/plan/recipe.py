@@ -12,7 +12,18 @@ LossName = Literal[
     "mean_squared_error",
     "mean_absolute_error",
 ]
-OptimizerName = Literal["sgd", "rmsprop", "adam"]
+OptimizerName = Literal[
+    "sgd",
+    "rmsprop",
+    "adam",
+    "adadelta",
+    "adagrad",
+    "adamax",
+    "nadam",
+    "ftrl",
+    "lion",
+    "schedule_free_adam",
+]
 Accuracy = Literal["categorical", "sparse", "binary"]
 
 # Keras clips probabilities to [EPSILON, 1 - EPSILON] before it takes their logarithm.
@@ -49,11 +60,47 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Leader:
+    """What only FTRL ("follow the regularized leader") asks for: the ``power`` of the sum of
+    squared gradients by which rates fall, its penalties, and ``beta``, which holds rates down."""
+
+    power: float = -0.5
+    l1: float = 0.0
+    l2: float = 0.0
+    shrinkage: float = 0.0
+    beta: float = 0.0
+
+
+# The slots of each rule, in Keras' order; some of them depend on constants.
+_SLOTS: dict[OptimizerName, tuple[str, ...]] = {
+    "sgd": ("momentum",),
+    "rmsprop": ("velocity", "momentum", "average_gradient"),
+    "adam": ("momentum", "velocity", "velocity_hat"),
+    "adadelta": ("accumulated_grad", "accumulated_delta_var"),
+    "adagrad": ("accumulator",),
+    "adamax": ("momentum", "norm"),
+    "nadam": ("momentum", "velocity"),
+    "ftrl": ("accumulator", "linear"),
+    "lion": ("momentum",),
+    "schedule_free_adam": ("momentum", "velocity"),
+}
+
+# What a step is told beside its learning rate: factors that depend on how many there were before.
+_FACTORS: dict[OptimizerName, tuple[str, ...]] = {
+    "adam": ("corrected",),
+    "adamax": ("corrected",),
+    "nadam": ("of_momentum", "of_gradient", "of_velocity"),
+    "schedule_free_adam": ("warmed", "of_velocity", "share"),
+}
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """An update rule and its constants; the learning rate comes with every step.
 
-    ``weight_decay`` is decoupled: ``w -= w * weight_decay * learning_rate`` before the step.
-    AdamW is ``adam`` with weight decay. ``rho`` is RMSprop's; ``beta_1`` and ``beta_2`` Adam's.
+    ``weight_decay`` is decoupled: ``w -= w * weight_decay * learning_rate`` before the step. AdamW
+    is ``adam`` with weight decay. ``rho`` is RMSprop's and Adadelta's, the betas are those of Lion
+    and of Adam's relatives; ``warmup`` steps are ScheduleFreeAdamW's.
     """
 
     name: OptimizerName
@@ -65,19 +112,26 @@ class Optimizer:
     beta_2: float = 0.999
     epsilon: float = 1e-7
     amsgrad: bool = False
+    leader: Leader = Leader()
+    warmup: float = 0.0
     weight_decay: float = 0.0
     clip: Clip | None = None
 
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of the state kept for every trainable parameter, in Keras' order."""
-        if self.name == "sgd":
-            return ("momentum",) if self.momentum else ()
-        if self.name == "rmsprop":
-            extra = ("momentum",) if self.momentum > 0 else ()
-            average = ("average_gradient",) if self.centered else ()
-            return ("velocity", *extra, *average)
-        return ("momentum", "velocity", *(("velocity_hat",) if self.amsgrad else ()))
+        asked = {
+            ("sgd", "momentum"): self.momentum != 0,
+            ("rmsprop", "momentum"): self.momentum > 0,
+            ("rmsprop", "average_gradient"): self.centered,
+            ("adam", "velocity_hat"): self.amsgrad,
+        }
+        return tuple(slot for slot in _SLOTS[self.name] if asked.get((self.name, slot), True))
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the numbers that every step is told, the learning rate first."""
+        return ("rate", *_FACTORS.get(self.name, ()))
 
 
 @dataclass(frozen=True)

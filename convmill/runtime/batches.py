@@ -9,7 +9,7 @@ import numpy as np
 
 from convmill.lower.fields import IMAGE_TYPES
 from convmill.plan.graph import Graph
-from convmill.plan.recipe import Optimizer, Recipe
+from convmill.plan.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -104,17 +104,6 @@ def check_outputs(outputs: np.ndarray, count: int, graph: Graph) -> None:
             f"`outputs` must be writable float32 {wanted} without gaps. "
             f"Received: {outputs.dtype} {outputs.shape}"
         )
-
-
-def hyper_of(optimizer: Optimizer, rates: np.ndarray, iterations: int) -> np.ndarray:
-    """Float32 (steps, 2): the learning rate of each step, and for Adam the rate with the bias
-    corrections behind so many ``iterations``."""
-    plain = np.asarray(rates, np.float64)
-    corrected = np.zeros_like(plain)
-    if optimizer.name == "adam":
-        step = np.arange(iterations + 1, iterations + 1 + len(plain), dtype=np.float64)
-        corrected = plain * np.sqrt(1 - optimizer.beta_2**step) / (1 - optimizer.beta_1**step)
-    return np.stack([plain, corrected], axis=1).astype(np.float32)
 
 
 def seeds_of(seeds: np.ndarray | None, graph: Graph) -> np.ndarray:

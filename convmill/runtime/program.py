@@ -23,9 +23,9 @@ from convmill.runtime.batches import (
     check,
     check_images,
     check_outputs,
-    hyper_of,
     seeds_of,
 )
+from convmill.runtime.factors import factors_of
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, aligned
 from convmill.runtime.records import Held
@@ -114,6 +114,7 @@ class Program:
         rates: np.ndarray,
         *,
         iterations: int = 0,
+        product: float | None = None,
         seeds: np.ndarray | None = None,
         outputs: np.ndarray | None = None,
         watch: Watch | None = None,
@@ -121,7 +122,8 @@ class Program:
     ) -> Measured:
         """One step for each batch; ``rates`` holds the learning rate of each.
 
-        ``iterations`` counts the optimizer's steps before (Adam's bias corrections, dropout);
+        ``iterations`` counts the optimizer's steps before (Adam's bias corrections, dropout), and
+        ``product`` is what Nadam has kept of them (``factors_of``);
         ``seeds`` uint64 has one seed per dropout layer; ``outputs`` float32 (m, outputs) receives
         the predictions of the training pass. ``watch`` is called some twenty times a second and
         at the end; what it raises stops the threads behind the step they are in, and goes on.
@@ -139,7 +141,7 @@ class Program:
         code = self.code("training")
         context["batch_size"] = batches.batch_size
         self._hold_images(context, "training", min(batches.batch_size, count))
-        context["hyper"] = hyper_of(self.recipe.optimizer, rates, iterations)
+        context["hyper"] = factors_of(self.recipe.optimizer, rates, iterations, product)
         context["seeds"] = seeds_of(seeds, self.graph)
         context["slots"], context["gradients"] = self._weights.slots, self._weights.gradients
         regularized = [m for m in self.network.matrices if m.regularizer is not None]

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from convmill.plan.graph import Graph
+from convmill.runtime.factors import momenta_product
 from convmill.train import signals
 from convmill.train.compilation import slots as optimizer_state
 from convmill.train.compilation.rates import learning_rates
@@ -108,6 +109,7 @@ class Bound:
         self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
         self.loaded.take_slots(slots)
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
+        self._first_product = optimizer_state.read_product(self.optimizer)
         self._seed_states = [
             np.array(keras.ops.convert_to_numpy(layer.seed_generator.state))
             for layer in self.reading.dropouts
@@ -147,6 +149,9 @@ class Bound:
         slots = self.program.get_slots()
         optimizer_state.write_slots(self.optimizer, self.reading, self.recipe, slots)
         optimizer_state.write_iterations(self.optimizer, self.program.iterations)
+        product = self._product()
+        if product is not None:
+            optimizer_state.write_product(self.optimizer, product)
         steps = self.program.iterations - self._first
         for layer, state in zip(self.reading.dropouts, self._seed_states, strict=True):
             seed, uses = state
@@ -182,6 +187,7 @@ class Bound:
             _batches(part),
             rates,
             iterations=iterations,
+            product=self._product(),
             seeds=self._seeds(),
             outputs=pieces.outputs,
             watch=pieces.watch,
@@ -224,6 +230,14 @@ class Bound:
                 total += parameter.regularizer.l1 * float(np.abs(exact).sum())
                 total += parameter.regularizer.l2 * float(np.square(exact).sum())
         return total
+
+    def _product(self) -> float | None:
+        """Nadam's product of momenta, by the Program's steps."""
+        assert self.recipe is not None
+        if self._first_product is None:
+            return None
+        last = self.program.iterations
+        return momenta_product(self.recipe.optimizer, self._first_product, self._first, last)
 
     def _seeds(self) -> np.ndarray:
         """One uint64 for each dropout layer, from its seed and from how often it was used.

@@ -68,7 +68,7 @@ def own_loss(y_true: Any, y_pred: Any) -> Any:
     "options",
     [
         {"loss": own_loss},
-        {"loss": "mse", "optimizer": "lion"},
+        {"loss": "mse", "optimizer": "muon"},
         {"loss": "huber"},
         {"loss": "mse", "loss_weights": [2.0]},
     ],

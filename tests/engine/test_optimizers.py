@@ -10,7 +10,7 @@ import pytest
 from keras import layers, optimizers, regularizers
 
 from convmill.plan.graph import Regularizer
-from convmill.plan.recipe import Clip, Loss, Optimizer
+from convmill.plan.recipe import Clip, Leader, Loss, Optimizer
 from tests.engine.fences import fenced
 from tests.engine.nets import (
     GUARD,
@@ -96,6 +96,57 @@ VARIANTS = {
     "adamw amsgrad clipnorm": (
         optimizers.AdamW(weight_decay=0.05, amsgrad=True, clipnorm=0.1),
         Optimizer("adam", weight_decay=0.05, amsgrad=True, clip=Clip("norm", 0.1)),
+    ),
+    "adadelta decay clipvalue": (
+        optimizers.Adadelta(rho=0.5, epsilon=1e-3, weight_decay=0.1, clipvalue=0.05),
+        Optimizer("adadelta", rho=0.5, epsilon=1e-3, weight_decay=0.1, clip=Clip("value", 0.05)),
+    ),
+    "adagrad clipnorm": (
+        optimizers.Adagrad(initial_accumulator_value=0.0, epsilon=1e-3, clipnorm=0.1),
+        Optimizer("adagrad", epsilon=1e-3, clip=Clip("norm", 0.1)),
+    ),
+    "adamax betas decay": (
+        optimizers.Adamax(beta_1=0.5, beta_2=0.8, epsilon=1e-3, weight_decay=0.1),
+        Optimizer("adamax", beta_1=0.5, beta_2=0.8, epsilon=1e-3, weight_decay=0.1),
+    ),
+    "nadam betas global clipnorm": (
+        optimizers.Nadam(beta_1=0.5, beta_2=0.8, epsilon=1e-3, global_clipnorm=0.1),
+        Optimizer(
+            "nadam", beta_1=0.5, beta_2=0.8, epsilon=1e-3, clip=Clip("global_norm", 0.1)
+        ),
+    ),
+    "ftrl": (optimizers.Ftrl(), Optimizer("ftrl")),
+    "ftrl penalties": (
+        optimizers.Ftrl(
+            learning_rate_power=-0.3,
+            initial_accumulator_value=0.05,
+            l1_regularization_strength=0.01,
+            l2_regularization_strength=0.02,
+            l2_shrinkage_regularization_strength=0.03,
+            beta=0.1,
+        ),
+        Optimizer("ftrl", leader=Leader(-0.3, 0.01, 0.02, 0.03, 0.1)),
+    ),
+    "ftrl fixed rate": (
+        optimizers.Ftrl(learning_rate_power=0.0, clipnorm=0.1),
+        Optimizer("ftrl", leader=Leader(power=0.0), clip=Clip("norm", 0.1)),
+    ),
+    "lion betas decay": (
+        optimizers.Lion(beta_1=0.5, beta_2=0.8, weight_decay=0.1),
+        Optimizer("lion", beta_1=0.5, beta_2=0.8, weight_decay=0.1),
+    ),
+    "schedule free warmup decay": (
+        optimizers.ScheduleFreeAdamW(
+            beta_1=0.5, beta_2=0.8, epsilon=1e-3, warmup_steps=30, weight_decay=0.1
+        ),
+        Optimizer(
+            "schedule_free_adam",
+            beta_1=0.5,
+            beta_2=0.8,
+            epsilon=1e-3,
+            warmup=30,
+            weight_decay=0.1,
+        ),
     ),
 }
 
@@ -185,6 +236,7 @@ def test_follows_the_optimizer_of_keras(variant, frozen):
     sample = steps_data(graph, recipe.loss)
     program = program_of(graph, recipe, values, guard=GUARD)
     variables, optimizer = keras_state(graph, optimizer, values)
+    program.set_slots(keras_slots(optimizer, ours.slots))
     for first, last in zip((0, *STOPS), STOPS, strict=False):
         with fenced():
             trained(program, sample, first, last)
@@ -198,7 +250,14 @@ def test_follows_the_optimizer_of_keras(variant, frozen):
 
 
 @pytest.mark.parametrize(
-    "variant", ["sgd nesterov", "rmsprop centered momentum decay", "adamw amsgrad clipnorm"]
+    "variant",
+    [
+        "sgd nesterov",
+        "rmsprop centered momentum decay",
+        "adamw amsgrad clipnorm",
+        "nadam betas global clipnorm",
+        "schedule free warmup decay",
+    ],
 )
 def test_goes_on_from_slots(variant):
     """Weights, slots and the number of steps are all that a run leaves behind."""

@@ -18,8 +18,10 @@ from convmill.train.compilation.rates import learning_rates
 from convmill.train.compilation.read_recipe import read_recipe
 from convmill.train.compilation.slots import (
     read_iterations,
+    read_product,
     read_slots,
     write_iterations,
+    write_product,
     write_slots,
 )
 from tests.train.small import net
@@ -29,6 +31,13 @@ STATEFUL = [
     lambda: optimizers.RMSprop(momentum=0.5, centered=True),
     lambda: optimizers.Adam(amsgrad=True),
     lambda: optimizers.Adam(learning_rate=schedules.ExponentialDecay(0.1, 10, 0.9)),
+    optimizers.Adadelta,
+    optimizers.Adagrad,
+    optimizers.Adamax,
+    optimizers.Nadam,
+    optimizers.Ftrl,
+    optimizers.Lion,
+    optimizers.ScheduleFreeAdamW,
 ]
 
 
@@ -88,6 +97,17 @@ def test_only_trainable_weights_have_slots() -> None:
     model.layers[0].trainable = True
     with pytest.raises(ValueError, match=r"other variables .* Received: no momentum for .*kernel"):
         read_slots(optimizer, read(model), found)
+
+
+def test_the_product_of_nadam_and_of_no_other() -> None:
+    optimizer = optimizers.Nadam()
+    reading, found = compiled(net(), optimizer)
+    read_slots(optimizer, reading, found)
+    assert read_product(optimizer) == 1
+    write_product(optimizer, 0.25)
+    assert read_product(optimizer) == 0.25
+    assert float(optimizer.variables[-1].numpy()) == 0.25  # as it is saved
+    assert read_product(optimizers.Adam()) is None
 
 
 def test_layers_frozen_after_the_optimizer_was_built() -> None:

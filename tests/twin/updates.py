@@ -58,8 +58,11 @@ def update(
     """
     if decays:
         weight = weight - weight * optimizer.weight_decay * rate
-    step = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}[optimizer.name]
-    change, new_slots = step(optimizer, rate, iterations, gradient, slots)
+    if optimizer.name == "ftrl":
+        return _ftrl(optimizer, rate, weight, gradient, slots)
+    if optimizer.name == "schedule_free_adam":
+        return _schedule_free_adam(optimizer, rate, iterations + 1, weight, gradient, slots)
+    change, new_slots = CHANGES[optimizer.name](optimizer, rate, iterations, gradient, slots)
     return weight + change, new_slots
 
 
@@ -106,3 +109,106 @@ def _adam(
         velocity = new["velocity_hat"] = np.maximum(slots["velocity_hat"], velocity)
     unbiased = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     return -unbiased * momentum / (np.sqrt(velocity) + optimizer.epsilon), new
+
+
+def _adamax(
+    optimizer: Optimizer,
+    rate: float,
+    iterations: int,
+    gradient: np.ndarray,
+    slots: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, Slots]:
+    momentum = optimizer.beta_1 * slots["momentum"] + (1 - optimizer.beta_1) * gradient
+    norm = np.maximum(optimizer.beta_2 * slots["norm"], np.abs(gradient))
+    unbiased = rate / (1 - optimizer.beta_1 ** (iterations + 1))
+    change = -unbiased * momentum / (norm + optimizer.epsilon)
+    return change, {"momentum": momentum, "norm": norm}
+
+
+def _nadam(
+    optimizer: Optimizer,
+    rate: float,
+    iterations: int,
+    gradient: np.ndarray,
+    slots: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, Slots]:
+    beta_1, beta_2, step = optimizer.beta_1, optimizer.beta_2, iterations + 1
+    momentum = beta_1 * slots["momentum"] + (1 - beta_1) * gradient
+    velocity = beta_2 * slots["velocity"] + (1 - beta_2) * gradient**2
+    momenta = [beta_1 * (1 - 0.5 * 0.96**number) for number in range(1, step + 2)]
+    ahead = momenta[-1] * momentum / (1 - np.prod(momenta))
+    ahead = ahead + (1 - momenta[-2]) * gradient / (1 - np.prod(momenta[:-1]))
+    spread = np.sqrt(velocity / (1 - beta_2**step))
+    change = -rate * ahead / (spread + optimizer.epsilon)
+    return change, {"momentum": momentum, "velocity": velocity}
+
+
+def _adadelta(
+    optimizer: Optimizer, rate: float, _: int, gradient: np.ndarray, slots: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, Slots]:
+    rho, epsilon, moves = optimizer.rho, optimizer.epsilon, slots["accumulated_delta_var"]
+    squares = rho * slots["accumulated_grad"] + (1 - rho) * gradient**2
+    change = -gradient * np.sqrt(moves + epsilon) / np.sqrt(squares + epsilon)
+    moves = rho * moves + (1 - rho) * change**2
+    return rate * change, {"accumulated_grad": squares, "accumulated_delta_var": moves}
+
+
+def _adagrad(
+    optimizer: Optimizer, rate: float, _: int, gradient: np.ndarray, slots: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, Slots]:
+    squares = slots["accumulator"] + gradient**2
+    return -rate * gradient / np.sqrt(squares + optimizer.epsilon), {"accumulator": squares}
+
+
+def _lion(
+    optimizer: Optimizer, rate: float, _: int, gradient: np.ndarray, slots: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, Slots]:
+    beta_1, beta_2, momentum = optimizer.beta_1, optimizer.beta_2, slots["momentum"]
+    change = -rate * np.sign(beta_1 * momentum + (1 - beta_1) * gradient)
+    return change, {"momentum": beta_2 * momentum + (1 - beta_2) * gradient}
+
+
+def _ftrl(
+    optimizer: Optimizer,
+    rate: float,
+    weight: np.ndarray,
+    gradient: np.ndarray,
+    slots: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, Slots]:
+    leader, before = optimizer.leader, slots["accumulator"]
+    after = before + gradient**2
+    rise = (after**-leader.power - before**-leader.power) / rate
+    linear = slots["linear"] + gradient + 2 * leader.shrinkage * weight - rise * weight
+    stiffness = after**-leader.power / rate + 2 * leader.l2 + leader.beta / rate
+    weight = (np.clip(linear, -leader.l1, leader.l1) - linear) / stiffness
+    return weight, {"accumulator": after, "linear": linear}
+
+
+def _schedule_free_adam(
+    optimizer: Optimizer,
+    rate: float,
+    step: int,
+    weight: np.ndarray,
+    gradient: np.ndarray,
+    slots: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, Slots]:
+    beta_1, beta_2, before = optimizer.beta_1, optimizer.beta_2, slots["momentum"]
+    velocity = beta_2 * slots["velocity"] + (1 - beta_2) * gradient**2
+    spread = np.sqrt(velocity / (1 - beta_2**step)) + optimizer.epsilon
+    warmth = min(step / optimizer.warmup, 1) if optimizer.warmup else 1
+    place = before - rate * warmth * gradient / spread
+    mean = (weight - (1 - beta_1) * before) / beta_1
+    mean = (1 - 1 / step) * mean + place / step
+    return (1 - beta_1) * place + beta_1 * mean, {"momentum": place, "velocity": velocity}
+
+
+CHANGES = {
+    "sgd": _sgd,
+    "rmsprop": _rmsprop,
+    "adam": _adam,
+    "adamax": _adamax,
+    "nadam": _nadam,
+    "adadelta": _adadelta,
+    "adagrad": _adagrad,
+    "lion": _lion,
+}

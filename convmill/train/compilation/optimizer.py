@@ -3,34 +3,68 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keras import optimizers
 
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading
-from convmill.plan.recipe import Clip, Optimizer
+from convmill.plan.recipe import Clip, Leader, Optimizer, OptimizerName
 from convmill.plan.written import is_keras_class
 from convmill.train.compilation.numbers import check_number
 
+Range = tuple[float, float]
+_SHARE: Range = (0, 1)
+_BELOW_ONE: Range = (0, math.nextafter(1.0, 0.0))
+_ABOVE_ZERO: Range = (math.nextafter(0.0, 1.0), 1)
+_POSITIVE: Range = (0, math.inf)
 
-def read_optimizer(optimizer: Any, reading: Reading) -> Optimizer:
-    """The update rule of a Keras optimizer for the weights of ``reading``.
+
+@dataclass(frozen=True)
+class _Rule:
+    """An update rule, and the ranges of the numbers that Keras' class holds for it, by the names
+    that both of us give them; ``flags`` are yes or no."""
+
+    name: OptimizerName
+    numbers: Mapping[str, Range]
+    flags: tuple[str, ...] = ()
+
+
+_MEANS = {"beta_1": _BELOW_ONE, "beta_2": _BELOW_ONE, "epsilon": _POSITIVE}
+_ADAM = _Rule("adam", _MEANS, ("amsgrad",))
+_RMSPROP = {"rho": _SHARE, "momentum": _SHARE, "epsilon": _POSITIVE}
+RULES: Mapping[type, _Rule] = {
+    optimizers.SGD: _Rule("sgd", {"momentum": _SHARE}, ("nesterov",)),
+    optimizers.RMSprop: _Rule("rmsprop", _RMSPROP, ("centered",)),
+    optimizers.Adam: _ADAM,
+    optimizers.AdamW: _ADAM,
+    optimizers.Adadelta: _Rule("adadelta", {"rho": _SHARE, "epsilon": _POSITIVE}),
+    optimizers.Adagrad: _Rule("adagrad", {"epsilon": _POSITIVE}),
+    optimizers.Adamax: _Rule("adamax", _MEANS | {"beta_2": _SHARE}),
+    optimizers.Nadam: _Rule("nadam", _MEANS),
+    optimizers.Ftrl: _Rule("ftrl", {}),
+    optimizers.Lion: _Rule("lion", {"beta_1": _ABOVE_ZERO, "beta_2": _SHARE}),
+    optimizers.ScheduleFreeAdamW: _Rule("schedule_free_adam", _MEANS | {"beta_1": _ABOVE_ZERO}),
+}
+# FTRL's numbers: what Keras calls them, what ``Leader`` does, and their ranges.
+_LEADER = (
+    ("learning_rate_power", "power", (-math.inf, 0.0)),
+    ("l1_regularization_strength", "l1", _POSITIVE),
+    ("l2_regularization_strength", "l2", _POSITIVE),
+    ("l2_shrinkage_regularization_strength", "shrinkage", _POSITIVE),
+    ("beta", "beta", _POSITIVE),
+)
+
+
+def read_optimizer(optimizer: Any) -> Optimizer:
+    """The update rule of a Keras optimizer.
 
     Raises:
         NotCovered: an optimizer, or an argument of it, that ``Optimizer`` cannot express.
         ValueError: a number that makes no sense, such as a negative clipnorm.
     """
-    rule = _read_rule(optimizer)
-    if rule.weight_decay and mark_decay(optimizer, reading).graph != reading.graph:
-        raise NotCovered(
-            "weights that exclude_from_weight_decay names", "decay all weights, or none"
-        )
-    return rule
-
-
-def _read_rule(optimizer: Any) -> Optimizer:
     if optimizer is None:
         raise NotCovered("the model was compiled without an optimizer", "name one in compile")
     title = type(optimizer).__name__
@@ -38,33 +72,32 @@ def _read_rule(optimizer: Any) -> Optimizer:
         value = getattr(optimizer, argument, None)
         if value:
             raise NotCovered(f"the optimizer {title} with {argument}={value}", "leave it out")
-    decay = 0.0
+    kind = next((kind for kind in RULES if _is(optimizer, kind)), None)
+    if kind is None:
+        names = ", ".join(known.__name__ for known in RULES)
+        raise NotCovered(f"the optimizer {title}", f"use one of {names}")
+    rule = RULES[kind]
+    constants: dict[str, Any] = {
+        argument: check_number(argument, getattr(optimizer, argument), *limits)
+        for argument, limits in rule.numbers.items()
+    }
+    constants |= {flag: bool(getattr(optimizer, flag)) for flag in rule.flags}
     if optimizer.weight_decay is not None:
-        decay = check_number("weight_decay", optimizer.weight_decay, 0)
-    common: dict[str, Any] = {"weight_decay": decay, "clip": _read_clip(optimizer)}
-    if _is(optimizer, optimizers.SGD):
-        momentum = check_number("momentum", optimizer.momentum, 0, 1)
-        return Optimizer("sgd", momentum=momentum, nesterov=bool(optimizer.nesterov), **common)
-    if _is(optimizer, optimizers.RMSprop):
-        return Optimizer(
-            "rmsprop",
-            rho=check_number("rho", optimizer.rho, 0, 1),
-            momentum=check_number("momentum", optimizer.momentum, 0, 1),
-            epsilon=check_number("epsilon", optimizer.epsilon, 0),
-            centered=bool(optimizer.centered),
-            **common,
-        )
-    if _is(optimizer, optimizers.Adam) or _is(optimizer, optimizers.AdamW):
-        below_one = math.nextafter(1.0, 0.0)
-        return Optimizer(
-            "adam",
-            beta_1=check_number("beta_1", optimizer.beta_1, 0, below_one),
-            beta_2=check_number("beta_2", optimizer.beta_2, 0, below_one),
-            epsilon=check_number("epsilon", optimizer.epsilon, 0),
-            amsgrad=bool(optimizer.amsgrad),
-            **common,
-        )
-    raise NotCovered(f"the optimizer {title}", "use SGD, RMSprop, Adam or AdamW")
+        constants["weight_decay"] = check_number("weight_decay", optimizer.weight_decay, 0)
+    if rule.name == "ftrl":
+        constants["leader"] = _read_leader(optimizer)
+    if rule.name == "schedule_free_adam":
+        constants["warmup"] = check_number("warmup_steps", optimizer.warmup_steps, 0)
+    return Optimizer(rule.name, clip=_read_clip(optimizer), **constants)
+
+
+def _read_leader(optimizer: Any) -> Leader:
+    return Leader(
+        **{
+            ours: check_number(argument, getattr(optimizer, argument), *limits)
+            for argument, ours, limits in _LEADER
+        }
+    )
 
 
 def _is(optimizer: Any, kind: type) -> bool:

@@ -24,8 +24,9 @@ def read_training(model: Any) -> tuple[Reading, Recipe]:
         NotCovered: the model, its loss or its optimizer is not.
         ValueError: something in them makes no sense.
     """
-    reading = mark_decay(model.optimizer, read(model))
-    return reading, read_recipe(model, reading)
+    reading = read(model)
+    recipe = read_recipe(model, reading)
+    return mark_decay(model.optimizer, reading), recipe
 
 
 def read_recipe(model: Any, reading: Reading) -> Recipe:
@@ -39,7 +40,7 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
         raise NotCovered("the model is not compiled", "call model.compile first")
     shape = reading.graph.output_shape
     loss = read_loss(model, shape)
-    optimizer = read_optimizer(model.optimizer, reading)
+    optimizer = read_optimizer(model.optimizer)
     kinds = (accuracy_kind(metric, loss, shape) for metric in attach.named_metrics(model))
     accuracy = next((kind for kind in kinds if kind is not None), None)
     return Recipe(loss, optimizer, accuracy)

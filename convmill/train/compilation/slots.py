@@ -1,4 +1,4 @@
-"""The optimizer's state, from Keras' variables and back: slots and iterations."""
+"""The optimizer's state, from Keras' variables and back: slots, iterations, Nadam's product."""
 
 from __future__ import annotations
 
@@ -88,3 +88,15 @@ def read_iterations(optimizer: Any) -> int:
 def write_iterations(optimizer: Any, iterations: int) -> None:
     """Sets how many steps the optimizer has made."""
     optimizer.iterations.assign(iterations)
+
+
+def read_product(optimizer: Any) -> float | None:
+    """What Nadam has multiplied its momenta to; None for any other optimizer, which keeps none."""
+    # Keras has no public way to ask this.
+    variable = getattr(optimizer, "_u_product", None)
+    return None if variable is None else float(keras.ops.convert_to_numpy(variable))
+
+
+def write_product(optimizer: Any, product: float) -> None:
+    """Sets what ``read_product`` returns."""
+    optimizer._u_product.assign(product)

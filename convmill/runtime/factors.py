@@ -1,0 +1,60 @@
+"""What each step of an optimizer is told: its learning rate, and corrections that depend on the
+number of steps before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from convmill.plan.recipe import Optimizer
+
+
+def factors_of(
+    optimizer: Optimizer, rates: np.ndarray, iterations: int, product: float | None = None
+) -> np.ndarray:
+    """Float32 (steps, number of factors): ``optimizer.factors`` of each step.
+
+    ``rates`` (steps,) are the learning rates, ``iterations`` the steps before. ``product`` is what
+    Nadam's momenta have been multiplied to, None for what they give from the first step on.
+    """
+    rate = np.asarray(rates, np.float64)
+    step = np.arange(iterations + 1, iterations + 1 + len(rate), dtype=np.float64)
+    if optimizer.name == "nadam" and product is None:
+        product = momenta_product(optimizer, 1.0, 0, iterations)
+    columns = _corrections(optimizer, rate, step, product) | {"rate": rate}
+    return np.stack([columns[name] for name in optimizer.factors], axis=1).astype(np.float32)
+
+
+def _corrections(
+    optimizer: Optimizer, rate: np.ndarray, step: np.ndarray, product: float | None
+) -> dict[str, np.ndarray]:
+    """All factors but the rate; ``step`` counts from 1."""
+    unbiased_1, unbiased_2 = 1 - optimizer.beta_1**step, 1 - optimizer.beta_2**step
+    match optimizer.name:
+        case "adam":
+            return {"corrected": rate * np.sqrt(unbiased_2) / unbiased_1}
+        case "adamax":
+            return {"corrected": rate / unbiased_1}
+        case "nadam":
+            assert product is not None
+            now, following = _momenta(optimizer, step), _momenta(optimizer, step + 1)
+            products = product * np.cumprod(now)
+            return {
+                "of_momentum": following / (1 - products * following),
+                "of_gradient": (1 - now) / (1 - products),
+                "of_velocity": 1 / unbiased_2,
+            }
+        case "schedule_free_adam":
+            warmth = np.minimum(step / optimizer.warmup, 1) if optimizer.warmup else 1.0
+            return {"warmed": rate * warmth, "of_velocity": 1 / unbiased_2, "share": 1 / step}
+    return {}
+
+
+def momenta_product(optimizer: Optimizer, product: float, first: int, last: int) -> float:
+    """What Nadam's ``product`` of momenta behind ``first`` steps becomes behind ``last``."""
+    step = np.arange(first + 1, last + 1, dtype=np.float64)
+    return float(product * np.prod(_momenta(optimizer, step)))
+
+
+def _momenta(optimizer: Optimizer, step: np.ndarray) -> np.ndarray:
+    """Nadam's momenta, which grow towards ``beta_1``."""
+    return optimizer.beta_1 * (1 - 0.5 * 0.96**step)
