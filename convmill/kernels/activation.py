@@ -7,8 +7,9 @@ from llvmlite import ir
 
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixels, rows
+from convmill.kernels.functions import activate, gate_input
 from convmill.kernels.lang import F32, Emitter, Index
-from convmill.kernels.math import activate, exp, gate_input
+from convmill.kernels.math import exp
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage

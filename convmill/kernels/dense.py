@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.functions import activate, gate
 from convmill.kernels.lang import Index
-from convmill.kernels.math import activate, gate
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.choices import MatrixTile
 from convmill.lower.launches import (

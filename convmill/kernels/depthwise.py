@@ -13,8 +13,8 @@ from llvmlite import ir
 
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import rows
+from convmill.kernels.functions import activate, gate
 from convmill.kernels.lang import Emitter, Index, cover
-from convmill.kernels.math import activate, gate
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.stages import DepthwiseStage, Tensor

@@ -9,8 +9,8 @@ from __future__ import annotations
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.functions import activate
 from convmill.kernels.lang import I8, Emitter, Index, cover
-from convmill.kernels.math import activate
 from convmill.lower.choices import Direct
 from convmill.lower.launches import Slot, argmax, of_matrix, value
 from convmill.lower.stages import ConvolutionStage

@@ -15,8 +15,8 @@ from llvmlite import ir
 
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
+from convmill.kernels.functions import gate
 from convmill.kernels.lang import F32, I8, I32, I64, Emitter, Index, cover
-from convmill.kernels.math import gate
 from convmill.lower.choices import Live
 from convmill.lower.launches import gradient, live_lists, of_matrix, value
 from convmill.lower.stages import ConvolutionStage

@@ -1,4 +1,4 @@
-"""Elementary functions on vectors of float32, and activations with their derivatives.
+"""Elementary functions on vectors of float32.
 
 Polynomials are those of the Cephes library (S. Moshier, single precision); erf above one is formula
 7.1.26 of Abramowitz and Stegun. Each is within about 2e-7 of the true value.
@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from convmill.kernels.lang import Emitter
-from convmill.plan.graph import Activation
 
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
 _LOG = (
@@ -114,36 +113,6 @@ def erf(e: Emitter, x: ir.Value) -> ir.Value:
     return b.select(b.fcmp_unordered("<", size, one), near, far)
 
 
-_GELU_SCALE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-
-
-def activate(e: Emitter, activation: Activation, x: ir.Value) -> ir.Value:
-    """The activation of each lane (softmax, which is no function of one lane, aside)."""
-    b, zero = e.builder, e.constant(0.0)
-    match activation.name:
-        case "linear":
-            return x
-        case "relu" | "leaky_relu":
-            below = b.fmul(x, e.constant(activation.slope)) if activation.slope else zero
-            y = b.select(b.fcmp_unordered(">", x, zero), x, below)
-            if activation.ceiling is None:
-                return y
-            top = e.constant(activation.ceiling)
-            return b.select(b.fcmp_unordered("<", y, top), y, top)
-        case "sigmoid":
-            return sigmoid(e, x)
-        case "tanh":
-            return tanh(e, x)
-        case "elu":
-            below = b.fmul(e.constant(activation.slope), exponential_minus_one(e, x))
-            return b.select(b.fcmp_unordered(">", x, zero), x, below)
-        case "gelu":
-            return b.fmul(x, normal_share(e, x))
-        case "gelu_tanh":
-            return b.fmul(x, sigmoid(e, b.fmul(e.constant(2.0), _gelu_inner(e, x))))
-    raise AssertionError(f"{activation.name} is no function of one lane")
-
-
 def exponential_minus_one(e: Emitter, x: ir.Value) -> ir.Value:
     """exp(x) - 1 without cancellation near zero, as 2 tanh(x/2) / (1 - tanh(x/2)); x <= 0."""
     b = e.builder
@@ -157,57 +126,32 @@ def normal_share(e: Emitter, x: ir.Value) -> ir.Value:
     return e.fma(erf(e, b.fmul(x, e.constant(math.sqrt(0.5)))), e.constant(0.5), e.constant(0.5))
 
 
-def _gelu_inner(e: Emitter, x: ir.Value) -> ir.Value:
-    """sqrt(2/pi) (x + 0.044715 x^3)."""
-    cube = e.fma(e.builder.fmul(e.builder.fmul(x, x), x), e.constant(_GELU_CUBE), x)
-    return e.builder.fmul(cube, e.constant(_GELU_SCALE))
+def exponential(e: Emitter, x: ir.Value) -> ir.Value:
+    """e to the x, infinite where float32 cannot hold it; ``exp`` is quicker, and ends before."""
+    half = exp(e, e.builder.fmul(x, e.constant(0.5)))
+    return e.builder.fmul(half, half)
 
 
-def gate(e: Emitter, activation: Activation, y: ir.Value, gradient: ir.Value) -> ir.Value:
-    """Gradient before an activation, from its output ``y`` and the gradient behind it."""
-    b, zero, one = e.builder, e.constant(0.0), e.constant(1.0)
-    match activation.name:
-        case "linear":
-            return gradient
-        case "relu" | "leaky_relu":
-            # At zero Keras-JAX takes 1 for leaky relu, and 0 for relu or where there is a ceiling.
-            leaky = activation.slope and activation.ceiling is None
-            open_ = b.fcmp_unordered(">=" if leaky else ">", y, zero)
-            shut = b.fmul(gradient, e.constant(activation.slope)) if activation.slope else zero
-            if activation.ceiling is not None:
-                below = b.fcmp_unordered("<", y, e.constant(activation.ceiling))
-                gradient = b.select(below, gradient, zero)
-                shut = b.select(b.fcmp_unordered("<", y, zero), shut, zero)
-            return b.select(open_, gradient, shut)
-        case "sigmoid":
-            return b.fmul(gradient, b.fmul(y, b.fsub(one, y)))
-        case "tanh":
-            return b.fmul(gradient, b.fsub(one, b.fmul(y, y)))
-        case "elu":
-            slope = b.select(
-                b.fcmp_unordered(">", y, zero), one, b.fadd(y, e.constant(activation.slope))
-            )
-            return b.fmul(gradient, slope)
-    raise AssertionError(f"{activation.name} is not a function of its output alone")
+def softplus(e: Emitter, x: ir.Value) -> ir.Value:
+    """log(1 + e to the x), as max(x, 0) + log(1 + e to the -|x|)."""
+    b, zero = e.builder, e.constant(0.0)
+    above = b.select(b.fcmp_unordered(">", x, zero), x, zero)
+    power = exp(e, b.fneg(e.intrinsic("fabs", x)))
+    return b.fadd(above, log_of_one_and(e, power))
 
 
-def gate_input(e: Emitter, activation: Activation, x: ir.Value, gradient: ir.Value) -> ir.Value:
-    """Gradient before an activation, from its input ``x``; any activation of one lane."""
-    b = e.builder
-    if activation.name == "gelu":
-        density = exp(e, b.fmul(b.fmul(x, x), e.constant(-0.5)))
-        density = b.fmul(density, e.constant(1 / math.sqrt(2 * math.pi)))
-        return b.fmul(gradient, e.fma(x, density, normal_share(e, x)))
-    if activation.name == "gelu_tanh":
-        share = sigmoid(e, b.fmul(e.constant(2.0), _gelu_inner(e, x)))
-        slope = e.fma(b.fmul(x, x), e.constant(3 * _GELU_CUBE), e.constant(1.0))
-        slope = b.fmul(slope, e.constant(2 * _GELU_SCALE))
-        rise = b.fmul(b.fmul(share, b.fsub(e.constant(1.0), share)), b.fmul(x, slope))
-        return b.fmul(gradient, b.fadd(share, rise))
-    if activation.name in ("relu", "leaky_relu"):
-        return gate(e, activation, x, gradient)  # it only asks on which side of zero x is
-    if activation.name == "elu":
-        below = b.fadd(activate(e, activation, x), e.constant(activation.slope))
-        slope = b.select(b.fcmp_unordered(">", x, e.constant(0.0)), e.constant(1.0), below)
-        return b.fmul(gradient, slope)
-    return gate(e, activation, activate(e, activation, x), gradient)
+def log_of_one_and(e: Emitter, x: ir.Value) -> ir.Value:
+    """log(1 + x) without loss of what is small; x above -1. What 1 + x is rounded by is put back
+    (W. Kahan)."""
+    b, one = e.builder, e.constant(1.0)
+    whole = b.fadd(one, x)
+    lost = b.fsub(x, b.fsub(whole, one))
+    return b.fadd(log(e, whole), b.fdiv(lost, whole))
+
+
+def logarithm(e: Emitter, x: ir.Value) -> ir.Value:
+    """Natural logarithm of any number: minus infinity of zero, no number of less."""
+    b, zero = e.builder, e.constant(0.0)
+    found = b.select(b.fcmp_ordered("==", x, e.constant(math.inf)), x, log(e, x))
+    found = b.select(b.fcmp_ordered("==", x, zero), e.constant(-math.inf), found)
+    return b.select(b.fcmp_ordered("<", x, zero), e.constant(math.nan), found)

@@ -13,8 +13,8 @@ from llvmlite import ir
 
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
+from convmill.kernels.functions import gate
 from convmill.kernels.lang import F32, I8, Emitter, Index
-from convmill.kernels.math import gate
 from convmill.lower.choices import Narrow
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage

@@ -11,13 +11,28 @@ from convmill.kernels import (
     dropout,
     images,
     measure,
+    moves,
     pooling,
+    resample,
     rescale,
     update,
 )
 from convmill.kernels.operation import Operation, Write
 from convmill.lower.stages import ConvolutionStage, DenseStage, DepthwiseStage, PlainStage, Stage
-from convmill.plan.graph import Activate, Dropout, Pooling, Rescale
+from convmill.plan.graph import (
+    Activate,
+    AdaptivePooling,
+    Crop,
+    Dropout,
+    Flatten,
+    Move,
+    Pad,
+    Pooling,
+    Resample,
+    Rescale,
+    Reshape,
+    Upsample,
+)
 
 # By the class of the stage, or of a plain stage's operation.
 OPERATIONS: dict[type, Operation] = {
@@ -27,7 +42,10 @@ OPERATIONS: dict[type, Operation] = {
     Activate: activation.OPERATION,
     Dropout: dropout.OPERATION,
     Pooling: pooling.OPERATION,
+    AdaptivePooling: resample.OPERATION,
     Rescale: rescale.OPERATION,
+    **dict.fromkeys((Pad, Crop, Flatten, Reshape, Move), moves.OPERATION),
+    Resample: resample.OPERATION,
 }
 
 KERNELS: dict[str, Write] = {
@@ -42,4 +60,9 @@ for _operation in OPERATIONS.values():
 
 def operation_of(stage: Stage) -> Operation:
     """The operation of a stage; KeyError where no kernel computes it."""
-    return OPERATIONS[type(stage.operation if isinstance(stage, PlainStage) else stage)]
+    if not isinstance(stage, PlainStage):
+        return OPERATIONS[type(stage)]
+    if isinstance(stage.operation, Upsample):  # nearest: values are copied, and nothing computed
+        nearest = stage.operation.interpolation == "nearest"
+        return moves.OPERATION if nearest else resample.OPERATION
+    return OPERATIONS[type(stage.operation)]

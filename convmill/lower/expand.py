@@ -42,10 +42,9 @@ def expand(graph: Graph) -> tuple[list[Stage], dict[str, Tensor]]:
 
 
 def tensor_of(buffer: int, shape: Shape) -> Tensor:
-    """A tensor of any rank as height x width x channels."""
-    if len(shape) == 3:
-        return Tensor(buffer, *shape)
-    return Tensor(buffer, 1, 1, math.prod(shape))
+    """A tensor of any rank as height x width x channels: leading axes together, the last two."""
+    *leading, width, channels = (1, 1, *shape)
+    return Tensor(buffer, math.prod(leading), width, channels)
 
 
 def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) -> Stage:

@@ -88,8 +88,8 @@ def fuse_pooling(stages: Sequence[Stage], handed_out: Container[int]) -> list[St
 
 def can_fuse_activation(activation: Activation) -> bool:
     """Whether the derivative follows from the output alone. With a slope below zero values on both
-    sides of zero have the same output."""
-    return activation.name in FUSABLE and activation.slope >= 0
+    sides of zero have the same output; with a threshold the output tells no side of it."""
+    return activation.name in FUSABLE and activation.slope >= 0 and not activation.constants
 
 
 def can_fuse_pooling(pooling: Pooling) -> bool:

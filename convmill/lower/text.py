@@ -83,10 +83,11 @@ def _tensor(tensor: Tensor) -> str:
 
 
 def _data(value: Any) -> str:
-    """A dataclass as its name and what it holds."""
+    """A dataclass as its name and what it holds; empty tuples are left out."""
     if not is_dataclass(value):
         return str(value)
-    held = (f"{field.name}={_data(getattr(value, field.name))}" for field in fields(value))
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    held = (f"{name}={_data(one)}" for name, one in found.items() if one != ())
     return f"{type(value).__name__}({', '.join(held)})"
 
 

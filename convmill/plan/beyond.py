@@ -149,14 +149,6 @@ def _noise_shape(layer: Any) -> Said:
     return None if given is None else (f"noise_shape={given}", "leave noise_shape out")
 
 
-def _threshold(layer: Any) -> Said:
-    """Of a ReLU, by itself or inside another layer."""
-    for relu in (layer, getattr(layer, "activation", None)):
-        if isinstance(relu, layers.ReLU) and relu.threshold:
-            return f"threshold={relu.threshold}", "leave threshold out"
-    return None
-
-
 def _axes(layer: Any, operation: Operation) -> Said:
     """Of a Softmax, by itself or inside another layer."""
     inner = getattr(layer, "activation", None)
@@ -185,6 +177,5 @@ _CHECKS: tuple[Callable[[Any], Said], ...] = (
     _lora,
     _weights,
     _noise_shape,
-    _threshold,
     _rescaling,
 )

@@ -8,28 +8,44 @@ from collections.abc import Iterator
 from convmill.plan.facts import activation_of
 from convmill.plan.graph import (
     Activate,
+    AdaptivePooling,
     Convolution,
+    Crop,
     Dense,
     Dropout,
     Flatten,
     Graph,
     Input,
+    Move,
     Node,
     NotCovered,
     Operation,
+    Pad,
     Pooling,
     Refusal,
+    Resample,
     Rescale,
+    Reshape,
+    Upsample,
 )
+from convmill.plan.resampling import INTERPOLATIONS
 
 ACTIVATIONS = (
-    *("linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "elu", "gelu", "gelu_tanh"),
+    *("linear", "relu", "leaky_relu", "elu", "selu", "celu", "sigmoid", "tanh", "softmax", "silu"),
+    *("gelu", "gelu_tanh", "softplus", "softsign", "mish", "exponential", "log_sigmoid"),
+    *("hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink"),
+    *("threshold", "squareplus", "sparse_plus", "sparse_sigmoid"),
+    # operations of Keras in a graph
+    *("log", "log1p", "expm1", "square", "sqrt", "rsqrt", "absolute", "negative", "reciprocal"),
 )
 # Keras' names of what is compiled, for people.
 LAYERS = (
     *("Rescaling", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D"),
-    *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "Flatten", "Dense", "Dropout"),
-    *("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Identity"),
+    *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D"),
+    *("Flatten", "Reshape", "Permute"),
+    *("RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"),
+    *("UpSampling1D", "UpSampling2D", "Resizing", "Dense", "Dropout", "Activation", "ReLU"),
+    *("LeakyReLU", "ELU", "Softmax", "Identity"),
 )
 MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
 _CHAIN = "build a chain of layers"
@@ -91,7 +107,15 @@ def _has_kernels(operation: Operation) -> bool:
     """Whether the compiler has kernels for an operation, some of its arguments aside."""
     if isinstance(operation, Convolution):
         return not operation.transposed
-    return isinstance(operation, (Input, Rescale, Pooling, Flatten, Dense, Dropout, Activate))
+    if isinstance(operation, AdaptivePooling):
+        return operation.kind == "average"
+    return isinstance(operation, _COMPILED)
+
+
+_COMPILED = (
+    *(Input, Rescale, Pooling, Flatten, Dense, Dropout, Activate),
+    *(Reshape, Pad, Crop, Upsample, Resample, Move),
+)
 
 
 def _of_arguments(node: Node) -> Refusal | None:
@@ -101,11 +125,15 @@ def _of_arguments(node: Node) -> Refusal | None:
             return _refuse(node, f"dilation_rate={operation.dilation}", "use dilation_rate=1")
         if operation.groups != 1:
             return _refuse(node, f"groups={operation.groups}", "use groups=1")
+    known = getattr(operation, "interpolation", "nearest") in INTERPOLATIONS
+    if isinstance(operation, (Upsample, Resample)) and not known:
+        remedy = f"use one of {', '.join(INTERPOLATIONS)}"
+        return _refuse(node, f"interpolation={operation.interpolation}", remedy)
     if activation.name not in ACTIVATIONS:
         return _refuse(
             node,
             f"activation={activation.name}",
-            "use linear, relu, leaky_relu, sigmoid, tanh, softmax, elu or gelu",
+            "use an activation of Keras",
         )
     return None
 

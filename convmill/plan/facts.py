@@ -24,6 +24,7 @@ from convmill.plan.graph import (
     Input,
     Kind,
     Merge,
+    Move,
     Node,
     Noise,
     Normalize,
@@ -32,6 +33,7 @@ from convmill.plan.graph import (
     Pad,
     Pooling,
     PoolingKind,
+    Resample,
     Rescale,
     Reshape,
     Separable,
@@ -39,6 +41,7 @@ from convmill.plan.graph import (
     Upsample,
 )
 from convmill.plan.reads import Reads, reads_of
+from convmill.plan.resampling import INTERPOLATIONS, taps_of
 from convmill.plan.windows import adaptive_spans, values_read
 
 
@@ -105,6 +108,8 @@ _KINDS: dict[type, Kind] = {
     Pad: "shape",
     Crop: "shape",
     Upsample: "shape",
+    Resample: "shape",
+    Move: "shape",
 }
 
 
@@ -158,8 +163,11 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
             return values_read(rows) * values_read(columns) * written[-1]
         case Merge():  # one for each value of each further input
             return values * max(len(read) - 1, 1)
-        case Upsample(interpolation="bilinear"):  # each value is a mean of four
-            return 4 * values
+        case Upsample() | Resample() if operation.interpolation in INTERPOLATIONS:
+            if operation.interpolation == "nearest":
+                return 0
+            down, across = taps_of(operation, read[0], written)
+            return values * down.count * across.count
         case Noise():
             return operation.operations * values
         case Rescale() | Normalize() | Dropout():

@@ -35,13 +35,16 @@ Kind = Literal[
 class Activation:
     """An activation function, by Keras' name for it; any name, compiled or not.
 
-    ``slope`` is the slope below zero (relu, leaky_relu) or alpha (elu); ``ceiling`` is relu's
-    ``max_value``. ``gelu`` is the exact one (erf), ``gelu_tanh`` the approximation.
+    ``slope`` is the slope below zero (relu, leaky_relu) or alpha (elu, celu); ``ceiling`` is relu's
+    ``max_value``. ``constants`` are further ones in Keras' order: thresholds (of relu where it is
+    not zero, of shrinks, of ``threshold`` with its default value), b of squareplus. ``gelu`` is the
+    exact one (erf), ``gelu_tanh`` the approximation.
     """
 
     name: str = "linear"
     slope: float = 0.0
     ceiling: float | None = None
+    constants: tuple[float, ...] = ()
 
 
 LINEAR = Activation()
@@ -178,6 +181,38 @@ class Upsample:
 
 
 @dataclass(frozen=True)
+class Resample:
+    """An image of another height and width, that of the node's shape, by ``interpolation``, as in
+    ``Upsample``; ``antialias`` widens its windows where the image gets smaller. ``cropping`` is
+    taken off before."""
+
+    interpolation: str
+    antialias: bool = False
+    cropping: Border = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Loops of ``sizes``, the last one innermost, that copy values: each goes on by so many values
+    in the image that is ``read`` and in the one that is ``written``, from ``source`` and
+    ``target``. Both are without gaps, their last axis innermost."""
+
+    sizes: Shape
+    read: tuple[int, ...]
+    written: tuple[int, ...]
+    source: int = 0
+    target: int = 0
+
+
+@dataclass(frozen=True)
+class Move:
+    """Values at other places: turned, reversed, cut out, repeated. No two of ``parts`` write, or
+    read, one value; each writes a value once, and what none writes is zero."""
+
+    parts: tuple[Nest, ...]
+
+
+@dataclass(frozen=True)
 class Dense:
     """``x @ kernel + bias`` over the last axis, plus activation; kernel is (inputs, units)."""
 
@@ -280,6 +315,8 @@ Operation = (
     | Pad
     | Crop
     | Upsample
+    | Resample
+    | Move
     | Dense
     | Dropout
     | Noise

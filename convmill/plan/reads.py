@@ -13,18 +13,21 @@ from convmill.plan.graph import (
     Crop,
     Dense,
     Flatten,
+    Move,
     Normalize,
     Opaque,
     Operation,
     Pad,
     Pair,
     Pooling,
+    Resample,
     Reshape,
     Separable,
     Shape,
     Upsample,
 )
-from convmill.plan.windows import Span, adaptive_spans, resampled_spans, transposed_spans
+from convmill.plan.resampling import INTERPOLATIONS, spans, taps_of
+from convmill.plan.windows import Span, adaptive_spans, transposed_spans
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,16 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
         case AdaptivePooling():
             rows, columns = (adaptive_spans(read[axis], written[axis]) for axis in (0, 1))
             return Spans(rows, columns) if max(written[:2]) > 1 else Whole()
+        case Pad() | Crop() | Upsample() if len(written) != 3:  # along one axis
+            return Unknown()
         case Pad((top, bottom, left, right)):
             return Windows((1, 1), (1, 1), (1, 1), (top, bottom, left, right))
         case Crop((top, bottom, left, right)):  # padding by less than nothing
             return Windows((1, 1), (1, 1), (1, 1), (-top, -bottom, -left, -right))
-        case Upsample(factors, interpolation):
-            return _upsampling(read, factors, interpolation)
+        case Upsample() | Resample():
+            return _resampled(operation, read, written)
+        case Move():
+            return Unknown()
         case Flatten():
             return Flat()
         case Reshape():
@@ -156,8 +163,8 @@ def _transposed(operation: Convolution, read: Shape, written: Shape) -> Spans:
     return Spans(rows, columns)
 
 
-def _upsampling(read: Shape, factors: Pair, interpolation: str) -> Reads:
-    if interpolation not in ("nearest", "bilinear"):
+def _resampled(operation: Upsample | Resample, read: Shape, written: Shape) -> Reads:
+    if operation.interpolation not in INTERPOLATIONS:
         return Unknown()
-    rows, columns = (resampled_spans(read[axis], factors[axis], interpolation) for axis in (0, 1))
+    rows, columns = map(spans, taps_of(operation, read, written))
     return Spans(rows, columns)

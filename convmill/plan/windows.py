@@ -63,20 +63,3 @@ def adaptive_spans(size: int, written: int) -> tuple[Span, ...]:
 def values_read(spans: tuple[Span, ...]) -> int:
     """How many places all output places together read."""
     return sum(last - first + 1 for first, last in filter(None, spans))
-
-
-def resampled_spans(size: int, factor: int, interpolation: str) -> tuple[Span, ...]:
-    """Input places that each output place of an upsampling by ``factor`` reads, "nearest" or
-    "bilinear".
-
-    Bilinear sampling has its points at the centres of pixels, as Keras' does.
-    """
-    spans: list[Span] = []
-    for place in range(size * factor):
-        if interpolation == "nearest":
-            spans.append((place // factor, place // factor))
-            continue
-        point = (place + 0.5) / factor - 0.5
-        first, last = math.floor(point), math.ceil(point)
-        spans.append((min(max(first, 0), size - 1), min(max(last, 0), size - 1)))
-    return tuple(spans)

@@ -18,15 +18,33 @@ from convmill.plan.written import class_of
 # What Keras means by its functions; one that is not here is known by its name alone.
 _FUNCTIONS: dict[Any, Activation] = {
     activations.linear: LINEAR,
+    activations.exponential: Activation("exponential"),
+    ops.exp: Activation("exponential"),
     activations.gelu: Activation("gelu"),
     ops.gelu: Activation("gelu_tanh"),  # the default of keras.ops is the approximation
+    activations.mish: Activation("mish"),
 }
+_PLAIN = (
+    *("relu", "sigmoid", "tanh", "softmax", "log_softmax", "selu", "silu", "softplus", "softsign"),
+    *("hard_sigmoid", "hard_silu", "hard_tanh", "tanh_shrink", "sparse_plus", "sparse_sigmoid"),
+    "log_sigmoid",
+)
+_OF_OPERATIONS = (
+    *("log", "log1p", "expm1", "square", "sqrt", "rsqrt", "absolute", "negative", "reciprocal"),
+)
 for _keras in (activations, ops):
-    for _name in ("relu", "sigmoid", "tanh", "softmax"):
+    for _name in _PLAIN:
         _FUNCTIONS[getattr(_keras, _name)] = Activation(_name)
     _FUNCTIONS[_keras.relu6] = Activation("relu", ceiling=6.0)
     _FUNCTIONS[_keras.leaky_relu] = Activation("leaky_relu", slope=0.2)
     _FUNCTIONS[_keras.elu] = Activation("elu", slope=1.0)
+    _FUNCTIONS[_keras.celu] = Activation("celu", slope=1.0)
+    _FUNCTIONS[_keras.hard_shrink] = Activation("hard_shrink", constants=(0.5,))
+    _FUNCTIONS[_keras.soft_shrink] = Activation("soft_shrink", constants=(0.5,))
+    _FUNCTIONS[_keras.squareplus] = Activation("squareplus", constants=(4.0,))
+for _name in _OF_OPERATIONS:
+    _FUNCTIONS[getattr(ops, _name)] = Activation(_name)
+_FUNCTIONS[ops.abs] = Activation("absolute")
 _OF_ALL = ("softmax", "log_softmax")  # of which each value depends on the others
 
 
@@ -53,7 +71,8 @@ def inside(layer: Any) -> Activation:
 
 def _relu(layer: Any) -> Activation:
     ceiling = None if layer.max_value is None else float(layer.max_value)
-    return Activation("relu", slope=float(layer.negative_slope), ceiling=ceiling)
+    threshold = (float(layer.threshold),) if layer.threshold else ()
+    return Activation("relu", float(layer.negative_slope), ceiling, threshold)
 
 
 _LAYERS: dict[type, Callable[[Any], Activation]] = {
@@ -82,14 +101,27 @@ def _operation(call: Call, parameters: Parameters) -> Operation:
 def _of_operation(operation: Any) -> Activation:
     name = _snake_case(type(operation).__name__)
     match name:
+        case "re_lu":  # what keras.activations.relu makes of its arguments
+            return _relu(operation)
         case "relu6":
             return Activation("relu", ceiling=6.0)
         case "leaky_relu":
             return Activation(name, slope=float(operation.negative_slope))
-        case "elu":
+        case "elu" | "celu":
             return Activation(name, slope=float(operation.alpha))
         case "gelu":
             return Activation("gelu_tanh" if operation.approximate else "gelu")
+        case "soft_shrink" | "hard_shrink":
+            return Activation(name, constants=(float(operation.threshold),))
+        case "threshold":
+            constants = (float(operation.threshold), float(operation.default_value))
+            return Activation(name, constants=constants)
+        case "squareplus":
+            return Activation(name, constants=(float(operation.b),))
+        case "exp":
+            return Activation("exponential")
+        case "abs":
+            return Activation("absolute")
     return Activation(name)
 
 
@@ -101,9 +133,12 @@ def _snake_case(name: str) -> str:
 TABLE = dict.fromkeys((*_LAYERS, layers.PReLU), _activate)
 OPERATIONS = dict.fromkeys(
     (
-        *("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Gelu", "Silu", "HardSilu", "Softplus"),
-        *("Sigmoid", "HardSigmoid", "Tanh", "HardTanh", "Softsign", "Clip", "Softmax"),
-        *("LogSoftmax", "Exp", "Log", "Square", "Sqrt", "Power", "Absolute", "Negative"),
+        *("Relu", "ReLU", "Relu6", "LeakyRelu", "Elu", "Celu", "Selu", "Gelu", "Silu", "HardSilu"),
+        *("Sigmoid", "HardSigmoid", "LogSigmoid", "SparseSigmoid", "Tanh", "HardTanh"),
+        *("TanhShrink", "HardShrink", "SoftShrink", "Threshold", "Softplus", "Softsign", "Mish"),
+        *("Squareplus", "SparsePlus", "Clip", "Softmax", "LogSoftmax", "Exp", "Expm1", "Log"),
+        *("Log1p", "Square", "Sqrt", "Rsqrt", "Power", "Absolute", "Abs", "Negative"),
+        "Reciprocal",
     ),
     _operation,
 )

@@ -1,23 +1,29 @@
-"""Operations that move values: flatten, reshape, pad, crop, upsample."""
+"""Operations that move values: flatten, reshape, pad, crop, turn, repeat; and resampling."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from keras import layers
 
 from convmill.plan.graph import (
     LINEAR,
     Activate,
+    Border,
     Crop,
     Flatten,
     Input,
+    Move,
     Opaque,
     Operation,
     Pad,
+    Pair,
+    Resample,
     Reshape,
     Upsample,
 )
+from convmill.plan.moves import View, whole
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
@@ -51,21 +57,62 @@ def _reshape(call: Call, parameters: Parameters) -> Operation:
 def _pad(call: Call, parameters: Parameters) -> Operation:
     if not is_channels_last(call.layer):
         return Opaque("shape", 0)
-    (top, bottom), (left, right) = call.layer.padding
-    return Pad((top, bottom, left, right))
+    return Pad(_border(call.layer.padding))
 
 
 def _crop(call: Call, parameters: Parameters) -> Operation:
     if not is_channels_last(call.layer):
         return Opaque("shape", 0)
-    (top, bottom), (left, right) = call.layer.cropping
-    return Crop((top, bottom, left, right))
+    return Crop(_border(call.layer.cropping))
+
+
+def _border(given: Any) -> Border:
+    """((top, bottom), (left, right)), or (left, right) along one axis."""
+    rows, columns = given if isinstance(given[0], (tuple, list)) else ((0, 0), given)
+    return (*rows, *columns)
 
 
 def _upsample(call: Call, parameters: Parameters) -> Operation:
     if not is_channels_last(call.layer):
         return Opaque("shape", 0)
     return Upsample(tuple(call.layer.size), call.layer.interpolation)
+
+
+def _upsample_along(call: Call, parameters: Parameters) -> Operation:
+    return Upsample((1, call.layer.size), "nearest")
+
+
+def _resize(call: Call, parameters: Parameters) -> Operation:
+    layer, (height, width, _) = call.layer, call.read[0]
+    if not is_channels_last(layer):
+        return Opaque("shape", 0)
+    goal = (layer.height, layer.width)
+    if layer.pad_to_aspect_ratio and height * goal[1] != width * goal[0]:
+        return Opaque("shape")
+    cropping = _to_ratio((height, width), goal) if layer.crop_to_aspect_ratio else (0, 0, 0, 0)
+    return Resample(layer.interpolation, layer.antialias, cropping)
+
+
+def _to_ratio(size: Pair, goal: Pair) -> Border:
+    """What Keras cuts off so that an image has the ratio of ``goal``, by its own roundings."""
+    border: list[int] = []
+    for axis, other in ((0, 1), (1, 0)):
+        kept = max(min(size[axis], int(float(size[other] * goal[axis]) / goal[other])), 1)
+        before = int(float(size[axis] - kept) / 2)
+        border += [before, size[axis] - kept - before]
+    return border[0], border[1], border[2], border[3]
+
+
+def _permute(call: Call, parameters: Parameters) -> Operation:
+    return _view(whole(call.read[0]).permuted([axis - 1 for axis in call.layer.dims]))
+
+
+def _repeat(call: Call, parameters: Parameters) -> Operation:
+    return _view(whole(call.read[0]).inserted(0, call.layer.n))
+
+
+def _view(view: View) -> Operation:
+    return Move((view.copy(),))
 
 
 def _identity(call: Call, parameters: Parameters) -> Operation:
@@ -79,13 +126,14 @@ TABLE = {
     layers.ZeroPadding2D: _pad,
     layers.Cropping2D: _crop,
     layers.UpSampling2D: _upsample,
-    layers.Permute: _moved,
-    layers.RepeatVector: _moved,
-    layers.ZeroPadding1D: _moved,
+    layers.Resizing: _resize,
+    layers.Permute: _permute,
+    layers.RepeatVector: _repeat,
+    layers.ZeroPadding1D: _pad,
     layers.ZeroPadding3D: _moved,
-    layers.Cropping1D: _moved,
+    layers.Cropping1D: _crop,
     layers.Cropping3D: _moved,
-    layers.UpSampling1D: _moved,
+    layers.UpSampling1D: _upsample_along,
     layers.UpSampling3D: _moved,
     layers.Embedding: _looked_up,
     layers.Identity: _identity,
