@@ -177,7 +177,7 @@ def _kept_bytes(step: Step, ends: list[Stage]) -> int:
         return values * FLOAT_BYTES
     if step.kind == "shape":
         return 0
-    kept = len(ends) * values * FLOAT_BYTES
+    kept = sum(stage.output.values for stage in ends) * FLOAT_BYTES
     if step.pool == "max":
         fused = any(len(stage.nodes) > 1 for stage in ends)
         kept += values * (FUSED_ARGMAX_BYTES if fused else ARGMAX_BYTES)

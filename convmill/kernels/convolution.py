@@ -79,6 +79,10 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
 def words(stage: ConvolutionStage) -> str:
     """What is computed."""
     parts = [f"conv {'x'.join(map(str, stage.kernel_size))}"]
+    if stage.dilation != (1, 1):
+        parts[0] += f" dilated {'x'.join(map(str, stage.dilation))}"
+    if stage.groups > 1:
+        parts[0] += f" in {stage.groups} groups"
     if stage.activation.name != "linear":
         parts.append(stage.activation.name)
     if stage.pooled:

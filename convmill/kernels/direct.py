@@ -1,7 +1,8 @@
 """Convolution forward, with bias, activation and max pooling fused in.
 
 Images are rows x columns x channels inside their halo; a window's row is one run of neighbours in
-memory. Weights are read from their transposed copy, taps x filters, vectors along filters.
+memory, or several where the kernel is dilated or has groups. Weights are read from their transposed
+copy, taps x filters, vectors along filters.
 """
 
 from __future__ import annotations
@@ -33,13 +34,17 @@ def forward(k: Kernel) -> None:
     assert stage.choice is not None
     tile = stage.choice.forward
     assert isinstance(tile, Direct)
-    for filter_, counts in k.runs(stage.output.channels, tile.vectors):
-        for top, bottom, rows in cover(stage.output.height, tile.rows):
-            with k.loop(top, bottom, rows) as row:
-                for left, right, windows in cover(stage.output.width, tile.windows):
-                    with k.loop(left, right, windows) as column:
-                        corner, size = (filter_, row, column), (rows, windows)
-                        _tile(k, stage, corner, size, counts, tile.unroll)
+    filters = stage.output.channels // stage.groups
+    with k.loop(0, stage.groups) as group:
+        x = k.at(k.pointer(value(stage.input)), k.mul(group, stage.channels_read))
+        for start, counts in k.runs(filters, tile.vectors):
+            filter_ = k.add(k.mul(group, filters), start)
+            for top, bottom, rows in cover(stage.output.height, tile.rows):
+                with k.loop(top, bottom, rows) as row:
+                    for left, right, windows in cover(stage.output.width, tile.windows):
+                        with k.loop(left, right, windows) as column:
+                            corner, size = (filter_, row, column), (rows, windows)
+                            _tile(k, stage, x, corner, size, counts, tile.unroll)
 
 
 def biases(
@@ -54,15 +59,18 @@ def biases(
 def _tile(
     k: Kernel,
     stage: ConvolutionStage,
+    x: ir.Value,
     corner: tuple[Index, Index, Index],
     size: tuple[int, int],
     counts: list[int],
     unroll: int,
 ) -> None:
-    """One register tile: ``size`` windows (rows, columns) times ``len(counts)`` vectors."""
-    x, weights = k.pointer(value(stage.input)), k.pointer(of_matrix("pack", stage.kernel))
+    """One register tile: ``size`` windows (rows, columns) times ``len(counts)`` vectors; ``x``
+    points at the channels that they read."""
+    weights = k.pointer(of_matrix("pack", stage.kernel))
     pack_row = k.build.network.matrices[stage.kernel].pack_row
     filter_, row, column = corner
+    parted = stage.groups > 1
     step_row = stage.strides[0] * stage.input.row
     step_column = stage.strides[1] * stage.input.channels
     places = [
@@ -77,16 +85,18 @@ def _tile(
         start = biases(k, stage, k.add(filter_, v * k.lanes), count)
         sums.append([k.variable(start) for _ in places])
     origin = k.add(k.mul(row, stage.pool[0] * step_row), k.mul(column, stage.pool[1] * step_column))
-    with k.loop(0, stage.kernel_size[0]) as tap_row:
-        line = k.add(origin, k.mul(tap_row, stage.input.row))
-        first = k.mul(tap_row, stage.window_row)
-        with k.loop(0, stage.window_row, unroll) as run:
+    with k.loop(0, stage.kernel_size[0]) as tap_row, k.loop(0, stage.runs) as run:
+        line = k.add(origin, k.mul(tap_row, stage.line_step), k.mul(run, stage.run_step))
+        first = k.add(k.mul(tap_row, stage.window_row), k.mul(run, stage.run_length))
+        with k.loop(0, stage.run_length, unroll) as inside:
             for u in range(unroll):
-                tap = k.mul(k.add(first, run, u), pack_row)
+                tap = k.mul(k.add(first, inside, u), pack_row)
                 taps = [
-                    k.load(weights, k.add(tap, filter_, v * k.lanes)) for v in range(len(counts))
+                    # behind a whole row of filters there are zeros, behind a group others
+                    k.load(weights, k.add(tap, filter_, v * k.lanes), count if parted else None)
+                    for v, count in enumerate(counts)
                 ]
-                base = k.at(x, k.add(line, run))
+                base = k.at(x, k.add(line, inside))
                 for p, place in enumerate(places):
                     factor = k.broadcast(k.load_scalar(base, place + u))
                     for v, weight in enumerate(taps):

@@ -1,7 +1,8 @@
 """Backward through a convolution, over live places alone.
 
 A filter is kernel height x (kernel width x channels in), so that each row of a window is one run of
-neighbours in memory, for weights and images alike. Behind max pooling at most one place of a window
+neighbours in memory (or several where the kernel is dilated or has groups), for weights and images
+alike. Behind max pooling at most one place of a window
 has a gradient, and relu kills about half of those: for each filter the live ones stand in a list,
 and both backward kernels run along the lists with full vectors over the window's rows.
 """
@@ -101,9 +102,10 @@ def _pieces(
 ) -> None:
     """Call ``body`` for each part of a filter that fits the registers; the bit tells the first.
 
-    The parts are loops over kernel rows and over runs of vectors; only the last run has a tail.
+    The parts are loops over kernel rows, over runs of neighbours and over their vectors; only the
+    last vector of a run may be a partial one.
     """
-    lanes, length = e.lanes, stage.window_row
+    lanes, length = e.lanes, stage.run_length
     vectors = -(-length // lanes)
     for top, bottom, rows in cover(stage.kernel_size[0], chunk.rows):
         for start, stop, wide in cover(vectors, chunk.vectors, length % lanes > 0):
@@ -111,18 +113,20 @@ def _pieces(
             counts = [lanes] * (wide - 1) + [last]
             with (
                 e.loop(top, bottom, rows) as row,
-                e.loop(start * lanes, stop * lanes, wide * lanes) as run,
+                e.loop(0, stage.runs) as run,
+                e.loop(start * lanes, stop * lanes, wide * lanes) as inside,
             ):
+                there, here = e.mul(run, stage.run_step), e.mul(run, length)
                 piece = [
                     (
-                        e.add(e.mul(e.add(row, r), stage.input.row), run, v * lanes),
-                        e.add(e.mul(e.add(row, r), length), run, v * lanes),
+                        e.add(e.mul(e.add(row, r), stage.line_step), there, inside, v * lanes),
+                        e.add(e.mul(e.add(row, r), stage.window_row), here, inside, v * lanes),
                         count,
                     )
                     for r in range(rows)
                     for v, count in enumerate(counts)
                 ]
-                corner = e.builder.or_(e.index(row), e.index(run))
+                corner = e.index(e.add(row, run, inside))  # none is below zero
                 body(piece, e.builder.icmp_signed("==", corner, ir.Constant(I64, 0)))
 
 
@@ -153,7 +157,7 @@ def weight_gradient(k: Kernel) -> None:
             sums = [k.variable(k.load(here, at, count)) for _, at, count in piece]
             total = k.variable(zero)
             with k.loop(start, stop) as image:
-                x = k.record(value(stage.input), image)
+                x = k.at(k.record(value(stage.input), image), _first_channel(k, stage, filter_))
                 live, offsets, counts = (k.record(one, image) for one in live_lists(stage.output))
                 with _live(k, stage, filter_, live, offsets, counts) as (one, offset):
                     window = k.at(x, offset)
@@ -184,16 +188,25 @@ def input_gradient(k: Kernel) -> None:
     k.fill_zero(result, stage.input.size)
     with k.loop(0, stage.output.channels) as filter_:
         here = k.at(weights, k.mul(filter_, stage.taps))
+        read = k.at(result, _first_channel(k, stage, filter_))
 
         def scatter(piece: Piece, _: ir.Value) -> None:
             taps = [k.load(here, at, count) for _, at, count in piece]
             with _live(k, stage, filter_, live, offsets, counts) as (one, offset):
-                window = k.at(result, offset)
+                window = k.at(read, offset)
                 every = k.broadcast(one)
                 for tap, (place, _, count) in zip(taps, piece, strict=True):
                     k.store(k.fma(every, tap, k.load(window, place, count)), window, place, count)
 
         _pieces(k, stage, chunk, scatter)
+
+
+def _first_channel(e: Emitter, stage: ConvolutionStage, filter_: Index) -> Index:
+    """The first of the channels that a filter reads."""
+    if stage.groups == 1:
+        return 0
+    filters = stage.output.channels // stage.groups
+    return e.mul(e.divide(filter_, filters), stage.channels_read)
 
 
 @contextmanager

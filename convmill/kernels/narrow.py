@@ -68,8 +68,7 @@ def _vector(k: Kernel, stage: ConvolutionStage, filter_: Index, count: int, taps
                     part = b.select(chosen, gated, k.constant(0.0))
                 window = k.at(x, _window(k, stage, row, column, place))
                 for sum_, tap in zip(sums, taps, strict=True):
-                    line, run = divmod(tap, stage.window_row)
-                    one = k.load_scalar(window, line * stage.input.row + run)
+                    one = k.load_scalar(window, stage.tap_offset(tap))
                     k.set(sum_, k.fma(k.broadcast(one), part, k.get(sum_)))
     for tap, sum_ in enumerate(sums):
         k.store(k.get(sum_), room, tap * k.lanes)

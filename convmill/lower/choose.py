@@ -80,7 +80,7 @@ def choose_convolution(
 def is_narrow(stage: ConvolutionStage) -> bool:
     """Whether a first layer's windows are so small (grey or RGB images) that its weight gradient is
     quicker with filters in the lanes, over all places, than along lists of live ones."""
-    return stage.taps * math.prod(stage.pool) <= MOST_NARROW_WORK
+    return stage.groups == 1 and stage.taps * math.prod(stage.pool) <= MOST_NARROW_WORK
 
 
 def takes_winograd(stage: ConvolutionStage) -> bool:
@@ -89,7 +89,8 @@ def takes_winograd(stage: ConvolutionStage) -> bool:
     tiles = math.prod(-(-size // 2) for size in stage.computed)
     return (
         stage.kernel_size == (3, 3)
-        and stage.strides == (1, 1)
+        and stage.strides == stage.dilation == (1, 1)
+        and stage.groups == 1
         and stage.pool in ((1, 1), (2, 2))
         and min(stage.computed) >= 2
         and min(stage.input.channels, stage.output.channels) >= LEAST_WINOGRAD_CHANNELS
@@ -101,7 +102,7 @@ def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
     """The tile that needs fewest cycles by a simple model: fused multiply-adds and loads, two of
     each a cycle, remainders at the right edge counted, ties to the larger tile. Its sums, its
     weights and what they are multiplied with stay in registers."""
-    blocks = -(-stage.output.channels // machine.lanes)
+    blocks = -(-stage.output.channels // stage.groups // machine.lanes)
     window = stage.pool[0] * stage.pool[1]
     budget = machine.registers - SPARE_REGISTERS
     height, width = stage.output.height, stage.output.width
@@ -143,17 +144,17 @@ def tile_cycles(
 
 
 def tap_unroll(stage: ConvolutionStage, accumulators: int) -> int:
-    """Taps of one kernel row written out behind one another: all of a short row, else few."""
-    if stage.window_row <= 7:
-        return stage.window_row
+    """Taps of one run written out behind one another: all of a short run, else few."""
+    if stage.run_length <= 7:
+        return stage.run_length
     most = max(1, 48 // accumulators)
-    return max(u for u in range(1, most + 1) if stage.window_row % u == 0)
+    return max(u for u in range(1, most + 1) if stage.run_length % u == 0)
 
 
 def live_chunk(stage: ConvolutionStage, machine: Machine) -> Live:
     """The largest part of a filter that fits the registers, cut evenly."""
     budget = max(4, machine.registers - 5)
-    vectors = -(-stage.window_row // machine.lanes)
+    vectors = -(-stage.run_length // machine.lanes)
     rows = min(stage.kernel_size[0], budget)
     pieces = -(-vectors * rows // budget)
     while -(-vectors // pieces) * rows > budget:

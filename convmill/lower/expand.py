@@ -1,6 +1,7 @@
-"""The first pass: from a graph's nodes to stages, one each.
+"""The first pass: from a graph's nodes to stages, mostly one each.
 
     Conv2D, relu     =>  [convolution relu]
+    SeparableConv2D  =>  [depthwise] -> [convolution 1x1]
     Flatten          =>  another view of the same buffer, and no stage
     anything else    =>  [a plain stage], whether it can be compiled or not
 
@@ -12,15 +13,23 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from convmill.lower.convolutions import convolution_stages
 from convmill.lower.stages import (
-    ConvolutionStage,
     DenseStage,
-    DepthwiseStage,
     PlainStage,
     Stage,
     Tensor,
 )
-from convmill.plan.graph import Convolution, Dense, Flatten, Graph, Input, Node, Shape
+from convmill.plan.graph import (
+    Convolution,
+    Dense,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Separable,
+    Shape,
+)
 
 
 def expand(graph: Graph) -> tuple[list[Stage], dict[str, Tensor]]:
@@ -37,7 +46,8 @@ def expand(graph: Graph) -> tuple[list[Stage], dict[str, Tensor]]:
         else:
             read = tuple(written[name] for name in node.inputs)
             written[node.name] = tensor_of(number, node.shape)
-            stages.append(stage_of(number, node, read, written[node.name]))
+            spare = len(graph.nodes) + number
+            stages += stages_of(number, node, read, written[node.name], spare)
     return stages, written
 
 
@@ -47,45 +57,18 @@ def tensor_of(buffer: int, shape: Shape) -> Tensor:
     return Tensor(buffer, math.prod(leading), width, channels)
 
 
-def stage_of(number: int, node: Node, read: tuple[Tensor, ...], result: Tensor) -> Stage:
-    """The stage of one node."""
+def stages_of(
+    number: int, node: Node, read: tuple[Tensor, ...], result: Tensor, spare: int
+) -> list[Stage]:
+    """The stages of one node; ``spare`` numbers a buffer that only these know."""
     operation = node.operation
     plain = PlainStage((number,), read, result, operation, weights=node.parameters)
     if node.read:  # another output of a layer with several: none of the tensors here
-        return plain
+        return [plain]
     match operation:
-        case Convolution(dilation=(1, 1), groups=1, depthwise=False, transposed=False):
-            return ConvolutionStage(
-                (number,),
-                read[0].padded(operation.padding),
-                result,
-                operation.kernel,
-                operation.bias,
-                operation.activation,
-                operation.kernel_size,
-                operation.strides,
-                operation.padding,
-            )
-        case Convolution(depthwise=True, transposed=False):
-            return DepthwiseStage(
-                (number,),
-                read[0].padded(operation.padding),
-                result,
-                operation.kernel,
-                operation.bias,
-                operation.activation,
-                operation.kernel_size,
-                operation.strides,
-                operation.padding,
-                operation.dilation,
-            )
+        case Convolution(transposed=False) | Separable():
+            return convolution_stages(number, operation, read[0], result, spare)
         case Dense() if len(node.shape) == 1:
-            return DenseStage(
-                (number,),
-                read[0],
-                result,
-                operation.kernel,
-                operation.bias,
-                operation.activation,
-            )
-    return plain
+            weights = (operation.kernel, operation.bias, operation.activation)
+            return [DenseStage((number,), read[0], result, *weights)]
+    return [plain]

@@ -87,8 +87,9 @@ def check_choices(
         _hold(has == (gradients.input, gradients.weights), f"{name} misses a gradient")
         _hold(_registers(stage) <= machine.registers, f"{name}: too few registers for its tile")
         if isinstance(choice.forward, Winograd):
-            plain = stage.kernel_size == (3, 3) and stage.strides == (1, 1)
-            _hold(plain and min(stage.computed) >= 2, f"{name} cannot be transformed")
+            plain = stage.strides == stage.dilation == (1, 1) and stage.groups == 1
+            _hold(plain and stage.kernel_size == (3, 3), f"{name} is no plain 3x3 kernel")
+            _hold(min(stage.computed) >= 2, f"{name} cannot be transformed")
         if isinstance(choice.weight_gradient, Narrow):
             _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
 

@@ -113,9 +113,13 @@ class WindowedStage(WeightedStage):
 
 @dataclass(frozen=True)
 class ConvolutionStage(WindowedStage):
-    """A convolution and, where ``pool`` is set, max pooling without overlap behind it."""
+    """A convolution and, where ``pool`` is set, max pooling without overlap behind it.
+
+    Of ``groups`` of filters each reads its own part of the channels.
+    """
 
     pool: Pair = (1, 1)
+    groups: int = 1
     choice: ConvolutionChoice | None = None
 
     @property
@@ -130,8 +134,40 @@ class ConvolutionStage(WindowedStage):
 
     @property
     def window_row(self) -> int:
-        """Neighbouring input values that one row of the kernel reads."""
-        return self.kernel_size[1] * self.input.channels
+        """Input values that one row of the kernel reads."""
+        return self.kernel_size[1] * self.channels_read
+
+    @property
+    def channels_read(self) -> int:
+        """Channels of the input that one filter reads."""
+        return self.input.channels // self.groups
+
+    @property
+    def runs(self) -> int:
+        """How many runs of neighbours the values of a window's row are."""
+        together = self.dilation[1] == 1 and self.groups == 1
+        return 1 if together else self.kernel_size[1]
+
+    @property
+    def run_length(self) -> int:
+        """Values of a run."""
+        return self.window_row // self.runs
+
+    @property
+    def run_step(self) -> int:
+        """Elements of the input from one run of a row to the next."""
+        return self.dilation[1] * self.input.channels
+
+    @property
+    def line_step(self) -> int:
+        """Elements of the input from what one row of the kernel reads to what the next one does."""
+        return self.dilation[0] * self.input.row
+
+    def tap_offset(self, tap: int) -> int:
+        """Elements from the start of a window of the first group to one of its taps."""
+        line, column = divmod(tap, self.window_row)
+        run, value = divmod(column, self.run_length)
+        return line * self.line_step + run * self.run_step + value
 
     @property
     def places(self) -> int:

@@ -64,6 +64,8 @@ def _operation(stage: Stage) -> str:
                 words.append(f"strides {_by(stage.strides)}")
             if stage.dilation != (1, 1):
                 words.append(f"dilation {_by(stage.dilation)}")
+            if isinstance(stage, ConvolutionStage) and stage.groups > 1:
+                words.append(f"groups {stage.groups}")
             if isinstance(stage, ConvolutionStage) and stage.pooled:
                 words.append(f"max {_by(stage.pool)}")
             return " ".join([*words, stage.activation.name])

@@ -26,6 +26,7 @@ from convmill.plan.graph import (
     Resample,
     Rescale,
     Reshape,
+    Separable,
     Upsample,
 )
 from convmill.plan.resampling import INTERPOLATIONS
@@ -40,7 +41,8 @@ ACTIVATIONS = (
 )
 # Keras' names of what is compiled, for people.
 LAYERS = (
-    *("Rescaling", "Conv2D", "DepthwiseConv2D", "MaxPooling2D", "AveragePooling2D"),
+    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
+    *("Rescaling", "MaxPooling2D", "AveragePooling2D"),
     *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D"),
     *("Flatten", "Reshape", "Permute"),
     *("RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"),
@@ -113,18 +115,13 @@ def _has_kernels(operation: Operation) -> bool:
 
 
 _COMPILED = (
-    *(Input, Rescale, Pooling, Flatten, Dense, Dropout, Activate),
+    *(Input, Separable, Rescale, Pooling, Flatten, Dense, Dropout, Activate),
     *(Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 
 
 def _of_arguments(node: Node) -> Refusal | None:
     operation, activation = node.operation, activation_of(node.operation)
-    if isinstance(operation, Convolution) and not operation.depthwise:
-        if max(operation.dilation) > 1:
-            return _refuse(node, f"dilation_rate={operation.dilation}", "use dilation_rate=1")
-        if operation.groups != 1:
-            return _refuse(node, f"groups={operation.groups}", "use groups=1")
     known = getattr(operation, "interpolation", "nearest") in INTERPOLATIONS
     if isinstance(operation, (Upsample, Resample)) and not known:
         remedy = f"use one of {', '.join(INTERPOLATIONS)}"

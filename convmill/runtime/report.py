@@ -7,9 +7,15 @@ from dataclasses import dataclass
 
 from convmill.kernels.operations import operation_of
 from convmill.lower.choices import Narrow, Winograd
-from convmill.lower.stages import ConvolutionStage, Network, PlainStage, Stage
-from convmill.plan.facts import node_multiply_adds
-from convmill.plan.graph import Activate, Graph
+from convmill.lower.stages import (
+    ConvolutionStage,
+    DepthwiseStage,
+    Network,
+    PlainStage,
+    Stage,
+)
+from convmill.plan.facts import multiply_adds, node_multiply_adds
+from convmill.plan.graph import Activate, Graph, Separable
 from convmill.runtime.program import Kind, Program
 
 
@@ -110,13 +116,15 @@ def report(program: Program) -> ProgramReport:
 
 
 def stage_names(network: Network, graph: Graph) -> list[str]:
-    """The stages by the names of the graph's nodes; an activation that was split off its node has
-    its own behind that."""
+    """The stages by the names of the graph's nodes; an activation that was split off its node, and
+    each half of a separable convolution, have their own behind that."""
     names = []
     for stage in network.stages:
         name = graph.nodes[stage.nodes[0]].name
         if isinstance(stage, PlainStage) and isinstance(stage.operation, Activate) and stage.part:
             name = f"{name}/{stage.operation.activation.name}"
+        elif isinstance(graph.nodes[stage.nodes[0]].operation, Separable):
+            name = f"{name}/{'depthwise' if isinstance(stage, DepthwiseStage) else 'pointwise'}"
         names.append(name)
     return names
 
@@ -140,8 +148,7 @@ def _multiply_adds(program: Program, number: int, stage: Stage) -> tuple[int, in
         return 0, 0
     gradients = program.network.gradients[number]
     backward = gradients.input + gradients.weights if program.recipe is not None else 0
-    dense = node_multiply_adds(program.graph, program.graph.nodes[stage.nodes[0]])
-    dense *= 1 + backward
+    dense = _dense(program.graph, stage) * (1 + backward)
     if not isinstance(stage, ConvolutionStage):
         return dense, dense
     assert stage.choice is not None
@@ -155,6 +162,18 @@ def _multiply_adds(program: Program, number: int, stage: Stage) -> tuple[int, in
             live = float(stage.places * stage.output.channels)
         done += round(backward * live * stage.taps)
     return dense, done
+
+
+def _dense(graph: Graph, stage: Stage) -> int:
+    """Multiply-adds forward, with dense arithmetic."""
+    node = graph.nodes[stage.nodes[0]]
+    if not isinstance(node.operation, Separable):
+        return node_multiply_adds(graph, node)
+    first, second = node.operation.depthwise, node.operation.pointwise
+    (read,), middle = graph.read(node), (*node.shape[:-1], first.filters)
+    if isinstance(stage, DepthwiseStage):
+        return multiply_adds(first, read, middle)
+    return multiply_adds(second, middle, node.shape)
 
 
 def forward_done(stage: ConvolutionStage) -> int:

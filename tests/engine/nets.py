@@ -28,6 +28,7 @@ from convmill.plan.graph import (
     Pooling,
     Regularizer,
     Rescale,
+    Separable,
     Shape,
 )
 from convmill.plan.recipe import Loss, Optimizer, Recipe
@@ -128,18 +129,50 @@ def conv(
     bias: bool = True,
     trainable: bool = True,
     regularizer: Regularizer | None = None,
+    dilation: Pair = ONE,
+    groups: int = 1,
 ) -> Layer:
     """A convolution."""
 
     def add(chain: Chain) -> None:
         shape = chain.shape
-        pads = padding_of(shape, size, strides, padding)
+        pads = padding_of(shape, size, strides, padding, dilation)
         kernel = chain.parameter(
-            (*size, shape[2], filters), trainable=trainable, regularizer=regularizer
+            (*size, shape[2] // groups, filters), trainable=trainable, regularizer=regularizer
         )
         place = chain.parameter((filters,), trainable=trainable) if bias else None
-        operation = Convolution(filters, size, strides, pads, named(activation), kernel, place)
-        chain.add(operation, (*grid(shape, size, strides, pads), filters))
+        window = (size, strides, pads, named(activation), kernel, place, dilation, groups)
+        chain.add(
+            Convolution(filters, *window), (*grid(shape, size, strides, pads, dilation), filters)
+        )
+
+    return add
+
+
+def separable(
+    filters: int,
+    size: Pair = (3, 3),
+    strides: Pair = (1, 1),
+    padding: str = "valid",
+    activation: str | Activation = "relu",
+    *,
+    multiplier: int = 1,
+    dilation: Pair = ONE,
+    bias: bool = True,
+) -> Layer:
+    """A depthwise convolution and a 1x1 convolution as one layer."""
+
+    def add(chain: Chain) -> None:
+        shape, middle = chain.shape, chain.shape[2] * multiplier
+        pads = padding_of(shape, size, strides, padding, dilation)
+        depth = chain.parameter((*size, shape[2], multiplier))
+        point = chain.parameter((1, 1, middle, filters))
+        place = chain.parameter((filters,)) if bias else None
+        window = (size, strides, pads, named("linear"), depth, None, dilation)
+        first = Convolution(middle, *window, groups=shape[2], depthwise=True)
+        second = Convolution(filters, ONE, ONE, (0, 0, 0, 0), named(activation), point, place)
+        places = grid(shape, size, strides, pads, dilation)
+        chain.add(Separable(first, second), (*places, filters))
 
     return add
 

@@ -1,4 +1,4 @@
-"""Convolutions of every form against the float64 twin: depthwise, of any size, stride, padding."""
+"""Convolutions of every form against the float64 twin: depthwise, dilated, in groups, separable."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from tests.engine.nets import (
     flatten,
     graph_of,
     parameters,
+    pool,
     program_of,
     recipe_of,
+    separable,
 )
 from tests.twin import net as twin
 
@@ -74,9 +76,37 @@ def test_depthwise(window, padding, width):
     follows(graph, width)
 
 
+@pytest.mark.parametrize(
+    ("layer", "width", "pooled"),
+    [
+        (conv(9, (3, 2), dilation=(2, 3)), "16 lanes", True),
+        (conv(34, (3, 3), dilation=(1, 2), padding="same"), "8 lanes", False),
+        (conv(34, (3, 3), dilation=(2, 1)), "16 lanes", False),
+        (conv(18, (3, 3), (2, 1), groups=2, padding="same"), "16 lanes", True),
+        (conv(54, (2, 2), groups=6, activation="gelu"), "8 lanes", False),
+        (conv(18, (1, 1), groups=18, bias=False), "4 lanes", True),
+        (conv(6, (2, 2), groups=3, dilation=(2, 2)), "4 lanes", False),
+        (separable(5, (3, 3), (2, 2), "same", multiplier=2), "16 lanes", True),
+        (separable(20, (2, 3), dilation=(2, 1), activation="gelu"), "8 lanes", False),
+    ],
+)
+def test_dilation_groups_separable(layer, width, pooled):
+    """As the first layer, where taps are few, and behind a wider one; pooled behind it or not."""
+    graph = graph_of(
+        (9, 11, 6),
+        conv(6, dilation=(1, 2), padding="same"),
+        conv(18, (1, 1), activation="tanh"),
+        layer,
+        *([pool("max", (2, 2))] if pooled else []),
+        flatten,
+        dense(2),
+    )
+    follows(graph, width)
+
+
 @st.composite
-def _depthwise(draw: st.DrawFn, chain: Chain) -> None:
-    """A depthwise convolution that fits the image."""
+def _layer(draw: st.DrawFn, chain: Chain) -> None:
+    """A convolution of any form that fits the image."""
     padding = draw(st.sampled_from(("valid", "same")))
     size, dilation, strides = [], [], []
     for extent in chain.shape[:2]:
@@ -84,15 +114,19 @@ def _depthwise(draw: st.DrawFn, chain: Chain) -> None:
         most = (extent - 1) // dilation[-1] + 1 if padding == "valid" else 4
         size.append(draw(st.integers(1, min(4, most))))
         strides.append(1 if dilation[-1] > 1 else draw(st.integers(1, 4)))
-    depthwise(
-        tuple(size),
-        tuple(strides),
-        padding,
-        draw(st.sampled_from(ACTIVATIONS)),
-        multiplier=draw(st.integers(1, 3)),
-        dilation=tuple(dilation),
-        bias=draw(st.booleans()),
-    )(chain)
+    window = (tuple(size), tuple(strides), padding, draw(st.sampled_from(ACTIVATIONS)))
+    options = {"dilation": tuple(dilation), "bias": draw(st.booleans())}
+    form = draw(st.sampled_from(("plain", "depthwise", "separable")))
+    if form == "depthwise":
+        depthwise(*window, **options, multiplier=draw(st.integers(1, 3)))(chain)
+    elif form == "separable":
+        many = draw(st.integers(1, 3))
+        separable(draw(st.sampled_from((1, 7, 17))), *window, **options, multiplier=many)(chain)
+    else:
+        channels = chain.shape[2]
+        groups = draw(st.sampled_from([n for n in range(1, 20) if channels % n == 0]))
+        filters = groups * draw(st.sampled_from((1, 3, 17)))
+        conv(filters, *window, **options, groups=groups)(chain)
 
 
 @st.composite
@@ -100,7 +134,7 @@ def _nets(draw: st.DrawFn) -> Graph:
     sizes = st.integers(1, 9)
     chain = Chain((draw(sizes), draw(sizes), draw(st.sampled_from((1, 5, 16, 19)))))
     for _ in range(draw(st.integers(1, 2))):
-        draw(_depthwise(chain))
+        draw(_layer(chain))
     flatten(chain)
     dense(3)(chain)
     return chain.graph()

@@ -47,8 +47,6 @@ def replaced_call() -> Any:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: layers.Conv2D(2, 2, dilation_rate=2), ["Conv2D", "dilation_rate=(2, 2)"]),
-        (lambda: layers.Conv2D(2, 2, groups=2), ["groups=2"]),
         (lambda: layers.Conv2D(2, 2, kernel_constraint="non_neg"), ["kernel_constraint=NonNeg"]),
         (lambda: layers.Conv2D(2, 2, bias_constraint="unit_norm"), ["bias_constraint=UnitNorm"]),
         (lambda: layers.Conv2D(2, 2, activity_regularizer="l2"), ["activity_regularizer=L2"]),

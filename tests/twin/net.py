@@ -159,6 +159,11 @@ def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -
             return elementwise.activation(activation, x)
         case ops.Pooling() as op:
             return pooling.forward(op.kind, x, op.pool_size, op.strides, op.padding)
+        case ops.Separable(first, second):
+            middle = _linear(first, weights, x, _size(node))
+            return elementwise.activation(
+                second.activation, _linear(second, weights, middle, _size(node))
+            )
         case ops.Convolution() | ops.Dense() as op:
             return elementwise.activation(op.activation, _linear(op, weights, x, _size(node)))
 
@@ -209,17 +214,30 @@ def _backward(
             wide = gradient[:, None, None] if len(node.shape) == 1 else gradient
             size = (op.pool_size, op.strides, op.padding)
             return pooling.backward(op.kind, x, wide, *size, shared=op.ties == "share"), {}
+        case ops.Separable(first, second):
+            middle = _linear(first, weights, x, _size(node))
+            d_middle, found = _backward_linear(second, weights, middle, gradient)
+            d_x, others = _backward_linear(first, weights, x, d_middle)
+            return d_x, found | others
         case ops.Convolution() | ops.Dense() as op:
-            linear = _linear(op, weights, x, _size(node))
-            behind = gradient.reshape(linear.shape)
-            before = elementwise.activation_gradient(op.activation, linear, behind)
-            if isinstance(op, ops.Dense):
-                found = dense.backward(x, weights[op.kernel], before)
-            else:
-                options = (op.strides, op.padding, op.dilation)
-                of = convolution.transposed_backward if op.transposed else convolution.backward
-                found = of(_image(x), _kernel(op, weights), before, *options)
-            d_x, d_kernel, d_bias = found
-            d_kernel = d_kernel.reshape(weights[op.kernel].shape)
-            return d_x, {op.kernel: d_kernel} | ({} if op.bias is None else {op.bias: d_bias})
+            return _backward_linear(op, weights, x, gradient)
     return gradient, {}  # Flatten, and dropout outside training: only the shape changes
+
+
+def _backward_linear(
+    op: ops.Convolution | ops.Dense, weights: Arrays, x: np.ndarray, gradient: np.ndarray
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """The same of one product with its bias and activation."""
+    rows, columns = (1, 1, *gradient.shape[1:])[-3:-1]
+    linear = _linear(op, weights, x, (rows, columns))
+    behind = gradient.reshape(linear.shape)
+    before = elementwise.activation_gradient(op.activation, linear, behind)
+    if isinstance(op, ops.Dense):
+        found = dense.backward(x, weights[op.kernel], before)
+    else:
+        options = (op.strides, op.padding, op.dilation)
+        of = convolution.transposed_backward if op.transposed else convolution.backward
+        found = of(_image(x), _kernel(op, weights), before, *options)
+    d_x, d_kernel, d_bias = found
+    d_kernel = d_kernel.reshape(weights[op.kernel].shape)
+    return d_x, {op.kernel: d_kernel} | ({} if op.bias is None else {op.bias: d_bias})
