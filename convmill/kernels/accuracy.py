@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from convmill.kernels.case import Case, only
 from convmill.kernels.lang import F32, I32, I64, Emitter, Index
-from convmill.kernels.losses import Case, only
 from convmill.plan.recipe import Accuracy
 
 

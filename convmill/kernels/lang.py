@@ -171,6 +171,15 @@ class Emitter:
             space.type = POINTER  # llvmlite types an alloca's pointer; all others here are opaque
             return space
 
+    def table(self, values: Sequence[float]) -> ir.Value:
+        """Address of float32 constants."""
+        kind = ir.ArrayType(F32, len(values))
+        held = ir.GlobalVariable(self.module, kind, self.module.get_unique_name("table"))
+        held.linkage, held.global_constant = "internal", True
+        held.initializer = ir.Constant(kind, [float(value) for value in values])
+        held.type = POINTER  # as for an alloca
+        return held
+
     def call(self, function: ir.Function, *arguments: Index | float) -> ir.Value:
         """Call another kernel; Python ints become ``i64``, floats ``float``."""
         values = [

@@ -84,6 +84,26 @@ def log(e: Emitter, x: ir.Value) -> ir.Value:
     return b.select(b.fcmp_unordered("uno", x, x), x, y)
 
 
+def log_any(e: Emitter, x: ir.Value) -> ir.Value:
+    """Natural logarithm of any number: no number below zero, and minus infinity at it."""
+    b, zero = e.builder, e.constant(0.0)
+    below = b.select(b.fcmp_unordered("<", x, zero), e.constant(math.nan), e.constant(-math.inf))
+    return b.select(b.fcmp_ordered(">", x, zero), log(e, x), below)
+
+
+def power(e: Emitter, x: ir.Value, exponent: float) -> ir.Value:
+    """x to a known power; what is below zero only has whole ones."""
+    b = e.builder
+    if exponent in range(9):
+        y = e.constant(1.0)
+        for _ in range(int(exponent)):
+            y = b.fmul(y, x)
+        return y
+    y = exp(e, b.fmul(log_any(e, x), e.constant(exponent)))
+    at_zero = e.constant(0.0 if exponent > 0 else math.inf)
+    return b.select(b.fcmp_ordered("==", x, e.constant(0.0)), at_zero, y)
+
+
 def sigmoid(e: Emitter, x: ir.Value) -> ir.Value:
     """1 / (1 + exp(-x))."""
     one = e.constant(1.0)

@@ -32,7 +32,7 @@ def through_softmax(network: Network) -> bool:
     last, recipe = network.stages[-1], network.recipe
     return (
         recipe is not None
-        and recipe.loss.name in ("categorical_crossentropy", "sparse_categorical_crossentropy")
+        and recipe.loss.name in losses.OF_SHARES
         and not recipe.loss.from_logits
         and isinstance(last, PlainStage)
         and isinstance(last.operation, Activate)

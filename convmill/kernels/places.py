@@ -1,7 +1,7 @@
 """The loss of an image, added up over the places of an output, and how many of them are right.
 
-    an output of 10 classes            one place of 10 values
-    an output of 64 x 64 x 3 values    4,096 places of 3 values each
+an output of 10 classes            one place of 10 values
+an output of 64 x 64 x 3 values    4,096 places of 3 values each
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from llvmlite import ir
 
 from convmill.kernels import losses
 from convmill.kernels.accuracy import right
+from convmill.kernels.case import Case
 from convmill.kernels.elementwise import pixels
 from convmill.kernels.lang import F32, F64, I32, I64, Emitter, Index
-from convmill.kernels.losses import Case
 from convmill.kernels.terms import TERMS
 from convmill.lower.stages import Tensor
 from convmill.plan.recipe import Accuracy, Loss

@@ -7,10 +7,22 @@ from typing import Literal
 
 LossName = Literal[
     "categorical_crossentropy",
+    "categorical_focal_crossentropy",
     "sparse_categorical_crossentropy",
     "binary_crossentropy",
+    "binary_focal_crossentropy",
     "mean_squared_error",
     "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "huber",
+    "log_cosh",
+    "poisson",
+    "kl_divergence",
+    "cosine_similarity",
+    "hinge",
+    "squared_hinge",
+    "categorical_hinge",
 ]
 OptimizerName = Literal[
     "sgd",
@@ -36,7 +48,9 @@ class Loss:
     shape, or holds one class index for each place (sparse).
 
     ``reduction`` "mean" divides the sum over a batch's places by their number (Keras'
-    ``sum_over_batch_size``), "sum" does not.
+    ``sum_over_batch_size``), "sum" does not. ``epsilon`` is Keras'. ``delta`` is Huber's. The focal
+    ones have ``alpha`` (one number, or one a class), ``gamma`` and whether classes are
+    ``balanced``.
     """
 
     name: LossName
@@ -44,6 +58,10 @@ class Loss:
     label_smoothing: float = 0.0
     reduction: Literal["mean", "sum"] = "mean"
     epsilon: float = EPSILON
+    delta: float = 1.0
+    alpha: tuple[float, ...] = (0.25,)
+    gamma: float = 2.0
+    balanced: bool = False
 
     @property
     def sparse(self) -> bool:

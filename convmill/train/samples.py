@@ -176,15 +176,27 @@ def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
             y = y[..., np.newaxis]
         elif y.shape[1:] == (*shape, 1):
             y = y[..., 0]
-        elif loss.name in ("mean_squared_error", "mean_absolute_error"):
+        elif not loss.name.endswith("crossentropy"):  # else Keras may spread the labels out
             raise NotCovered(
                 f"y of shape {y.shape} against outputs of shape (n, {_listed(shape)})",
                 "give y the shape of the model's output",
             )
         else:
             raise ValueError(_shape_message(y, shape, loss))
+    if loss.name in ("hinge", "squared_hinge"):
+        y = _signs(y)
     # Targets that are not finite are for Keras' TerminateOnNaN to notice: no memory is at stake.
     return np.ascontiguousarray(y, dtype=np.float32)
+
+
+def _signs(y: np.ndarray) -> np.ndarray:
+    """Labels of 0 and 1 as -1 and 1. Keras does so for each batch that has no others."""
+    zeros = y == 0
+    if (zeros | (y == 1)).all():
+        return np.where(zeros, -1.0, 1.0)
+    if zeros.any():
+        raise NotCovered("labels of a hinge loss with 0 beside others than 1", "use -1 and 1")
+    return y
 
 
 def _class_indices(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> np.ndarray:

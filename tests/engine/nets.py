@@ -323,10 +323,14 @@ def labels(rng: np.random.Generator, count: int, graph: Graph, loss: Loss) -> np
     classes = rng.integers(0, shape[-1], shape[:-1]).astype(np.int32)
     if loss.sparse:
         return classes
-    if loss.name == "categorical_crossentropy":
+    if loss.name.startswith("categorical"):
         return np.eye(shape[-1], dtype=np.float32)[classes]
-    if loss.name == "binary_crossentropy":
+    if loss.name.startswith("binary"):
         return rng.integers(0, 2, shape).astype(np.float32)
+    if loss.name.endswith("hinge"):
+        return rng.choice([-1.0, 1.0], shape).astype(np.float32)
+    if loss.name in ("poisson", "kl_divergence", "mean_absolute_percentage_error"):
+        return (rng.random(shape) + 0.01).astype(np.float32)
     return rng.standard_normal(shape).astype(np.float32)
 
 

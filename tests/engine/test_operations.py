@@ -257,6 +257,46 @@ LOSSES = [
     (Loss("mean_squared_error", reduction="sum"), "sigmoid", None, None),
     (Loss("mean_absolute_error"), "linear", None, None),
     (Loss("mean_absolute_error", reduction="sum"), "tanh", None, None),
+    (Loss("mean_absolute_percentage_error"), "linear", None, None),
+    (Loss("mean_squared_logarithmic_error"), "elu", None, None),
+    (Loss("huber"), "linear", None, None),
+    (Loss("huber", delta=0.3), "linear", None, None),
+    (Loss("log_cosh"), "linear", None, None),
+    (Loss("poisson"), "sigmoid", None, None),
+    (Loss("kl_divergence"), "softmax", None, None),
+    (Loss("kl_divergence"), "elu", None, None),
+    (Loss("cosine_similarity"), "linear", None, None),
+    (Loss("hinge"), "tanh", None, None),
+    (Loss("squared_hinge"), "linear", None, None),
+    (Loss("categorical_hinge"), "linear", "categorical", None),
+    (Loss("categorical_hinge"), "relu", "categorical", None),
+    (Loss("binary_focal_crossentropy"), "sigmoid", "binary", None),
+    (
+        Loss("binary_focal_crossentropy", gamma=1.5, balanced=True, alpha=(0.3,)),
+        "sigmoid",
+        None,
+        None,
+    ),
+    (
+        Loss("binary_focal_crossentropy", from_logits=True, label_smoothing=0.1),
+        "linear",
+        None,
+        None,
+    ),
+    (Loss("categorical_focal_crossentropy"), "softmax", "categorical", None),
+    (Loss("categorical_focal_crossentropy", gamma=0.5), "sigmoid", None, None),
+    (Loss("categorical_focal_crossentropy", gamma=0.0), "softmax", None, soft),
+    (
+        Loss(
+            "categorical_focal_crossentropy",
+            from_logits=True,
+            alpha=tuple(0.1 + 0.05 * one for one in range(18)),
+            label_smoothing=0.1,
+        ),
+        "linear",
+        None,
+        None,
+    ),
 ]
 
 
@@ -278,6 +318,10 @@ IMAGE_LOSSES = [
     (Loss("binary_crossentropy", label_smoothing=0.1, reduction="sum"), "sigmoid", "categorical"),
     (Loss("mean_squared_error"), "relu", "categorical"),
     (Loss("mean_absolute_error", reduction="sum"), "tanh", None),
+    (Loss("kl_divergence"), "softmax", None),
+    (Loss("huber", delta=0.3), "linear", None),
+    (Loss("categorical_focal_crossentropy"), "softmax", None),
+    (Loss("cosine_similarity"), "linear", None),
 ]
 
 
@@ -343,6 +387,12 @@ NO_NUMBERS = [
     (Loss("binary_crossentropy", from_logits=True), "linear"),
     (Loss("mean_squared_error"), "tanh"),
     (Loss("mean_absolute_error"), "gelu"),
+    *((Loss(name), "sigmoid") for name in ("poisson", "kl_divergence", "huber", "log_cosh")),
+    *((Loss(name), "sigmoid") for name in ("hinge", "categorical_hinge", "cosine_similarity")),
+    (Loss("mean_squared_logarithmic_error"), "sigmoid"),
+    (Loss("mean_absolute_percentage_error"), "sigmoid"),
+    (Loss("binary_focal_crossentropy"), "sigmoid"),
+    (Loss("categorical_focal_crossentropy"), "softmax"),
 ]
 
 

@@ -174,6 +174,18 @@ KERAS_LOSSES = {
     "binary_crossentropy": losses.BinaryCrossentropy,
     "mean_squared_error": losses.MeanSquaredError,
     "mean_absolute_error": losses.MeanAbsoluteError,
+    "mean_absolute_percentage_error": losses.MeanAbsolutePercentageError,
+    "mean_squared_logarithmic_error": losses.MeanSquaredLogarithmicError,
+    "huber": losses.Huber,
+    "log_cosh": losses.LogCosh,
+    "poisson": losses.Poisson,
+    "kl_divergence": losses.KLDivergence,
+    "cosine_similarity": losses.CosineSimilarity,
+    "hinge": losses.Hinge,
+    "squared_hinge": losses.SquaredHinge,
+    "categorical_hinge": losses.CategoricalHinge,
+    "binary_focal_crossentropy": losses.BinaryFocalCrossentropy,
+    "categorical_focal_crossentropy": losses.CategoricalFocalCrossentropy,
 }
 
 LOSSES = [
@@ -189,6 +201,15 @@ LOSSES = [
     Loss("mean_absolute_error"),
     Loss("mean_squared_error", reduction="sum"),
 ]
+MORE_LOSSES = [
+    *(Loss("mean_absolute_percentage_error"), Loss("mean_squared_logarithmic_error")),
+    *(Loss("huber", delta=0.4), Loss("log_cosh"), Loss("poisson"), Loss("kl_divergence")),
+    *(Loss("cosine_similarity"), Loss("hinge"), Loss("squared_hinge"), Loss("categorical_hinge")),
+    Loss("binary_focal_crossentropy", gamma=1.5, balanced=True, alpha=(0.3,), label_smoothing=0.1),
+    Loss("binary_focal_crossentropy", from_logits=True),
+    Loss("categorical_focal_crossentropy", alpha=(0.1, 0.2, 0.3, 0.4), label_smoothing=0.1),
+    Loss("categorical_focal_crossentropy", from_logits=True, gamma=0.5),
+]
 
 
 def keras_loss(spec: Loss, reduction: str = "none") -> Any:
@@ -197,14 +218,23 @@ def keras_loss(spec: Loss, reduction: str = "none") -> Any:
         arguments["from_logits"] = spec.from_logits
         if not spec.sparse:
             arguments["label_smoothing"] = spec.label_smoothing
+    if "focal" in spec.name:
+        alpha = list(spec.alpha) if len(spec.alpha) > 1 else spec.alpha[0]
+        arguments |= {"alpha": alpha, "gamma": spec.gamma}
+    if spec.name == "binary_focal_crossentropy":
+        arguments["apply_class_balancing"] = spec.balanced
+    if spec.name == "huber":
+        arguments["delta"] = spec.delta
     return KERAS_LOSSES[spec.name](**arguments)
 
 
 def labels(spec: Loss, images: int, classes: int, random: np.random.Generator) -> np.ndarray:
     if spec.sparse:
         return random.integers(0, classes, images).astype(np.int32)
-    if spec.name == "categorical_crossentropy":
+    if spec.name.startswith("categorical"):
         return np.eye(classes)[random.integers(0, classes, images)]
+    if spec.name.endswith("hinge"):
+        return random.choice([-1.0, 1.0], (images, classes))
     return random.integers(0, 2, (images, classes)) * 1.0
 
 
@@ -228,7 +258,7 @@ def test_losses(spec: Loss) -> None:
     close(gradient, pullback(jax.numpy.ones(7))[0], tolerance)
 
 
-@pytest.mark.parametrize("spec", LOSSES, ids=str)
+@pytest.mark.parametrize("spec", [*LOSSES, *MORE_LOSSES], ids=str)
 def test_losses_of_every_place(spec: Loss) -> None:
     random = np.random.default_rng(6)
     outputs = random.uniform(0.05, 0.95, (2, 3, 2, 4))

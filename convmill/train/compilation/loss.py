@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import losses
 
 from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.recipe import Loss, LossName
+from convmill.plan.written import is_keras_class
 from convmill.train.compilation.numbers import check_number
 
-_LOSSES: dict[Any, LossName] = {
-    losses.CategoricalCrossentropy: "categorical_crossentropy",
+# Keras' functions; its classes hold one of them, with arguments.
+FUNCTIONS: dict[Callable[..., Any], LossName] = {
     losses.categorical_crossentropy: "categorical_crossentropy",
-    losses.SparseCategoricalCrossentropy: "sparse_categorical_crossentropy",
+    losses.categorical_focal_crossentropy: "categorical_focal_crossentropy",
     losses.sparse_categorical_crossentropy: "sparse_categorical_crossentropy",
-    losses.BinaryCrossentropy: "binary_crossentropy",
     losses.binary_crossentropy: "binary_crossentropy",
-    losses.MeanSquaredError: "mean_squared_error",
+    losses.binary_focal_crossentropy: "binary_focal_crossentropy",
     losses.mean_squared_error: "mean_squared_error",
-    losses.MeanAbsoluteError: "mean_absolute_error",
     losses.mean_absolute_error: "mean_absolute_error",
+    losses.mean_absolute_percentage_error: "mean_absolute_percentage_error",
+    losses.mean_squared_logarithmic_error: "mean_squared_logarithmic_error",
+    losses.huber: "huber",
+    losses.log_cosh: "log_cosh",
+    losses.poisson: "poisson",
+    losses.kl_divergence: "kl_divergence",
+    losses.cosine_similarity: "cosine_similarity",
+    losses.hinge: "hinge",
+    losses.squared_hinge: "squared_hinge",
+    losses.categorical_hinge: "categorical_hinge",
 }
-
+_REDUCTIONS: dict[str | None, Literal["mean", "sum"]] = {
+    "sum_over_batch_size": "mean",
+    "mean": "mean",
+    "sum": "sum",
+}
 _LOSS_REMEDY = (
-    "use categorical_crossentropy, sparse_categorical_crossentropy, binary_crossentropy, "
-    "mean_squared_error or mean_absolute_error"
+    "use a loss of keras.losses, such as categorical_crossentropy, "
+    "sparse_categorical_crossentropy, binary_crossentropy or mean_squared_error"
 )
 
 
@@ -38,7 +53,8 @@ def read_loss(model: Any, shape: Shape) -> Loss:
         ValueError: a loss that Keras does not know, or a number outside its range.
     """
     given = _given_loss(model, shape)
-    name = _LOSSES.get(given if callable(given) and hasattr(given, "__name__") else type(given))
+    function, arguments = _function_of(given)
+    name = FUNCTIONS.get(function)
     if name is None:
         title = getattr(given, "__name__", type(given).__name__)
         raise NotCovered(f"the loss {title}", _LOSS_REMEDY)
@@ -46,9 +62,25 @@ def read_loss(model: Any, shape: Shape) -> Loss:
         raise NotCovered(
             f"{name} on an output of one unit", "use binary_crossentropy, or one unit for a class"
         )
+    reduction: Literal["mean", "sum"] = "mean"
+    if isinstance(given, losses.Loss):
+        reduction = _reduction(name, given)
+    return Loss(
+        name,
+        reduction=reduction,
+        epsilon=keras.config.epsilon(),
+        **_arguments(name, arguments, shape),
+    )
+
+
+def _function_of(given: Any) -> tuple[Any, Mapping[str, Any]]:
+    """The function of Keras that a loss computes, and its arguments; None where it is no such."""
     if not isinstance(given, losses.Loss):
-        return Loss(name, epsilon=keras.config.epsilon())
-    return _loss_with_arguments(name, given)
+        return (given if hasattr(given, "__name__") else None), {}
+    if not is_keras_class(type(given)):
+        return None, {}
+    # Their ``get_config`` leaves some of the arguments out.
+    return getattr(given, "fn", None), getattr(given, "_fn_kwargs", {})
 
 
 def _given_loss(model: Any, shape: Shape) -> Any:
@@ -58,6 +90,8 @@ def _given_loss(model: Any, shape: Shape) -> Any:
         raise NotCovered("the model was compiled without a loss", _LOSS_REMEDY)
     if isinstance(given, (list, tuple, dict)):
         raise NotCovered(f"loss={given!r}", "pass one loss, not in a list or a dict")
+    if isinstance(given, type):
+        return given()  # as Keras does
     if not isinstance(given, str):
         return given
     if given.lower() in ("crossentropy", "ce"):
@@ -75,29 +109,39 @@ def _given_loss(model: Any, shape: Shape) -> Any:
         ) from None
 
 
-def _loss_with_arguments(name: LossName, given: Any) -> Loss:
-    config = given.get_config()
-    reductions: dict[str, Literal["mean", "sum"]] = {
-        "sum_over_batch_size": "mean",
-        "mean": "mean",
-        "sum": "sum",
-    }
-    if given.reduction not in reductions:
+def _reduction(name: LossName, given: Any) -> Literal["mean", "sum"]:
+    if given.reduction not in _REDUCTIONS:
         raise NotCovered(
             f"the loss {name} with reduction={given.reduction!r}",
             'use reduction="sum_over_batch_size" or "sum"',
         )
     if given.dtype != "float32":
         raise NotCovered(f"the loss {name} with dtype={given.dtype!r}", "leave dtype out")
-    for argument, plain in (("axis", -1), ("ignore_class", None)):
-        if config.get(argument, plain) != plain:
-            raise NotCovered(
-                f"the loss {name} with {argument}={config[argument]!r}", f"leave {argument} out"
-            )
-    return Loss(
-        name,
-        from_logits=bool(config.get("from_logits", False)),
-        label_smoothing=check_number("label_smoothing", config.get("label_smoothing", 0.0), 0, 1),
-        reduction=reductions[given.reduction],
-        epsilon=keras.config.epsilon(),
-    )
+    return _REDUCTIONS[given.reduction]
+
+
+def _arguments(name: LossName, given: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    """What a function of Keras is called with, as fields of a Loss."""
+    found: dict[str, Any] = {}
+    for argument, value in given.items():
+        match argument:
+            case "axis" if value in (-1, len(shape)):
+                pass
+            case "ignore_class" if value is None:
+                pass
+            case "from_logits":
+                found["from_logits"] = bool(value)
+            case "label_smoothing":
+                found["label_smoothing"] = check_number(argument, value, 0, 1)
+            case "delta" | "gamma":
+                found[argument] = check_number(argument, value, 0)
+            case "apply_class_balancing":
+                found["balanced"] = bool(value)
+            case "alpha" if np.shape(value) in ((), (1,), shape[-1:]):
+                numbers = np.reshape(value, -1).tolist()
+                found["alpha"] = tuple(check_number(argument, one, 0) for one in numbers)
+            case _:
+                raise NotCovered(
+                    f"the loss {name} with {argument}={value!r}", f"leave {argument} out"
+                )
+    return found
