@@ -6,7 +6,7 @@ ones there; they stay in registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -38,22 +38,12 @@ class Case:
         return moved
 
 
-Rule = Callable[[Case], ir.Value]
+Rule = Callable[[Case], ir.Value]  # the new weights
 
 
-def step(
-    e: Emitter,
-    optimizer: Optimizer,
-    weight: ir.Value,
-    gradient: ir.Value,
-    held: Sequence[ir.Value],
-    factors: Factors,
-) -> tuple[ir.Value, list[ir.Value]]:
-    """The new weights, and the new slots in the order of ``optimizer.slots``."""
-    slots = dict(zip(optimizer.slots, held, strict=True))
-    case = Case(e, optimizer, weight, gradient, slots, factors)
-    new = RULES[optimizer.name](case)
-    return new, [slots[name] for name in optimizer.slots]
+def step(case: Case) -> ir.Value:
+    """The new weights by the optimizer's rule; the new slots are left in ``case.slots``."""
+    return RULES[case.optimizer.name](case)
 
 
 def sgd(case: Case) -> ir.Value:

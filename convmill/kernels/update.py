@@ -8,16 +8,18 @@ Parameters that are treated alike share a function; a launch hands it its share.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llvmlite import ir
 
 from convmill.kernels import optimizers
 from convmill.kernels.build import Build, Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
+from convmill.kernels.optimizers import Case, Factors
 from convmill.lower.launches import HYPER, PENALTIES, Launch, Shares, of_matrices, of_matrix
 from convmill.lower.stages import Matrix, Network
 from convmill.plan.graph import Regularizer
-from convmill.plan.recipe import Clip
+from convmill.plan.recipe import AVERAGE, GATHERED, Clip, Optimizer
 
 # Launches ----------------------------------------------------------------------------------------
 
@@ -46,7 +48,7 @@ def norms(network: Network) -> list[Launch]:
             "update.norm",
             f"matrix{matrix.index}",
             Shares(1),
-            (of_matrix("parameter", matrix.index), of_matrix("gradient_of", matrix.index)),
+            tuple(of_matrix(kind, matrix.index) for kind in ("parameter", "gradient_of", "state")),
             (of_matrix("norm", matrix.index),),
             matrix.size,
         )
@@ -115,9 +117,9 @@ def write_norm(k: Kernel) -> None:
     matrix = k.build.matrix(k.launch)
     regularizer = matrix.regularizer
     write = k.build.helper(("norm", regularizer), lambda: _squared_norm(k.build, regularizer))
-    kinds = ("parameter", "gradient_of", "norm")
-    weights, gradients, norm = (k.pointer(of_matrix(kind, matrix.index)) for kind in kinds)
-    k.call(write, weights, gradients, matrix.size, norm)
+    kinds = ("parameter", "gradient_of", "state", "norm")
+    *arrays, norm = (k.pointer(of_matrix(kind, matrix.index)) for kind in kinds)
+    k.call(write, *arrays, matrix.size, norm)
 
 
 def write_step(k: Kernel) -> None:
@@ -149,59 +151,139 @@ def _clip_scale(k: Kernel, matrix: Matrix) -> ir.Value:
 # Functions that parameters share -----------------------------------------------------------------
 
 
-def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.Function:
-    """(weights, gradients, slots, first, last, hyper, scale): one step on elements [first, last).
+@dataclass(frozen=True)
+class _Arrays:
+    """What a function is given of one parameter: weights, gradients, and its first slot; slots of
+    one kind lie ``apart`` elements behind those of the kind before."""
 
-    ``hyper`` holds the optimizer's factors for this step; slots of one kind lie behind all those of
-    the kind before; ``scale`` is clipping's.
-    """
-    arguments = [POINTER, POINTER, POINTER, I64, I64, POINTER, F32]
-    e = _helper(build, "update", arguments)
-    assert build.network.recipe is not None
-    optimizer, slot_step = build.network.recipe.optimizer, build.network.parameter_elements
-    b = e.builder
-    weights, gradients, slots, first, last, hyper, scale = e.arguments
-    factors = {
-        name: e.broadcast(e.load_scalar(hyper, place))
-        for place, name in enumerate(optimizer.factors)
-    }
-    factor = e.broadcast(scale)
-    clip = optimizer.clip
+    e: Emitter
+    optimizer: Optimizer
+    regularizer: Regularizer | None
+    apart: int
 
-    def one(at: Index, count: int) -> None:
+    def slot(self, name: str, at: Index) -> Index:
+        """Where the slot of that name begins for the weight at ``at``."""
+        return self.e.add(at, self.optimizer.slots.index(name) * self.apart)
+
+    def load(self, at: Index, count: int) -> tuple[ir.Value, ir.Value]:
+        """Weights, and the gradients that a step goes by: regularized, and where batches are
+        gathered the mean of them."""
+        e = self.e
+        weights, gradients, slots = e.arguments[:3]
         weight = e.load(weights, at, count)
-        gradient = regularized(e, regularizer, e.load(gradients, at, count), weight)
-        if clip is not None and clip.kind == "value":
-            top, bottom = e.constant(clip.limit), e.constant(-clip.limit)
-            gradient = b.select(b.fcmp_unordered("<", gradient, top), gradient, top)
-            gradient = b.select(b.fcmp_unordered(">", gradient, bottom), gradient, bottom)
-        elif clip is not None:
-            gradient = b.fmul(gradient, factor)
-        if optimizer.weight_decay and decays:
-            decay = b.fmul(factors["rate"], e.constant(optimizer.weight_decay))
-            weight = b.fsub(weight, b.fmul(weight, decay))
-        held = [
-            e.load(slots, e.add(at, kind * slot_step), count)
-            for kind in range(len(optimizer.slots))
-        ]
-        weight, state = optimizers.step(e, optimizer, weight, gradient, held, factors)
-        e.store(weight, weights, at, count)
-        for kind, value in enumerate(state):
-            e.store(value, slots, e.add(at, kind * slot_step), count)
+        gradient = regularized(e, self.regularizer, e.load(gradients, at, count), weight)
+        if self.optimizer.accumulate == 1:
+            return weight, gradient
+        total = e.builder.fadd(gradient, e.load(slots, self.slot(GATHERED, at), count))
+        return weight, e.builder.fdiv(total, e.constant(self.optimizer.accumulate))
 
-    _run(e, first, last, one)
+
+def _arrays(e: Emitter, build: Build, regularizer: Regularizer | None) -> _Arrays:
+    assert build.network.recipe is not None
+    optimizer = build.network.recipe.optimizer
+    return _Arrays(e, optimizer, regularizer, build.network.parameter_elements)
+
+
+def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.Function:
+    """(weights, gradients, slots, first, last, hyper, scale): one batch for elements [first, last).
+
+    ``hyper`` holds the optimizer's factors for this batch; ``scale`` is clipping's.
+    """
+    e = _helper(build, "update", [POINTER, POINTER, POINTER, I64, I64, POINTER, F32])
+    arrays = _arrays(e, build, regularizer)
+    first, last, hyper, scale = e.arguments[3:]
+    optimizer, told = arrays.optimizer, {}
+    for place, name in enumerate(optimizer.factors):
+        told[name] = e.broadcast(e.load_scalar(hyper, place))
+    factor = e.broadcast(scale)
+
+    def move(at: Index, count: int) -> None:
+        _move(arrays, told, factor, decays, at, count)
+
+    if optimizer.accumulate == 1:
+        _run(e, first, last, move)
+        return e.finish()
+    moves = e.load_scalar(hyper, optimizer.factors.index("moves"))
+    none = ir.Constant(F32, 0.0)
+    with e.when(e.builder.fcmp_ordered("!=", moves, none)):
+        _run(e, first, last, move)
+    with e.when(e.builder.fcmp_ordered("==", moves, none)):
+        _run(e, first, last, lambda at, count: _gather(arrays, told, at, count))
     return e.finish()
 
 
+def _move(
+    arrays: _Arrays, told: Factors, factor: ir.Value, decays: bool, at: Index, count: int
+) -> None:
+    """One step of the optimizer on a vector."""
+    e, b, optimizer = arrays.e, arrays.e.builder, arrays.optimizer
+    weight, gradient = arrays.load(at, count)
+    gradient = _clipped(e, optimizer.clip, gradient, factor)
+    if optimizer.weight_decay and decays:
+        decay = b.fmul(told["rate"], e.constant(optimizer.weight_decay))
+        weight = b.fsub(weight, b.fmul(weight, decay))
+    held = {
+        name: e.load(e.arguments[2], arrays.slot(name, at), count) for name in optimizer.slots
+    }
+    weight = optimizers.step(Case(e, optimizer, weight, gradient, held, told))
+    if optimizer.accumulate > 1:
+        held[GATHERED] = e.constant(0.0)
+    _store(arrays, told, weight, held, at, count)
+
+
+def _gather(arrays: _Arrays, told: Factors, at: Index, count: int) -> None:
+    """One batch of those that only add their gradients up."""
+    e = arrays.e
+    weights, gradients, slots = e.arguments[:3]
+    weight = e.load(weights, at, count)
+    gradient = regularized(e, arrays.regularizer, e.load(gradients, at, count), weight)
+    held = {GATHERED: e.load(slots, arrays.slot(GATHERED, at), count)}
+    held[GATHERED] = e.builder.fadd(gradient, held[GATHERED])
+    if arrays.optimizer.average:
+        held[AVERAGE] = e.load(slots, arrays.slot(AVERAGE, at), count)
+    _store(arrays, told, weight, held, at, count)
+
+
+def _store(
+    arrays: _Arrays,
+    told: Factors,
+    weight: ir.Value,
+    held: dict[str, ir.Value],
+    at: Index,
+    count: int,
+) -> None:
+    """The moving average follows the weights, or takes their place; all is stored."""
+    e, b = arrays.e, arrays.e.builder
+    if arrays.optimizer.average:
+        rest = b.fmul(b.fsub(e.constant(1.0), told["lasts"]), weight)
+        average = held[AVERAGE] = e.fma(told["lasts"], held[AVERAGE], rest)
+        taken = b.fcmp_ordered("!=", told["overwrites"], e.constant(0.0))
+        weight = b.select(taken, average, weight)
+    e.store(weight, e.arguments[0], at, count)
+    for name, value in held.items():
+        e.store(value, e.arguments[2], arrays.slot(name, at), count)
+
+
+def _clipped(e: Emitter, clip: Clip | None, gradient: ir.Value, factor: ir.Value) -> ir.Value:
+    """The gradient within its limits, or times the ``factor`` that brings its norm there."""
+    b = e.builder
+    if clip is None:
+        return gradient
+    if clip.kind != "value":
+        return b.fmul(gradient, factor)
+    top, bottom = e.constant(clip.limit), e.constant(-clip.limit)
+    gradient = b.select(b.fcmp_unordered("<", gradient, top), gradient, top)
+    return b.select(b.fcmp_unordered(">", gradient, bottom), gradient, bottom)
+
+
 def _squared_norm(build: Build, regularizer: Regularizer | None) -> ir.Function:
-    """(weights, gradients, size, result): sum of the squares of the regularized gradient."""
-    e = _helper(build, "norm", [POINTER, POINTER, I64, POINTER])
-    weights, gradients, size, result = e.arguments
+    """(weights, gradients, slots, size, result): sum of the squares of what a step goes by."""
+    e = _helper(build, "norm", [POINTER, POINTER, POINTER, I64, POINTER])
+    arrays, (size, result) = _arrays(e, build, regularizer), e.arguments[3:]
     total = e.variable(e.constant(0.0))
 
     def one(at: Index, count: int) -> None:
-        weight = e.load(weights, at, count)
-        value = regularized(e, regularizer, e.load(gradients, at, count), weight)
+        _, value = arrays.load(at, count)
         if count < e.lanes:
             value = e.builder.select(e.mask(count), value, e.constant(0.0))
         e.set(total, e.fma(value, value, e.get(total)))

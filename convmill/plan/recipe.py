@@ -78,6 +78,15 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Average:
+    """The moving average of the weights, Keras' ``use_ema``. Behind every ``overwrite`` steps the
+    weights become their average; 0 is never."""
+
+    momentum: float
+    overwrite: int = 0
+
+
+@dataclass(frozen=True)
 class Leader:
     """What only FTRL ("follow the regularized leader") asks for: the ``power`` of the sum of
     squared gradients by which rates fall, its penalties, and ``beta``, which holds rates down."""
@@ -89,6 +98,8 @@ class Leader:
     beta: float = 0.0
 
 
+# Slots that are no rule's own: the weights' moving average, and the sum of gradients so far.
+AVERAGE, GATHERED = "average", "gradient_accumulator"
 # The slots of each rule, in Keras' order; some of them depend on constants.
 _SLOTS: dict[OptimizerName, tuple[str, ...]] = {
     "sgd": ("momentum",),
@@ -118,7 +129,8 @@ class Optimizer:
 
     ``weight_decay`` is decoupled: ``w -= w * weight_decay * learning_rate`` before the step. AdamW
     is ``adam`` with weight decay. ``rho`` is RMSprop's and Adadelta's, the betas are those of Lion
-    and of Adam's relatives; ``warmup`` steps are ScheduleFreeAdamW's.
+    and of Adam's relatives; ``warmup`` steps are ScheduleFreeAdamW's. With ``accumulate`` above 1,
+    only one batch of so many makes a step, on the mean of their gradients.
     """
 
     name: OptimizerName
@@ -134,6 +146,8 @@ class Optimizer:
     warmup: float = 0.0
     weight_decay: float = 0.0
     clip: Clip | None = None
+    accumulate: int = 1
+    average: Average | None = None
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -144,12 +158,17 @@ class Optimizer:
             ("rmsprop", "average_gradient"): self.centered,
             ("adam", "velocity_hat"): self.amsgrad,
         }
-        return tuple(slot for slot in _SLOTS[self.name] if asked.get((self.name, slot), True))
+        average = (AVERAGE,) if self.average else ()
+        gathered = (GATHERED,) if self.accumulate > 1 else ()
+        own = (slot for slot in _SLOTS[self.name] if asked.get((self.name, slot), True))
+        return (*average, *gathered, *own)
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Names of the numbers that every step is told, the learning rate first."""
-        return ("rate", *_FACTORS.get(self.name, ()))
+        """Names of the numbers that every batch is told, the learning rate first."""
+        gathered = ("moves",) if self.accumulate > 1 else ()
+        average = ("lasts", "overwrites") if self.average else ()
+        return ("rate", *_FACTORS.get(self.name, ()), *gathered, *average)
 
 
 @dataclass(frozen=True)

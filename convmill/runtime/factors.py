@@ -11,23 +11,29 @@ from convmill.plan.recipe import Optimizer
 def factors_of(
     optimizer: Optimizer, rates: np.ndarray, iterations: int, product: float | None = None
 ) -> np.ndarray:
-    """Float32 (steps, number of factors): ``optimizer.factors`` of each step.
+    """Float32 (batches, number of factors): ``optimizer.factors`` of each batch.
 
-    ``rates`` (steps,) are the learning rates, ``iterations`` the steps before. ``product`` is what
-    Nadam's momenta have been multiplied to, None for what they give from the first step on.
+    ``rates`` (batches,) are the learning rates, ``iterations`` the batches before. ``product`` is
+    what Nadam's momenta have been multiplied to, None for what they give from the first step on.
     """
     rate = np.asarray(rates, np.float64)
-    step = np.arange(iterations + 1, iterations + 1 + len(rate), dtype=np.float64)
+    batches = np.arange(iterations, iterations + len(rate))
+    before = batches // optimizer.accumulate  # steps: batches that moved the weights
     if optimizer.name == "nadam" and product is None:
         product = momenta_product(optimizer, 1.0, 0, iterations)
-    columns = _corrections(optimizer, rate, step, product) | {"rate": rate}
+    columns = _corrections(optimizer, rate, before + 1, product) | {"rate": rate}
+    columns["moves"] = (batches + 1) % optimizer.accumulate == 0
+    if optimizer.average is not None:
+        every = optimizer.average.overwrite
+        columns["lasts"] = np.where(before > 0, optimizer.average.momentum, 0.0)
+        columns["overwrites"] = (before + 1) % every == 0 if every else np.zeros(len(rate))
     return np.stack([columns[name] for name in optimizer.factors], axis=1).astype(np.float32)
 
 
 def _corrections(
     optimizer: Optimizer, rate: np.ndarray, step: np.ndarray, product: float | None
 ) -> dict[str, np.ndarray]:
-    """All factors but the rate; ``step`` counts from 1."""
+    """The factors of the rule; ``step`` counts from 1, and stays while batches are gathered."""
     unbiased_1, unbiased_2 = 1 - optimizer.beta_1**step, 1 - optimizer.beta_2**step
     match optimizer.name:
         case "adam":
@@ -37,7 +43,9 @@ def _corrections(
         case "nadam":
             assert product is not None
             now, following = _momenta(optimizer, step), _momenta(optimizer, step + 1)
-            products = product * np.cumprod(now)
+            first = np.flatnonzero(np.diff(step, prepend=0))  # the first batch of each step
+            products = product * np.cumprod(now[first])
+            products = np.repeat(products, np.diff(first, append=len(step)))
             return {
                 "of_momentum": following / (1 - products * following),
                 "of_gradient": (1 - now) / (1 - products),
@@ -50,9 +58,9 @@ def _corrections(
 
 
 def momenta_product(optimizer: Optimizer, product: float, first: int, last: int) -> float:
-    """What Nadam's ``product`` of momenta behind ``first`` steps becomes behind ``last``."""
-    step = np.arange(first + 1, last + 1, dtype=np.float64)
-    return float(product * np.prod(_momenta(optimizer, step)))
+    """What Nadam's ``product`` of momenta behind ``first`` batches becomes behind ``last``."""
+    first, last = (batches // optimizer.accumulate for batches in (first, last))
+    return float(product * np.prod(_momenta(optimizer, np.arange(first + 1, last + 1))))
 
 
 def _momenta(optimizer: Optimizer, step: np.ndarray) -> np.ndarray:

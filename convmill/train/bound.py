@@ -121,6 +121,12 @@ class Bound:
             with self._turn():
                 self._write_back()
 
+    def finish(self) -> None:
+        """The end of ``fit``: all is written back, and moving averages replace the weights."""
+        with self._turn():
+            self._push_all()
+            optimizer_state.take_averages(self.optimizer, self.model.trainable_weights)
+
     def _push_all(self, but: Bound | None = None) -> None:
         """Has everybody write back who is ahead of a variable of ours."""
         for other in _ahead.copy():

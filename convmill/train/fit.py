@@ -157,10 +157,13 @@ def run_fit(call: Fit) -> Any:
     logs: dict[str, Any] = {}
     with progress_for(call.verbose if shows else 0, call.epochs) as progress:
         callbacks.on_train_begin()
-        for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
-            logs = _epoch(call, epoch, callbacks, scores, progress)
-            if model.stop_training:
-                break
+        try:
+            for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
+                logs = _epoch(call, epoch, callbacks, scores, progress)
+                if model.stop_training:
+                    break
+        finally:  # as in Keras: moving averages take the places of weights
+            call.bound.finish()
         callbacks.on_train_end(logs=logs)
     # Another thread's fit on this model has a history too, and ``model.history`` is the last one.
     mine = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))

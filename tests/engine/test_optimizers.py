@@ -10,7 +10,7 @@ import pytest
 from keras import layers, optimizers, regularizers
 
 from convmill.plan.graph import Regularizer
-from convmill.plan.recipe import Clip, Leader, Loss, Optimizer
+from convmill.plan.recipe import Average, Clip, Leader, Loss, Optimizer
 from tests.engine.fences import fenced
 from tests.engine.nets import (
     GUARD,
@@ -148,6 +148,37 @@ VARIANTS = {
             weight_decay=0.1,
         ),
     ),
+    "adam average": (
+        optimizers.Adam(use_ema=True, ema_momentum=0.8),
+        Optimizer("adam", average=Average(0.8)),
+    ),
+    "sgd average overwrites": (
+        optimizers.SGD(
+            momentum=0.5,
+            weight_decay=0.1,
+            use_ema=True,
+            ema_momentum=0.7,
+            ema_overwrite_frequency=3,
+        ),
+        Optimizer("sgd", momentum=0.5, weight_decay=0.1, average=Average(0.7, 3)),
+    ),
+    "adagrad gathers with average": (
+        optimizers.Adagrad(
+            gradient_accumulation_steps=4,
+            global_clipnorm=0.1,
+            weight_decay=0.1,
+            use_ema=True,
+            ema_momentum=0.7,
+            ema_overwrite_frequency=2,
+        ),
+        Optimizer(
+            "adagrad",
+            accumulate=4,
+            clip=Clip("global_norm", 0.1),
+            weight_decay=0.1,
+            average=Average(0.7, 2),
+        ),
+    ),
 }
 
 
@@ -205,10 +236,9 @@ def keras_step(graph, recipe, variables, optimizer, rate, x, y):
 
 def keras_slots(optimizer, names):
     """Keras' slots by name, in the order of the variables."""
-    return {
-        name: [slot.numpy() for slot in optimizer.variables if slot.path.endswith(f"_{name}")]
-        for name in names
-    }
+    weights = [weight.path.replace("/", "_") for weight in optimizer._trainable_variables]
+    found = {slot.name: slot.numpy() for slot in optimizer.variables}
+    return {name: [found[f"{weight}_{name}"] for weight in weights] for name in names}
 
 
 def assert_same_state(program, variables, optimizer):
@@ -257,6 +287,7 @@ def test_follows_the_optimizer_of_keras(variant, frozen):
         "adamw amsgrad clipnorm",
         "nadam betas global clipnorm",
         "schedule free warmup decay",
+        "adagrad gathers with average",
     ],
 )
 def test_goes_on_from_slots(variant):

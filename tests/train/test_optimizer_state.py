@@ -11,7 +11,6 @@ import pytest
 from keras import layers, optimizers
 from keras.optimizers import schedules
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train.compilation.rates import learning_rates
@@ -195,7 +194,13 @@ def test_rates_that_make_no_sense(rate: float) -> None:
         learning_rates(optimizers.SGD(later), 9)
 
 
-def test_a_rate_that_is_a_function() -> None:
-    with pytest.raises(NotCovered, match="function") as refusal:
-        learning_rates(optimizers.SGD(lambda: 0.1), 2)
-    assert "schedule" in refusal.value.remedy
+def test_a_rate_that_is_a_function_is_asked_at_each_step() -> None:
+    optimizer = optimizers.SGD(lambda: 0.1 / (1 + optimizer.iterations))
+    write_iterations(optimizer, 2)
+    np.testing.assert_allclose(learning_rates(optimizer, 3), [0.1 / 3, 0.1 / 4, 0.1 / 5], rtol=1e-6)
+    assert read_iterations(optimizer) == 2
+    given = iter([0.5, 0.25, 0.125])
+    optimizer = optimizers.SGD(lambda: next(given))
+    np.testing.assert_array_equal(learning_rates(optimizer, 3), [0.5, 0.25, 0.125])
+    with pytest.raises(ValueError, match="Received: learning_rate=nan"):
+        learning_rates(optimizers.SGD(lambda: math.nan), 1)

@@ -37,6 +37,12 @@ OPTIMIZERS: dict[str, Make] = {
         beta=0.05,
     ),
     "lion": lambda: optimizers.Lion(0.001, beta_1=0.7, beta_2=0.9, weight_decay=0.2),
+    "average": lambda: optimizers.Adam(
+        0.01, beta_2=0.9, use_ema=True, ema_momentum=0.6, ema_overwrite_frequency=2
+    ),
+    "gathers": lambda: optimizers.Nadam(
+        0.01, gradient_accumulation_steps=2, global_clipnorm=0.2, use_ema=True, ema_momentum=0.6
+    ),
     "schedule free": lambda: optimizers.ScheduleFreeAdamW(
         0.01, warmup_steps=4, weight_decay=0.1, clipvalue=0.1
     ),
@@ -93,3 +99,61 @@ def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_a_rate_that_is_a_function_follows_keras() -> None:
+    def make() -> Any:
+        optimizer = optimizers.SGD(lambda: 0.2 / (1 + optimizer.iterations))
+        return optimizer
+
+    theirs, ours = (net(kind, make) for kind in (keras.Sequential, models.Sequential))
+    assert_same_history(fit(ours, epochs=2), fit(theirs, epochs=2))
+    assert_same_state(ours, theirs)
+
+
+def test_weights_that_do_not_decay_follow_keras() -> None:
+    def make() -> Any:
+        optimizer = optimizers.AdamW(0.01, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        return optimizer
+
+    theirs, ours = (net(kind, make) for kind in (keras.Sequential, models.Sequential))
+    assert_same_history(fit(ours, epochs=2), fit(theirs, epochs=2))
+    assert_same_state(ours, theirs)
+
+
+def test_averages_in_the_midst_of_a_run_follow_keras() -> None:
+    """Validated with averages, which Keras' callback swaps in, from the first epoch on."""
+
+    def make() -> Any:
+        return optimizers.SGD(0.1, use_ema=True, ema_momentum=0.8)
+
+    theirs, ours = (net(kind, make) for kind in (keras.Sequential, models.Sequential))
+    histories = [
+        fit(
+            model,
+            epochs=2,
+            validation_data=(X, Y),
+            callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
+        )
+        for model in (ours, theirs)
+    ]
+    assert_same_history(*histories)
+    assert_same_state(ours, theirs)
+    for model in (ours, theirs):
+        model.train_on_batch(X[:16], Y[:16])
+    assert_same_state(ours, theirs)
+
+
+def test_weights_stay_where_no_step_was_made() -> None:
+    """Moving averages are zeros then."""
+    model = net(models.Sequential, OPTIMIZERS["average"])
+    before = model.get_weights()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("before the first step")
+
+    with pytest.raises(RuntimeError, match="before the first step"):
+        fit(model, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=fail)])
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -12,7 +12,7 @@ from keras import losses, metrics, optimizers
 
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
-from convmill.plan.recipe import Clip, Leader, Loss, Optimizer, Recipe
+from convmill.plan.recipe import Average, Clip, Leader, Loss, Optimizer, Recipe
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.optimizer import mark_decay
 from convmill.train.compilation.read_recipe import read_recipe
@@ -255,6 +255,17 @@ def test_the_first_accuracy_among_all_metrics_counts() -> None:
             ),
         ),
         (optimizers.SGD(clipnorm=0.0), Optimizer("sgd")),
+        (optimizers.SGD(loss_scale_factor=8.0), Optimizer("sgd")),
+        (optimizers.SGD(use_ema=True), Optimizer("sgd", average=Average(0.99))),
+        (
+            optimizers.SGD(
+                use_ema=True,
+                ema_momentum=0.5,
+                ema_overwrite_frequency=3,
+                gradient_accumulation_steps=2,
+            ),
+            Optimizer("sgd", accumulate=2, average=Average(0.5, 3)),
+        ),
         ("adadelta", Optimizer("adadelta", rho=0.95)),
         ("adagrad", Optimizer("adagrad")),
         ("adamax", Optimizer("adamax")),
@@ -287,9 +298,6 @@ class OwnSGD(optimizers.SGD):
         (optimizers.Lamb(), "Lamb"),
         (OwnSGD(), "OwnSGD"),
         (optimizers.LossScaleOptimizer(optimizers.SGD()), "LossScaleOptimizer"),
-        (optimizers.SGD(use_ema=True), "use_ema"),
-        (optimizers.SGD(gradient_accumulation_steps=2), "gradient_accumulation_steps=2"),
-        (optimizers.SGD(loss_scale_factor=8.0), "loss_scale_factor=8.0"),
     ],
 )
 def test_optimizers_that_are_not_covered(given: Any, words: str) -> None:

@@ -11,7 +11,7 @@ from keras import optimizers
 
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading
-from convmill.plan.recipe import Clip, Leader, Optimizer, OptimizerName
+from convmill.plan.recipe import Average, Clip, Leader, Optimizer, OptimizerName
 from convmill.plan.written import is_keras_class
 from convmill.train.compilation.numbers import check_number
 
@@ -68,10 +68,6 @@ def read_optimizer(optimizer: Any) -> Optimizer:
     if optimizer is None:
         raise NotCovered("the model was compiled without an optimizer", "name one in compile")
     title = type(optimizer).__name__
-    for argument in ("use_ema", "gradient_accumulation_steps", "loss_scale_factor"):
-        value = getattr(optimizer, argument, None)
-        if value:
-            raise NotCovered(f"the optimizer {title} with {argument}={value}", "leave it out")
     kind = next((kind for kind in RULES if _is(optimizer, kind)), None)
     if kind is None:
         names = ", ".join(known.__name__ for known in RULES)
@@ -88,7 +84,20 @@ def read_optimizer(optimizer: Any) -> Optimizer:
         constants["leader"] = _read_leader(optimizer)
     if rule.name == "schedule_free_adam":
         constants["warmup"] = check_number("warmup_steps", optimizer.warmup_steps, 0)
-    return Optimizer(rule.name, clip=_read_clip(optimizer), **constants)
+    return Optimizer(
+        rule.name,
+        clip=_read_clip(optimizer),
+        accumulate=int(optimizer.gradient_accumulation_steps or 1),
+        average=_read_average(optimizer),
+        **constants,
+    )
+
+
+def _read_average(optimizer: Any) -> Average | None:
+    if not optimizer.use_ema:
+        return None
+    momentum = check_number("ema_momentum", optimizer.ema_momentum, *_SHARE)
+    return Average(momentum, int(optimizer.ema_overwrite_frequency or 0))
 
 
 def _read_leader(optimizer: Any) -> Leader:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 from keras.optimizers import schedules
 
-from convmill.plan.graph import NotCovered
 from convmill.train.compilation.slots import read_iterations
 
 # A learning rate above this is a slip of the pen, and the weights would be lost at once.
@@ -22,20 +22,17 @@ def learning_rates(optimizer: Any, steps: int, first: int | None = None) -> np.n
     ``first`` is how many steps there were before, None for as many as the optimizer says.
 
     Raises:
-        NotCovered: the learning rate is a function.
         ValueError: a rate is NaN, negative or above ``LARGEST_RATE``.
     """
     # The property ``learning_rate`` gives a schedule's value, not the schedule.
     schedule = optimizer._learning_rate
+    first = read_iterations(optimizer) if first is None else first
     if isinstance(schedule, schedules.LearningRateSchedule):
-        first = read_iterations(optimizer) if first is None else first
         values = _scheduled(schedule, np.arange(first, first + steps, dtype=np.int32))
     elif isinstance(schedule, keras.Variable):
         values = np.full(steps, float(keras.ops.convert_to_numpy(schedule)))
     else:
-        raise NotCovered(
-            "a learning_rate that is a function", "use a keras.optimizers.schedules schedule"
-        )
+        values = _called(optimizer, range(first, first + steps))
     wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST_RATE)))
     if len(wrong):
         raise ValueError(
@@ -43,6 +40,18 @@ def learning_rates(optimizer: Any, steps: int, first: int | None = None) -> np.n
             f"Received: learning_rate={values[wrong[0]]:g}"
         )
     return values
+
+
+def _called(optimizer: Any, steps: Iterable[int]) -> np.ndarray:
+    """What a learning rate that is a function says at ``steps``, where it may look at how many
+    steps the optimizer has made."""
+
+    def at(step: int) -> float:
+        now = keras.ops.convert_to_tensor(step, optimizer._iterations.dtype)
+        with keras.StatelessScope(state_mapping=[(optimizer._iterations, now)]):
+            return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+    return np.array([at(step) for step in steps], np.float64)
 
 
 # By id, the schedules seen to give the same values for a vector of steps as for single steps.

@@ -81,13 +81,21 @@ def _slot_variables(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[st
 
 
 def read_iterations(optimizer: Any) -> int:
-    """How many steps the optimizer has made."""
-    return int(keras.ops.convert_to_numpy(optimizer.iterations))
+    """How many batches the optimizer has seen; where it gathers them, steps are fewer."""
+    # ``optimizer.iterations`` counts steps.
+    return int(keras.ops.convert_to_numpy(optimizer._iterations))
 
 
 def write_iterations(optimizer: Any, iterations: int) -> None:
-    """Sets how many steps the optimizer has made."""
-    optimizer.iterations.assign(iterations)
+    """Sets how many batches the optimizer has seen."""
+    optimizer._iterations.assign(iterations)
+
+
+def take_averages(optimizer: Any, weights: Sequence[Any]) -> None:
+    """Puts the moving averages of ``weights`` in their places, if the optimizer keeps any; not
+    before its first step, when they are zeros."""
+    if optimizer.built and read_iterations(optimizer):
+        optimizer.finalize_variable_values(weights)
 
 
 def read_product(optimizer: Any) -> float | None:
