@@ -41,7 +41,7 @@ def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
     from benchmarks.workers.keras_nets import build  # brings Keras
     from convmill.plan.graph import NotCovered
     from convmill.plan.read import read
-    from convmill.plan.recipe import Loss, Optimizer, Recipe
+    from convmill.plan.recipe import Loss, Optimizer, one_goal
     from convmill.runtime.program import Batches, Program
 
     try:
@@ -49,7 +49,7 @@ def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
     except NotCovered:
         return None
     random = np.random.default_rng(7)
-    recipe = Recipe(Loss("categorical_crossentropy"), Optimizer(net.optimizer), "categorical")
+    recipe = one_goal(Loss("categorical_crossentropy"), Optimizer(net.optimizer), "categorical")
     program = Program(graph, recipe, threads=threads, machine=machine)
     program.set_parameters([_drawn(random, each.shape) for each in graph.parameters])
     batch = min(net.batch, MOST_IMAGES)

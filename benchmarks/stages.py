@@ -25,7 +25,7 @@ from convmill.kernels.lang import I64, POINTER
 from convmill.kernels.operation import Write
 from convmill.kernels.operations import KERNELS
 from convmill.plan.read import read
-from convmill.plan.recipe import Loss, Optimizer, Recipe
+from convmill.plan.recipe import Loss, Optimizer, one_goal
 from convmill.runtime.program import Batches, Program
 
 CLOCKS = 128
@@ -71,7 +71,7 @@ def main() -> None:
     install()
     net = NETS[options.net]
     reading = read(build(net))
-    recipe = Recipe(Loss("categorical_crossentropy"), Optimizer("rmsprop"), "categorical")
+    recipe = one_goal(Loss("categorical_crossentropy"), Optimizer("rmsprop"), "categorical")
     program = Program(reading.graph, recipe, threads=1)
     program.set_parameters([np.asarray(variable.numpy()) for variable in reading.variables])
     code = program.code("training")

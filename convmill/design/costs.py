@@ -98,7 +98,7 @@ def _computed(design: Design, lowered: Lowered) -> dict[str, _Computed]:
     for number, step in enumerate(design.steps):
         # what is fused, or is but another view, hands on the gradient that it is given
         before = any(found[name].gradients.output for name in step.inputs)
-        wanted, choice = Gradients(input=before), None
+        wanted, choice = Gradients((before,)), None
         if number in first:
             stage, wanted = first[number]
             choice = stage.choice if isinstance(stage, ConvolutionStage) else None

@@ -84,7 +84,8 @@ def _tile(
     for v, count in enumerate(counts):
         start = biases(k, stage, k.add(filter_, v * k.lanes), count)
         sums.append([k.variable(start) for _ in places])
-    origin = k.add(k.mul(row, stage.pool[0] * step_row), k.mul(column, stage.pool[1] * step_column))
+    down, right = stage.pool[0] * step_row, stage.pool[1] * step_column
+    origin = k.add(k.mul(row, down), k.mul(column, right), stage.corner)
     with k.loop(0, stage.kernel_size[0]) as tap_row, k.loop(0, stage.runs) as run:
         line = k.add(origin, k.mul(tap_row, stage.line_step), k.mul(run, stage.run_step))
         first = k.add(k.mul(tap_row, stage.window_row), k.mul(run, stage.run_length))

@@ -40,7 +40,7 @@ def places(k: Kernel) -> None:
             stage.output.origin, e.mul(row, stage.output.row), e.mul(column, stage.output.channels)
         )
         pixel = e.mul(e.add(e.mul(row, stage.output.width), column), stage.output.channels)
-        window = e.add(e.mul(row, step_row), e.mul(column, step_column))
+        window = e.add(e.mul(row, step_row), e.mul(column, step_column), stage.corner)
         start = e.broadcast(b.trunc(e.index(window), I32))
 
         def keep(offset: Index, count: int) -> None:

@@ -3,15 +3,19 @@ gradient that the backward pass begins with."""
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from llvmlite import ir
 
 from convmill.kernels import losses, places
 from convmill.kernels.build import Kernel
 from convmill.kernels.context import field
-from convmill.kernels.lang import F32, I32, I64
+from convmill.kernels.images import entry
+from convmill.kernels.lang import F32, I8, I32, I64
 from convmill.kernels.places import Derived, Image
 from convmill.lower.launches import (
     CORRECT,
+    FLOAT_BYTES,
     LABELS,
     LOSSES,
     ORDER,
@@ -24,90 +28,118 @@ from convmill.lower.launches import (
 )
 from convmill.lower.stages import Network, PlainStage, Tensor
 from convmill.plan.graph import Activate
-from convmill.plan.recipe import Loss
+from convmill.plan.recipe import Goal, Loss
 
 
-def through_softmax(network: Network) -> bool:
-    """Whether the loss hands its gradient to the input of the last softmax, past its backward."""
-    last, recipe = network.stages[-1], network.recipe
-    return (
-        recipe is not None
-        and recipe.loss.name in losses.OF_SHARES
-        and not recipe.loss.from_logits
-        and isinstance(last, PlainStage)
-        and isinstance(last.operation, Activate)
-        and last.operation.activation.name == "softmax"
-    )
+def through_softmax(network: Network, output: int) -> int | None:
+    """The number of the softmax past whose backward the loss of an output hands its gradient, to
+    the input; None where it does not."""
+    recipe, tensor = network.recipe, network.outputs[output]
+    goal = None if recipe is None else recipe.goals[output]
+    if goal is None or goal.loss.from_logits or tensor.use:
+        return None
+    if goal.loss.name not in losses.OF_SHARES:
+        return None
+    for number, stage in enumerate(network.stages):
+        if (
+            stage.output == tensor
+            and isinstance(stage, PlainStage)
+            and isinstance(stage.operation, Activate)
+            and stage.operation.activation.name == "softmax"
+        ):
+            return number
+    return None
 
 
-def measure(network: Network, training: bool) -> Launch:
-    """Loss of each image and whether it counts as right; in training the gradient as well."""
+def measure(network: Network, training: bool) -> list[Launch]:
+    """Loss of each image at each output that has one, and whether it counts as right; in training
+    the gradient as well."""
     assert network.recipe is not None
-    read = (value(network.output), ORDER, LABELS, SAMPLE_WEIGHTS)
+    trained = {
+        tensor.buffer
+        for stage, wanted in zip(network.stages, network.gradients, strict=True)
+        for tensor in (stage.output,)
+        if wanted.output
+    }
+    return [_measure(network, output, training, trained) for output in network.recipe.asked]
+
+
+def _measure(network: Network, output: int, training: bool, trained: Container[int]) -> Launch:
+    tensor, softmax = network.outputs[output], through_softmax(network, output)
     derived: tuple[Slot, ...] = ()
-    if training and any(wanted.output for wanted in network.gradients):
-        last = network.stages[-1].input if through_softmax(network) else network.output
-        derived = (gradient(last),)
+    if training and tensor.buffer in trained:
+        derived = (gradient(tensor if softmax is None else network.stages[softmax].inputs[0]),)
     return Launch(
         "measure.loss",
-        "net",
+        f"output{output}",
         Images(),
-        read,
+        (value(tensor), ORDER, LABELS, SAMPLE_WEIGHTS),
         (LOSSES, CORRECT, *derived),
-        scratch=losses.scratch(network.recipe.loss, network.output.channels),
+        scratch=losses.scratch(_goal(network, output).loss, tensor.channels),
         wanted=None if training else "labels",
     )
+
+
+def _goal(network: Network, output: int) -> Goal:
+    assert network.recipe is not None
+    goal = network.recipe.goals[output]
+    assert goal is not None
+    return goal
 
 
 def write_measure(k: Kernel) -> None:
     """loss = sum over places of weight x loss; gradient = its derivative x the batch's factor, by
     the outputs, or by the logits past a last softmax."""
-    network = k.build.network
-    recipe = network.recipe
-    assert recipe is not None
-    position, output = k.told("position"), network.output
+    network, output = k.build.network, k.launch.number
+    goal, tensor = _goal(network, output), network.outputs[output]
+    position = k.told("position")
     number = k.load_scalar(k.pointer(ORDER), position, I64)
-    stride = field(k, k.told("context"), "weight_stride")
+    stride = k.load_scalar(k.pointer(SAMPLE_WEIGHTS), 2 * output + 1, I64)  # in bytes
     image = Image(
         k,
-        recipe.loss,
-        output,
-        k.pointer(value(output)),
-        _labels(k, number, recipe.loss, output),
-        k.at(k.pointer(SAMPLE_WEIGHTS), k.mul(number, stride)),
-        k.builder.icmp_signed(">", stride, ir.Constant(I64, 1)),
-        _scale(k, recipe.loss, output),
-        _derived(k, network),
+        goal.loss,
+        tensor,
+        k.pointer(value(tensor)),
+        _labels(k, number, goal.loss, output),
+        k.at(entry(k, SAMPLE_WEIGHTS, 2 * output), k.mul(number, stride), I8),
+        k.builder.icmp_signed(">", stride, ir.Constant(I64, FLOAT_BYTES)),
+        _scale(k, goal, tensor),
+        _derived(k, network, output),
         k.told("scratch"),
     )
-    k.store_scalar(places.loss(image), k.pointer(LOSSES), position)
-    if recipe.accuracy is not None:
-        right = places.accuracy(image, recipe.accuracy)
-        k.store_scalar(right, k.pointer(CORRECT), position)
+    positions = field(k, k.told("context"), "positions")
+    at = k.add(k.mul(output, positions), position)
+    k.store_scalar(places.loss(image), k.pointer(LOSSES), at)
+    if goal.accuracy is not None:
+        k.store_scalar(places.accuracy(image, goal.accuracy), k.pointer(CORRECT), at)
 
 
-def _labels(k: Kernel, number: ir.Value, loss: Loss, output: Tensor) -> ir.Value:
+def _labels(k: Kernel, number: ir.Value, loss: Loss, output: int) -> ir.Value:
     """Address of an image's labels."""
+    tensor, labels = k.build.network.outputs[output], entry(k, LABELS, 2 * output)
     if loss.sparse:
-        return k.at(k.pointer(LABELS), k.mul(number, output.places), I32)
-    return k.at(k.pointer(LABELS), k.mul(number, output.values))
+        return k.at(labels, k.mul(number, tensor.places), I32)
+    return k.at(labels, k.mul(number, tensor.values))
 
 
-def _scale(k: Kernel, loss: Loss, output: Tensor) -> ir.Value:
+def _scale(k: Kernel, goal: Goal, output: Tensor) -> ir.Value:
     """What the gradient of one place's loss is scaled by, its weight aside."""
+    factor = goal.weight
+    if goal.loss.reduction == "sum":
+        return ir.Constant(F32, factor)
     scale = k.told("scale")
-    if loss.reduction == "sum" or output.places == 1:
-        return scale
-    return k.builder.fdiv(scale, ir.Constant(F32, float(output.places)))
+    if output.places > 1:
+        scale = k.builder.fdiv(scale, ir.Constant(F32, float(output.places)))
+    return k.builder.fmul(scale, ir.Constant(F32, factor))
 
 
-def _derived(k: Kernel, network: Network) -> Derived | None:
+def _derived(k: Kernel, network: Network, output: int) -> Derived | None:
     """Where the gradient goes, if one is wanted."""
     if len(k.launch.writes) == 2:
         return None
-    past = through_softmax(network)
-    tensor = network.stages[-1].input if past else network.output
-    return Derived(tensor, k.pointer(gradient(tensor)), past)
+    past = through_softmax(network, output)
+    tensor = network.outputs[output] if past is None else network.stages[past].inputs[0]
+    return Derived(tensor, k.pointer(gradient(tensor)), past is not None)
 
 
 KERNELS = {"measure.loss": write_measure}

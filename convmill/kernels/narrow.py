@@ -121,4 +121,4 @@ def _window(e: Emitter, stage: ConvolutionStage, row: Index, column: Index, plac
     down, right = divmod(place, stage.pool[1])
     line = e.mul(e.add(e.mul(row, stage.pool[0]), down), stage.strides[0] * stage.input.row)
     step = stage.strides[1] * stage.input.channels
-    return e.add(line, e.mul(e.add(e.mul(column, stage.pool[1]), right), step))
+    return e.add(line, e.mul(e.add(e.mul(column, stage.pool[1]), right), step), stage.corner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convmill.kernels import (
     activation,
+    concatenate,
     convolution,
     copies,
     dense,
@@ -11,10 +12,12 @@ from convmill.kernels import (
     dropout,
     images,
     measure,
+    merge,
     moves,
     pooling,
     resample,
     rescale,
+    sums,
     update,
 )
 from convmill.kernels.operation import Operation, Write
@@ -22,9 +25,11 @@ from convmill.lower.stages import ConvolutionStage, DenseStage, DepthwiseStage, 
 from convmill.plan.graph import (
     Activate,
     AdaptivePooling,
+    Concatenate,
     Crop,
     Dropout,
     Flatten,
+    Merge,
     Move,
     Pad,
     Pooling,
@@ -40,7 +45,9 @@ OPERATIONS: dict[type, Operation] = {
     DepthwiseStage: depthwise.OPERATION,
     DenseStage: dense.OPERATION,
     Activate: activation.OPERATION,
+    Concatenate: concatenate.OPERATION,
     Dropout: dropout.OPERATION,
+    Merge: merge.OPERATION,
     Pooling: pooling.OPERATION,
     AdaptivePooling: resample.OPERATION,
     Rescale: rescale.OPERATION,
@@ -53,6 +60,7 @@ KERNELS: dict[str, Write] = {
     **measure.KERNELS,
     **update.KERNELS,
     **copies.KERNELS,
+    **sums.KERNELS,
 }
 for _operation in OPERATIONS.values():
     KERNELS.update(_operation.kernels)

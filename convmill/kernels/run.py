@@ -108,10 +108,7 @@ class _Program:
         size, part = field(e, context, "batch_size"), field(e, context, "part_size")
         start = e.mul(step, size)
         count = e.index(e.minimum(size, e.sub(field(e, context, "positions"), start)))
-        scale: ir.Value = ONE
-        recipe = self.build.network.recipe
-        if self.training and recipe is not None and recipe.loss.reduction == "mean":
-            scale = b.fdiv(ONE, b.sitofp(count, F32))
+        scale = b.fdiv(ONE, b.sitofp(count, F32)) if self.training else ONE
         batch = _Batch(step, e.index(start), count, scale)
         done = e.variable(ZERO)
         with _while(e, None, lambda: e.less(e.get(done), count)):

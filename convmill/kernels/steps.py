@@ -6,25 +6,22 @@
 
 from __future__ import annotations
 
-from convmill.kernels import copies, images, measure, update
+from dataclasses import replace
+
+from convmill.kernels import copies, images, measure, sums, update
 from convmill.kernels.operation import Site
 from convmill.kernels.operations import operation_of
 from convmill.lower.cut import cut
-from convmill.lower.launches import Launch, Step
+from convmill.lower.launches import Launch, Slot, Step
 from convmill.lower.stages import Gradients, Network
 
 
 def training_step(network: Network, lanes: int) -> Step:
     """One step of training on a batch."""
     sites = _sites(network, network.gradients, lanes, training=True)
-    over_images = [images.gather(network), *_forward(sites)]
-    over_images += [images.scatter(network), measure.measure(network, training=True)]
-    last = len(sites) - (1 if measure.through_softmax(network) else 0)
-    for site in reversed(sites[:last]):
-        if site.gradients.output:
-            over_images += operation_of(site.stage).backward(site)
-    trained = [site for site in sites if site.gradients.weights]
-    gradients = [one for site in trained for one in operation_of(site.stage).weight_gradient(site)]
+    over_images = [*images.gather(network), *_forward(sites), *images.scatter(network)]
+    over_images += [*measure.measure(network, training=True), *_backward(network, sites)]
+    gradients = _weight_gradients(sites)
     copied = copies.copies(network, [*over_images, *gradients], lanes)
     steps = []
     for launch in update.updates(network, lanes):
@@ -34,12 +31,42 @@ def training_step(network: Network, lanes: int) -> Step:
     return cut(before, [*over_images, *update.penalties(network), *gradients, *closing])
 
 
+def _backward(network: Network, sites: list[Site]) -> list[Launch]:
+    """From the last stage to the first, where a gradient is wanted; what several readers left of a
+    tensor is added up before its writer goes on."""
+    past = {measure.through_softmax(network, output) for output in range(len(network.outputs))}
+    parts, launches = sums.uses(network), list[Launch]()
+    for number in reversed(range(len(sites))):
+        site = sites[number]
+        if not site.gradients.output or number in past:
+            continue
+        summed = parts.get(site.stage.output.buffer)
+        if summed:
+            launches.append(sums.add_up(site.stage, site.of, summed))
+        launches += operation_of(site.stage).backward(site)
+    return launches
+
+
+def _weight_gradients(sites: list[Site]) -> list[Launch]:
+    """Gradients of parameters; a second stage with the same ones adds to those of the first."""
+    launches: list[Launch] = []
+    written: set[Slot] = set()
+    for site in sites:
+        if site.gradients.weights:
+            for launch in operation_of(site.stage).weight_gradient(site):
+                again = any(slot in written for slot in launch.writes)
+                launches.append(replace(launch, adds=again))
+                written |= set(launch.writes)
+    return launches
+
+
 def inference_step(network: Network, lanes: int) -> Step:
     """Predictions of all images, and losses where there are labels."""
-    sites = _sites(network, tuple(Gradients() for _ in network.stages), lanes, training=False)
-    launches = [images.gather(network), *_forward(sites), images.scatter(network)]
+    untrained = tuple(Gradients() for _ in network.stages)
+    sites = _sites(network, untrained, lanes, training=False)
+    launches = [*images.gather(network), *_forward(sites), *images.scatter(network)]
     if network.recipe is not None:
-        launches.append(measure.measure(network, training=False))
+        launches += measure.measure(network, training=False)
     copied = copies.copies(network, launches, lanes)
     return cut([one for found in copied.values() for one in found], launches)
 

@@ -114,7 +114,7 @@ def _transform_input(
     x, room = k.pointer(value(stage.input)), k.told("scratch")
     channels = stage.input.channels
     row, column = _corner(k, stage, place)
-    corner = k.add(k.mul(row, stage.input.row), k.mul(column, channels))
+    corner = k.add(k.mul(row, stage.input.row), k.mul(column, channels), stage.corner)
 
     def spread(channel: Index, count: int) -> None:
         base = k.at(x, k.add(corner, channel))

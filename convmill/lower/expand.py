@@ -11,44 +11,87 @@ Nodes, and with them buffers, are numbered in the graph's order: no name goes fu
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from convmill.lower.convolutions import convolution_stages
 from convmill.lower.stages import (
+    NO_HALO,
+    ConvolutionStage,
     DenseStage,
     PlainStage,
     Stage,
     Tensor,
 )
 from convmill.plan.graph import (
+    LINEAR,
+    Activate,
+    Border,
     Convolution,
     Dense,
     Flatten,
     Graph,
     Input,
     Node,
+    Operation,
     Separable,
     Shape,
 )
 
 
-def expand(graph: Graph) -> tuple[list[Stage], dict[str, Tensor]]:
-    """Stages in the graph's order, and the tensor that holds each node's output."""
+@dataclass(frozen=True)
+class Expanded:
+    """Stages in the graph's order, and the tensors that its inputs are read into and that its
+    outputs are handed out of."""
+
+    stages: list[Stage]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+def expand(graph: Graph) -> Expanded:
+    """One stage a node. Memory that gets a border of zeros has no other view, and none of it is
+    handed out: there a copy is made."""
     stages: list[Stage] = []
     written: dict[str, Tensor] = {}
+    roots: dict[str, str] = {}
+    bordered = _bordered(graph)
     for number, node in enumerate(graph.nodes):
+        roots[node.name] = node.name
         if isinstance(node.operation, Input):
             written[node.name] = tensor_of(number, node.shape)
-        elif isinstance(node.operation, Flatten):
+        elif isinstance(node.operation, Flatten) and roots[node.inputs[0]] not in bordered:
             source = written[node.inputs[0]]
             view = replace(source, height=1, width=1, channels=source.values)
-            written[node.name] = view
+            written[node.name], roots[node.name] = view, roots[node.inputs[0]]
         else:
             read = tuple(written[name] for name in node.inputs)
             written[node.name] = tensor_of(number, node.shape)
             spare = len(graph.nodes) + number
             stages += stages_of(number, node, read, written[node.name], spare)
-    return stages, written
+    outputs = []
+    for number, name in enumerate(graph.outputs):
+        tensor = written[name]
+        if name in bordered:
+            read, tensor = (tensor,), replace(tensor, buffer=2 * len(graph.nodes) + number)
+            position = graph.nodes.index(graph.node(name))
+            stages.append(PlainStage((position,), read, tensor, Activate(LINEAR), part=1))
+        outputs.append(tensor)
+    inputs = tuple(written[name] for name in graph.inputs)
+    return Expanded(stages, inputs, tuple(outputs))
+
+
+def _bordered(graph: Graph) -> set[str]:
+    """The nodes whose memory gets a border of zeros: a convolution that pads reads them."""
+    return {node.inputs[0] for node in graph.nodes if any(_padding(node.operation))}
+
+
+def _padding(operation: Operation) -> Border:
+    match operation:
+        case Convolution(transposed=False):
+            return operation.padding
+        case Separable():
+            return operation.depthwise.padding
+    return NO_HALO
 
 
 def tensor_of(buffer: int, shape: Shape) -> Tensor:
@@ -71,4 +114,8 @@ def stages_of(
         case Dense() if len(node.shape) == 1:
             weights = (operation.kernel, operation.bias, operation.activation)
             return [DenseStage((number,), read[0], result, *weights)]
+        case Dense():  # at every place, as a convolution of one tap
+            weights = (operation.kernel, operation.bias, operation.activation)
+            windows = ((1, 1), (1, 1), NO_HALO)
+            return [ConvolutionStage((number,), read[0], result, *weights, *windows)]
     return [plain]

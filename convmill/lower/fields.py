@@ -1,6 +1,8 @@
 """The fields of the context, the block of memory by which Python and native code talk.
 
-Eight bytes each: addresses, or 64-bit integers.
+Eight bytes each: addresses, or 64-bit integers. A net may have several inputs and outputs: where
+``images`` points lie an address, a stride in bytes and a type for each input, where ``labels``,
+``sample_weights`` and ``outputs`` point an address and a stride for each output.
 """
 
 from __future__ import annotations
@@ -28,8 +30,6 @@ POINTERS = (
     "seeds",
 )
 NUMBERS = (
-    "image_stride",
-    "image_type",
     "positions",
     "batch_size",
     "part_size",
@@ -38,12 +38,12 @@ NUMBERS = (
     "iterations",
     "has_labels",
     "has_outputs",
-    "weight_stride",  # sample weights of an image: one, or one for each place
 )
 # Written by several threads, each on a cache line of its own.
 SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished")
 FIELDS = (*POINTERS, *NUMBERS)
 IMAGE_TYPES = ("uint8", "float32", "float64")
+IMAGE_ENTRY = ("address", "stride", "type")  # of each input
 
 
 def field_offset(name: str) -> int:

@@ -53,7 +53,8 @@ class Launch:
     """One kernel of a stage ("stage3"), a parameter ("matrix2") or the whole net ("net").
 
     ``work`` tells how much there is to do, to begin with the largest; ``scratch`` is in float32
-    elements of a thread's own; ``wanted`` names what the caller must have asked for.
+    elements of a thread's own; ``wanted`` names what the caller must have asked for. One that
+    ``adds`` goes on from what another launch of its step has written.
     """
 
     kernel: str
@@ -64,6 +65,7 @@ class Launch:
     work: int = 0
     scratch: int = 0
     wanted: Literal["outputs", "labels"] | None = None
+    adds: bool = False
 
     @property
     def number(self) -> int:
@@ -126,8 +128,9 @@ def value(tensor: Tensor) -> Slot:
 
 
 def gradient(tensor: Tensor) -> Slot:
-    """Gradients of a tensor, float32, its halo counted."""
-    return Slot(f"gradient/{tensor.buffer}", FLOAT_BYTES * tensor.size, "image")
+    """Gradients of a tensor, float32, its halo counted: those that its reader leaves, or all."""
+    use = f"/{tensor.use}" if tensor.use else ""
+    return Slot(f"gradient/{tensor.buffer}{use}", FLOAT_BYTES * tensor.size, "image")
 
 
 def argmax(tensor: Tensor, entry_bytes: int) -> Slot:

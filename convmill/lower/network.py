@@ -6,6 +6,7 @@
     fuse_pooling      convolution -> max pooling         =>  convolution that keeps a byte a window
     place_halos       padding of a reader                =>  a border of zeros around its input
     differentiate     trained weights                    =>  which gradients each stage computes
+    number_uses       readers of one buffer              =>  a gradient for each, and their sum
     choose            sizes, gradients, the processor    =>  algorithm and tiles of each stage
     place_parameters  parameters                         =>  matrices and their copies
 
@@ -14,16 +15,17 @@ What follows, launches, phases and memory, is in ``launches.py``, ``cut.py`` and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convmill.lower import spec
 from convmill.lower.choose import IMAGES_PER_GROUP, choose
-from convmill.lower.differentiate import differentiate
+from convmill.lower.differentiate import differentiate, number_uses
 from convmill.lower.expand import expand
 from convmill.lower.fuse import fuse_activation, fuse_pooling, split_activation
 from convmill.lower.machine import Machine
 from convmill.lower.place import place_halos, place_parameters
-from convmill.lower.stages import Gradients, Network, Stage
+from convmill.lower.stages import Gradients, Network, Stage, Tensor
 from convmill.plan.covered import check_covered
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
@@ -32,16 +34,20 @@ from convmill.plan.recipe import Recipe
 @dataclass(frozen=True)
 class Lowered:
     """The stages of any graph, compiled or not, with their choices, and what they compute gradients
-    of."""
+    of; the tensors that images are read into, and those that are handed out."""
 
     stages: tuple[Stage, ...]
     gradients: tuple[Gradients, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
-def lower_stages(graph: Graph, machine: Machine) -> Lowered:
-    """The stages of any graph; what cannot be compiled is a plain stage like others."""
-    stages, written = expand(graph)
-    handed_out = {written[name].buffer for name in graph.outputs}
+def lower_stages(graph: Graph, machine: Machine, measured: Sequence[int] | None = None) -> Lowered:
+    """The stages of any graph; what cannot be compiled is a plain stage like others. ``measured``
+    numbers the outputs that losses look at, by default all."""
+    expanded = expand(graph)
+    stages, inputs, outputs = expanded.stages, expanded.inputs, expanded.outputs
+    handed_out = {tensor.buffer for tensor in outputs}
     spec.check_stages(stages)
     stages = fuse_activation(stages, handed_out)
     spec.check_stages(stages)
@@ -49,12 +55,18 @@ def lower_stages(graph: Graph, machine: Machine) -> Lowered:
     spec.check_stages(stages)
     stages = fuse_pooling(stages, handed_out)
     spec.check_stages(stages)
-    stages = place_halos(stages)
+    stages, ends = place_halos(stages, (*inputs, *outputs))
     spec.check_stages(stages)
-    wanted = differentiate(stages, graph.parameters)
+    inputs, outputs = ends[: len(inputs)], ends[len(inputs) :]
+    numbers = range(len(outputs)) if measured is None else measured
+    looked_at = [outputs[number] for number in numbers]
+    wanted = differentiate(stages, graph.parameters, {tensor.buffer for tensor in looked_at})
+    stages, used = number_uses(stages, wanted, looked_at)
+    by_number = dict(zip(numbers, used, strict=True))
+    outputs = tuple(by_number.get(number, one) for number, one in enumerate(outputs))
     stages = choose(stages, wanted, machine)
     spec.check_choices(stages, wanted, machine)
-    return Lowered(tuple(stages), tuple(wanted))
+    return Lowered(tuple(stages), tuple(wanted), inputs, outputs)
 
 
 def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
@@ -63,14 +75,14 @@ def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
     Raises NotCovered where it is not.
     """
     check_covered(graph)
-    lowered = lower_stages(graph, machine)
-    stages, wanted = lowered.stages, lowered.gradients
+    lowered = lower_stages(graph, machine, None if recipe is None else recipe.asked)
+    stages = lowered.stages
     matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
     return Network(
-        input=stages[0].input,
-        output=stages[-1].output,
+        inputs=lowered.inputs,
+        outputs=lowered.outputs,
         stages=stages,
-        gradients=wanted,
+        gradients=lowered.gradients,
         matrices=matrices,
         recipe=recipe,
         parameter_elements=elements,

@@ -18,6 +18,7 @@ from convmill.lower.stages import (
     Matrix,
     PlainStage,
     Stage,
+    Tensor,
     WeightedStage,
 )
 from convmill.plan.graph import Parameter, Shape
@@ -25,13 +26,17 @@ from convmill.plan.graph import Parameter, Shape
 ALIGNMENT = 16  # float32 elements: one cache line
 
 
-def place_halos(stages: Sequence[Stage]) -> list[Stage]:
-    """Every writer and reader of a buffer gets the largest border that a convolution wants."""
+def place_halos(
+    stages: Sequence[Stage], ends: Sequence[Tensor]
+) -> tuple[list[Stage], tuple[Tensor, ...]]:
+    """Every writer and reader of a buffer gets the largest border that a convolution wants, and so
+    do the ``ends``, which the net reads into or hands out."""
     halos: dict[int, Halo] = {}
     for stage in stages:
         for tensor in stage.inputs:
             halos[tensor.buffer] = _larger(halos.get(tensor.buffer, NO_HALO), tensor.halo)
-    return [_with_halos(stage, halos) for stage in stages]
+    bordered = tuple(one.padded(halos.get(one.buffer, NO_HALO)) for one in ends)
+    return [_with_halos(stage, halos) for stage in stages], bordered
 
 
 def _larger(a: Halo, b: Halo) -> Halo:
@@ -52,14 +57,21 @@ def place_parameters(
 ) -> tuple[tuple[Matrix, ...], int, int]:
     """Parameters as matrices, one behind the other; kernels also get a transposed copy. Returns
     the matrices, and the float32 elements of all of them and of all copies."""
-    reader = {index: stage for stage in stages for index in stage.parameters}
+    readers: dict[int, list[Stage]] = {}
+    for stage in stages:
+        for index in stage.parameters:
+            readers.setdefault(index, []).append(stage)
     matrices: list[Matrix] = []
     offset, packed = 0, 0
     for index, parameter in enumerate(parameters):
         shape, axes = parameter.shape, tuple(range(len(parameter.shape)))
-        stage = reader.get(index)
-        is_kernel = isinstance(stage, WeightedStage) and index == stage.kernel
-        if is_kernel and isinstance(stage, ConvolutionStage):
+        uses = [
+            stage
+            for stage in readers.get(index, [])
+            if isinstance(stage, WeightedStage) and index == stage.kernel
+        ]
+        is_kernel = bool(uses)
+        if any(isinstance(stage, ConvolutionStage) for stage in uses):
             axes = (axes[-1], *axes[:-1])
         if is_kernel and isinstance(stage, DepthwiseStage):
             axes, is_kernel = (*axes[:-2], axes[-1], axes[-2]), False  # no rows, no copies
@@ -76,7 +88,7 @@ def place_parameters(
             parameter.decays,
         )
         if is_kernel:
-            matrix, packed = _with_copies(matrix, stage, lanes, packed)
+            matrix, packed = _with_copies(matrix, uses, lanes, packed)
         matrices.append(matrix)
         offset = round_up(offset + matrix.size, ALIGNMENT)
     return tuple(matrices), offset, packed
@@ -94,18 +106,19 @@ def _sizes(shape: Shape, axes: tuple[int, ...], is_kernel: bool) -> tuple[int, i
 
 
 def _with_copies(
-    matrix: Matrix, stage: Stage | None, lanes: int, packed: int
+    matrix: Matrix, uses: Sequence[WeightedStage], lanes: int, packed: int
 ) -> tuple[Matrix, int]:
     """A kernel with the place of its transposed copy, and of its transform behind it where the
     forward pass reads that; and the float32 elements of all copies so far."""
     row = round_up(matrix.rows, lanes)
     matrix = replace(matrix, pack=packed, pack_row=row)
     packed = round_up(packed + matrix.columns * row, ALIGNMENT)
-    choice = stage.choice if isinstance(stage, ConvolutionStage) else None
-    if stage is None or choice is None or not isinstance(choice.forward, Winograd):
-        return matrix, packed
-    matrix = replace(matrix, winograd=packed)
-    return matrix, round_up(packed + 16 * stage.input.channels * row, ALIGNMENT)
+    for stage in uses:
+        choice = stage.choice if isinstance(stage, ConvolutionStage) else None
+        if choice is not None and isinstance(choice.forward, Winograd):
+            matrix = replace(matrix, winograd=packed)
+            return matrix, round_up(packed + 16 * stage.input.channels * row, ALIGNMENT)
+    return matrix, packed
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -70,9 +70,7 @@ def _extent(tensor: Tensor) -> tuple[int, int]:
     return top + tensor.height + bottom, left + tensor.width + right
 
 
-def check_choices(
-    stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
-) -> None:
+def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> None:
     """Every convolution has an algorithm for what is wanted, and its tile fits the registers."""
     for number, (stage, gradients) in enumerate(zip(stages, wanted, strict=True)):
         if isinstance(stage, DepthwiseStage):

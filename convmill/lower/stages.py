@@ -21,7 +21,9 @@ class Tensor:
     """float32 values of one image, channels last, inside a border of zeros.
 
     ``halo`` is (top, bottom, left, right) in pixels: the padding that the reader wants, so that
-    no kernel tests for edges. ``buffer`` numbers the memory; views share it.
+    no kernel tests for edges. ``buffer`` numbers the memory; views share it. Where a buffer has
+    several readers, ``use`` numbers them from 1: each leaves a gradient of its own, and the sum of
+    all is that of use 0, which the writer goes by.
     """
 
     buffer: int
@@ -29,6 +31,7 @@ class Tensor:
     width: int
     channels: int
     halo: Halo = NO_HALO
+    use: int = 0
 
     @property
     def row(self) -> int:
@@ -267,10 +270,15 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Which gradients of a stage are wanted: of what it reads, and of its weights."""
+    """Which gradients of a stage are wanted: of each of the inputs, and of its weights."""
 
-    input: bool = False
+    inputs: tuple[bool, ...] = ()
     weights: bool = False
+
+    @property
+    def input(self) -> bool:
+        """Whether one of an input is."""
+        return any(self.inputs)
 
     @property
     def output(self) -> bool:
@@ -281,11 +289,12 @@ class Gradients:
 @dataclass(frozen=True)
 class Network:
     """A graph lowered: stages in order, what is derived of each, parameters as matrices, and the
-    recipe for training. ``input`` is what images are gathered into, ``output`` what is predicted.
+    recipe for training. ``inputs`` are what images are gathered into, ``outputs`` what is
+    predicted.
     """
 
-    input: Tensor
-    output: Tensor
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     stages: tuple[Stage, ...]
     gradients: tuple[Gradients, ...]
     matrices: tuple[Matrix, ...]
@@ -293,6 +302,11 @@ class Network:
     parameter_elements: int
     pack_elements: int
     images_per_group: int
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is written for an image."""
+        return tuple(dict.fromkeys((*self.inputs, *(stage.output for stage in self.stages))))
 
     @property
     def trainable(self) -> tuple[Matrix, ...]:

@@ -9,6 +9,7 @@ from convmill.plan.facts import activation_of
 from convmill.plan.graph import (
     Activate,
     AdaptivePooling,
+    Concatenate,
     Convolution,
     Crop,
     Dense,
@@ -16,8 +17,10 @@ from convmill.plan.graph import (
     Flatten,
     Graph,
     Input,
+    Merge,
     Move,
     Node,
+    Noise,
     NotCovered,
     Operation,
     Pad,
@@ -50,7 +53,6 @@ LAYERS = (
     *("LeakyReLU", "ELU", "Softmax", "Identity"),
 )
 MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
-_CHAIN = "build a chain of layers"
 
 
 def refusal(graph: Graph) -> NotCovered | None:
@@ -88,7 +90,6 @@ def _refusals(graph: Graph) -> Iterator[Refusal | None]:
         yield _of_layer(node)
     for node in graph.nodes:
         yield _of_place(graph, node)
-    yield _of_ends(graph)
     yield _of_parameters(graph)
     for node in graph.nodes:
         yield _of_size(graph, node)
@@ -116,7 +117,7 @@ def _has_kernels(operation: Operation) -> bool:
 
 _COMPILED = (
     *(Input, Separable, Rescale, Pooling, Flatten, Dense, Dropout, Activate),
-    *(Reshape, Pad, Crop, Upsample, Resample, Move),
+    *(Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 
 
@@ -137,31 +138,17 @@ def _of_arguments(node: Node) -> Refusal | None:
 
 def _of_place(graph: Graph, node: Node) -> Refusal | None:
     """How the node stands among the others."""
-    if node.repeats is not None:
+    if node.repeats is not None and isinstance(node.operation, (Dropout, Noise)):
         return _refuse(node, "is used more than once", "use one layer for each place")
-    if len(node.inputs) > 1:
-        return _refuse(node, "reads several tensors", _CHAIN)
-    (read,) = graph.read(node) or ((),)
-    if isinstance(node.operation, Dense) and len(read) != 1:
-        return _refuse(
-            node,
-            f"reads shape {read}",
-            "put Flatten before it, or use Conv2D with kernel_size=1",
-        )
-    return None
-
-
-def _of_ends(graph: Graph) -> Refusal | None:
-    """Whether one chain leads from one input to one output."""
-    names = [node.name for node in graph.nodes]
-    for before, node in zip(names, graph.nodes[1:], strict=False):
-        if node.inputs != (before,):
-            return _refuse(node, "does not read the layer before it alone", _CHAIN)
-    if graph.inputs != (names[0],) or graph.outputs != (names[-1],):
-        return Refusal(
-            f"the model reads {', '.join(graph.inputs)} and gives {', '.join(graph.outputs)}",
-            "build a chain from one input to one output",
-        )
+    if node.read:
+        return _refuse(node, "reads one of several outputs of a layer", "use layers of one output")
+    if isinstance(node.operation, Merge) and len(node.inputs) < 2:
+        return _refuse(node, "reads one tensor", "merge two tensors or more")
+    if (
+        isinstance(node.operation, Concatenate)
+        and not -min(len(node.shape), 3) <= node.operation.axis
+    ):
+        return _refuse(node, f"axis={node.operation.axis}", "use one of the last three axes")
     return None
 
 

@@ -172,9 +172,39 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What ``compile`` said: a loss, an optimizer, and how accuracy is counted (or not)."""
+class Goal:
+    """What is asked of one output: its loss, what that weighs in the sum over all outputs, and how
+    accuracy is counted (or not)."""
 
     loss: Loss
-    optimizer: Optimizer = field(default_factory=lambda: Optimizer("rmsprop"))
     accuracy: Accuracy | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What ``compile`` said: a goal for each output, None where nothing is asked of it, and an
+    optimizer."""
+
+    goals: tuple[Goal | None, ...]
+    optimizer: Optimizer = field(default_factory=lambda: Optimizer("rmsprop"))
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The numbers of the outputs that have a goal."""
+        return tuple(number for number, goal in enumerate(self.goals) if goal is not None)
+
+    @property
+    def loss(self) -> Loss:
+        """The loss of the first output that has one."""
+        return next(goal.loss for goal in self.goals if goal is not None)
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """The accuracy of that output."""
+        return next(goal.accuracy for goal in self.goals if goal is not None)
+
+
+def one_goal(loss: Loss, optimizer: Optimizer, accuracy: Accuracy | None = None) -> Recipe:
+    """The recipe of a net with one output."""
+    return Recipe((Goal(loss, accuracy),), optimizer)

@@ -3,13 +3,18 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from convmill.lower.fields import IMAGE_TYPES
-from convmill.plan.graph import Graph
+from convmill.plan.graph import Graph, Shape
 from convmill.plan.recipe import Recipe
+
+Several = np.ndarray | Sequence[np.ndarray | None]
+
+
 
 
 @dataclass(frozen=True)
@@ -19,35 +24,71 @@ class Batches:
     ``x`` is (n, height, width, channels) uint8, float32 or float64, each image without gaps;
     ``order`` int64 (m,) picks images; step s reads order[s * batch_size : (s + 1) * batch_size].
     ``y`` is float32 (n, *output shape), or int32 (n, *places) for the sparse loss, places being the
-    output's shape without its last axis; ``sample_weight`` is float32 (n,) or (n, *places).
+    output's shape without its last axis; ``sample_weight`` is float32 (n,) or (n, *places). A net
+    with several inputs has a sequence as ``x``, one with several outputs a sequence as ``y``, None
+    for those that have no loss, and one as ``sample_weight`` or one array for all.
     """
 
-    x: np.ndarray
+    x: Several
     order: np.ndarray
     batch_size: int
-    y: np.ndarray | None = None
-    sample_weight: np.ndarray | None = None
+    y: Several | None = None
+    sample_weight: Several | None = None
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, ...]:
+        """The arrays of all inputs."""
+        return tuple(one for one in in_order(self.x) if one is not None)
+
+    @property
+    def labels(self) -> tuple[np.ndarray | None, ...]:
+        """The labels of all outputs."""
+        return in_order(self.y)
+
+    def weights(self, outputs: int) -> tuple[np.ndarray | None, ...]:
+        """The sample weights of so many outputs."""
+        if self.sample_weight is None or isinstance(self.sample_weight, np.ndarray):
+            return (self.sample_weight,) * outputs
+        return tuple(self.sample_weight)
+
+
+def in_order(arrays: Several | None) -> tuple[np.ndarray | None, ...]:
+    """One array, or those of a sequence."""
+    return (arrays,) if arrays is None or isinstance(arrays, np.ndarray) else tuple(arrays)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured, one entry per position of ``order`` that was read.
+    """What was measured, for each output one entry per position of ``order`` that was read.
 
-    ``loss`` float32 is the sum of each image's losses, one a place, times their weights;
-    ``correct`` float32 is the share of its places that are right; ``penalty`` float64, one per
-    step, is the regularizers' loss before that step.
+    ``losses`` float32 (outputs, m) is the sum of each image's losses, one a place, times their
+    weights; ``rights`` float32 is the share of its places that are right; ``penalty`` float64, one
+    per step, is the regularizers' loss before that step.
     """
 
-    loss: np.ndarray
-    correct: np.ndarray
+    losses: np.ndarray
+    rights: np.ndarray
     penalty: np.ndarray
     steps: int
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The losses at the first output."""
+        first: np.ndarray = self.losses[0]
+        return first
+
+    @property
+    def correct(self) -> np.ndarray:
+        """What counts as right at the first output."""
+        first: np.ndarray = self.rights[0]
+        return first
 
 
 def check(batches: Batches, graph: Graph, recipe: Recipe | None) -> None:
     """Raise ValueError where any array has another shape or dtype than a run reads."""
-    order, count = batches.order, len(batches.x)
-    check_images(batches.x, graph)
+    order, inputs = batches.order, batches.inputs
+    check_images(inputs, graph)
+    count = len(inputs[0])
     if order.dtype != np.int64 or order.ndim != 1 or not len(order):
         raise ValueError("`order` must be int64 indices, at least one")
     if order.min() < 0 or order.max() >= count:
@@ -55,38 +96,51 @@ def check(batches: Batches, graph: Graph, recipe: Recipe | None) -> None:
     if batches.batch_size < 1:
         raise ValueError(f"`batch_size` must be positive. Received: {batches.batch_size}")
     if batches.y is not None:
-        check_labels(batches.y, count, graph, recipe)
-    weight = batches.sample_weight
-    if weight is not None:
-        check_weights(weight, count, graph)
+        check_labels(batches.labels, count, graph, recipe)
+    for name, weight in zip(graph.outputs, batches.weights(len(graph.outputs)), strict=True):
+        if weight is not None:
+            check_weights(weight, count, graph.node(name).shape)
 
 
-def check_images(x: np.ndarray, graph: Graph) -> None:
+def check_images(inputs: Sequence[np.ndarray], graph: Graph) -> None:
     """Raise ValueError for images that native code cannot read in place."""
-    shape = graph.input_shape
-    if x.shape[1:] != shape or x.dtype.name not in IMAGE_TYPES or not x.dtype.isnative:
-        raise ValueError(
-            f"`x` must be (n, {', '.join(map(str, shape))}) of {', '.join(IMAGE_TYPES)}. "
-            f"Received: shape {x.shape}, {x.dtype}"
-        )
-    if len(x) and not x[0].flags.c_contiguous:
-        raise ValueError("`x` must hold each image without gaps")
+    if len(inputs) != len(graph.inputs):
+        raise ValueError(f"`x` must hold {len(graph.inputs)} arrays. Received: {len(inputs)}")
+    for name, x in zip(graph.inputs, inputs, strict=True):
+        shape = graph.node(name).shape
+        if x.shape[1:] != shape or x.dtype.name not in IMAGE_TYPES or not x.dtype.isnative:
+            raise ValueError(
+                f"`x` must be (n, {', '.join(map(str, shape))}) of {', '.join(IMAGE_TYPES)}. "
+                f"Received: shape {x.shape}, {x.dtype}"
+            )
+        if len(x) != len(inputs[0]):
+            raise ValueError(f"`x` must hold as many images each. Received: {len(x)}")
+        if len(x) and not x[0].flags.c_contiguous:
+            raise ValueError("`x` must hold each image without gaps")
 
 
-def check_labels(y: np.ndarray, count: int, graph: Graph, recipe: Recipe | None) -> None:
-    """Raise ValueError for labels of another shape or dtype than the loss reads."""
+def check_labels(
+    labels: Sequence[np.ndarray | None], count: int, graph: Graph, recipe: Recipe | None
+) -> None:
+    """Raise ValueError for labels of another shape or dtype than the losses read."""
     if recipe is None:
         raise ValueError("a Program without a recipe takes no labels")
-    sparse = recipe.loss.sparse
-    shape = (count, *graph.output_shape[: -1 if sparse else None])
-    dtype = np.dtype(np.int32 if sparse else np.float32)
-    if y.shape != shape or y.dtype != dtype:
-        raise ValueError(f"`y` must be {dtype} {shape}. Received: {y.dtype} {y.shape}")
+    if len(labels) != len(recipe.goals):
+        raise ValueError(f"`y` must hold {len(recipe.goals)} arrays. Received: {len(labels)}")
+    for name, goal, y in zip(graph.outputs, recipe.goals, labels, strict=True):
+        if goal is None:
+            continue
+        sparse = goal.loss.sparse
+        shape = (count, *graph.node(name).shape[: -1 if sparse else None])
+        dtype = np.dtype(np.int32 if sparse else np.float32)
+        if y is None or y.shape != shape or y.dtype != dtype:
+            found = "None" if y is None else f"{y.dtype} {y.shape}"
+            raise ValueError(f"`y` must be {dtype} {shape}. Received: {found}")
 
 
-def check_weights(weight: np.ndarray, count: int, graph: Graph) -> None:
+def check_weights(weight: np.ndarray, count: int, output_shape: Shape) -> None:
     """Raise ValueError unless there is one weight for each image, or for each place."""
-    each = (count, *graph.output_shape[:-1])
+    each = (count, *output_shape[:-1])
     if weight.shape not in ((count,), each) or weight.dtype != np.float32:
         others = "" if each == (count,) else f" or {each}"
         raise ValueError(
@@ -95,15 +149,27 @@ def check_weights(weight: np.ndarray, count: int, graph: Graph) -> None:
         )
 
 
-def check_outputs(outputs: np.ndarray, count: int, graph: Graph) -> None:
+def check_outputs(outputs: Sequence[np.ndarray | None], count: int, graph: Graph) -> None:
     """Raise ValueError where predictions would not fit into ``outputs``."""
-    wanted = (count, *graph.output_shape)
-    fits = outputs.flags.c_contiguous and outputs.flags.writeable and outputs.dtype == np.float32
-    if not fits or outputs.shape != wanted:
+    if len(outputs) != len(graph.outputs):
         raise ValueError(
-            f"`outputs` must be writable float32 {wanted} without gaps. "
-            f"Received: {outputs.dtype} {outputs.shape}"
+            f"`outputs` must hold {len(graph.outputs)} arrays. Received: {len(outputs)}"
         )
+    for name, one in zip(graph.outputs, outputs, strict=True):
+        wanted = (count, *graph.node(name).shape)
+        if one is None:
+            raise ValueError("`outputs` must hold arrays. Received: None")
+        fits = one.flags.c_contiguous and one.flags.writeable and one.dtype == np.float32
+        if not fits or one.shape != wanted:
+            raise ValueError(
+                f"`outputs` must be writable float32 {wanted} without gaps. "
+                f"Received: {one.dtype} {one.shape}"
+            )
+
+
+def room(count: int, graph: Graph) -> list[np.ndarray]:
+    """Room for the predictions of so many images, for each output."""
+    return [np.empty((count, *graph.node(name).shape), np.float32) for name in graph.outputs]
 
 
 def seeds_of(seeds: np.ndarray | None, graph: Graph) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -20,7 +20,10 @@ def aligned(count: int, dtype: np.dtype | type) -> np.ndarray:
 
 
 class Context:
-    """The fields that native code reads and writes; see ``convmill.lower.fields``."""
+    """The fields that native code reads and writes; see ``convmill.lower.fields``.
+
+    ``images/0`` names the first array of the table that the field ``images`` points to.
+    """
 
     def __init__(self) -> None:
         self._space = aligned(CONTEXT_BYTES // 8, np.int64)
@@ -40,10 +43,25 @@ class Context:
         """Keep no array alive any more: no native code runs on them. Numbers can still be read."""
         self._held.clear()
 
+    def set_table(
+        self, name: str, rows: Sequence[tuple[np.ndarray | None, *tuple[int, ...]]]
+    ) -> None:
+        """Hands over a table: a row for each array, with its address, its stride from one image to
+        the next, and the numbers behind them."""
+        self[name] = np.array([(0, 0, *rest) for _, *rest in rows], np.int64)
+        for number, (array, *_) in enumerate(rows):
+            if array is not None:
+                self[f"{name}/{number}"] = array
+
     def __setitem__(self, name: str, value: int | np.ndarray) -> None:
         if isinstance(value, np.ndarray):
-            assert name in POINTERS
             self._held[name] = value  # keep it alive as long as its address is here
+            table, _, number = name.partition("/")
+            assert table in POINTERS
+            if number:
+                row = self._held[table][int(number)]
+                row[:2] = value.ctypes.data, value.strides[0]
+                return
             value = value.ctypes.data
         self._space[field_offset(name) // 8] = value
 

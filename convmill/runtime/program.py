@@ -20,9 +20,12 @@ from convmill.runtime import debug, host, workers
 from convmill.runtime.batches import (
     Batches,
     Measured,
+    Several,
     check,
     check_images,
     check_outputs,
+    in_order,
+    room,
     seeds_of,
 )
 from convmill.runtime.factors import factors_of
@@ -116,19 +119,19 @@ class Program:
         iterations: int = 0,
         product: float | None = None,
         seeds: np.ndarray | None = None,
-        outputs: np.ndarray | None = None,
+        outputs: Several | None = None,
         watch: Watch | None = None,
         stop: Stop | None = None,
     ) -> Measured:
         """One step for each batch; ``rates`` holds the learning rate of each.
 
         ``iterations`` counts the optimizer's steps before (Adam's bias corrections, dropout), and
-        ``product`` is what Nadam has kept of them (``factors_of``);
-        ``seeds`` uint64 has one seed per dropout layer; ``outputs`` float32 (m, outputs) receives
-        the predictions of the training pass. ``watch`` is called some twenty times a second and
-        at the end; what it raises stops the threads behind the step they are in, and goes on.
-        ``stop`` is asked as often: once it says true, the run ends behind the step it is in, and
-        the measured tells how many there were. A run that takes a few hundredths of a second is not
+        ``product`` is what Nadam has kept of them (``factors_of``); ``seeds`` uint64 has one seed
+        per dropout layer; ``outputs`` float32 (m, outputs), or a sequence of them, receives the
+        predictions of the training pass. ``watch`` is called some twenty times a second and at the
+        end; what it raises stops the threads behind the step they are in, and goes on. ``stop`` is
+        asked as often: once it says true, the run ends behind the step it is in, and the measured
+        tells how many there were. A run that takes a few hundredths of a second is not
         looked at before its end. Raises ValueError for arrays of other shapes or dtypes than these.
         """
         count = len(batches.order)
@@ -149,13 +152,13 @@ class Program:
         context["penalties"] = penalties
         context["norms"] = aligned(len(self.network.matrices), np.float32)
         context["iterations"], context["steps"] = iterations, steps
-        losses, correct = _measurements(context, count)
+        losses, correct = _measurements(context, len(self.graph.outputs), count)
 
         def measured() -> Measured:
             done = context["finished"]
             read = min(done * batches.batch_size, count)
             penalty = penalties[:done].sum(axis=1, dtype=np.float64)
-            return Measured(losses[:read], correct[:read], penalty, done)
+            return Measured(losses[:, :read], correct[:, :read], penalty, done)
 
         run = training_run(self.graph, count, steps, self.threads)
         self._trained = context
@@ -165,7 +168,7 @@ class Program:
         self,
         batches: Batches,
         *,
-        outputs: np.ndarray | None = None,
+        outputs: Several | None = None,
         watch: Watch | None = None,
         stop: Stop | None = None,
     ) -> Measured:
@@ -175,7 +178,7 @@ class Program:
         code = self.code("inference")
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
         self._hold_images(context, "inference", count)
-        losses, correct = _measurements(context, count)
+        losses, correct = _measurements(context, len(self.graph.outputs), count)
         steps = -(-count // batches.batch_size)
 
         def measured() -> Measured:
@@ -183,20 +186,28 @@ class Program:
             done = steps if read >= count else read // batches.batch_size
             # Groups finish in any order: until the end only their number is certain.
             shown = count if done == steps else 0
-            return Measured(losses[:shown], correct[:shown], np.zeros(done), done)
+            return Measured(losses[:, :shown], correct[:, :shown], np.zeros(done), done)
 
         run = inference_run(self.graph, count, self.threads)
         return self._run(code, context, run, measured, watch, stop)
 
     def predict(
-        self, x: np.ndarray, *, batch_size: int | None = None, watch: Watch | None = None
+        self, x: Several, *, batch_size: int | None = None, watch: Watch | None = None
     ) -> np.ndarray:
-        """Outputs of the net, float32 (n, *output shape)."""
-        check_images(x, self.graph)
-        outputs = np.empty((len(x), *self.graph.output_shape), np.float32)
-        if len(x):
-            order = np.arange(len(x), dtype=np.int64)
-            batches = Batches(x, order, batch_size or PREDICT_BATCH)
+        """The first output of the net, float32 (n, *output shape)."""
+        return self.predict_all(x, batch_size=batch_size, watch=watch)[0]
+
+    def predict_all(
+        self, x: Several, *, batch_size: int | None = None, watch: Watch | None = None
+    ) -> list[np.ndarray]:
+        """All outputs of the net, float32 (n, *output shape) each."""
+        inputs = tuple(one for one in in_order(x) if one is not None)
+        check_images(inputs, self.graph)
+        count = len(inputs[0])
+        outputs = room(count, self.graph)
+        if count:
+            order = np.arange(count, dtype=np.int64)
+            batches = Batches(inputs, order, batch_size or PREDICT_BATCH)
             self.evaluate(batches, outputs=outputs, watch=watch)
         return outputs
 
@@ -251,28 +262,30 @@ class Program:
         context["records"], context["own"] = records.of_images, records.own
         context["scratch"] = records.scratch
 
-    def _context(self, batches: Batches, outputs: np.ndarray | None) -> Context:
+    def _context(self, batches: Batches, outputs: Several | None) -> Context:
         """A context with all that training and inference share, checked."""
         check(batches, self.graph, self.recipe)
-        x, count = batches.x, len(batches.order)
+        inputs, count = batches.inputs, len(batches.order)
         context = Context()
-        context["images"], context["order"] = x, np.ascontiguousarray(batches.order)
-        context["image_stride"] = x.strides[0]
-        context["image_type"] = IMAGE_TYPES.index(x.dtype.name)
+        context["order"] = np.ascontiguousarray(batches.order)
+        context.set_table(
+            "images", [(x, IMAGE_TYPES.index(x.dtype.name)) for x in inputs]
+        )
         context["positions"] = count
         context["parameters"] = self._weights.parameters
         context["packs"] = self._weights.packs
         if batches.y is not None:
-            context["labels"] = np.ascontiguousarray(batches.y)
+            labels = (None if y is None else np.ascontiguousarray(y) for y in batches.labels)
+            context.set_table("labels", [(y,) for y in labels])
             context["has_labels"] = 1
-        weights = batches.sample_weight
-        if weights is None:
-            weights = np.ones(len(x), np.float32)
-        context["sample_weights"] = np.ascontiguousarray(weights)
-        context["weight_stride"] = weights.size // len(weights)
+        ones = np.ones(len(inputs[0]), np.float32)
+        weights = batches.weights(len(self.graph.outputs))
+        weights = tuple(ones if w is None else np.ascontiguousarray(w) for w in weights)
+        context.set_table("sample_weights", [(weight,) for weight in weights])
         if outputs is not None:
-            check_outputs(outputs, count, self.graph)
-            context["outputs"], context["has_outputs"] = outputs, 1
+            check_outputs(in_order(outputs), count, self.graph)
+            context.set_table("outputs", [(one,) for one in in_order(outputs)])
+            context["has_outputs"] = 1
         return context
 
     def _run(
@@ -302,9 +315,9 @@ class Program:
         return result
 
 
-def _measurements(context: Context, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays for the loss of each position and whether it was right."""
-    losses, correct = np.zeros(count, np.float32), np.zeros(count, np.float32)
+def _measurements(context: Context, outputs: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays for the loss of each position at each output, and whether it was right."""
+    losses, correct = np.zeros((2, outputs, count), np.float32)
     context["losses"], context["correct"] = losses, correct
     return losses, correct
 

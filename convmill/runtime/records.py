@@ -32,7 +32,7 @@ class Records:
         if memory.guard:
             for part in (self.of_images, self.own):
                 part[:] = POISON
-            for tensor in {network.input, *(stage.output for stage in network.stages)}:
+            for tensor in network.tensors:
                 self._clear_border(tensor)
 
     def _clear_border(self, tensor: Tensor) -> None:

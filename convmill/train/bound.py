@@ -330,8 +330,8 @@ def _joined(pieces: Sequence[Measured]) -> Measured:
         return pieces[0]
     return replace(
         pieces[0],
-        loss=np.concatenate([measured.loss for measured in pieces]),
-        correct=np.concatenate([measured.correct for measured in pieces]),
+        losses=np.concatenate([measured.losses for measured in pieces], axis=1),
+        rights=np.concatenate([measured.rights for measured in pieces], axis=1),
         penalty=np.concatenate([measured.penalty for measured in pieces]),
         steps=sum(measured.steps for measured in pieces),
     )

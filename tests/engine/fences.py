@@ -20,7 +20,7 @@ from convmill.runtime import workers
 
 STRIP = 4096  # bytes, a multiple of the cache line
 POISON = 0xFF  # four of them are a float32 that is no number
-WRITTEN_ALWAYS = {"packs", "records", "own", "scratch", "losses", "correct", "outputs"}
+WRITTEN_ALWAYS = {"packs", "records", "own", "scratch", "losses", "correct"}
 WRITTEN_IN_TRAINING = {"parameters", "gradients", "slots", "penalties", "norms"}
 Place = Callable[[np.ndarray], tuple[np.ndarray, Callable[[], None]]]
 
@@ -49,11 +49,11 @@ def _moved(place: Place) -> Iterator[None]:
         written = set(WRITTEN_ALWAYS)
         if "hyper" in originals:
             written |= WRITTEN_IN_TRAINING
-        copies = {name: place(array) for name, array in originals.items()}
-        for name, (copy, _) in copies.items():
-            context[name] = copy
-        images = copies["images"][0]
-        context["image_stride"] = images[:1].nbytes
+        written |= {name for name in originals if name.startswith("outputs/")}
+        copies = {}
+        for name in sorted(originals, key=lambda name: "/" not in name):  # tables last, filled
+            copies[name] = place(originals[name])
+            context[name] = copies[name][0]
         plain(code, context, threads, look)
         for name, (copy, check) in copies.items():
             check()

@@ -31,7 +31,7 @@ from convmill.plan.graph import (
     Separable,
     Shape,
 )
-from convmill.plan.recipe import Loss, Optimizer, Recipe
+from convmill.plan.recipe import Loss, Optimizer, Recipe, one_goal
 from convmill.runtime.program import Batches, Measured, Program
 from tests.twin import losses
 from tests.twin import net as twin
@@ -373,7 +373,7 @@ def data(
 def recipe_of(loss: str | Loss, optimizer: Optimizer | None = None, **options: Any) -> Recipe:
     """A Recipe with the loss of that name, and plain SGD unless told otherwise."""
     spec = loss if isinstance(loss, Loss) else Loss(loss)  # type: ignore[arg-type]
-    return Recipe(spec, optimizer or Optimizer("sgd"), **options)
+    return one_goal(spec, optimizer or Optimizer("sgd"), **options)
 
 
 def loss_name(loss: Loss) -> str:

@@ -72,7 +72,7 @@ def prepared():
     return program_of(PLAN, RECIPE, values, guard=GUARD), data(rng, PLAN, RECIPE.loss, 8, 4)
 
 
-@pytest.mark.parametrize(("name", "step"), [("outputs", -1), ("losses", 8), ("images", 0)])
+@pytest.mark.parametrize(("name", "step"), [("outputs/0", -1), ("losses", 8), ("images/0", 0)])
 def test_fences_notice(monkeypatch, name, step):
     """A value written before or behind an array, or into one that is only read, is found."""
     plain = workers.run
@@ -93,7 +93,7 @@ def test_guards_inside_records_notice():
     program, sample = prepared()
     program.evaluate(sample.batches)
     assert_intact(program)
-    second = program.left(value(program.network.input).name, "inference")[1]
+    second = program.left(value(program.network.inputs[0]).name, "inference")[1]
     ctypes.c_uint8.from_address(second.ctypes.data + second.nbytes).value = 0
     with pytest.raises(AssertionError):
         assert_intact(program)
@@ -104,11 +104,11 @@ def test_what_is_not_kept_is_an_error():
     program = program_of(PLAN, RECIPE, parameters(np.random.default_rng(0), PLAN))
     sample = data(np.random.default_rng(0), PLAN, RECIPE.loss, 8, 4)
     with pytest.raises(KeyError, match="nothing was run"):
-        program.left(value(program.network.input).name)
+        program.left(value(program.network.inputs[0]).name)
     program.train(sample.batches, np.zeros(2))
-    assert program.left(value(program.network.input).name).shape == (4, 9 * 4)  # for dW
+    assert program.left(value(program.network.inputs[0]).name).shape == (4, 9 * 4)  # for dW
     with pytest.raises(KeyError, match="not kept"):
-        program.left(value(program.network.output).name)
+        program.left(value(program.network.outputs[0]).name)
 
 
 def test_inference_leaves_no_number_unwritten():

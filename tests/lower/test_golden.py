@@ -17,7 +17,7 @@ from convmill.lower.network import lower
 from convmill.lower.text import network_text, step_text
 from convmill.plan.graph import Graph, NotCovered
 from convmill.plan.read import read
-from convmill.plan.recipe import Loss, Optimizer, Recipe
+from convmill.plan.recipe import Loss, Optimizer, one_goal
 from convmill.runtime.jit import planned
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,7 +36,7 @@ def graph_of(name: str) -> Graph | NotCovered:
 def text_of(name: str, graph: Graph, machine: Machine) -> str:
     """Stages and choices, then the steps of training and of inference with their memory."""
     optimizer = Optimizer(NETS[name].optimizer)
-    recipe = Recipe(Loss("categorical_crossentropy"), optimizer, "categorical")
+    recipe = one_goal(Loss("categorical_crossentropy"), optimizer, "categorical")
     network = lower(graph, recipe, machine)
     parts = [network_text(network)]
     for kind in ("training", "inference"):

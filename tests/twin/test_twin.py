@@ -16,7 +16,7 @@ from keras import losses, metrics, optimizers
 
 from convmill.plan.graph import Activation, Regularizer
 from convmill.plan.read import read
-from convmill.plan.recipe import Clip, Leader, Loss, Optimizer, Recipe
+from convmill.plan.recipe import Clip, Leader, Loss, Optimizer, one_goal
 from tests.plan.chains import Chain, chains
 from tests.twin import elementwise, net, updates
 from tests.twin import losses as twin_losses
@@ -434,7 +434,7 @@ def test_training_a_net_follows_keras(reduction: Any) -> None:
     model = chain.build("float64")
     model.set_weights(weights_of(model, random))
     spec = Optimizer("rmsprop", weight_decay=0.01, clip=Clip("global_norm", 0.5))
-    recipe = Recipe(Loss("sparse_categorical_crossentropy", reduction=reduction), spec)
+    recipe = one_goal(Loss("sparse_categorical_crossentropy", reduction=reduction), spec)
     keras_reduction = {"mean": "sum_over_batch_size", "sum": "sum"}[reduction]
     loss = keras_loss(recipe.loss, keras_reduction)
     optimizer = optimizers.RMSprop(RATE, weight_decay=0.01, global_clipnorm=0.5)
@@ -469,7 +469,9 @@ def test_what_does_not_decay_and_what_is_frozen_stays() -> None:
     kernel, bias = graph.parameters
     changed = (replace(kernel, decays=False), replace(bias, trainable=False))
     graph = replace(graph, parameters=changed)
-    recipe = Recipe(Loss("mean_squared_error"), Optimizer("sgd", momentum=0.9, weight_decay=1.0))
+    recipe = one_goal(
+        Loss("mean_squared_error"), Optimizer("sgd", momentum=0.9, weight_decay=1.0)
+    )
     state = net.start(graph, recipe, [random.normal(size=(3, 2)), random.normal(size=2)])
     assert [one.shape for one in state.slots["momentum"]] == [(3, 2)]
     x, y = random.normal(size=(4, 3)), random.normal(size=(4, 2))

@@ -10,7 +10,7 @@ from typing import Any
 
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading, read
-from convmill.plan.recipe import Recipe
+from convmill.plan.recipe import Recipe, one_goal
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.loss import read_loss
@@ -43,4 +43,4 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
     optimizer = read_optimizer(model.optimizer)
     kinds = (accuracy_kind(metric, loss, shape) for metric in attach.named_metrics(model))
     accuracy = next((kind for kind in kinds if kind is not None), None)
-    return Recipe(loss, optimizer, accuracy)
+    return one_goal(loss, optimizer, accuracy)
