@@ -64,7 +64,6 @@ def replaced_call() -> Any:
         (lambda: layers.Conv2D(2, 2, activation="sparsemax"), ["activation=sparsemax"]),
         (lambda: layers.Conv2D(2, 2, activation=lambda x: x), ["activation=<lambda>"]),
         (lambda: layers.Conv2D(2, 2, activation=layers.PReLU()), ["PReLU"]),
-        (lambda: layers.Dense(2), ["Dense", "shape (8, 9, 2)"]),
         (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 2)), ["noise_shape=(None, 1, 1, 2)"]),
         (
             lambda: layers.Resizing(9, 9, pad_to_aspect_ratio=True),
@@ -117,11 +116,6 @@ def two_outputs() -> keras.Model:
     return keras.Model(image, [layers.ReLU()(image), layers.Flatten()(image)])
 
 
-def residual() -> keras.Model:
-    image = keras.Input(IMAGE)
-    return keras.Model(image, layers.Add()([image, layers.ReLU()(image)]))
-
-
 def named_output() -> keras.Model:
     image = keras.Input(IMAGE)
     return keras.Model(image, {"flat": layers.Flatten()(image)})
@@ -130,21 +124,6 @@ def named_output() -> keras.Model:
 def an_operation() -> keras.Model:
     image = keras.Input(IMAGE)
     return keras.Model(image, layers.Flatten()(image * 2))
-
-
-def shared() -> keras.Model:
-    image, layer = keras.Input(IMAGE), layers.ReLU()
-    return keras.Model(image, layer(layers.Conv2D(2, 1)(layer(image))))
-
-
-def shared_sequential() -> keras.Model:
-    layer = layers.ReLU()
-    return sequential(layer, layers.Conv2D(2, 1), layer)
-
-
-def shared_below() -> keras.Model:
-    layer = layers.ReLU()
-    return sequential(keras.Sequential([layers.Conv2D(2, 1), layer]), layer)
 
 
 def masked() -> keras.Model:
@@ -180,12 +159,8 @@ def extra_weight() -> keras.Model:
     [
         (two_inputs, "2 inputs"),
         (two_outputs, "2 outputs"),
-        (residual, "Add"),
         (named_output, "output in a dict"),
         (an_operation, "Multiply"),
-        (shared, "more than once"),
-        (shared_sequential, "more than once"),
-        (shared_below, "more than once"),
         (masked, "2 inputs"),
         (subclass, "defines call"),
         (extra_weight, "scale"),
