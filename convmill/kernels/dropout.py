@@ -1,23 +1,26 @@
-"""Dropout: in training a mask drawn from a hash of seed, step, image and element; else a copy."""
+"""Dropout and noise: in training by random numbers, which backward are drawn again; else a copy."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import rows
-from convmill.kernels.lang import I32, I64, Emitter, Index
+from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
+from convmill.kernels.random import Draws
 from convmill.lower.launches import SEEDS, Images, Launch, gradient, value
-from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Dropout
+from convmill.lower.stages import PlainStage, Tensor
+from convmill.plan.graph import Dropout, Noise
 
-GOLDEN_64, MIX_64 = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-GOLDEN_32, MIX_32 = 0x9E3779B1, (0x85EBCA6B, 0xC2B2AE35)
+SELU_LEAST = -1.6732632423543772 * 1.0507009873554805
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:
-    """y = x / (1 - rate) where the mask keeps it, else 0; outside training y = x."""
+    """y = x with its noise; outside training y = x."""
     x, y = value(site.stage.input), value(site.stage.output)
     if not site.training:
         return [Launch("dropout.copy", site.of, Images(), (x,), (y,))]
@@ -25,21 +28,28 @@ def forward(site: Site[PlainStage]) -> list[Launch]:
 
 
 def backward(site: Site[PlainStage]) -> list[Launch]:
-    """gradient of x: the same mask, drawn again."""
+    """gradient of x: by the same numbers, drawn again."""
     if not site.gradients.input:
         return []
     read, written = (gradient(site.stage.output), SEEDS), (gradient(site.stage.input),)
     return [Launch("dropout.backward", site.of, Images(), read, written)]
 
 
-def _operation(stage: PlainStage) -> Dropout:
-    assert isinstance(stage.operation, Dropout)
+def _operation(stage: PlainStage) -> Dropout | Noise:
+    assert isinstance(stage.operation, (Dropout, Noise))
     return stage.operation
 
 
 def words(stage: PlainStage) -> str:
     """What is computed."""
-    return f"dropout {_operation(stage).rate:g}"
+    match _operation(stage):
+        case Dropout(rate):
+            return f"dropout {rate:g}"
+        case Noise("alpha", rate):
+            return f"alpha dropout {rate:g}"
+        case Noise(_, deviation):
+            return f"noise {deviation:g}"
+    raise AssertionError("no other")
 
 
 def write_copy(k: Kernel) -> None:
@@ -53,60 +63,115 @@ def write_copy(k: Kernel) -> None:
     rows(k, stage.input, stage.output, one)
 
 
-def write_mask(k: Kernel) -> None:
-    """target = source / (1 - rate) where a hash of (key, element) keeps it, else 0; the key of an
-    image is a hash of the layer's seed, the optimizer's step and the place in the batch."""
-    stage, b = k.stage(PlainStage), k.builder
-    rate = _operation(stage).rate
-    tensors = stage.input, stage.output
-    if k.launch.kernel == "dropout.backward":
-        tensors = stage.output, stage.input
+def write_noise(k: Kernel) -> None:
+    """target = source with its noise; backward what of the gradient comes through."""
+    stage, operation = k.stage(PlainStage), _operation(k.stage(PlainStage))
+    is_backward = k.launch.kernel == "dropout.backward"
+    tensors = (stage.output, stage.input) if is_backward else (stage.input, stage.output)
     source, target = k.pointer(k.launch.reads[0]), k.pointer(k.launch.writes[0])
-    seed = k.load_scalar(k.pointer(SEEDS), _operation(stage).seed, I64)
-    key = stream_key(k, seed, k.told("iteration"), k.told("place"))
-    first = k.broadcast(b.trunc(key, I32))
-    second = k.broadcast(b.trunc(b.lshr(key, ir.Constant(I64, 32)), I32))
-    bound = k.whole(min(2**32 - 1, round(rate * 2**32)))
+    draws = Draws(k, operation.seed, of_batch=operation.one_mask)
+    amount = operation.rate if isinstance(operation, Dropout) else operation.amount
+    make = _MADE["dropout" if isinstance(operation, Dropout) else operation.kind]
+
+    def one(a: Index, c: Index, numbers: ir.Value, count: int) -> None:
+        made = make(k, amount, draws, numbers, k.load(source, a, count), is_backward)
+        k.store(made, target, c, count)
+
+    if operation.shared:
+        _pixels(k, tensors, operation.shared, draws, one)
+    else:
+        rows(k, *tensors, lambda a, c, at, count: one(a, c, draws.numbers(at), count))
+
+
+def _pixels(
+    k: Kernel,
+    tensors: tuple[Tensor, Tensor],
+    shared: tuple[int, ...],
+    draws: Draws,
+    body: Callable[[Index, Index, ir.Value, int], None],
+) -> None:
+    """Every vector of channels, where values along ``shared`` axes have one number."""
+    source, target = tensors
+    with k.loop(0, source.height) as row, k.loop(0, source.width) as column:
+        line: Index = 0 if -3 in shared else k.mul(row, source.width)
+        pixel = k.mul(k.add(line, 0 if -2 in shared else column), source.channels)
+        here, there = (
+            k.add(one.origin, k.mul(row, one.row), k.mul(column, one.channels))
+            for one in (source, target)
+        )
+
+        def vector(at: Index, count: int) -> None:
+            alike = -1 in shared
+            numbers = draws.numbers(pixel if alike else k.add(pixel, at), alike=alike)
+            body(k.add(here, at), k.add(there, at), numbers, count)
+
+        k.vectors(source.channels, vector)
+
+
+def _dropped(
+    k: Kernel, rate: float, draws: Draws, numbers: ir.Value, given: ir.Value, _: bool
+) -> ir.Value:
+    """Divided by what is kept of all, or zero."""
     scale = k.constant(1 / (1 - rate) if rate < 1 else 0.0)
-    steps = ir.Constant(k.integers, list(range(k.lanes)))
-
-    def one(a: Index, c: Index, element: Index, count: int) -> None:
-        number = b.add(k.broadcast(b.trunc(k.index(element), I32)), steps)
-        drawn = _mix(k, b.add(_mix(k, b.xor(b.mul(number, k.whole(GOLDEN_32)), first)), second))
-        kept = b.icmp_unsigned(">=", drawn, bound)
-        scaled = b.select(kept, b.fmul(k.load(source, a, count), scale), k.constant(0.0))
-        k.store(scaled, target, c, count)
-
-    rows(k, *tensors, one)
+    kept = draws.at_least(rate, numbers)
+    return k.builder.select(kept, k.builder.fmul(given, scale), k.constant(0.0))
 
 
-def _mix(e: Emitter, h: ir.Value) -> ir.Value:
-    """The finalizer of MurmurHash3 (A. Appleby), on 32-bit lanes."""
-    b = e.builder
-    h = b.mul(b.xor(h, b.lshr(h, e.whole(16))), e.whole(MIX_32[0]))
-    h = b.mul(b.xor(h, b.lshr(h, e.whole(13))), e.whole(MIX_32[1]))
-    return b.xor(h, b.lshr(h, e.whole(16)))
+def _added(
+    k: Kernel,
+    deviation: float,
+    draws: Draws,
+    numbers: ir.Value,
+    given: ir.Value,
+    is_backward: bool,
+) -> ir.Value:
+    if is_backward:
+        return given
+    return k.fma(draws.normal(numbers), k.constant(deviation), given)
 
 
-def stream_key(e: Emitter, seed: ir.Value, step: ir.Value, position: ir.Value) -> ir.Value:
-    """A key for one image of one step: SplitMix64 (S. Vigna) of seed, step and position."""
-    b = e.builder
-    key = seed
-    for part in (step, position):
-        key = b.add(b.add(key, part), ir.Constant(I64, GOLDEN_64))
-        key = b.mul(b.xor(key, b.lshr(key, ir.Constant(I64, 30))), ir.Constant(I64, MIX_64[0]))
-        key = b.mul(b.xor(key, b.lshr(key, ir.Constant(I64, 27))), ir.Constant(I64, MIX_64[1]))
-        key = b.xor(key, b.lshr(key, ir.Constant(I64, 31)))
-    return key
+def _multiplied(
+    k: Kernel, deviation: float, draws: Draws, numbers: ir.Value, given: ir.Value, _: bool
+) -> ir.Value:
+    factor = k.fma(draws.normal(numbers), k.constant(deviation), k.constant(1.0))
+    return k.builder.fmul(given, factor)
 
+
+def _alpha(
+    k: Kernel,
+    rate: float,
+    draws: Draws,
+    numbers: ir.Value,
+    given: ir.Value,
+    is_backward: bool,
+) -> ir.Value:
+    """SELU's least value where it falls; then all scaled and moved to keep mean and variance
+    (Klambauer et al. 2017)."""
+    b = k.builder
+    spread = (1 - rate) * (1 + rate * SELU_LEAST**2)
+    scale = 1 / math.sqrt(spread) if spread else math.inf
+    kept = draws.at_least(rate, numbers)
+    if is_backward:
+        return b.select(kept, b.fmul(given, k.constant(scale)), k.constant(0.0))
+    chosen = b.select(kept, given, k.constant(SELU_LEAST))
+    return k.fma(chosen, k.constant(scale), k.constant(-scale * SELU_LEAST * rate))
+
+
+_Make = Callable[[Kernel, float, Draws, ir.Value, ir.Value, bool], ir.Value]
+_MADE: dict[str, _Make] = {
+    "dropout": _dropped,
+    "sum": _added,
+    "product": _multiplied,
+    "alpha": _alpha,
+}
 
 OPERATION = Operation(
     forward=forward,
     backward=backward,
     kernels={
         "dropout.copy": write_copy,
-        "dropout.forward": write_mask,
-        "dropout.backward": write_mask,
+        "dropout.forward": write_noise,
+        "dropout.backward": write_noise,
     },
     words=words,
 )

@@ -145,8 +145,11 @@ def _weights(layer: Any) -> Said:
 
 
 def _noise_shape(layer: Any) -> Said:
+    """One mask for each image, or one for all of a batch."""
     given = getattr(layer, "noise_shape", None)
-    return None if given is None else (f"noise_shape={given}", "leave noise_shape out")
+    if given is None or given[0] in (None, 1):
+        return None
+    return f"noise_shape={given}", "leave the batch open in noise_shape: (None, 1, 1, channels)"
 
 
 def _axes(layer: Any, operation: Operation) -> Said:

@@ -30,6 +30,7 @@ from convmill.plan.graph import (
     Rescale,
     Reshape,
     Separable,
+    Shape,
     Upsample,
 )
 from convmill.plan.resampling import INTERPOLATIONS
@@ -49,7 +50,8 @@ LAYERS = (
     *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D"),
     *("Flatten", "Reshape", "Permute"),
     *("RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"),
-    *("UpSampling1D", "UpSampling2D", "Resizing", "Dense", "Dropout", "Activation", "ReLU"),
+    *("UpSampling1D", "UpSampling2D", "Resizing", "Dense", "Dropout", "SpatialDropout1D"),
+    *("SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Activation", "ReLU"),
     *("LeakyReLU", "ELU", "Softmax", "Identity"),
 )
 MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
@@ -116,8 +118,8 @@ def _has_kernels(operation: Operation) -> bool:
 
 
 _COMPILED = (
-    *(Input, Separable, Rescale, Pooling, Flatten, Dense, Dropout, Activate),
-    *(Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
+    *(Input, Separable, Rescale, Pooling, Flatten, Dense, Dropout, Noise),
+    *(Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 
 
@@ -127,6 +129,9 @@ def _of_arguments(node: Node) -> Refusal | None:
     if isinstance(operation, (Upsample, Resample)) and not known:
         remedy = f"use one of {', '.join(INTERPOLATIONS)}"
         return _refuse(node, f"interpolation={operation.interpolation}", remedy)
+    shared = getattr(operation, "shared", ())
+    if shared and min(shared) < -_axes_known(node.shape):
+        return _refuse(node, f"noise is shared along {-min(shared)} axes", "use Dropout")
     if activation.name not in ACTIVATIONS:
         return _refuse(
             node,
@@ -134,6 +139,12 @@ def _of_arguments(node: Node) -> Refusal | None:
             "use an activation of Keras",
         )
     return None
+
+
+def _axes_known(shape: Shape) -> int:
+    """How many of the last axes kernels tell apart: they see rows, columns and channels, and the
+    axes before the last two as rows."""
+    return 3 if len(shape) <= 3 else 2
 
 
 def _of_place(graph: Graph, node: Node) -> Refusal | None:

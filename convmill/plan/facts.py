@@ -14,6 +14,7 @@ from convmill.plan.graph import (
     Activate,
     Activation,
     AdaptivePooling,
+    Augment,
     Concatenate,
     Convolution,
     Crop,
@@ -101,6 +102,7 @@ _KINDS: dict[type, Kind] = {
     Normalize: "normalization",
     Dropout: "dropout",
     Noise: "dropout",
+    Augment: "dropout",
     Merge: "merge",
     Concatenate: "merge",
     Flatten: "shape",
@@ -168,9 +170,7 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
                 return 0
             down, across = taps_of(operation, read[0], written)
             return values * down.count * across.count
-        case Noise():
-            return operation.operations * values
-        case Rescale() | Normalize() | Dropout():
+        case Rescale() | Normalize() | Dropout() | Noise():
             return values
         case Activate():
             return values if operation.activation != LINEAR else 0

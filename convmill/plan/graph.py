@@ -17,6 +17,7 @@ Border = tuple[int, int, int, int]  # top, bottom, left, right
 PoolingKind = Literal["max", "average"]
 MergeKind = Literal["add", "subtract", "multiply", "divide", "average", "maximum", "minimum"]
 NormalizeKind = Literal["batch", "layer", "rms", "group", "unit", "fixed"]
+NoiseKind = Literal["sum", "product", "alpha"]
 Kind = Literal[
     "input",
     "convolution",
@@ -226,19 +227,35 @@ class Dense:
 class Dropout:
     """Zeroes a share ``rate`` of the values in training and scales the rest by 1/(1-rate).
 
-    ``seed`` counts the net's dropout layers: the runtime hands one seed to each of them.
+    ``seed`` counts the net's layers that draw random numbers: the runtime hands one seed to each of
+    them. Values along the axes ``shared``, counted from the last, -1, fall together, and those of
+    ``one_mask`` in all images of a batch.
     """
 
     rate: float
     seed: int
+    shared: tuple[int, ...] = ()
+    one_mask: bool = False
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Changes values in training alone, in another way than ``Dropout``; ``operations`` for each
-    of them, none where images are augmented."""
+    """Changes values in training alone, in another way than ``Dropout``, which tells the rest.
 
-    operations: int
+    "sum" adds normal numbers of the deviation ``amount``, "product" multiplies by such around one;
+    "alpha" has a share ``amount`` of the values take SELU's least one, and keeps mean and variance.
+    """
+
+    kind: NoiseKind
+    amount: float
+    seed: int
+    shared: tuple[int, ...] = ()
+    one_mask: bool = False
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Changes images in training alone, in a way not looked into."""
 
 
 @dataclass(frozen=True)
@@ -320,6 +337,7 @@ Operation = (
     | Dense
     | Dropout
     | Noise
+    | Augment
     | Activate
     | Normalize
     | Merge
@@ -399,8 +417,8 @@ class Graph:
 
     @property
     def dropouts(self) -> int:
-        """How many dropout layers the net holds."""
-        return sum(isinstance(node.operation, Dropout) for node in self.nodes)
+        """How many layers of the net draw random numbers."""
+        return sum(isinstance(node.operation, (Dropout, Noise)) for node in self.nodes)
 
     def node(self, name: str) -> Node:
         """The node called ``name``; KeyError where there is none."""

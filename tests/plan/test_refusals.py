@@ -64,7 +64,7 @@ def replaced_call() -> Any:
         (lambda: layers.Conv2D(2, 2, activation="sparsemax"), ["activation=sparsemax"]),
         (lambda: layers.Conv2D(2, 2, activation=lambda x: x), ["activation=<lambda>"]),
         (lambda: layers.Conv2D(2, 2, activation=layers.PReLU()), ["PReLU"]),
-        (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 1, 2)), ["noise_shape=(None, 1, 1, 2)"]),
+        (lambda: layers.Dropout(0.5, noise_shape=(4, 1, 1, 2)), ["noise_shape=(4, 1, 1, 2)"]),
         (
             lambda: layers.Resizing(9, 9, pad_to_aspect_ratio=True),
             ["Resizing", "not covered"],
@@ -73,7 +73,7 @@ def replaced_call() -> Any:
         (lambda: layers.Rescaling([0.5, 1.0]), ["scale of shape (2,)"]),
         (lambda: layers.Rescaling(1.0, offset=np.ones(2)), ["offset of shape (2,)"]),
         (lambda: layers.BatchNormalization(), ["BatchNormalization", "not covered"]),
-        (lambda: layers.SpatialDropout2D(0.5), ["SpatialDropout2D", "not covered"]),
+        (lambda: layers.RandomContrast(0.5), ["RandomContrast", "not covered"]),
         (lambda: layers.MaxPooling2D(2, data_format="channels_first"), ["channels_first"]),
         (lambda: layers.Flatten(data_format="channels_first"), ["channels_first"]),
         (lambda: Doubled(2, 2), ["Doubled", "defines call"]),
