@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from convmill.design.steps import Design, Step
 from convmill.lower.network import Lowered
-from convmill.lower.stages import ConvolutionStage, DepthwiseStage
+from convmill.lower.stages import ConvolutionStage, PlainStage
 from convmill.plan.graph import Pair
 from convmill.plan.reads import Windows
 
@@ -39,7 +39,8 @@ DENSE = Sparsity()
 
 def sparsity(design: Design, lowered: Lowered) -> dict[str, Sparsity]:
     """What pooling leaves, by name, of convolutions and of activations computed with them; other
-    steps are dense, and so are depthwise convolutions, whose kernels go over all places.
+    steps are dense, and so are depthwise and transposed convolutions, whose kernels go over all
+    places.
     ``lowered`` are the stages of the design's graph."""
     found: dict[str, Sparsity] = {}
     for stage in lowered.stages:
@@ -48,7 +49,7 @@ def sparsity(design: Design, lowered: Lowered) -> dict[str, Sparsity]:
             *between, pooling = others
             for step in (first, *between):
                 found[step.name] = _of(first, pooling, fused=True)
-        elif first.kind == "convolution" and not isinstance(stage, DepthwiseStage):
+        elif first.kind == "convolution" and isinstance(stage, (ConvolutionStage, PlainStage)):
             behind = _pooling_behind(design, first)
             if behind is not None:
                 found[first.name] = _of(first, behind, fused=False)

@@ -5,7 +5,7 @@ Who calls it, for which images or which share, is the subject of ``run.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -104,6 +104,18 @@ class Kernel(Emitter):
         if self.launch.adds:
             return ir.Constant(ir.IntType(1), 0)
         return self.builder.icmp_signed("!=", self.told("fresh"), ir.Constant(I64, 0))
+
+    def share(self, size: int) -> Iterator[tuple[Index, int]]:
+        """Each vector of the share of ``size`` elements, cut by whole vectors: where it starts, and
+        how many elements it has. A loop ends when the next vector is asked for."""
+        first, last = self.told("first"), self.told("last")
+        whole = size - size % self.lanes
+        if whole:
+            with self.loop(first, self.minimum(last, whole), self.lanes) as start:
+                yield start, self.lanes
+        if size > whole:
+            with self.when(self.less(whole, last)):
+                yield whole, size - whole
 
     def unless_fresh(self, stored: ir.Value) -> ir.Value:
         """What is ``stored`` of images before, or zeros where there were none."""

@@ -7,13 +7,13 @@ a channel has several filters, what belongs to one of them lies that far apart i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from llvmlite import ir
 
+from convmill.kernels import gating
 from convmill.kernels.build import Kernel
-from convmill.kernels.elementwise import rows
-from convmill.kernels.functions import activate, gate
+from convmill.kernels.functions import activate
 from convmill.kernels.lang import Emitter, Index, cover
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
@@ -33,13 +33,9 @@ def forward(site: Site[DepthwiseStage]) -> list[Launch]:
 
 def backward(site: Site[DepthwiseStage]) -> list[Launch]:
     """The gradient before the activation, in place, and the gradient of x."""
-    stage, behind = site.stage, gradient(site.stage.output)
-    launches = []
-    if stage.activation.name != "linear":
-        read = (value(stage.output), behind)
-        launches.append(Launch("depthwise.gate", site.of, Images(), read, (behind,)))
+    stage, launches = site.stage, gating.gated(site)
     if site.gradients.input:
-        read = (behind, of_matrix("parameter", stage.kernel))
+        read = (gradient(stage.output), of_matrix("parameter", stage.kernel))
         written, room = (gradient(stage.input),), _Room(stage).size(site.lanes)
         launches.append(
             Launch("depthwise.input_gradient", site.of, Images(), read, written, scratch=room)
@@ -166,18 +162,6 @@ def _sums(
     return sums
 
 
-def write_gate(k: Kernel) -> None:
-    """The gradient before the activation, in place."""
-    stage = k.stage(DepthwiseStage)
-    y, behind = k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
-
-    def one(at: Index, _: Index, __: Index, count: int) -> None:
-        before = gate(k, stage.activation, k.load(y, at, count), k.load(behind, at, count))
-        k.store(before, behind, at, count)
-
-    rows(k, stage.output, stage.output, one)
-
-
 class _Room:
     """A thread's room for the gradient of one vector of channels inside a border of zeros, as wide
     as the sub-grids of the input look: a plane of rows x columns x lanes for each filter."""
@@ -274,7 +258,7 @@ def write_weight_gradient(k: Kernel) -> None:
     if stage.bias is not None:
         taps += [(filter_, None) for filter_ in range(stage.multiplier)]
     pieces = [taps[at : at + stage.choice.sums] for at in range(0, len(taps), stage.choice.sums)]
-    for channel, count in _share(k, stage.input.channels):
+    for channel, count in k.share(stage.input.channels):
         for piece in pieces:
             with k.when(k.is_fresh()):
                 for one in piece:
@@ -284,18 +268,6 @@ def write_weight_gradient(k: Kernel) -> None:
 
 
 _Sum = tuple[int, tuple[int, int] | None]  # a filter, and its tap, or None for its bias
-
-
-def _share(k: Kernel, channels: int) -> Iterator[tuple[Index, int]]:
-    """Vectors of a share of channels, with how many there are in each; a loop ends when the next
-    vector is asked for."""
-    first, last = k.told("first"), k.told("last")
-    whole = channels - channels % k.lanes
-    with k.loop(first, k.minimum(last, whole), k.lanes) as channel:
-        yield channel, k.lanes
-    if channels % k.lanes:
-        with k.when(k.less(whole, last)):
-            yield whole, channels % k.lanes
 
 
 def _piece(
@@ -387,9 +359,9 @@ OPERATION = Operation(
     weight_gradient=weight_gradient,
     kernels={
         "depthwise.forward": write_forward,
-        "depthwise.gate": write_gate,
         "depthwise.input_gradient": write_input_gradient,
         "depthwise.weight_gradient": write_weight_gradient,
+        **gating.KERNELS,
     },
     words=words,
     tiles=tiles,

@@ -18,10 +18,18 @@ from convmill.kernels import (
     resample,
     rescale,
     sums,
+    transposed,
     update,
 )
 from convmill.kernels.operation import Operation, Write
-from convmill.lower.stages import ConvolutionStage, DenseStage, DepthwiseStage, PlainStage, Stage
+from convmill.lower.stages import (
+    ConvolutionStage,
+    DenseStage,
+    DepthwiseStage,
+    PlainStage,
+    Stage,
+    TransposedStage,
+)
 from convmill.plan.graph import (
     Activate,
     AdaptivePooling,
@@ -44,6 +52,7 @@ from convmill.plan.graph import (
 OPERATIONS: dict[type, Operation] = {
     ConvolutionStage: convolution.OPERATION,
     DepthwiseStage: depthwise.OPERATION,
+    TransposedStage: transposed.OPERATION,
     DenseStage: dense.OPERATION,
     Activate: activation.OPERATION,
     Concatenate: concatenate.OPERATION,

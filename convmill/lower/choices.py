@@ -80,10 +80,21 @@ class DepthwiseChoice:
 
 @dataclass(frozen=True)
 class MatrixTile:
-    """Register tile of a matrix product: ``rows`` (images, or inputs) times ``vectors``."""
+    """Register tile of a matrix product: ``rows`` (images, inputs, places, filters) times
+    ``vectors``."""
 
     rows: int
     vectors: int
+
+
+@dataclass(frozen=True)
+class TransposedChoice:
+    """Tiles of a transposed convolution's products, of places times vectors of filters (forward) or
+    of channels, and of filters times vectors of channels; None where a gradient is not wanted."""
+
+    forward: MatrixTile
+    input_gradient: MatrixTile | None = None
+    weight_gradient: MatrixTile | None = None
 
 
 @dataclass(frozen=True)

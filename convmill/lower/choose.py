@@ -20,6 +20,7 @@ from convmill.lower.choices import (
     Live,
     MatrixTile,
     Narrow,
+    TransposedChoice,
     Winograd,
 )
 from convmill.lower.machine import Machine
@@ -29,6 +30,7 @@ from convmill.lower.stages import (
     DepthwiseStage,
     Gradients,
     Stage,
+    TransposedStage,
 )
 
 IMAGES_PER_GROUP = 8
@@ -55,6 +57,8 @@ def _chosen(stage: Stage, wanted: Gradients, machine: Machine) -> Stage:
             return replace(stage, choice=choose_convolution(stage, wanted, machine))
         case DepthwiseStage():
             return replace(stage, choice=choose_depthwise(stage, wanted, machine))
+        case TransposedStage():
+            return replace(stage, choice=choose_transposed(stage, wanted, machine))
         case DenseStage():
             return replace(stage, choice=choose_dense(stage, wanted, machine))
     return stage
@@ -169,21 +173,43 @@ def winograd_tile(stage: ConvolutionStage, machine: Machine) -> Winograd:
     blocks = -(-stage.output.channels // machine.lanes)
     row_bytes = 4 * 16 * columns * (stage.input.channels + blocks * machine.lanes)
     together = max(1, min(rows, WINOGRAD_BYTES // row_bytes))
-    tiles = together * columns
+    tile = sums_tile(together * columns, stage.output.channels, machine)
+    return Winograd((rows, columns), together, tile.rows, tile.vectors)
+
+
+def sums_tile(rows: int, columns: int, machine: Machine) -> MatrixTile:
+    """Tile of sums for so many ``rows`` times ``columns``, the latter in the lanes."""
+    blocks = -(-columns // machine.lanes)
     budget = machine.registers - SPARE_REGISTERS
     choices = [
-        (tile_cycles(1, count, vectors, 1, 1, tiles, blocks), -count * vectors, count, vectors)
+        (tile_cycles(1, count, vectors, 1, 1, rows, blocks), -count * vectors, count, vectors)
         for vectors in (1, 2, 3, 4, 6)
         if vectors <= blocks
-        for count in range(1, min(tiles, max(1, (budget - vectors) // vectors)) + 1)
+        for count in range(1, min(rows, max(1, (budget - vectors) // vectors)) + 1)
     ]
     _, _, count, vectors = min(choices)
-    return Winograd((rows, columns), together, count, vectors)
+    return MatrixTile(count, vectors)
 
 
 def taps_at_once(taps: int, machine: Machine) -> int:
     """Taps whose sums stay in registers in the narrow kernel."""
     return _evenly(taps, machine.registers - 6)
+
+
+# Transposed convolutions -------------------------------------------------------------------------
+
+
+def choose_transposed(
+    stage: TransposedStage, wanted: Gradients, machine: Machine
+) -> TransposedChoice:
+    """Tiles of the products that are wanted; forward a row of one sub-grid's places goes together.
+    """
+    channels, filters = stage.input.channels, stage.output.channels
+    return TransposedChoice(
+        sums_tile(-(-stage.output.width // stage.strides[1]), filters, machine),
+        sums_tile(stage.input.width, channels, machine) if wanted.input else None,
+        sums_tile(filters, channels, machine) if wanted.weights else None,
+    )
 
 
 # Depthwise convolutions --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from convmill.lower.convolutions import convolution_stages
+from convmill.lower.convolutions import border_around, convolution_stages
 from convmill.lower.stages import (
     NO_HALO,
     ConvolutionStage,
@@ -32,7 +32,6 @@ from convmill.plan.graph import (
     Graph,
     Input,
     Node,
-    Operation,
     Separable,
     Shape,
 )
@@ -82,16 +81,14 @@ def expand(graph: Graph) -> Expanded:
 
 def _bordered(graph: Graph) -> set[str]:
     """The nodes whose memory gets a border of zeros: a convolution that pads reads them."""
-    return {node.inputs[0] for node in graph.nodes if any(_padding(node.operation))}
+    return {node.inputs[0] for node in graph.nodes if any(_border(graph, node))}
 
 
-def _padding(operation: Operation) -> Border:
-    match operation:
-        case Convolution(transposed=False):
-            return operation.padding
-        case Separable():
-            return operation.depthwise.padding
-    return NO_HALO
+def _border(graph: Graph, node: Node) -> Border:
+    if node.read or not isinstance(node.operation, (Convolution, Separable)):
+        return NO_HALO
+    ends = (tensor_of(0, shape) for shape in (graph.node(node.inputs[0]).shape, node.shape))
+    return border_around(node.operation, *ends)
 
 
 def tensor_of(buffer: int, shape: Shape) -> Tensor:
@@ -109,7 +106,7 @@ def stages_of(
     if node.read:  # another output of a layer with several: none of the tensors here
         return [plain]
     match operation:
-        case Convolution(transposed=False) | Separable():
+        case Convolution() | Separable():
             return convolution_stages(number, operation, read[0], result, spare)
         case Dense() if len(node.shape) == 1:
             weights = (operation.kernel, operation.bias, operation.activation)

@@ -19,6 +19,7 @@ from convmill.lower.stages import (
     PlainStage,
     Stage,
     Tensor,
+    TransposedStage,
     WeightedStage,
 )
 from convmill.plan.graph import Parameter, Shape
@@ -70,11 +71,9 @@ def place_parameters(
             for stage in readers.get(index, [])
             if isinstance(stage, WeightedStage) and index == stage.kernel
         ]
-        is_kernel = bool(uses)
-        if any(isinstance(stage, ConvolutionStage) for stage in uses):
-            axes = (axes[-1], *axes[:-1])
-        if is_kernel and isinstance(stage, DepthwiseStage):
-            axes, is_kernel = (*axes[:-2], axes[-1], axes[-2]), False  # no rows, no copies
+        is_kernel = bool(uses) and not isinstance(uses[0], DepthwiseStage)  # that has no copies
+        if uses:
+            axes = _held(axes, uses[0])
         rows, columns = _sizes(shape, axes, is_kernel)
         matrix = Matrix(
             index,
@@ -92,6 +91,18 @@ def place_parameters(
         matrices.append(matrix)
         offset = round_up(offset + matrix.size, ALIGNMENT)
     return tuple(matrices), offset, packed
+
+
+def _held(axes: tuple[int, ...], stage: WeightedStage) -> tuple[int, ...]:
+    """The axes of Keras' kernel in the order in which those of ``stage`` hold them."""
+    match stage:
+        case ConvolutionStage():
+            return (axes[-1], *axes[:-1])
+        case TransposedStage():
+            return (axes[-2], *axes[:-2], axes[-1])
+        case DepthwiseStage():
+            return (*axes[:-2], axes[-1], axes[-2])
+    return axes
 
 
 def _sizes(shape: Shape, axes: tuple[int, ...], is_kernel: bool) -> tuple[int, int]:

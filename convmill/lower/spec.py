@@ -17,6 +17,7 @@ from convmill.lower.stages import (
     Gradients,
     Stage,
     Tensor,
+    TransposedStage,
     WindowedStage,
 )
 from convmill.plan.graph import NotCovered
@@ -59,6 +60,10 @@ def _check_windows(stage: WindowedStage, name: str) -> None:
     """Every window lies inside the input and its border."""
     for axis, extent in enumerate(_extent(stage.input)):
         first = stage.input.halo[2 * axis] - stage.padding[2 * axis]
+        if isinstance(stage, TransposedStage):
+            after = stage.input.halo[2 * axis + 1] - stage.padding[2 * axis + 1]
+            _hold(min(first, after) >= 0, f"{name} lacks a border along axis {axis}")
+            continue
         reach = (stage.computed[axis] - 1) * stage.strides[axis] + 1
         reach += (stage.kernel_size[axis] - 1) * stage.dilation[axis] + max(first, 0)
         _hold(reach <= extent, f"{name} reads {reach} places of {extent} along axis {axis}")
@@ -76,6 +81,11 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
         if isinstance(stage, DepthwiseStage):
             sums = None if stage.choice is None else stage.choice.sums
             _hold((sums is not None) == gradients.weights, f"stage {number} misses a gradient")
+        if isinstance(stage, TransposedStage):
+            back = stage.choice and (stage.choice.input_gradient, stage.choice.weight_gradient)
+            has = back and tuple(map(bool, back))
+            right = has == (gradients.input, gradients.weights)
+            _hold(right, f"stage {number} misses a gradient")
         if not isinstance(stage, ConvolutionStage):
             continue
         name, choice = f"stage {number}", stage.choice

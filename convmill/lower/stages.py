@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from convmill.lower.choices import ConvolutionChoice, DenseChoice, DepthwiseChoice
+from convmill.lower.choices import (
+    ConvolutionChoice,
+    DenseChoice,
+    DepthwiseChoice,
+    TransposedChoice,
+)
 from convmill.plan.graph import Activation, Operation, Pair, Regularizer, Shape
 from convmill.plan.recipe import Recipe
 
@@ -201,6 +206,35 @@ class DepthwiseStage(WindowedStage):
 
 
 @dataclass(frozen=True)
+class TransposedStage(WindowedStage):
+    """A transposed convolution: place j of the input reaches the places ``j * stride + tap *
+    dilation - cut`` of the output. ``padding`` is how far output places look beyond the input."""
+
+    cut: Pair = (0, 0)
+    choice: TransposedChoice | None = None
+
+    @property
+    def taps(self) -> int:
+        """Places that one place of the input is spread over."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    @property
+    def spread(self) -> Pair:
+        """Rows and columns of all that the input is spread over, and of the output inside."""
+        read, written = (self.input.height, self.input.width), self.computed
+        rows, columns = (
+            max(
+                (read[axis] - 1) * self.strides[axis]
+                + (self.kernel_size[axis] - 1) * self.dilation[axis]
+                + 1,
+                self.cut[axis] + written[axis],
+            )
+            for axis in (0, 1)
+        )
+        return rows, columns
+
+
+@dataclass(frozen=True)
 class DenseStage(WeightedStage):
     """A matrix product."""
 
@@ -233,7 +267,7 @@ class PlainStage:
         return self.weights
 
 
-Stage = ConvolutionStage | DepthwiseStage | DenseStage | PlainStage
+Stage = ConvolutionStage | DepthwiseStage | TransposedStage | DenseStage | PlainStage
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from convmill.lower.stages import (
     PlainStage,
     Stage,
     Tensor,
+    TransposedStage,
     WindowedStage,
 )
 from convmill.plan.graph import Graph, Pair
@@ -58,8 +59,8 @@ def _stage(stage: Stage) -> str:
 def _operation(stage: Stage) -> str:
     match stage:
         case WindowedStage():
-            kind = "depthwise" if isinstance(stage, DepthwiseStage) else "convolution"
-            words = [f"{kind} {_by(stage.kernel_size)}"]
+            kinds = {DepthwiseStage: "depthwise", TransposedStage: "transposed convolution"}
+            words = [f"{kinds.get(type(stage), 'convolution')} {_by(stage.kernel_size)}"]
             if stage.strides != (1, 1):
                 words.append(f"strides {_by(stage.strides)}")
             if stage.dilation != (1, 1):

@@ -45,7 +45,7 @@ ACTIVATIONS = (
 )
 # Keras' names of what is compiled, for people.
 LAYERS = (
-    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
+    *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"),
     *("Rescaling", "MaxPooling2D", "AveragePooling2D"),
     *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D"),
     *("Flatten", "Reshape", "Permute"),
@@ -111,7 +111,7 @@ def _of_layer(node: Node) -> Refusal | None:
 def _has_kernels(operation: Operation) -> bool:
     """Whether the compiler has kernels for an operation, some of its arguments aside."""
     if isinstance(operation, Convolution):
-        return not operation.transposed
+        return True
     if isinstance(operation, AdaptivePooling):
         return operation.kind == "average"
     return isinstance(operation, _COMPILED)

@@ -99,8 +99,8 @@ class Convolution:
     channels in / ``groups``, filters); where the convolution is ``depthwise``, which has as many
     groups as channels, (height, width, channels in, filters of each channel). A ``transposed`` one
     spreads each place over a window of the output: place j of the input reaches place
-    ``j * stride - before + k`` of the output, ``before`` that of ``padding``; its kernel's shape is
-    (height, width, filters, channels in).
+    ``j * stride - before + k * dilation`` of the output, ``before`` that of ``padding``; its
+    kernel's shape is (height, width, filters, channels in).
     """
 
     filters: int

@@ -156,6 +156,7 @@ def _transposed(operation: Convolution, read: Shape, written: Shape) -> Spans:
             written[axis],
             operation.kernel_size[axis],
             operation.strides[axis],
+            operation.dilation[axis],
             operation.padding[2 * axis],
         )
         for axis in (0, 1)

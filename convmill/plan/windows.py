@@ -37,19 +37,32 @@ def border_of(
 
 
 def transposed_spans(
-    size: int, written: int, window: int, stride: int, before: int
+    size: int, written: int, window: int, stride: int, dilation: int, before: int
 ) -> tuple[Span, ...]:
     """Input places that each output place of a transposed convolution reads.
 
-    Input place j spreads over outputs ``j * stride - before`` and the ``window - 1`` after it.
+    Input place j spreads over outputs ``j * stride + tap * dilation - before``, taps below
+    ``window``.
     """
     spans: list[Span] = []
     for place in range(written):
-        last = (place + before) // stride
-        first = math.ceil((place + before - window + 1) / stride)
-        first, last = max(first, 0), min(last, size - 1)
-        spans.append((first, last) if first <= last else None)
+        reached = [place + before - tap * dilation for tap in range(window)]
+        read = [at // stride for at in reached if at % stride == 0 and 0 <= at < size * stride]
+        spans.append((min(read), max(read)) if read else None)
     return tuple(spans)
+
+
+def transposed_cut(window: int, stride: int, padding: str, extra: int | None) -> int:
+    """Places before the output that Keras cuts from what a transposed convolution spreads along one
+    axis; ``window`` counts the holes of its dilation, ``extra`` is ``output_padding``.
+
+    The size of the output says how much is cut in all: with padding "same" the odd place is kept
+    before the output.
+    """
+    if padding == "valid":
+        return 0
+    beyond = stride + window - 2 if extra is None else window + window % 2 - 2 + extra
+    return window - 1 - min(beyond - beyond // 2, window - 1)
 
 
 def adaptive_spans(size: int, written: int) -> tuple[Span, ...]:

@@ -32,6 +32,7 @@ from convmill.plan.graph import (
     Shape,
 )
 from convmill.plan.recipe import Loss, Optimizer, Recipe, one_goal
+from convmill.plan.windows import transposed_cut
 from convmill.runtime.program import Batches, Measured, Program
 from tests.twin import losses
 from tests.twin import net as twin
@@ -145,6 +146,40 @@ def conv(
         chain.add(
             Convolution(filters, *window), (*grid(shape, size, strides, pads, dilation), filters)
         )
+
+    return add
+
+
+def transposed(
+    filters: int,
+    size: Pair = (3, 3),
+    strides: Pair = (2, 2),
+    padding: str = "valid",
+    activation: str | Activation = "relu",
+    *,
+    dilation: Pair = ONE,
+    bias: bool = True,
+    extra: int | None = None,
+) -> Layer:
+    """A transposed convolution; ``extra`` is its output_padding."""
+
+    def add(chain: Chain) -> None:
+        shape, pads, places = chain.shape, [], []
+        for axis in (0, 1):
+            window, stride = (size[axis] - 1) * dilation[axis] + 1, strides[axis]
+            before = transposed_cut(window, stride, padding, extra)
+            spread = (shape[axis] - 1) * stride + window
+            if padding == "valid":
+                places.append(spread + (max(stride - window, 0) if extra is None else extra))
+            elif extra is None:
+                places.append(shape[axis] * stride)
+            else:
+                places.append((shape[axis] - 1) * stride + window % 2 + extra)
+            pads += [before, spread - before - places[-1]]
+        kernel = chain.parameter((*size, filters, shape[2]))
+        place = chain.parameter((filters,)) if bias else None
+        window_ = (size, strides, tuple(pads), named(activation), kernel, place, dilation)
+        chain.add(Convolution(filters, *window_, transposed=True), (*places, filters))
 
     return add
 

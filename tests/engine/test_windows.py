@@ -27,6 +27,7 @@ from tests.engine.nets import (
     program_of,
     recipe_of,
     separable,
+    transposed,
 )
 from tests.twin import net as twin
 
@@ -104,6 +105,26 @@ def test_dilation_groups_separable(layer, width, pooled):
     follows(graph, width)
 
 
+@pytest.mark.parametrize(
+    ("layer", "width"),
+    [
+        (transposed(18, (3, 3), (2, 2), "same"), "16 lanes"),
+        (transposed(5, (2, 2), (2, 2)), "8 lanes"),
+        (transposed(34, (4, 3), (2, 1), "same", "gelu"), "16 lanes"),
+        (transposed(3, (2, 1), (3, 2), bias=False), "4 lanes"),
+        (transposed(3, (3, 2), (1, 1), dilation=(2, 3)), "8 lanes"),
+        (transposed(4, (5, 5), (3, 3), "same", extra=1), "16 lanes"),
+        (transposed(4, (2, 4), (3, 2), "valid", extra=1), "8 lanes"),
+    ],
+)
+def test_transposed(layer, width):
+    """As the first layer, and inside a net, with more channels than lanes and fewer."""
+    graph = graph_of(
+        (5, 4, 2), transposed(3, (2, 3), (1, 2), "same"), conv(18, (2, 2)), layer, flatten, dense(2)
+    )
+    follows(graph, width)
+
+
 @st.composite
 def _layer(draw: st.DrawFn, chain: Chain) -> None:
     """A convolution of any form that fits the image."""
@@ -116,9 +137,11 @@ def _layer(draw: st.DrawFn, chain: Chain) -> None:
         strides.append(1 if dilation[-1] > 1 else draw(st.integers(1, 4)))
     window = (tuple(size), tuple(strides), padding, draw(st.sampled_from(ACTIVATIONS)))
     options = {"dilation": tuple(dilation), "bias": draw(st.booleans())}
-    form = draw(st.sampled_from(("plain", "depthwise", "separable")))
+    form = draw(st.sampled_from(("plain", "depthwise", "separable", "transposed")))
     if form == "depthwise":
         depthwise(*window, **options, multiplier=draw(st.integers(1, 3)))(chain)
+    elif form == "transposed":
+        transposed(draw(st.sampled_from((1, 5, 18))), *window, **options)(chain)
     elif form == "separable":
         many = draw(st.integers(1, 3))
         separable(draw(st.sampled_from((1, 7, 17))), *window, **options, multiplier=many)(chain)

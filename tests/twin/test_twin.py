@@ -94,6 +94,42 @@ def test_convolutions(window: dict[str, Any]) -> None:
     hold(chain, random.normal(size=(2, 6, 7, 3)), random)
 
 
+FORMS = [
+    ("Conv2D", {"filters": 4, "kernel_size": (2, 3), "dilation_rate": (2, 1), "padding": "same"}),
+    ("Conv2D", {"filters": 6, "kernel_size": 2, "groups": 2, "strides": (2, 1)}),
+    ("DepthwiseConv2D", {"kernel_size": 3, "strides": 2, "padding": "same"}),
+    ("DepthwiseConv2D", {"kernel_size": (2, 3), "depth_multiplier": 3, "dilation_rate": (1, 2)}),
+    ("SeparableConv2D", {"filters": 3, "kernel_size": 3, "depth_multiplier": 2}),
+    ("SeparableConv2D", {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}),
+]
+TRANSPOSED = [
+    {"kernel_size": 3, "strides": 2},
+    {"kernel_size": (4, 1), "strides": (2, 3)},
+    {"kernel_size": 5, "strides": 3, "output_padding": (0, 2)},
+    {"kernel_size": (2, 3), "strides": 2, "output_padding": 1},
+    {"kernel_size": 1, "output_padding": 0},
+    {"kernel_size": 4},
+    {"kernel_size": 3, "dilation_rate": (2, 3)},
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_forms_of_convolutions(form: tuple[str, dict[str, Any]], use_bias: bool) -> None:
+    random, (name, arguments) = np.random.default_rng(5), form
+    chain = Chain((6, 7, 4), ((name, {**arguments, "use_bias": use_bias, "activation": "elu"}),))
+    hold(chain, random.normal(size=(2, 6, 7, 4)), random)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("window", TRANSPOSED, ids=str)
+def test_transposed_convolutions(window: dict[str, Any], padding: str) -> None:
+    random = np.random.default_rng(6)
+    arguments = {"filters": 5, "padding": padding, **window}
+    chain = Chain((4, 3, 2), (("Conv2DTranspose", arguments),))
+    hold(chain, random.normal(size=(2, 4, 3, 2)), random)
+
+
 @pytest.mark.parametrize("name", ["MaxPooling2D", "AveragePooling2D"])
 @pytest.mark.parametrize(
     "window",

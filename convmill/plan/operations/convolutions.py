@@ -12,7 +12,7 @@ from convmill.plan.operations.activations import inside
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
-from convmill.plan.windows import border_of
+from convmill.plan.windows import border_of, transposed_cut
 
 
 def _convolution(call: Call, parameters: Parameters) -> Operation:
@@ -75,26 +75,25 @@ def _by_depth(call: Call, kernel: int, bias: int | None, activation: Any = None)
 
 
 def _transposed(call: Call, parameters: Parameters) -> Operation:
-    """Keras cuts what a transposed convolution spreads to strides times the size of its input (or
-    leaves all of it); with ``output_padding`` or a dilation its backends differ in where."""
+    """Keras cuts what a transposed convolution spreads; where, it says by its arguments."""
     layer, kernel = call.layer, parameters.named(call.layer, "kernel")
-    plain = layer.output_padding in (None, (None, None)) and max(layer.dilation_rate) == 1
-    if kernel is None or not plain or not is_channels_last(layer):
+    if kernel is None or not is_channels_last(layer):
         return _opaque(call, _places(call, call.read[0]) * _kernel(layer))
-    size, strides = tuple(layer.kernel_size), tuple(layer.strides)
     padding: list[int] = []
-    for axis in (0, 1):
-        cut = max(size[axis] - strides[axis], 0) // 2 if layer.padding == "same" else 0
-        spread = (call.read[0][axis] - 1) * strides[axis] + size[axis]
+    for axis, extra in enumerate(layer.output_padding or (None, None)):
+        window = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis] + 1
+        cut = transposed_cut(window, layer.strides[axis], layer.padding, extra)
+        spread = (call.read[0][axis] - 1) * layer.strides[axis] + window
         padding += [cut, spread - cut - call.shape[axis]]
     return Convolution(
         filters=layer.filters,
-        kernel_size=size,
-        strides=strides,
+        kernel_size=tuple(layer.kernel_size),
+        strides=tuple(layer.strides),
         padding=(padding[0], padding[1], padding[2], padding[3]),
         activation=inside(layer),
         kernel=kernel,
         bias=parameters.named(layer, "bias"),
+        dilation=tuple(layer.dilation_rate),
         transposed=True,
     )
 
