@@ -44,6 +44,8 @@ def _of_batch(build: Build, e: Emitter, context: ir.Value, slot: Slot) -> ir.Val
     if slot.name in POINTERS:
         return field(e, context, slot.name)
     kind, _, number = slot.name.partition("/")
+    if kind == "statistics":
+        return e.at(field(e, context, kind), int(number), F32)
     array, offset = _part(kind, build.network.matrices[int(number)])
     return e.at(field(e, context, array), offset, F32)
 

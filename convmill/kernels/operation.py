@@ -37,13 +37,15 @@ def nothing(site: Site) -> list[Launch]:
 
 @dataclass(frozen=True)
 class Operation:
-    """``forward`` and ``backward`` are launches over images, ``weight_gradient`` over shares of the
+    """``prepare`` are launches once a call, ``forward`` and ``backward`` those over images (and
+    over shares between them, where images need one another), ``weight_gradient`` over shares of the
     stage's parameters; ``kernels`` write the functions behind them. ``words`` say what a stage
     computes, ``tiles`` how."""
 
     forward: Launches
     kernels: Mapping[str, Write]
     words: Callable[[Any], str]
+    prepare: Launches = nothing
     backward: Launches = nothing
     weight_gradient: Launches = nothing
     tiles: Callable[[Any], str] = field(default=lambda stage: "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convmill.kernels import (
     activation,
+    batch_normalization,
     concatenate,
     convolution,
     copies,
@@ -23,6 +24,7 @@ from convmill.kernels import (
 )
 from convmill.kernels.operation import Operation, Write
 from convmill.lower.stages import (
+    BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
     DepthwiseStage,
@@ -54,6 +56,7 @@ OPERATIONS: dict[type, Operation] = {
     DepthwiseStage: depthwise.OPERATION,
     TransposedStage: transposed.OPERATION,
     DenseStage: dense.OPERATION,
+    BatchNormalizationStage: batch_normalization.OPERATION,
     Activate: activation.OPERATION,
     Concatenate: concatenate.OPERATION,
     Dropout: dropout.OPERATION,

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from convmill.kernels import copies, images, measure, sums, update
@@ -26,9 +27,10 @@ def training_step(network: Network, lanes: int) -> Step:
     steps = []
     for launch in update.updates(network, lanes):
         steps += [launch, *copied.get(launch.number, [])]
-    before = [launch for launches in copied.values() for launch in launches]
+    before = [*_prepared(sites), *(one for launches in copied.values() for one in launches)]
     closing = [*update.norms(network), *steps]
-    return cut(before, [*over_images, *update.penalties(network), *gradients, *closing])
+    summed = _added([*over_images, *update.penalties(network), *gradients])
+    return cut(before, [*summed, *closing])
 
 
 def _backward(network: Network, sites: list[Site]) -> list[Launch]:
@@ -48,16 +50,21 @@ def _backward(network: Network, sites: list[Site]) -> list[Launch]:
 
 
 def _weight_gradients(sites: list[Site]) -> list[Launch]:
-    """Gradients of parameters; a second stage with the same ones adds to those of the first."""
-    launches: list[Launch] = []
+    """Gradients of parameters over all images of a batch."""
+    trained = (site for site in sites if site.gradients.weights)
+    return [one for site in trained for one in operation_of(site.stage).weight_gradient(site)]
+
+
+def _added(launches: Iterable[Launch]) -> list[Launch]:
+    """Launches of which a second one that writes the gradient of a parameter adds to the first:
+    stages may share their parameters."""
+    found: list[Launch] = []
     written: set[Slot] = set()
-    for site in sites:
-        if site.gradients.weights:
-            for launch in operation_of(site.stage).weight_gradient(site):
-                again = any(slot in written for slot in launch.writes)
-                launches.append(replace(launch, adds=again))
-                written |= set(launch.writes)
-    return launches
+    for launch in launches:
+        sums = {slot for slot in launch.writes if slot.name.startswith("gradient_of/")}
+        found.append(replace(launch, adds=bool(sums & written)))
+        written |= sums
+    return found
 
 
 def inference_step(network: Network, lanes: int) -> Step:
@@ -68,7 +75,7 @@ def inference_step(network: Network, lanes: int) -> Step:
     if network.recipe is not None:
         launches += measure.measure(network, training=False)
     copied = copies.copies(network, launches, lanes)
-    return cut([one for found in copied.values() for one in found], launches)
+    return cut([*_prepared(sites), *(one for each in copied.values() for one in each)], launches)
 
 
 def _sites(
@@ -79,6 +86,10 @@ def _sites(
         Site(stage, f"stage{number}", wanted, training, lanes)
         for number, (stage, wanted) in enumerate(zip(network.stages, gradients, strict=True))
     ]
+
+
+def _prepared(sites: list[Site]) -> list[Launch]:
+    return [launch for site in sites for launch in operation_of(site.stage).prepare(site)]
 
 
 def _forward(sites: list[Site]) -> list[Launch]:

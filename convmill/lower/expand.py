@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from convmill.lower.convolutions import border_around, convolution_stages
 from convmill.lower.stages import (
     NO_HALO,
+    BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
     PlainStage,
@@ -32,6 +33,7 @@ from convmill.plan.graph import (
     Graph,
     Input,
     Node,
+    Normalize,
     Separable,
     Shape,
 )
@@ -108,6 +110,10 @@ def stages_of(
     match operation:
         case Convolution() | Separable():
             return convolution_stages(number, operation, read[0], result, spare)
+        case Normalize(kind="batch", mean=int(mean), variance=int(variance)):
+            scales = (operation.gamma, operation.beta, mean, variance)
+            constants = (operation.epsilon, operation.momentum, operation.frozen)
+            return [BatchNormalizationStage((number,), read[0], result, *scales, *constants)]
         case Dense() if len(node.shape) == 1:
             weights = (operation.kernel, operation.bias, operation.activation)
             return [DenseStage((number,), read[0], result, *weights)]

@@ -27,6 +27,7 @@ POINTERS = (
     "outputs",
     "penalties",
     "norms",
+    "statistics",
     "seeds",
 )
 NUMBERS = (

@@ -14,7 +14,13 @@ import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
-from convmill.lower.stages import ConvolutionStage, PlainStage, Stage, WeightedStage
+from convmill.lower.stages import (
+    BatchNormalizationStage,
+    ConvolutionStage,
+    PlainStage,
+    Stage,
+    WeightedStage,
+)
 from convmill.plan.graph import LINEAR, Activate, Activation, Pooling
 
 Merge = Callable[[Stage, Stage], Stage | None]
@@ -30,7 +36,7 @@ def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list
         if not (
             isinstance(stage, PlainStage)
             and isinstance(stage.operation, Activate)
-            and isinstance(before, WeightedStage)
+            and isinstance(before, (WeightedStage, BatchNormalizationStage))
             and before.activation == LINEAR
             and can_fuse_activation(stage.operation.activation)
         ):

@@ -8,6 +8,7 @@
     differentiate     trained weights                    =>  which gradients each stage computes
     number_uses       readers of one buffer              =>  a gradient for each, and their sum
     choose            sizes, gradients, the processor    =>  algorithm and tiles of each stage
+    place_statistics  batch normalization                =>  rows for what belongs to a channel
     place_parameters  parameters                         =>  matrices and their copies
 
 What follows, launches, phases and memory, is in ``launches.py``, ``cut.py`` and ``lifetimes.py``.
@@ -24,7 +25,7 @@ from convmill.lower.differentiate import differentiate, number_uses
 from convmill.lower.expand import expand
 from convmill.lower.fuse import fuse_activation, fuse_pooling, split_activation
 from convmill.lower.machine import Machine
-from convmill.lower.place import place_halos, place_parameters
+from convmill.lower.place import place_halos, place_parameters, place_statistics
 from convmill.lower.stages import Gradients, Network, Stage, Tensor
 from convmill.plan.covered import check_covered
 from convmill.plan.graph import Graph
@@ -76,16 +77,17 @@ def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
     """
     check_covered(graph)
     lowered = lower_stages(graph, machine, None if recipe is None else recipe.asked)
-    stages = lowered.stages
+    stages, statistics = place_statistics(lowered.stages)
     matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
     return Network(
         inputs=lowered.inputs,
         outputs=lowered.outputs,
-        stages=stages,
+        stages=tuple(stages),
         gradients=lowered.gradients,
         matrices=matrices,
         recipe=recipe,
         parameter_elements=elements,
         pack_elements=packed,
+        statistic_elements=statistics,
         images_per_group=IMAGES_PER_GROUP,
     )

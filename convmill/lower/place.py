@@ -1,6 +1,7 @@
 """Passes that give every tensor its border and every parameter its place.
 
     place_halos        padding of a convolution  =>  a border of zeros around the buffer it reads
+    place_statistics   batch normalization   =>  rows for what belongs to a channel
     place_parameters   parameters of the graph   =>  matrices behind one another, with their copies
 """
 
@@ -11,7 +12,9 @@ from dataclasses import replace
 
 from convmill.lower.choices import Winograd
 from convmill.lower.stages import (
+    ALIGNMENT,
     NO_HALO,
+    BatchNormalizationStage,
     ConvolutionStage,
     DepthwiseStage,
     Halo,
@@ -23,8 +26,6 @@ from convmill.lower.stages import (
     WeightedStage,
 )
 from convmill.plan.graph import Parameter, Shape
-
-ALIGNMENT = 16  # float32 elements: one cache line
 
 
 def place_halos(
@@ -51,6 +52,17 @@ def _with_halos(stage: Stage, halos: dict[int, Halo]) -> Stage:
         return replace(stage, inputs=read, output=output)
     source = stage.input.padded(halos.get(stage.input.buffer, NO_HALO))
     return replace(stage, input=source, output=output)
+
+
+def place_statistics(stages: Sequence[Stage]) -> tuple[list[Stage], int]:
+    """Stages with the places of what belongs to their channels, and the float32 elements of all."""
+    placed, elements = list[Stage](), 0
+    for stage in stages:
+        if isinstance(stage, BatchNormalizationStage):
+            stage = replace(stage, place=elements)
+            elements += 6 * stage.row
+        placed.append(stage)
+    return placed, elements
 
 
 def place_parameters(

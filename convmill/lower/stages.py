@@ -14,11 +14,12 @@ from convmill.lower.choices import (
     DepthwiseChoice,
     TransposedChoice,
 )
-from convmill.plan.graph import Activation, Operation, Pair, Regularizer, Shape
+from convmill.plan.graph import LINEAR, Activation, Operation, Pair, Regularizer, Shape
 from convmill.plan.recipe import Recipe
 
 Halo = tuple[int, int, int, int]  # top, bottom, left, right
 NO_HALO: Halo = (0, 0, 0, 0)
+ALIGNMENT = 16  # float32 elements: one cache line
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,45 @@ class DenseStage(WeightedStage):
 
 
 @dataclass(frozen=True)
+class BatchNormalizationStage:
+    """Normalizes each channel by its mean and variance over the batch and all places, or by the
+    moving ones where it is ``frozen``; then scales, shifts and applies an activation.
+
+    ``gamma``, ``beta``, ``mean`` and ``variance`` index the parameters. ``place`` is where its
+    statistics begin, six rows of ``row`` elements each, among those of all stages.
+    """
+
+    nodes: tuple[int, ...]
+    input: Tensor
+    output: Tensor
+    gamma: int | None
+    beta: int | None
+    mean: int
+    variance: int
+    epsilon: float
+    momentum: float
+    frozen: bool
+    activation: Activation = LINEAR
+    place: int = 0
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the stage reads."""
+        return (self.input,)
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Parameters that the stage reads."""
+        given = (self.gamma, self.beta, self.mean, self.variance)
+        return tuple(index for index in given if index is not None)
+
+    @property
+    def row(self) -> int:
+        """Elements from one of the statistics to the next."""
+        return -(-self.input.channels // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
 class PlainStage:
     """Any other operation, as the graph has it: nothing is fused with it, and nothing is chosen.
 
@@ -267,7 +307,14 @@ class PlainStage:
         return self.weights
 
 
-Stage = ConvolutionStage | DepthwiseStage | TransposedStage | DenseStage | PlainStage
+Stage = (
+    ConvolutionStage
+    | DepthwiseStage
+    | TransposedStage
+    | DenseStage
+    | BatchNormalizationStage
+    | PlainStage
+)
 
 
 @dataclass(frozen=True)
@@ -335,12 +382,31 @@ class Network:
     recipe: Recipe | None
     parameter_elements: int
     pack_elements: int
+    statistic_elements: int
     images_per_group: int
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """All that is written for an image."""
         return tuple(dict.fromkeys((*self.inputs, *(stage.output for stage in self.stages))))
+
+    @property
+    def whole_batches(self) -> bool:
+        """Whether images of a batch need one another in training: none is cut into parts."""
+        return any(
+            isinstance(stage, BatchNormalizationStage) and not stage.frozen for stage in self.stages
+        )
+
+    @property
+    def written(self) -> frozenset[int]:
+        """The parameters that a step of training changes."""
+        moving = (
+            index
+            for stage in self.stages
+            if isinstance(stage, BatchNormalizationStage) and not stage.frozen
+            for index in (stage.mean, stage.variance)
+        )
+        return frozenset((*moving, *(matrix.index for matrix in self.trainable)))
 
     @property
     def trainable(self) -> tuple[Matrix, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from convmill.lower.launches import Images, Launch, Phase, Step
 from convmill.lower.lifetimes import Memory
 from convmill.lower.stages import (
+    BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
     DepthwiseStage,
@@ -38,7 +39,7 @@ def network_text(network: Network) -> str:
         names = [name for name in ("input", "weights") if getattr(wanted, name)]
         gradients = f", gradients of {' and '.join(names)}" if names else ""
         lines.append(f"stage{number}: {_stage(stage)}{gradients}")
-        if not isinstance(stage, PlainStage):
+        if not isinstance(stage, (PlainStage, BatchNormalizationStage)):
             lines.append(f"    {_data(stage.choice)}")
     for matrix in network.matrices:
         copies = f", copy of rows of {matrix.pack_row}" if matrix.pack is not None else ""
@@ -70,6 +71,9 @@ def _operation(stage: Stage) -> str:
             if isinstance(stage, ConvolutionStage) and stage.pooled:
                 words.append(f"max {_by(stage.pool)}")
             return " ".join([*words, stage.activation.name])
+        case BatchNormalizationStage():
+            words = ["batch normalization", "frozen" if stage.frozen else "", stage.activation.name]
+            return " ".join(word for word in words if word)
         case DenseStage():
             return f"dense {stage.activation.name}"
     return _data(stage.operation)

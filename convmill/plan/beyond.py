@@ -144,6 +144,10 @@ def _weights(layer: Any) -> Said:
     return None
 
 
+def _renorm(layer: Any) -> Said:
+    return ("renorm=True", "leave renorm out") if getattr(layer, "renorm", False) else None
+
+
 def _noise_shape(layer: Any) -> Said:
     """One mask for each image, or one for all of a batch."""
     given = getattr(layer, "noise_shape", None)
@@ -181,4 +185,5 @@ _CHECKS: tuple[Callable[[Any], Said], ...] = (
     _weights,
     _noise_shape,
     _rescaling,
+    _renorm,
 )

@@ -21,6 +21,7 @@ from convmill.plan.graph import (
     Move,
     Node,
     Noise,
+    Normalize,
     NotCovered,
     Operation,
     Pad,
@@ -114,6 +115,8 @@ def _has_kernels(operation: Operation) -> bool:
         return True
     if isinstance(operation, AdaptivePooling):
         return operation.kind == "average"
+    if isinstance(operation, Normalize):
+        return operation.kind == "batch"
     return isinstance(operation, _COMPILED)
 
 
@@ -125,6 +128,8 @@ _COMPILED = (
 
 def _of_arguments(node: Node) -> Refusal | None:
     operation, activation = node.operation, activation_of(node.operation)
+    if isinstance(operation, Normalize) and operation.kind == "batch" and operation.axes != (-1,):
+        return _refuse(node, f"axes={operation.axes}", "use axis=-1")
     known = getattr(operation, "interpolation", "nearest") in INTERPOLATIONS
     if isinstance(operation, (Upsample, Resample)) and not known:
         remedy = f"use one of {', '.join(INTERPOLATIONS)}"

@@ -275,7 +275,7 @@ class Normalize:
     ``variance`` otherwise. "layer": along ``axes``; "rms": likewise, the mean left alone; "group":
     over all places and the channels of one of ``groups``; "unit": values along ``axes`` are divided
     by their norm; "fixed": none, a factor and a summand for each channel. ``axes`` as in
-    ``Activate``.
+    ``Activate``. ``frozen`` ones of a batch go by ``mean`` and ``variance`` in training too.
     """
 
     kind: NormalizeKind
@@ -287,6 +287,7 @@ class Normalize:
     beta: int | None = None
     mean: int | None = None
     variance: int | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,7 @@ class Program:
         context["positions"] = count
         context["parameters"] = self._weights.parameters
         context["packs"] = self._weights.packs
+        context["statistics"] = self._weights.statistics
         if batches.y is not None:
             labels = (None if y is None else np.ascontiguousarray(y) for y in batches.labels)
             context.set_table("labels", [(y,) for y in labels])

@@ -105,9 +105,9 @@ class Held:
         Sums over a batch go on from part to part in groups of whole images, so that parts change
         no bit. Raises MemoryError where there is no memory for the least of them.
         """
-        least = min(count, whole_images(network.stages))
+        least = count if network.whole_batches else min(count, whole_images(network.stages))
         part = count
-        if memory.image_bytes * count > MOST_BYTES:
+        if not network.whole_batches and memory.image_bytes * count > MOST_BYTES:
             part = max(MOST_BYTES // memory.image_bytes // least, 1) * least
         kept = part if memory.image_bytes else 0
         if not self._fits(kept, threads):

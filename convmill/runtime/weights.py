@@ -22,6 +22,7 @@ class Weights:
         self.gradients = aligned(size, np.float32)
         self.slots = aligned(size * len(self._kinds), np.float32)
         self.packs = aligned(network.pack_elements, np.float32)
+        self.statistics = aligned(network.statistic_elements, np.float32)
 
     def set_parameters(self, values: Sequence[np.ndarray | None]) -> None:
         """Take weights in Keras' layout, in the order of the graph's parameters; None stays."""

@@ -147,10 +147,10 @@ class Bound:
     def _write(self) -> None:
         assert self.recipe is not None
         values = self.program.get_parameters()
-        for parameter, variable, value in zip(
-            self.graph.parameters, self.reading.variables, values, strict=True
-        ):
-            if parameter.trainable:
+        written = self.program.network.written
+        pairs = zip(self.reading.variables, values, strict=True)
+        for number, (variable, value) in enumerate(pairs):
+            if number in written:
                 variable.assign(value)
         slots = self.program.get_slots()
         optimizer_state.write_slots(self.optimizer, self.reading, self.recipe, slots)

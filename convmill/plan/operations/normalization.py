@@ -31,6 +31,7 @@ def _batch(call: Call, parameters: Parameters) -> Operation:
         beta=parameters.named(layer, "beta"),
         mean=parameters.named(layer, "moving_mean", "statistic"),
         variance=parameters.named(layer, "moving_variance", "statistic"),
+        frozen=not layer.trainable,
     )
 
 

@@ -1,0 +1,375 @@
+"""Batch normalization: y = activation((x - mean) / deviation * gamma + beta), channel by channel.
+
+    training   moments: images | combine: channels | apply: images, on to the next layers ...
+               ... back again: sums: images | totals: channels | input gradient: images
+    frozen, and in inference     fold: channels, once a call | apply: images
+
+Each image leaves the moments of its own places; over a batch they are combined in the order of the
+images (Chan, Golub and LeVeque 1979), so that threads change no bit. Vectors run along channels;
+what belongs to a channel lies in rows of ``stage.row`` elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from convmill.kernels.build import Kernel
+from convmill.kernels.functions import activate, gate
+from convmill.kernels.lang import F32, Index, cover
+from convmill.kernels.operation import Operation, Site
+from convmill.lower.launches import (
+    FLOAT_BYTES,
+    Images,
+    Launch,
+    Shares,
+    Slot,
+    gradient,
+    of_matrix,
+    value,
+)
+from convmill.lower.stages import BatchNormalizationStage, Tensor
+
+S = BatchNormalizationStage
+MEAN, INVERSE, SCALE, SHIFT = range(4)  # rows of a stage's statistics in the forward pass
+UNROLL = 4  # sums that run beside one another: an addition waits for the one before it
+
+
+def _is_fixed(site: Site[S]) -> bool:
+    """Whether the moving statistics are taken as they are."""
+    return site.stage.frozen or not site.training
+
+
+def _statistics(stage: S) -> Slot:
+    """Mean, 1 / deviation, scale and shift of each channel."""
+    return Slot(f"statistics/{stage.place}")
+
+
+def _means(stage: S) -> Slot:
+    """Means over the batch of the gradient, and of its product with the normalized input."""
+    return Slot(f"statistics/{stage.place + 4 * stage.row}")
+
+
+def _of_image(stage: S, kind: str) -> Slot:
+    """Two rows that an image leaves: its "moments", or the "sums" of its gradients."""
+    return Slot(f"{kind}/{stage.output.buffer}", 2 * FLOAT_BYTES * stage.row, "image")
+
+
+def _parameters(stage: S) -> tuple[Slot, ...]:
+    return tuple(of_matrix("parameter", index) for index in stage.parameters)
+
+
+# Launches ----------------------------------------------------------------------------------------
+
+
+def prepare(site: Site[S]) -> list[Launch]:
+    """Scale and shift out of the moving statistics, where these are taken as they are."""
+    if not _is_fixed(site):
+        return []
+    stage, over = site.stage, Shares(site.stage.input.channels, site.lanes)
+    written = (_statistics(stage),)
+    return [Launch("normalize.fold", site.of, over, _parameters(stage), written)]
+
+
+def forward(site: Site[S]) -> list[Launch]:
+    """y = activation(x scale + shift)."""
+    stage, launches = site.stage, list[Launch]()
+    if not _is_fixed(site):
+        moments, over = _of_image(stage, "moments"), Shares(stage.input.channels, site.lanes)
+        moving = (of_matrix("parameter", stage.mean), of_matrix("parameter", stage.variance))
+        read, written = (moments, *_parameters(stage)), (_statistics(stage), *moving)
+        launches = [
+            Launch("normalize.moments", site.of, Images(), (value(stage.input),), (moments,)),
+            Launch("normalize.combine", site.of, over, read, written),
+        ]
+    taken = (value(stage.input), _statistics(stage))
+    return [*launches, Launch("normalize.apply", site.of, Images(), taken, (value(stage.output),))]
+
+
+def backward(site: Site[S]) -> list[Launch]:
+    """Gradients of gamma and beta, and that of x, which goes back through the moments too."""
+    stage, launches = site.stage, list[Launch]()
+    read: tuple[Slot, ...] = (value(stage.output), gradient(stage.output), _statistics(stage))
+    if not _is_fixed(site):
+        sums, over = _of_image(stage, "sums"), Shares(stage.input.channels, site.lanes)
+        trained = (one for one in (stage.gamma, stage.beta) if one is not None)
+        written = (_means(stage), *(of_matrix("gradient_of", one) for one in trained))
+        read = (value(stage.input), *read)
+        launches = [
+            Launch("normalize.sums", site.of, Images(), read, (sums,)),
+            Launch("normalize.totals", site.of, over, (sums,), written),
+        ]
+        read = (*read, _means(stage))
+    if site.gradients.input:
+        result = (gradient(stage.input),)
+        launches.append(Launch("normalize.input_gradient", site.of, Images(), read, result))
+    return launches
+
+
+def words(stage: S) -> str:
+    """What is computed."""
+    name = stage.activation.name
+    return "batch normalization" if name == "linear" else f"batch normalization + {name}"
+
+
+# Going over places and channels ------------------------------------------------------------------
+
+
+def _each_place(k: Kernel, tensors: tuple[Tensor, ...], body: Callable[..., None]) -> None:
+    """``body(accumulator, *offsets)`` for every pixel, with its offset in each tensor."""
+    height, width = tensors[0].height, tensors[0].width
+    with k.loop(0, height) as row:
+        for left, right, step in cover(width, UNROLL):
+            with k.loop(left, right, step) as first:
+                for number in range(step):
+                    column = k.add(first, number)
+                    offsets = (
+                        k.add(one.origin, k.mul(row, one.row), k.mul(column, one.channels))
+                        for one in tensors
+                    )
+                    body(number, *offsets)
+
+
+def _each_channel(k: Kernel, channels: int, body: Callable[[Index, int], None]) -> None:
+    """``body(channel, count)`` for a share of the channels, in whole vectors but for the last."""
+    first, last, rest = k.told("first"), k.told("last"), channels % k.lanes
+    with k.loop(first, k.minimum(last, channels - rest), k.lanes) as channel:
+        body(channel, k.lanes)
+    if rest:
+        with k.when(k.less(channels - rest, last)):
+            body(channels - rest, rest)
+
+
+def _added(k: Kernel, parts: list[ir.Value]) -> ir.Value:
+    """The sum of accumulators."""
+    total, *others = (k.get(part) for part in parts)
+    for other in others:
+        total = k.builder.fadd(total, other)
+    return total
+
+
+def _zeros(k: Kernel) -> list[ir.Value]:
+    return [k.variable(k.constant(0.0)) for _ in range(UNROLL)]
+
+
+def _number(k: Kernel, count: Index) -> ir.Value:
+    """A count as a number in every lane."""
+    return k.broadcast(k.builder.sitofp(k.index(count), F32))
+
+
+# Kernels: forward --------------------------------------------------------------------------------
+
+
+def write_moments(k: Kernel) -> None:
+    """Mean, and sum of squared deviations, of an image's places; the sums of a vector of channels
+    stay in registers."""
+    stage, b = k.stage(S), k.builder
+    x, moments = k.pointer(value(stage.input)), k.pointer(_of_image(stage, "moments"))
+    share = k.constant(1 / stage.input.places)
+
+    def one(channel: Index, count: int) -> None:
+        sums, squares = _zeros(k), _zeros(k)
+
+        def add(number: int, at: Index) -> None:
+            here = k.load(x, k.add(at, channel), count)
+            k.set(sums[number], b.fadd(k.get(sums[number]), here))
+
+        _each_place(k, (stage.input,), add)
+        mean = b.fmul(_added(k, sums), share)
+
+        def deviate(number: int, at: Index) -> None:
+            away = b.fsub(k.load(x, k.add(at, channel), count), mean)
+            k.set(squares[number], k.fma(away, away, k.get(squares[number])))
+
+        _each_place(k, (stage.input,), deviate)
+        k.store(mean, moments, channel, count)
+        k.store(_added(k, squares), moments, k.add(stage.row, channel), count)
+
+    k.vectors(stage.input.channels, one)
+
+
+def write_combine(k: Kernel) -> None:
+    """Moments of the batch out of those of its images, in their order; scale, shift and the moving
+    statistics follow."""
+    stage, b = k.stage(S), k.builder
+    images, moments = k.told("images"), _of_image(stage, "moments")
+
+    def one(channel: Index, count: int) -> None:
+        total, spread = k.variable(k.constant(0.0)), k.variable(k.constant(0.0))
+        with k.loop(0, images) as image:
+            here = k.load(k.record(moments, image), channel, count)
+            k.set(total, b.fadd(k.get(total), here))
+        mean = b.fdiv(k.get(total), _number(k, images))
+        places = k.constant(float(stage.input.places))
+        with k.loop(0, images) as image:
+            record = k.record(moments, image)
+            away = b.fsub(k.load(record, channel, count), mean)
+            squares = k.load(record, k.add(stage.row, channel), count)
+            term = k.fma(b.fmul(away, away), places, squares)
+            k.set(spread, b.fadd(k.get(spread), term))
+        variance = b.fdiv(k.get(spread), b.fmul(_number(k, images), places))
+        _keep(k, stage, mean, variance, channel, count)
+        for index, fresh in ((stage.mean, mean), (stage.variance, variance)):
+            moving = k.pointer(of_matrix("parameter", index))
+            kept = b.fmul(k.load(moving, channel, count), k.constant(stage.momentum))
+            taken = b.fmul(fresh, k.constant(1 - stage.momentum))
+            k.store(b.fadd(kept, taken), moving, channel, count)
+
+    _each_channel(k, stage.input.channels, one)
+
+
+def write_fold(k: Kernel) -> None:
+    """Scale and shift out of the moving statistics."""
+    stage = k.stage(S)
+
+    def one(channel: Index, count: int) -> None:
+        mean, variance = (
+            k.load(k.pointer(of_matrix("parameter", index)), channel, count)
+            for index in (stage.mean, stage.variance)
+        )
+        _keep(k, stage, mean, variance, channel, count)
+
+    _each_channel(k, stage.input.channels, one)
+
+
+def _keep(
+    k: Kernel, stage: S, mean: ir.Value, variance: ir.Value, channel: Index, count: int
+) -> None:
+    """Stores mean, 1 / deviation, scale and shift of a vector of channels."""
+    b, kept = k.builder, k.pointer(_statistics(stage))
+    root = k.intrinsic("sqrt", b.fadd(variance, k.constant(stage.epsilon)))
+    inverse = b.fdiv(k.constant(1.0), root)
+    gamma, beta = (
+        None if index is None else k.load(k.pointer(of_matrix("parameter", index)), channel, count)
+        for index in (stage.gamma, stage.beta)
+    )
+    scale = inverse if gamma is None else b.fmul(inverse, gamma)
+    shift = b.fneg(b.fmul(mean, scale))
+    shift = shift if beta is None else b.fadd(beta, shift)
+    for row, each in ((MEAN, mean), (INVERSE, inverse), (SCALE, scale), (SHIFT, shift)):
+        k.store(each, kept, k.add(row * stage.row, channel), count)
+
+
+def _kept(k: Kernel, stage: S, row: int, channel: Index, count: int) -> ir.Value:
+    return k.load(k.pointer(_statistics(stage)), k.add(row * stage.row, channel), count)
+
+
+def write_apply(k: Kernel) -> None:
+    """y = activation(x scale + shift); both stay in registers for a vector of channels."""
+    stage = k.stage(S)
+    x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
+
+    def one(channel: Index, count: int) -> None:
+        scale, shift = (_kept(k, stage, row, channel, count) for row in (SCALE, SHIFT))
+
+        def put(_: int, a: Index, b: Index) -> None:
+            result = k.fma(k.load(x, k.add(a, channel), count), scale, shift)
+            k.store(activate(k, stage.activation, result), y, k.add(b, channel), count)
+
+        _each_place(k, (stage.input, stage.output), put)
+
+    k.vectors(stage.input.channels, one)
+
+
+# Kernels: backward -------------------------------------------------------------------------------
+
+
+def write_sums(k: Kernel) -> None:
+    """Sums over an image's places of the gradient before the activation, and of its product with
+    the normalized input."""
+    stage, b = k.stage(S), k.builder
+    sums = k.pointer(_of_image(stage, "sums"))
+
+    def one(channel: Index, count: int) -> None:
+        mean, inverse = (_kept(k, stage, row, channel, count) for row in (MEAN, INVERSE))
+        slopes, products = _zeros(k), _zeros(k)
+
+        def add(number: int, at: Index, out: Index) -> None:
+            slope = _gated(k, stage, k.add(out, channel), count)
+            x = k.load(k.pointer(value(stage.input)), k.add(at, channel), count)
+            normal = b.fmul(b.fsub(x, mean), inverse)
+            k.set(slopes[number], b.fadd(k.get(slopes[number]), slope))
+            k.set(products[number], k.fma(slope, normal, k.get(products[number])))
+
+        _each_place(k, (stage.input, stage.output), add)
+        k.store(_added(k, slopes), sums, channel, count)
+        k.store(_added(k, products), sums, k.add(stage.row, channel), count)
+
+    k.vectors(stage.input.channels, one)
+
+
+def _gated(k: Kernel, stage: S, at: Index, count: int) -> ir.Value:
+    """The gradient before the activation."""
+    behind = k.load(k.pointer(gradient(stage.output)), at, count)
+    if stage.activation.name == "linear":
+        return behind
+    return gate(k, stage.activation, k.load(k.pointer(value(stage.output)), at, count), behind)
+
+
+def write_totals(k: Kernel) -> None:
+    """Sums over the images in their order: gradients of beta and gamma, and the means by which the
+    gradient goes back through the moments."""
+    stage, b = k.stage(S), k.builder
+    images, sums = k.told("images"), _of_image(stage, "sums")
+    means = k.pointer(_means(stage))
+
+    def one(channel: Index, count: int) -> None:
+        every = b.fmul(_number(k, images), k.constant(float(stage.input.places)))
+        for row, parameter in enumerate((stage.beta, stage.gamma)):
+            total = k.variable(k.constant(0.0))
+            with k.loop(0, images) as image:
+                here = k.load(k.record(sums, image), k.add(row * stage.row, channel), count)
+                k.set(total, b.fadd(k.get(total), here))
+            k.store(b.fdiv(k.get(total), every), means, k.add(row * stage.row, channel), count)
+            if parameter is not None:
+                result = k.pointer(of_matrix("gradient_of", parameter))
+                before = k.unless_fresh(k.load(result, channel, count))
+                k.store(b.fadd(before, k.get(total)), result, channel, count)
+
+    _each_channel(k, stage.input.channels, one)
+
+
+def write_input_gradient(k: Kernel) -> None:
+    """gradient of x = scale (gradient - its mean - normalized x times the mean of their product);
+    of a frozen layer, scale times the gradient."""
+    stage, b = k.stage(S), k.builder
+    result, coupled = k.pointer(gradient(stage.input)), _means(stage) in k.launch.reads
+
+    def one(channel: Index, count: int) -> None:
+        scale = _kept(k, stage, SCALE, channel, count)
+        if coupled:
+            mean, inverse = (_kept(k, stage, row, channel, count) for row in (MEAN, INVERSE))
+            flat, along = (
+                k.load(k.pointer(_means(stage)), k.add(row * stage.row, channel), count)
+                for row in (0, 1)
+            )
+
+        def put(_: int, at: Index, out: Index) -> None:
+            slope = _gated(k, stage, k.add(out, channel), count)
+            if coupled:
+                x = k.load(k.pointer(value(stage.input)), k.add(at, channel), count)
+                normal = b.fmul(b.fsub(x, mean), inverse)
+                slope = b.fsub(b.fsub(slope, flat), b.fmul(normal, along))
+            k.store(b.fmul(scale, slope), result, k.add(at, channel), count)
+
+        _each_place(k, (stage.input, stage.output), put)
+
+    k.vectors(stage.input.channels, one)
+
+
+OPERATION = Operation(
+    prepare=prepare,
+    forward=forward,
+    backward=backward,
+    kernels={
+        "normalize.fold": write_fold,
+        "normalize.moments": write_moments,
+        "normalize.combine": write_combine,
+        "normalize.apply": write_apply,
+        "normalize.sums": write_sums,
+        "normalize.totals": write_totals,
+        "normalize.input_gradient": write_input_gradient,
+    },
+    words=words,
+)

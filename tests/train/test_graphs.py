@@ -1,0 +1,151 @@
+"""Branches, shared layers and batch normalization: trained as plain Keras trains them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import convmill
+from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
+
+SHAPE = (7, 6, 2)
+
+
+def residual(image):
+    """A branch around two convolutions of unlike padding; the sum is read twice."""
+    first = layers.Conv2D(5, 3, padding="same", activation="relu")(image)
+    second = layers.Conv2D(5, 3, padding="same")(first)
+    wide = layers.Conv2D(5, 5, padding="same")(first)
+    return layers.ReLU()(layers.Add()([second, first, wide]))
+
+
+def dense_block(image):
+    """Every layer reads all before it."""
+    maps = [image]
+    for filters in (3, 4):
+        read = maps[0] if len(maps) == 1 else layers.Concatenate()(maps)
+        maps.append(layers.Conv2D(filters, 3, padding="same", activation="tanh")(read))
+    return layers.Concatenate()(maps)
+
+
+def squeeze_and_excite(image):
+    """A factor for each channel, broadcast over the places."""
+    maps = layers.Conv2D(8, 3, activation="relu")(image)
+    factors = layers.GlobalAveragePooling2D(keepdims=True)(maps)
+    factors = layers.Conv2D(8, 1, activation="sigmoid")(factors)
+    return layers.Multiply()([maps, factors])
+
+
+def merges(image):
+    """All that merges two or three tensors place by place."""
+    one, two, three = (layers.Conv2D(4, 3, activation="tanh")(image) for _ in range(3))
+    found = [
+        layers.Average()([one, two, three]),
+        layers.Maximum()([one, two, three]),
+        layers.Minimum()([three, one]),
+        layers.Subtract()([two, three]),
+        layers.Multiply()([one, two, three]),
+    ]
+    return layers.Concatenate(axis=1)(found)
+
+
+def shared(image):
+    """One layer at three places, of unlike sizes, and one tensor added to itself."""
+    layer = layers.Conv2D(2, 3, padding="same", activation="relu")
+    first = layer(layer(image))
+    small = layer(layers.MaxPooling2D(2)(first))
+    both = layers.Add()([first, first])
+    return layers.Concatenate()([layers.Flatten()(both), layers.Flatten()(small)])
+
+
+def flat_and_padded(image):
+    """One map that a padded convolution and Flatten read."""
+    maps = layers.Conv2D(3, 2, activation="relu")(image)
+    more = layers.Conv2D(3, 3, padding="same")(maps)
+    return layers.Concatenate()([layers.Flatten()(maps), layers.Flatten()(more)])
+
+
+def normalized(image):
+    """Batch normalization with and without scale, center and activation."""
+    maps = layers.Conv2D(6, 3, padding="same", use_bias=False)(image)
+    maps = skip = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(maps))
+    maps = layers.Conv2D(6, 3, padding="same", use_bias=False)(maps)
+    maps = layers.BatchNormalization(scale=False, epsilon=1e-2)(maps)
+    maps = layers.ReLU()(layers.Add()([maps, skip]))
+    flat = layers.Dense(17, use_bias=False)(layers.GlobalAveragePooling2D()(maps))
+    return layers.BatchNormalization(center=False)(flat)
+
+
+def normalized_twice(image):
+    """One normalization at two places: its statistics move twice in a step."""
+    layer = layers.BatchNormalization(momentum=0.7)
+    return layers.Conv2D(3, 3)(layer(layers.Conv2D(2, 3, padding="same")(layer(image))))
+
+
+GRAPHS = [
+    *(residual, dense_block, squeeze_and_excite, merges, shared, flat_and_padded),
+    *(normalized, normalized_twice),
+]
+
+
+def net(body):
+    """The same weights each time."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input(SHAPE)
+    maps = layers.Flatten()(body(image))
+    return keras.Model(image, layers.Dense(3, activation="softmax")(maps), name="net")
+
+
+def both(body):
+    """A plain model and one of ours, compiled alike; ours must run compiled."""
+    found = []
+    for _ in range(2):
+        model = net(body)
+        loss = "sparse_categorical_crossentropy"
+        model.compile("sgd", loss, metrics=["accuracy"], jit_compile=False)
+        found.append(model)
+    return convmill.accelerate(found[0], strict=True), found[1]
+
+
+def data(count=40):
+    """Images, and classes that depend on them."""
+    x = np.random.default_rng(5).standard_normal((count, *SHAPE)).astype("float32")
+    return x, (np.abs(x.sum(axis=(1, 2, 3))) % 3).astype("int32")
+
+
+@pytest.mark.parametrize("body", GRAPHS, ids=lambda body: body.__name__)
+def test_training_follows_keras(body):
+    ours, theirs = both(body)
+    x, y = data()
+    arguments = {"epochs": 2, "validation_data": (x[:9], y[:9])}
+    histories = [seeded_fit(model, x, y, **arguments) for model in (ours, theirs)]
+    assert_same_history(*histories, 5e-5)
+    assert_same_state(ours, theirs, 5e-5)
+    found, expected = (model.predict(x, verbose=0) for model in (ours, theirs))
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+def test_frozen_normalization_goes_by_its_moving_statistics():
+    x, y = data()
+    found = []
+    for model in both(normalized):
+        seeded_fit(model, x, y)
+        for layer in model.layers:
+            layer.trainable = not isinstance(layer, layers.BatchNormalization)
+        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+        found.append(seeded_fit(model, x, y, epochs=2))
+    assert_same_history(*found)
+
+
+@pytest.mark.parametrize("body", [normalized, shared], ids=lambda body: body.__name__)
+def test_threads_change_no_bit(body):
+    x, y = data()
+    results = []
+    for threads in (1, 2, 3, 7):
+        model = convmill.accelerate(net(body), strict=True, threads=threads)
+        model.compile("adam", "sparse_categorical_crossentropy")
+        seeded_fit(model, x, y, batch_size=40)
+        results.append([*model.get_weights(), model.predict(x, verbose=0)])
+    for other in results[1:]:
+        for one, another in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, another)
