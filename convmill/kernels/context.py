@@ -15,6 +15,7 @@ from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
 from convmill.lower.fields import POINTERS, field_offset
 from convmill.lower.machine import Machine
 
+ZEROING = 0x8040  # in x86's mode: flush to zero, denormals are zero
 SPINS = 4000  # turns of a waiting thread before it lets others run
 
 
@@ -95,6 +96,29 @@ def _pause(e: Emitter, machine: Machine) -> None:
 
 
 @contextmanager
+def usual_mode(e: Emitter, machine: Machine) -> Iterator[None]:
+    """Within, denormal numbers are what they are, for code that is not ours."""
+    b = e.builder
+    if machine.architecture == "x86_64":
+        get = e.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
+        set_ = e.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
+        ours, usual = e.scratch(I32, 1), e.scratch(I32, 1)
+        b.call(get, [ours])
+        b.store(b.and_(b.load(ours, typ=I32), ir.Constant(I32, ~ZEROING)), usual)
+        b.call(set_, [usual])
+        yield
+        b.call(set_, [ours])
+    elif machine.architecture == "aarch64":
+        before = b.call(e.declare("llvm.aarch64.get.fpcr", I64, []), [])
+        set_ = e.declare("llvm.aarch64.set.fpcr", VOID, [I64])
+        b.call(set_, [b.and_(before, ir.Constant(I64, ~(1 << 24)))])
+        yield
+        b.call(set_, [before])
+    else:
+        yield
+
+
+@contextmanager
 def denormals_as_zero(e: Emitter, machine: Machine) -> Iterator[None]:
     """Within, denormal numbers count as zero: they slow arithmetic down many times.
 
@@ -106,8 +130,7 @@ def denormals_as_zero(e: Emitter, machine: Machine) -> Iterator[None]:
         set_ = e.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
         old, new = e.scratch(I32, 1), e.scratch(I32, 1)
         b.call(get, [old])
-        zeroing = ir.Constant(I32, 0x8040)  # flush to zero, denormals are zero
-        b.store(b.or_(b.load(old, typ=I32), zeroing), new)
+        b.store(b.or_(b.load(old, typ=I32), ir.Constant(I32, ZEROING)), new)
         b.call(set_, [new])
         yield
         b.call(set_, [old])

@@ -3,11 +3,9 @@ gradient that the backward pass begins with."""
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 from llvmlite import ir
 
-from convmill.kernels import losses, places
+from convmill.kernels import bridge, losses, places
 from convmill.kernels.build import Kernel
 from convmill.kernels.context import field
 from convmill.kernels.images import entry
@@ -54,20 +52,17 @@ def through_softmax(network: Network, output: int) -> int | None:
 def measure(network: Network, training: bool) -> list[Launch]:
     """Loss of each image at each output that has one, and whether it counts as right; in training
     the gradient as well."""
-    assert network.recipe is not None
-    trained = {
-        tensor.buffer
-        for stage, wanted in zip(network.stages, network.gradients, strict=True)
-        for tensor in (stage.output,)
-        if wanted.output
-    }
-    return [_measure(network, output, training, trained) for output in network.recipe.asked]
+    recipe = network.recipe
+    assert recipe is not None
+    here = [output for output in recipe.asked if output not in recipe.bridged]
+    launches = [_measure(network, output, training) for output in here]
+    return [*launches, *(bridge.bridge(network, recipe.bridged) if training else [])]
 
 
-def _measure(network: Network, output: int, training: bool, trained: Container[int]) -> Launch:
+def _measure(network: Network, output: int, training: bool) -> Launch:
     tensor, softmax = network.outputs[output], through_softmax(network, output)
     derived: tuple[Slot, ...] = ()
-    if training and tensor.buffer in trained:
+    if training and network.is_derived(tensor):
         derived = (gradient(tensor if softmax is None else network.stages[softmax].inputs[0]),)
     return Launch(
         "measure.loss",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from convmill.kernels import (
     activation,
     batch_normalization,
+    bridge,
     concatenate,
     convolution,
     copies,
@@ -72,6 +73,7 @@ OPERATIONS: dict[type, Operation] = {
 KERNELS: dict[str, Write] = {
     **images.KERNELS,
     **measure.KERNELS,
+    **bridge.KERNELS,
     **update.KERNELS,
     **copies.KERNELS,
     **sums.KERNELS,

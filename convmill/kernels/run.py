@@ -8,7 +8,7 @@ step has updated every weight before the next step reads one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -99,7 +99,8 @@ class _Program:
             if self.training:
                 first = e.builder.icmp_signed("==", e.arguments[1], ZERO)
                 with e.when(first):
-                    write(e, context, "finished", following)
+                    done = e.sub(following, read(e, context, "failed"))
+                    write(e, context, "finished", done)
             e.set(step, following)
 
     def _batch(self, e: Emitter, step: ir.Value) -> None:
@@ -115,11 +116,22 @@ class _Program:
             here = e.get(done)
             images = e.minimum(part, e.sub(count, here))
             for phase in self.step.part:
-                self._run(e, phase, batch, here, images)
-                e.call(self.wait, context)
+                self._unless_failed(e, phase, batch, here, images)
             e.set(done, e.index(e.add(here, part)))
         for phase in self.step.batch:
-            self._run(e, phase, batch, 0, count)
+            self._unless_failed(e, phase, batch, 0, count)
+
+    def _unless_failed(
+        self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index
+    ) -> None:
+        """A phase and the barrier behind it, unless a loss that is computed outside has failed in
+        this step: then nothing more of it is done. All threads see that behind the same barrier."""
+        context, recipe = e.arguments[0], self.build.network.recipe
+        with ExitStack() as within:
+            if self.training and recipe is not None and recipe.bridged:
+                failed = read(e, context, "failed")
+                within.enter_context(e.when(e.builder.icmp_signed("==", failed, ZERO)))
+            self._run(e, phase, batch, done, images)
             e.call(self.wait, context)
 
     def _run(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:

@@ -2,7 +2,8 @@
 
 Eight bytes each: addresses, or 64-bit integers. A net may have several inputs and outputs: where
 ``images`` points lie an address, a stride in bytes and a type for each input, where ``labels``,
-``sample_weights`` and ``outputs`` point an address and a stride for each output.
+``sample_weights``, ``outputs``, ``handed_over`` and ``returned`` point an address and a stride for
+each output.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ POINTERS = (
     "norms",
     "statistics",
     "seeds",
+    "bridge",  # a function
+    "handed_over",
+    "returned",
 )
 NUMBERS = (
     "positions",
@@ -41,7 +45,7 @@ NUMBERS = (
     "has_outputs",
 )
 # Written by several threads, each on a cache line of its own.
-SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished")
+SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished", "failed")
 FIELDS = (*POINTERS, *NUMBERS)
 IMAGE_TYPES = ("uint8", "float32", "float64")
 IMAGE_ENTRY = ("address", "stride", "type")  # of each input

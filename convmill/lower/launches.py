@@ -165,3 +165,5 @@ IMAGES, ORDER, LABELS, SAMPLE_WEIGHTS, SEEDS, HYPER = map(
     Slot, ("images", "order", "labels", "sample_weights", "seeds", "hyper")
 )
 OUTPUTS, LOSSES, CORRECT, PENALTIES = map(Slot, ("outputs", "losses", "correct", "penalties"))
+# The function that computes losses outside, and a batch's predictions and gradients on its way.
+BRIDGE, HANDED_OVER, RETURNED = map(Slot, ("bridge", "handed_over", "returned"))

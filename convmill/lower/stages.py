@@ -390,10 +390,19 @@ class Network:
         """All that is written for an image."""
         return tuple(dict.fromkeys((*self.inputs, *(stage.output for stage in self.stages))))
 
+    def is_derived(self, tensor: Tensor) -> bool:
+        """Whether the gradient of what a stage writes there is wanted."""
+        return any(
+            wanted.output and stage.output.buffer == tensor.buffer
+            for stage, wanted in zip(self.stages, self.gradients, strict=True)
+        )
+
     @property
     def whole_batches(self) -> bool:
-        """Whether images of a batch need one another in training: none is cut into parts."""
-        return any(
+        """Whether images of a batch need one another in training: none is cut into parts. A loss
+        that is computed outside sees them all."""
+        bridged = self.recipe is not None and bool(self.recipe.bridged)
+        return bridged or any(
             isinstance(stage, BatchNormalizationStage) and not stage.frozen for stage in self.stages
         )
 

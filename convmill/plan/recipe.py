@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 LossName = Literal[
+    "bridged",
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
     "sparse_categorical_crossentropy",
@@ -50,7 +51,8 @@ class Loss:
     ``reduction`` "mean" divides the sum over a batch's places by their number (Keras'
     ``sum_over_batch_size``), "sum" does not. ``epsilon`` is Keras'. ``delta`` is Huber's. The focal
     ones have ``alpha`` (one number, or one a class), ``gamma`` and whether classes are
-    ``balanced``.
+    ``balanced``. Of a "bridged" loss nothing is known here: it is computed outside, for a whole
+    batch, from predictions; its value and its gradient come back.
     """
 
     name: LossName
@@ -62,6 +64,11 @@ class Loss:
     alpha: tuple[float, ...] = (0.25,)
     gamma: float = 2.0
     balanced: bool = False
+
+    @property
+    def bridged(self) -> bool:
+        """Whether the loss is computed outside."""
+        return self.name == "bridged"
 
     @property
     def sparse(self) -> bool:
@@ -193,6 +200,15 @@ class Recipe:
     def asked(self) -> tuple[int, ...]:
         """The numbers of the outputs that have a goal."""
         return tuple(number for number, goal in enumerate(self.goals) if goal is not None)
+
+    @property
+    def bridged(self) -> tuple[int, ...]:
+        """The numbers of the outputs whose loss is computed outside."""
+        return tuple(
+            number
+            for number, goal in enumerate(self.goals)
+            if goal is not None and goal.loss.bridged
+        )
 
     @property
     def loss(self) -> Loss:

@@ -128,7 +128,7 @@ def check_labels(
     if len(labels) != len(recipe.goals):
         raise ValueError(f"`y` must hold {len(recipe.goals)} arrays. Received: {len(labels)}")
     for name, goal, y in zip(graph.outputs, recipe.goals, labels, strict=True):
-        if goal is None:
+        if goal is None or goal.loss.bridged:
             continue
         sparse = goal.loss.sparse
         shape = (count, *graph.node(name).shape[: -1 if sparse else None])

@@ -28,6 +28,7 @@ from convmill.runtime.batches import (
     room,
     seeds_of,
 )
+from convmill.runtime.bridge import Bridge, Crossing
 from convmill.runtime.factors import factors_of
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, aligned
@@ -120,6 +121,7 @@ class Program:
         product: float | None = None,
         seeds: np.ndarray | None = None,
         outputs: Several | None = None,
+        bridge: Bridge | None = None,
         watch: Watch | None = None,
         stop: Stop | None = None,
     ) -> Measured:
@@ -132,12 +134,14 @@ class Program:
         end; what it raises stops the threads behind the step they are in, and goes on. ``stop`` is
         asked as often: once it says true, the run ends behind the step it is in, and the measured
         tells how many there were. A run that takes a few hundredths of a second is not
-        looked at before its end. Raises ValueError for arrays of other shapes or dtypes than these.
+        looked at before its end. ``bridge`` computes the losses that the recipe leaves outside;
+        what it raises ends the run in front of that step's update, and goes on. Raises ValueError
+        for arrays of other shapes or dtypes than these.
         """
         count = len(batches.order)
         context = self._context(batches, outputs)
         steps = -(-count // batches.batch_size)
-        if self.recipe is None or batches.y is None:
+        if self.recipe is None or (batches.y is None and not self.recipe.bridged):
             raise ValueError("training needs a recipe and labels")
         if np.shape(rates) != (steps,):
             raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")
@@ -160,9 +164,12 @@ class Program:
             penalty = penalties[:done].sum(axis=1, dtype=np.float64)
             return Measured(losses[:, :read], correct[:, :read], penalty, done)
 
+        crossing = Crossing(context, self.graph, self.recipe, bridge, batches.batch_size, losses)
         run = training_run(self.graph, count, steps, self.threads)
         self._trained = context
-        return self._run(code, context, run, measured, watch, stop)
+        result = self._run(code, context, run, measured, watch, stop)
+        crossing.check()
+        return result
 
     def evaluate(
         self,
@@ -256,8 +263,9 @@ class Program:
     def _hold_images(self, context: Context, kind: Kind, count: int) -> None:
         """Hands memory for ``count`` images over, or for as large a part of them as may be at
         once."""
-        held = self._memory[kind]
-        context["part_size"] = held.hold(self.network, self.code(kind).memory, count, self.threads)
+        held, memory = self._memory[kind], self.code(kind).memory
+        whole = kind == "training" and self.network.whole_batches
+        context["part_size"] = held.hold(self.network, memory, count, self.threads, whole=whole)
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
         context["scratch"] = records.scratch
@@ -268,9 +276,7 @@ class Program:
         inputs, count = batches.inputs, len(batches.order)
         context = Context()
         context["order"] = np.ascontiguousarray(batches.order)
-        context.set_table(
-            "images", [(x, IMAGE_TYPES.index(x.dtype.name)) for x in inputs]
-        )
+        context.set_table("images", [(x, IMAGE_TYPES.index(x.dtype.name)) for x in inputs])
         context["positions"] = count
         context["parameters"] = self._weights.parameters
         context["packs"] = self._weights.packs

@@ -98,16 +98,19 @@ class Held:
         """Whether no guard was written to."""
         return self._records is None or self._records.intact()
 
-    def hold(self, network: Network, memory: Memory, count: int, threads: int) -> int:
+    def hold(
+        self, network: Network, memory: Memory, count: int, threads: int, *, whole: bool
+    ) -> int:
         """Holds records for ``count`` images, or for as large a part of them as may be at once;
         returns the part.
 
         Sums over a batch go on from part to part in groups of whole images, so that parts change
-        no bit. Raises MemoryError where there is no memory for the least of them.
+        no bit; a ``whole`` batch is one part. Raises MemoryError where there is no memory for the
+        least of them.
         """
-        least = count if network.whole_batches else min(count, whole_images(network.stages))
+        least = count if whole else min(count, whole_images(network.stages))
         part = count
-        if not network.whole_batches and memory.image_bytes * count > MOST_BYTES:
+        if not whole and memory.image_bytes * count > MOST_BYTES:
             part = max(MOST_BYTES // memory.image_bytes // least, 1) * least
         kept = part if memory.image_bytes else 0
         if not self._fits(kept, threads):

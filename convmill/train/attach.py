@@ -16,6 +16,7 @@ import numpy as np
 from keras.src import backend
 from keras.src.models import cloning
 from keras.src.trainers import data_adapters
+from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
@@ -253,6 +254,61 @@ def index_epochs(
 def adapter_epochs(adapter: Any, steps: int | None, together: int) -> Epochs:
     """The batches of one of Keras' data adapters, as NumPy arrays."""
     return Epochs(adapter, together, steps_per_epoch=steps)
+
+
+# Losses that Keras computes ----------------------------------------------------------------------
+
+
+def has_bridge() -> bool:
+    """Whether Keras' backend is one whose gradients we can ask for."""
+    return bool(backend.backend() == "jax")
+
+
+class _Seen(keras.StatelessScope):
+    """A scope that nothing is assigned in, and that notes which variables are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.variables: list[Any] = []
+
+    def get_current_value(self, variable: Any) -> Any:
+        self.variables.append(variable)
+        return super().get_current_value(variable)
+
+
+def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
+    """The loss of a model's one output as its trainer computes it, of (predictions, y,
+    sample_weight); nothing of the model is built or changed."""
+    loss = CompileLoss(model.loss, output_names=getattr(model, "output_names", None))
+
+    return lambda predictions, y, weight: loss(y, predictions, weight)
+
+
+def weights_read(model: Any, value: Callable[..., Any], batch: tuple[Any, ...]) -> list[Any]:
+    """Weights of the model that ``value`` reads on a batch like this one."""
+    import jax
+
+    with _Seen() as seen:
+        if model.jit_compile:
+            jax.eval_shape(value, *batch)
+        else:
+            value(*(None if one is None else keras.ops.convert_to_tensor(one) for one in batch))
+    own = {id(weight) for weight in model.weights}
+    return [variable for variable in seen.variables if id(variable) in own]
+
+
+def with_gradient(model: Any, value: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+    """``value`` and its gradient by its first argument; traced once for arrays of one kind, unless
+    the model was compiled with ``jit_compile=False``."""
+    import jax
+
+    def assigning_nothing(*batch: Any) -> Any:
+        with keras.StatelessScope():
+            return value(*batch)
+
+    found = jax.value_and_grad(assigning_nothing)
+    traced: Callable[..., tuple[Any, Any]] = jax.jit(found) if model.jit_compile else found
+    return traced
 
 
 # Keras' own steps -------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from convmill.train.session import session
 from convmill.train.turns import Keys, Turn, in_child
 
 if TYPE_CHECKING:
+    from convmill.runtime.bridge import Bridge
     from convmill.runtime.program import Measured, Program, Stop, Watch
 
 # Odd constants of SplitMix64 (Steele, Lea and Flood 2014), which turns close seeds into far ones.
@@ -56,6 +57,7 @@ class Bound:
         self.push()
         found = read_model(self.model, self.training)
         self.reading, self.recipe, self.optimizer = found.reading, found.recipe, found.optimizer
+        self.loss = found.loss  # that Keras computes
         current = session(self.model)
         self.loaded = current.loaded(self.graph, self.recipe)
         shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)
@@ -176,6 +178,8 @@ class Bound:
         A signal, and another thread that wants the model, are let in between two steps.
         """
         pieces = _Pieces(part, outputs, watch)
+        if self.loss is not None:
+            self.loss.prepare(part, self.graph.output_shape)
         while pieces.remain:
             with self._turn() as turn:
                 self._load()
@@ -196,9 +200,22 @@ class Bound:
             product=self._product(),
             seeds=self._seeds(),
             outputs=pieces.outputs,
+            bridge=self._bridge(part),
             watch=pieces.watch,
             stop=stop,
         )
+
+    def _bridge(self, part: Part) -> Bridge | None:
+        """What computes the losses of a part's batches outside."""
+        loss, size = self.loss, part.batch_size
+        if loss is None:
+            return None
+
+        def compute(step: int, output: int, predictions: np.ndarray) -> tuple[float, np.ndarray]:
+            order = part.order[step * size : (step + 1) * size]
+            return loss.of_batch(part.samples, order, predictions)
+
+        return compute
 
     def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Measured:
         """Measures losses and predictions of a part, at the weights of ``pull_weights``."""

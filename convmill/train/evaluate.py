@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -120,14 +120,17 @@ def measure_part(
         return
     scores.build(part.samples)
     outputs = None
-    if scores.need_outputs:
+    if scores.need_outputs or bound.loss is not None:
         outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
 
     def watch(measured: Measured) -> None:
-        if progress.wants_update() and len(measured.loss):
+        if progress.wants_update() and len(measured.loss) and bound.loss is None:
             progress.update(*scores.preview(part, measured))
 
     measured = bound.evaluate(part, outputs, watch)
+    if bound.loss is not None:
+        assert outputs is not None
+        measured = replace(measured, losses=bound.loss.of_part(part, outputs))
     scores.add(part, measured, outputs, penalty)
 
 

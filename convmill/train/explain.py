@@ -22,13 +22,15 @@ TEXT_WIDTH = 118
 @dataclass(frozen=True)
 class Explanation:
     """Prints as a table. ``report`` holds the figures; None where the model is not compiled, and
-    then ``reason`` and ``remedy`` say why and what would help.
+    then ``reason`` and ``remedy`` say why and what would help. ``bridged`` names the loss that
+    Keras computes for the compiled net, if it does.
     """
 
     model: str
     report: ProgramReport | None
     reason: str = ""
     remedy: str = ""
+    bridged: str = ""
 
     @property
     def compiled(self) -> bool:
@@ -72,7 +74,13 @@ class Explanation:
             if self.remedy:
                 lines.append(f"To have it compiled: {self.remedy}.")
             return Text("\n".join(lines))
-        return Group(_table(self.model, self.report), Text(_summary(self.report)))
+        said = [_summary(self.report)]
+        if self.bridged:
+            said.append(
+                f"The loss {self.bridged} is bridged: Keras computes it and its gradient from the "
+                "predictions of a batch, the engine does the rest."
+            )
+        return Group(_table(self.model, self.report), Text("\n".join(said)))
 
     def __str__(self) -> str:
         return plain_text(self.__rich__(), TEXT_WIDTH)
@@ -89,7 +97,8 @@ def explain(model: Any) -> Explanation:
     try:
         training = getattr(model, "optimizer", None) is not None
         bound = Bound(model, training=training)
-        return Explanation(model.name, report(bound.program))
+        bridged = "" if bound.loss is None else bound.loss.name
+        return Explanation(model.name, report(bound.program), bridged=bridged)
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
 

@@ -20,7 +20,7 @@ from convmill.train.arrays import Given, Names, take
 from convmill.train.bound import Bound
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
-from convmill.train.samples import Arrays, Samples, Target, prepare
+from convmill.train.samples import Arrays, Samples, Target, prepare, samples
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Kind
@@ -117,8 +117,10 @@ class Preparation:
         """The feed for arrays, which are checked at once."""
         given = take(x, y, sample_weight, self.names)
         self.build_layers(given.x)
+        arrays = Arrays(given, self.target, class_weight)
+        self._try_loss(samples(arrays.given.part(0, 1), self.target()))
         return ArrayFeed(
-            Arrays(given, self.target, class_weight),
+            arrays,
             batch_size=batch_size,
             steps=steps,
             shuffle=shuffle,
@@ -141,7 +143,15 @@ class Preparation:
 
     def samples(self, given: Given, class_weight: Mapping[int, float] | None = None) -> Samples:
         """Arrays checked for this model."""
-        return prepare(given, self.target(), class_weight)
+        found = prepare(given, self.target(), class_weight)
+        self._try_loss(found)
+        return found
+
+    def _try_loss(self, found: Samples) -> None:
+        """Tries a loss that Keras computes. NotCovered where it wants more than predictions."""
+        loss = self.bind().loss
+        if loss is not None and found.given is not None:
+            loss.check(self.model, found, self.bind().graph.output_shape)
 
     def _look(self, stream: StreamFeed) -> None:
         """Builds the model on a stream's first batch, which Keras reads for that too.

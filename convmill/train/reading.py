@@ -7,6 +7,7 @@ from typing import Any
 
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
+from convmill.train.bridge import KerasLoss
 from convmill.train.changes import Unchanged
 from convmill.train.compilation.read_recipe import read_training
 
@@ -16,11 +17,13 @@ _PLACE = "_convmill_reading"
 
 @dataclass(frozen=True)
 class ModelReading:
-    """A model's graph and variables; for training also its recipe and optimizer."""
+    """A model's graph and variables; for training also its recipe and optimizer, and the loss that
+    Keras computes, if it does."""
 
     reading: Reading
     recipe: Recipe | None = None
     optimizer: Any = None
+    loss: KerasLoss | None = None
 
 
 class _Kept:
@@ -46,4 +49,6 @@ def read_model(model: Any, training: bool) -> ModelReading:
 def _read(model: Any, training: bool) -> ModelReading:
     if not training:
         return ModelReading(read(model))
-    return ModelReading(*read_training(model), model.optimizer)
+    reading, recipe = read_training(model)
+    loss = KerasLoss(model) if recipe.bridged else None
+    return ModelReading(reading, recipe, model.optimizer, loss)

@@ -26,7 +26,7 @@ class Samples:
     ``x`` is (n, *input shape); ``y`` float32 (n, *output shape) or int32 (n, *places), where places
     are the output's shape without its last axis; ``weight`` float32 (n,), (n, *places) or None.
     ``given`` and ``given_weight`` are y and the weights as the user passed them: Keras' metrics see
-    those.
+    those, and a loss that Keras computes, for which there is no ``y`` and no ``weight``.
     """
 
     x: np.ndarray
@@ -158,9 +158,13 @@ def _in_place(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=x.dtype if x.dtype in IN_PLACE else np.float32)
 
 
-def _measured_by(given: Given, graph: Graph, loss: Loss) -> tuple[np.ndarray, np.ndarray | None]:
+def _measured_by(
+    given: Given, graph: Graph, loss: Loss
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Labels and weights in the form that a Program reads."""
     assert given.y is not None
+    if loss.bridged:  # Keras reads them as they are
+        return None, None
     y = labels(given.y, graph, loss)
     _check_squeezed(given, graph.output_shape, loss)
     return y, _weights(given.weight, graph.output_shape[:-1])

@@ -158,7 +158,7 @@ class Scores:
     ) -> None:
         """Counts a finished part; ``outputs`` are its predictions, (m, *output shape)."""
         self.totals = self.totals.after(part, measured, self.mean, self.places, penalty)
-        if outputs is not None:
+        if outputs is not None and self.others:
             with self._counting():
                 for start in range(0, len(part.order), part.batch_size):
                     self._update_others(part, slice(start, start + part.batch_size), outputs)

@@ -49,7 +49,8 @@ def _moved(place: Place) -> Iterator[None]:
         written = set(WRITTEN_ALWAYS)
         if "hyper" in originals:
             written |= WRITTEN_IN_TRAINING
-        written |= {name for name in originals if name.startswith("outputs/")}
+        several = ("outputs/", "handed_over/", "returned/")
+        written |= {name for name in originals if name.startswith(several)}
         copies = {}
         for name in sorted(originals, key=lambda name: "/" not in name):  # tables last, filled
             copies[name] = place(originals[name])

@@ -195,10 +195,9 @@ def plain_net(kind):
         (lambda: compiled(plain_net(OwnStep), loss="mse"), "OwnStep defines its own train_step"),
         (lambda: compiled(plain_net(OwnLoss), loss="mse"), "OwnLoss defines its own compute_loss"),
         (lambda: compiled(convnet(), run_eagerly=True), "run_eagerly=True"),
-        (lambda: compiled(convnet(), loss="dice"), "dice"),
         (lambda: compiled(convnet(), loss_weights=0.5), "loss_weights=0.5"),
     ],
-    ids=["train_step", "compute_loss", "eager", "loss", "loss_weights"],
+    ids=["train_step", "compute_loss", "eager", "loss_weights"],
 )
 def test_reasons(make, reason, capsys):
     model = convmill.accelerate(make())

@@ -19,6 +19,8 @@ def accuracy_kind(metric: Any, loss: Loss, shape: Shape) -> Accuracy | None:
     sigmoids too). None for any other metric, and for an accuracy that wants other labels than the
     loss reads: those are computed in Python from the outputs.
     """
+    if loss.bridged:  # what labels are is known to that loss alone
+        return None
     kind = _kind_by_shape(loss, shape) if str(metric).lower() in ("accuracy", "acc") else None
     if kind is None:
         if isinstance(metric, str):

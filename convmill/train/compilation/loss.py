@@ -12,6 +12,7 @@ from keras import losses
 from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.recipe import Loss, LossName
 from convmill.plan.written import is_keras_class
+from convmill.train import attach
 from convmill.train.compilation.numbers import check_number
 
 # Keras' functions; its classes hold one of them, with arguments.
@@ -45,13 +46,35 @@ _LOSS_REMEDY = (
 )
 
 
+# All that the train side knows of a loss that Keras computes: it is one number for a batch.
+BRIDGED = Loss("bridged", reduction="sum")
+
+
 def read_loss(model: Any, shape: Shape) -> Loss:
     """The loss of a compiled model whose output is of ``shape`` for each image.
 
+    What ``Loss`` cannot express is bridged: Keras computes it, where its backend is JAX.
+
     Raises:
-        NotCovered: a loss, or an argument of it, that ``Loss`` cannot express.
+        NotCovered: there is no loss, or Keras has to train with it.
         ValueError: a loss that Keras does not know, or a number outside its range.
     """
+    try:
+        return compiled_loss(model, shape)
+    except NotCovered as gap:
+        given = getattr(model, "loss", None)
+        if given is None or isinstance(given, (list, tuple, dict)):
+            raise
+        if getattr(given, "reduction", "mean") in (None, "none"):
+            raise  # no single number: Keras says so
+        if not attach.has_bridge():
+            raise NotCovered(gap.reason, f"{gap.remedy}, or Keras on JAX") from gap
+        return BRIDGED
+
+
+def compiled_loss(model: Any, shape: Shape) -> Loss:
+    """The loss as native code computes it. Raises as ``read_loss`` does, and NotCovered for a loss,
+    or an argument of it, that ``Loss`` cannot express."""
     given = _given_loss(model, shape)
     function, arguments = _function_of(given)
     name = FUNCTIONS.get(function)
