@@ -40,19 +40,18 @@ DENSE = Sparsity()
 def sparsity(design: Design, lowered: Lowered) -> dict[str, Sparsity]:
     """What pooling leaves, by name, of convolutions and of activations computed with them; other
     steps are dense, and so are depthwise and transposed convolutions, whose kernels go over all
-    places.
-    ``lowered`` are the stages of the design's graph."""
+    places. ``lowered`` are the stages of the design's graph."""
     found: dict[str, Sparsity] = {}
     for stage in lowered.stages:
         first, *others = (design.steps[number] for number in stage.nodes)
         if isinstance(stage, ConvolutionStage) and stage.pooled:
             *between, pooling = others
             for step in (first, *between):
-                found[step.name] = _of(first, pooling, fused=True)
+                found[step.name] = _of(first, pooling, stage.pool, fused=True)
         elif first.kind == "convolution" and isinstance(stage, (ConvolutionStage, PlainStage)):
             behind = _pooling_behind(design, first)
             if behind is not None:
-                found[first.name] = _of(first, behind, fused=False)
+                found[first.name] = _of(first, behind, (1, 1), fused=False)
     return found
 
 
@@ -69,9 +68,7 @@ def _pooling_behind(design: Design, convolution: Step) -> Step | None:
     return reader if apart and not any(windows.padding) else None
 
 
-def _of(convolution: Step, pooling: Step, *, fused: bool) -> Sparsity:
-    assert isinstance(pooling.reads, Windows)
-    places, windows = math.prod(convolution.shape[:2]), math.prod(pooling.shape[:2])
-    size = pooling.reads.size
-    computed = windows * math.prod(size) / places if fused else 1.0
-    return Sparsity(computed, windows / places, size if fused else (1, 1))
+def _of(convolution: Step, pooling: Step, window: Pair, *, fused: bool) -> Sparsity:
+    places, windows = math.prod(convolution.shape[:-1]), math.prod(pooling.shape[:-1])
+    computed = windows * math.prod(window) / places if fused else 1.0
+    return Sparsity(computed, windows / places, window)

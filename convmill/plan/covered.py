@@ -47,6 +47,8 @@ ACTIVATIONS = (
 # Keras' names of what is compiled, for people.
 LAYERS = (
     *("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose"),
+    *("Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv1DTranspose", "MaxPooling1D"),
+    *("AveragePooling1D", "GlobalMaxPooling1D", "GlobalAveragePooling1D"),
     *("Rescaling", "MaxPooling2D", "AveragePooling2D"),
     *("GlobalMaxPooling2D", "GlobalAveragePooling2D", "AdaptiveAveragePooling2D"),
     *("Flatten", "Reshape", "Permute"),
@@ -183,7 +185,7 @@ def _of_size(graph: Graph, node: Node) -> Refusal | None:
     """Whether kernels can count the values that the node reads, padding included, and writes."""
     values = math.prod(node.shape)
     if isinstance(node.operation, Convolution):
-        ((height, width, channels),) = graph.read(node)
+        height, width, channels = (1, *graph.read(node)[0])[-3:]
         top, bottom, left, right = node.operation.padding
         values = max(values, (top + height + bottom) * (left + width + right) * channels)
     if values <= MOST_VALUES:

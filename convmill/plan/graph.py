@@ -95,6 +95,8 @@ class Rescale:
 class Convolution:
     """2-D convolution (cross-correlation), plus bias where ``bias`` is set, plus activation.
 
+    What has places along one axis is an image of height 1; its kernel's shape has no height.
+
     ``padding`` is (top, bottom, left, right) in zero pixels. The kernel's shape is (height, width,
     channels in / ``groups``, filters); where the convolution is ``depthwise``, which has as many
     groups as channels, (height, width, channels in, filters of each channel). A ``transposed`` one

@@ -88,14 +88,16 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
     match operation:
         case Opaque():
             return Whole() if operation.sees_all else Unknown()
+        case Pooling(over_image=True):
+            return Whole()
+        case Convolution() | Separable() | Pooling() if len(written) != 3:  # along one axis
+            return Unknown()
         case Convolution(transposed=True):
             return _transposed(operation, read, written)
         case Convolution():
             return _convolution(operation)
         case Separable(depthwise, _):
             return _convolution(depthwise)
-        case Pooling(over_image=True):
-            return Whole()
         case Pooling(_, size, strides, padding):
             return Windows(size, strides, (1, 1), padding)
         case AdaptivePooling():

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from keras import layers
 
 from convmill.plan.graph import Graph
 from tests.engine.fences import fenced
+from tests.engine.keras_layers import follows_keras
 from tests.engine.nets import (
     GUARD,
     WIDTHS,
@@ -167,3 +170,23 @@ def _nets(draw: st.DrawFn) -> Graph:
 @given(_nets(), st.sampled_from(tuple(WIDTHS)), st.integers(1, 9), st.integers(1, 3))
 def test_random_windows(graph, width, count, threads):
     follows(graph, width, count, threads)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_along_one_axis(width):
+    """What has places along one axis is an image of height 1; against Keras."""
+    model = keras.Sequential(
+        [
+            keras.Input((19, 5)),
+            layers.Conv1D(18, 3, padding="causal", dilation_rate=2, activation="relu"),
+            layers.MaxPooling1D(2),
+            layers.SeparableConv1D(7, 3, padding="same", activation="gelu"),
+            layers.DepthwiseConv1D(3, depth_multiplier=2, strides=2),
+            layers.Conv1DTranspose(6, 4, strides=2, padding="same", activation="tanh"),
+            layers.Conv1D(4, 2, groups=2),
+            layers.AveragePooling1D(3, 2, padding="same"),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(3),
+        ]
+    )
+    follows_keras(model, width=width)

@@ -158,7 +158,7 @@ def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -
         case ops.Activate(activation):
             return elementwise.activation(activation, x)
         case ops.Pooling() as op:
-            return pooling.forward(op.kind, x, op.pool_size, op.strides, op.padding)
+            return pooling.forward(op.kind, _image(x), op.pool_size, op.strides, op.padding)
         case ops.Separable(first, second):
             middle = _linear(first, weights, x, _size(node))
             return elementwise.activation(
@@ -211,9 +211,9 @@ def _backward(
         case ops.Activate(activation):
             return elementwise.activation_gradient(activation, x, gradient), {}
         case ops.Pooling() as op:
-            wide = gradient[:, None, None] if len(node.shape) == 1 else gradient
+            wide = gradient.reshape(len(x), *_size(node), node.shape[-1])
             size = (op.pool_size, op.strides, op.padding)
-            return pooling.backward(op.kind, x, wide, *size, shared=op.ties == "share"), {}
+            return pooling.backward(op.kind, _image(x), wide, *size, shared=op.ties == "share"), {}
         case ops.Separable(first, second):
             middle = _linear(first, weights, x, _size(node))
             d_middle, found = _backward_linear(second, weights, middle, gradient)

@@ -9,7 +9,7 @@ from keras import layers
 
 from convmill.plan.graph import LINEAR, Border, Convolution, Opaque, Operation, Separable
 from convmill.plan.operations.activations import inside
-from convmill.plan.operations.layout import is_channels_last
+from convmill.plan.operations.layout import image, is_channels_last, pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 from convmill.plan.windows import border_of, transposed_cut
@@ -21,13 +21,13 @@ def _convolution(call: Call, parameters: Parameters) -> Operation:
         return _opaque(call, _places(call, call.shape) * _kernel(layer))
     return Convolution(
         filters=layer.filters,
-        kernel_size=tuple(layer.kernel_size),
-        strides=tuple(layer.strides),
+        kernel_size=pair(layer.kernel_size),
+        strides=pair(layer.strides),
         padding=_padding(call),
         activation=inside(layer),
         kernel=kernel,
         bias=parameters.named(layer, "bias"),
-        dilation=tuple(layer.dilation_rate),
+        dilation=pair(layer.dilation_rate),
         groups=layer.groups,
     )
 
@@ -62,13 +62,13 @@ def _by_depth(call: Call, kernel: int, bias: int | None, activation: Any = None)
     layer, channels = call.layer, call.read[0][-1]
     return Convolution(
         filters=channels * layer.depth_multiplier,
-        kernel_size=tuple(layer.kernel_size),
-        strides=tuple(layer.strides),
+        kernel_size=pair(layer.kernel_size),
+        strides=pair(layer.strides),
         padding=_padding(call),
         activation=activation or inside(layer),
         kernel=kernel,
         bias=bias,
-        dilation=tuple(layer.dilation_rate),
+        dilation=pair(layer.dilation_rate),
         groups=channels,
         depthwise=True,
     )
@@ -79,30 +79,34 @@ def _transposed(call: Call, parameters: Parameters) -> Operation:
     layer, kernel = call.layer, parameters.named(call.layer, "kernel")
     if kernel is None or not is_channels_last(layer):
         return _opaque(call, _places(call, call.read[0]) * _kernel(layer))
+    read, written = image(call.read[0]), image(call.shape)
+    strides, dilation = pair(layer.strides), pair(layer.dilation_rate)
+    size, extra = pair(layer.kernel_size), (None, *(layer.output_padding or (None, None)))[-2:]
     padding: list[int] = []
-    for axis, extra in enumerate(layer.output_padding or (None, None)):
-        window = (layer.kernel_size[axis] - 1) * layer.dilation_rate[axis] + 1
-        cut = transposed_cut(window, layer.strides[axis], layer.padding, extra)
-        spread = (call.read[0][axis] - 1) * layer.strides[axis] + window
-        padding += [cut, spread - cut - call.shape[axis]]
+    for axis in (0, 1):
+        window = (size[axis] - 1) * dilation[axis] + 1
+        cut = transposed_cut(window, strides[axis], layer.padding, extra[axis])
+        spread = (read[axis] - 1) * strides[axis] + window
+        padding += [cut, spread - cut - written[axis]]
     return Convolution(
         filters=layer.filters,
-        kernel_size=tuple(layer.kernel_size),
-        strides=tuple(layer.strides),
+        kernel_size=pair(layer.kernel_size),
+        strides=pair(layer.strides),
         padding=(padding[0], padding[1], padding[2], padding[3]),
         activation=inside(layer),
         kernel=kernel,
         bias=parameters.named(layer, "bias"),
-        dilation=tuple(layer.dilation_rate),
+        dilation=pair(layer.dilation_rate),
         transposed=True,
     )
 
 
 def _padding(call: Call) -> Border:
     layer = call.layer
-    return border_of(
-        layer.padding, call.read[0], layer.kernel_size, layer.strides, layer.dilation_rate
-    )
+    size, dilation = pair(layer.kernel_size), pair(layer.dilation_rate)
+    if layer.padding == "causal":  # along one axis: no place sees what comes behind it
+        return (0, 0, (size[1] - 1) * dilation[1], 0)
+    return border_of(layer.padding, image(call.read[0]), size, pair(layer.strides), dilation)
 
 
 def _places(call: Call, shape: tuple[int, ...]) -> int:
@@ -127,7 +131,7 @@ def _opaque(call: Call, multiply_adds: int) -> Opaque:
 
 
 def _other_axes(call: Call, parameters: Parameters) -> Operation:
-    """Along one axis, or in space: places are not looked into."""
+    """In space: places are not looked into."""
     return _opaque(call, _places(call, call.shape) * _kernel(call.layer))
 
 
@@ -136,14 +140,14 @@ def _other_axes_transposed(call: Call, parameters: Parameters) -> Operation:
 
 
 TABLE = {
-    layers.Conv1D: _other_axes,
-    layers.Conv3D: _other_axes,
-    layers.DepthwiseConv1D: _other_axes,
-    layers.SeparableConv1D: _other_axes,
-    layers.Conv1DTranspose: _other_axes_transposed,
-    layers.Conv3DTranspose: _other_axes_transposed,
+    layers.Conv1D: _convolution,
     layers.Conv2D: _convolution,
+    layers.Conv3D: _other_axes,
+    layers.DepthwiseConv1D: _depthwise,
     layers.DepthwiseConv2D: _depthwise,
+    layers.SeparableConv1D: _separable,
     layers.SeparableConv2D: _separable,
+    layers.Conv1DTranspose: _transposed,
     layers.Conv2DTranspose: _transposed,
+    layers.Conv3DTranspose: _other_axes_transposed,
 }

@@ -1,8 +1,12 @@
-"""How layers say where channels and axes are."""
+"""How layers say where channels and axes are. What has places along one axis is an image of height
+1."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from convmill.plan.graph import Pair, Shape
 
 
 def is_channels_last(layer: Any) -> bool:
@@ -18,3 +22,14 @@ def from_last(axis: Any, rank: int) -> tuple[int, ...] | None:
         return None
     counted = tuple(sorted({one % (rank + 1) - (rank + 1) for one in axes}))
     return None if -(rank + 1) in counted else counted
+
+
+def pair(given: Sequence[int]) -> Pair:
+    """What a layer says of one axis or of two, along height and width."""
+    height, width = (1, *given)[-2:]
+    return height, width
+
+
+def image(shape: Shape) -> Shape:
+    """(steps, channels) as height, width and channels; an image as it is."""
+    return (1, *shape)[-3:]

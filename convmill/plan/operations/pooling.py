@@ -8,7 +8,7 @@ from typing import Literal
 from keras import layers
 
 from convmill.plan.graph import AdaptivePooling, Opaque, Operation, Pooling, PoolingKind
-from convmill.plan.operations.layout import from_last, is_channels_last
+from convmill.plan.operations.layout import from_last, image, is_channels_last, pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 from convmill.plan.windows import adaptive_spans, border_of, values_read
@@ -24,13 +24,14 @@ _ADAPTIVE_MAX = (
 
 
 def _pooling(call: Call, parameters: Parameters) -> Operation:
-    """Along one axis, or in space, places are not looked into."""
+    """In space places are not looked into."""
     layer = call.layer
     kind: PoolingKind = "max" if isinstance(layer, _MAX) else "average"
-    size, strides = tuple(layer.pool_size), tuple(layer.strides)
-    if not is_channels_last(layer) or len(size) != 2:
-        return Opaque("pooling", math.prod(call.shape) * math.prod(size), pooling=kind)
-    padding = border_of(layer.padding, call.read[0], size, strides)
+    if not is_channels_last(layer) or len(layer.pool_size) > 2:
+        work = math.prod(call.shape) * math.prod(layer.pool_size)
+        return Opaque("pooling", work, pooling=kind)
+    size, strides = pair(layer.pool_size), pair(layer.strides)
+    padding = border_of(layer.padding, image(call.read[0]), size, strides)
     return Pooling(kind, size, strides, padding)
 
 
@@ -38,7 +39,7 @@ def _global_pooling(call: Call, parameters: Parameters) -> Operation:
     """Without keepdims the shape written is (channels,)."""
     layer = call.layer
     kind: PoolingKind = "max" if isinstance(layer, _GLOBAL_MAX) else "average"
-    if not is_channels_last(layer) or len(call.read[0]) != 3:
+    if not is_channels_last(layer) or len(call.read[0]) > 3:
         return Opaque("pooling", math.prod(call.read[0]), pooling=kind, sees_all=True)
     return _over_image(call, kind, "share" if kind == "max" else "first")
 
@@ -56,13 +57,15 @@ def _adaptive(call: Call, parameters: Parameters) -> Operation:
 
 
 def _over_image(call: Call, kind: PoolingKind, ties: Literal["first", "share"]) -> Pooling:
-    whole = (call.read[0][0], call.read[0][1])
+    whole = pair(call.read[0][:-1])
     return Pooling(kind, whole, whole, (0, 0, 0, 0), ties, over_image=True)
 
 
 def _reduction(call: Call, parameters: Parameters) -> Operation:
-    """keras.ops.mean or max over all rows and columns of a map together."""
-    if len(call.read[0]) != 3 or from_last(call.layer.axis, 3) != (-3, -2):
+    """keras.ops.mean or max over all places of a map together."""
+    rank = len(call.read[0])
+    places = {2: (-2,), 3: (-3, -2)}
+    if rank not in places or from_last(call.layer.axis, rank) != places[rank]:
         return Opaque()
     if type(call.layer).__name__ == "Max":
         return _over_image(call, "max", "share")
