@@ -7,6 +7,7 @@ from convmill.kernels import (
     batch_normalization,
     bridge,
     concatenate,
+    constraints,
     convolution,
     copies,
     dense,
@@ -75,6 +76,7 @@ KERNELS: dict[str, Write] = {
     **measure.KERNELS,
     **bridge.KERNELS,
     **update.KERNELS,
+    **constraints.KERNELS,
     **copies.KERNELS,
     **sums.KERNELS,
 }

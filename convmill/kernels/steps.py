@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from convmill.kernels import copies, images, measure, sums, update
+from convmill.kernels import constraints, copies, images, measure, sums, update
 from convmill.kernels.operation import Site
 from convmill.kernels.operations import operation_of
 from convmill.lower.cut import cut
@@ -25,10 +25,13 @@ def training_step(network: Network, lanes: int) -> Step:
     gradients = _weight_gradients(sites)
     copied = copies.copies(network, [*over_images, *gradients], lanes)
     steps = []
+    bounds = constraints.constraints(network)
+    late = [launch.number for launch in bounds]
     for launch in update.updates(network, lanes):
-        steps += [launch, *copied.get(launch.number, [])]
+        steps += [launch, *([] if launch.number in late else copied.get(launch.number, []))]
+    steps += [*bounds, *(one for number in late for one in copied.get(number, []))]
     before = [*_prepared(sites), *(one for launches in copied.values() for one in launches)]
-    closing = [*update.norms(network), *steps]
+    closing = [*update.slopes(network), *update.norms(network), *steps]
     summed = _added([*over_images, *update.penalties(network), *gradients])
     return cut(before, [*summed, *closing])
 

@@ -7,7 +7,7 @@ Parameters that are treated alike share a function; a launch hands it its share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -18,7 +18,7 @@ from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.kernels.optimizers import Case, Factors
 from convmill.lower.launches import HYPER, PENALTIES, Launch, Shares, of_matrices, of_matrix
 from convmill.lower.stages import Matrix, Network
-from convmill.plan.graph import Regularizer
+from convmill.plan.graph import NonNegative, Regularizer
 from convmill.plan.recipe import AVERAGE, GATHERED, Clip, Optimizer
 
 # Launches ----------------------------------------------------------------------------------------
@@ -33,6 +33,24 @@ def penalties(network: Network) -> list[Launch]:
             Shares(1),
             (of_matrix("parameter", matrix.index),),
             (PENALTIES,),
+            matrix.size,
+        )
+        for matrix in _regularized(network)
+    ]
+
+
+def slopes(network: Network) -> list[Launch]:
+    """The regularizers' part of gradients that are handed to Keras; updates of ours add it as they
+    go."""
+    if not _bridged(network):
+        return []
+    return [
+        Launch(
+            "update.slope",
+            f"matrix{matrix.index}",
+            Shares(1),
+            (of_matrix("parameter", matrix.index), of_matrix("gradient_of", matrix.index)),
+            (of_matrix("gradient_of", matrix.index),),
             matrix.size,
         )
         for matrix in _regularized(network)
@@ -59,6 +77,8 @@ def norms(network: Network) -> list[Launch]:
 def updates(network: Network, lanes: int) -> list[Launch]:
     """The optimizer's step on every trainable parameter; whole vectors of rows, for the copies
     behind it."""
+    if _bridged(network):
+        return []
     return [
         Launch(
             "update.step",
@@ -76,6 +96,11 @@ def updates(network: Network, lanes: int) -> list[Launch]:
         )
         for matrix in network.trainable
     ]
+
+
+def _bridged(network: Network) -> bool:
+    assert network.recipe is not None
+    return network.recipe.optimizer.bridged
 
 
 def _regularized(network: Network) -> list[Matrix]:
@@ -112,11 +137,20 @@ def write_penalty(k: Kernel) -> None:
     k.call(write, k.pointer(of_matrix("parameter", matrix.index)), matrix.size, target)
 
 
+def write_slope(k: Kernel) -> None:
+    """gradient = gradient + the regularizer's, of one parameter."""
+    matrix = k.build.matrix(k.launch)
+    treatment = _treatment(matrix)
+    write = k.build.helper(("slope", treatment), lambda: _slope(k.build, treatment))
+    arrays = (k.pointer(of_matrix(kind, matrix.index)) for kind in ("parameter", "gradient_of"))
+    k.call(write, *arrays, matrix.size)
+
+
 def write_norm(k: Kernel) -> None:
     """The sum of the squares of one parameter's gradient, regularizer included."""
     matrix = k.build.matrix(k.launch)
-    regularizer = matrix.regularizer
-    write = k.build.helper(("norm", regularizer), lambda: _squared_norm(k.build, regularizer))
+    treatment = _treatment(matrix)
+    write = k.build.helper(("norm", treatment), lambda: _squared_norm(k.build, treatment))
     kinds = ("parameter", "gradient_of", "state", "norm")
     *arrays, norm = (k.pointer(of_matrix(kind, matrix.index)) for kind in kinds)
     k.call(write, *arrays, matrix.size, norm)
@@ -125,8 +159,8 @@ def write_norm(k: Kernel) -> None:
 def write_step(k: Kernel) -> None:
     """One step of the optimizer on a share of a parameter's rows."""
     matrix = k.build.matrix(k.launch)
-    kind = ("step", matrix.regularizer, matrix.decays)
-    write = k.build.helper(kind, lambda: _update(k.build, matrix.regularizer, matrix.decays))
+    treatment = _treatment(matrix)
+    write = k.build.helper(("step", treatment), lambda: _update(k.build, treatment))
     kinds = ("parameter", "gradient_of", "state")
     arrays = (k.pointer(of_matrix(kind, matrix.index)) for kind in kinds)
     first, last = (k.mul(k.told(name), matrix.columns) for name in ("first", "last"))
@@ -152,116 +186,137 @@ def _clip_scale(k: Kernel, matrix: Matrix) -> ir.Value:
 
 
 @dataclass(frozen=True)
-class _Arrays:
-    """What a function is given of one parameter: weights, gradients, and its first slot; slots of
-    one kind lie ``apart`` elements behind those of the kind before."""
+class _Treatment:
+    """What is asked of a parameter; those of one treatment share their functions."""
+
+    regularizer: Regularizer | None
+    decays: bool
+    non_negative: bool
+
+
+def _treatment(matrix: Matrix) -> _Treatment:
+    non_negative = isinstance(matrix.constraint, NonNegative)
+    return _Treatment(matrix.regularizer, matrix.decays, non_negative)
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """One parameter in a function: where its weights, gradients and slots begin; slots of one kind
+    lie ``apart`` elements behind those of the kind before."""
 
     e: Emitter
     optimizer: Optimizer
-    regularizer: Regularizer | None
+    treatment: _Treatment
     apart: int
 
-    def slot(self, name: str, at: Index) -> Index:
-        """Where the slot of that name begins for the weight at ``at``."""
+    def gradient(self, weight: ir.Value, at: Index, count: int) -> ir.Value:
+        """Gradients of the batch, regularized."""
+        found = self.e.load(self.e.arguments[1], at, count)
+        return regularized(self.e, self.treatment.regularizer, found, weight)
+
+    def gathered(self, weight: ir.Value, at: Index, count: int) -> ir.Value:
+        """The sum of the gradients of this batch and of those before that made no step."""
+        held = self.slot(GATHERED, at, count)
+        return self.e.builder.fadd(self.gradient(weight, at, count), held)
+
+    def wanted(self, weight: ir.Value, at: Index, count: int) -> ir.Value:
+        """The gradients that a step goes by: the batch's, or the mean of those gathered."""
+        if self.optimizer.accumulate == 1:
+            return self.gradient(weight, at, count)
+        total = self.gathered(weight, at, count)
+        return self.e.builder.fdiv(total, self.e.constant(self.optimizer.accumulate))
+
+    def slot(self, name: str, at: Index, count: int) -> ir.Value:
+        """The slot of that name."""
+        return self.e.load(self.e.arguments[2], self._place(name, at), count)
+
+    def store(self, held: Mapping[str, ir.Value], at: Index, count: int) -> None:
+        """New slots."""
+        for name, value in held.items():
+            self.e.store(value, self.e.arguments[2], self._place(name, at), count)
+
+    def _place(self, name: str, at: Index) -> Index:
         return self.e.add(at, self.optimizer.slots.index(name) * self.apart)
 
-    def load(self, at: Index, count: int) -> tuple[ir.Value, ir.Value]:
-        """Weights, and the gradients that a step goes by: regularized, and where batches are
-        gathered the mean of them."""
-        e = self.e
-        weights, gradients, slots = e.arguments[:3]
-        weight = e.load(weights, at, count)
-        gradient = regularized(e, self.regularizer, e.load(gradients, at, count), weight)
-        if self.optimizer.accumulate == 1:
-            return weight, gradient
-        total = e.builder.fadd(gradient, e.load(slots, self.slot(GATHERED, at), count))
-        return weight, e.builder.fdiv(total, e.constant(self.optimizer.accumulate))
 
-
-def _arrays(e: Emitter, build: Build, regularizer: Regularizer | None) -> _Arrays:
+def _parameter(e: Emitter, build: Build, treatment: _Treatment) -> _Parameter:
     assert build.network.recipe is not None
     optimizer = build.network.recipe.optimizer
-    return _Arrays(e, optimizer, regularizer, build.network.parameter_elements)
+    return _Parameter(e, optimizer, treatment, build.network.parameter_elements)
 
 
-def _update(build: Build, regularizer: Regularizer | None, decays: bool) -> ir.Function:
+def _update(build: Build, treatment: _Treatment) -> ir.Function:
     """(weights, gradients, slots, first, last, hyper, scale): one batch for elements [first, last).
 
     ``hyper`` holds the optimizer's factors for this batch; ``scale`` is clipping's.
     """
     e = _helper(build, "update", [POINTER, POINTER, POINTER, I64, I64, POINTER, F32])
-    arrays = _arrays(e, build, regularizer)
+    one = _parameter(e, build, treatment)
     first, last, hyper, scale = e.arguments[3:]
-    optimizer, told = arrays.optimizer, {}
-    for place, name in enumerate(optimizer.factors):
-        told[name] = e.broadcast(e.load_scalar(hyper, place))
-    factor = e.broadcast(scale)
+    factors = {
+        name: e.broadcast(e.load_scalar(hyper, place))
+        for place, name in enumerate(one.optimizer.factors)
+    }
+    clip = e.broadcast(scale)
 
     def move(at: Index, count: int) -> None:
-        _move(arrays, told, factor, decays, at, count)
+        _move(one, factors, clip, at, count)
 
-    if optimizer.accumulate == 1:
+    if one.optimizer.accumulate == 1:
         _run(e, first, last, move)
         return e.finish()
-    moves = e.load_scalar(hyper, optimizer.factors.index("moves"))
+    moves = e.load_scalar(hyper, one.optimizer.factors.index("moves"))
     none = ir.Constant(F32, 0.0)
     with e.when(e.builder.fcmp_ordered("!=", moves, none)):
         _run(e, first, last, move)
     with e.when(e.builder.fcmp_ordered("==", moves, none)):
-        _run(e, first, last, lambda at, count: _gather(arrays, told, at, count))
+        _run(e, first, last, lambda at, count: _gather(one, factors, at, count))
     return e.finish()
 
 
-def _move(
-    arrays: _Arrays, told: Factors, factor: ir.Value, decays: bool, at: Index, count: int
-) -> None:
-    """One step of the optimizer on a vector."""
-    e, b, optimizer = arrays.e, arrays.e.builder, arrays.optimizer
-    weight, gradient = arrays.load(at, count)
-    gradient = _clipped(e, optimizer.clip, gradient, factor)
-    if optimizer.weight_decay and decays:
-        decay = b.fmul(told["rate"], e.constant(optimizer.weight_decay))
+def _move(one: _Parameter, factors: Factors, clip: ir.Value, at: Index, count: int) -> None:
+    """One step of the optimizer on a vector; ``clip`` scales gradients."""
+    e, b, optimizer = one.e, one.e.builder, one.optimizer
+    weight = e.load(e.arguments[0], at, count)
+    gradient = _clipped(e, optimizer.clip, one.wanted(weight, at, count), clip)
+    if optimizer.weight_decay and one.treatment.decays:
+        decay = b.fmul(factors["rate"], e.constant(optimizer.weight_decay))
         weight = b.fsub(weight, b.fmul(weight, decay))
-    held = {
-        name: e.load(e.arguments[2], arrays.slot(name, at), count) for name in optimizer.slots
-    }
-    weight = optimizers.step(Case(e, optimizer, weight, gradient, held, told))
+    held = {name: one.slot(name, at, count) for name in optimizer.slots}
+    weight = optimizers.step(Case(e, optimizer, weight, gradient, held, factors))
     if optimizer.accumulate > 1:
         held[GATHERED] = e.constant(0.0)
-    _store(arrays, told, weight, held, at, count)
+    _store(one, factors, weight, held, at, count)
 
 
-def _gather(arrays: _Arrays, told: Factors, at: Index, count: int) -> None:
+def _gather(one: _Parameter, factors: Factors, at: Index, count: int) -> None:
     """One batch of those that only add their gradients up."""
-    e = arrays.e
-    weights, gradients, slots = e.arguments[:3]
-    weight = e.load(weights, at, count)
-    gradient = regularized(e, arrays.regularizer, e.load(gradients, at, count), weight)
-    held = {GATHERED: e.load(slots, arrays.slot(GATHERED, at), count)}
-    held[GATHERED] = e.builder.fadd(gradient, held[GATHERED])
-    if arrays.optimizer.average:
-        held[AVERAGE] = e.load(slots, arrays.slot(AVERAGE, at), count)
-    _store(arrays, told, weight, held, at, count)
+    weight = one.e.load(one.e.arguments[0], at, count)
+    held = {GATHERED: one.gathered(weight, at, count)}
+    if one.optimizer.average:
+        held[AVERAGE] = one.slot(AVERAGE, at, count)
+    _store(one, factors, weight, held, at, count)
 
 
 def _store(
-    arrays: _Arrays,
-    told: Factors,
+    one: _Parameter,
+    factors: Factors,
     weight: ir.Value,
     held: dict[str, ir.Value],
     at: Index,
     count: int,
 ) -> None:
     """The moving average follows the weights, or takes their place; all is stored."""
-    e, b = arrays.e, arrays.e.builder
-    if arrays.optimizer.average:
-        rest = b.fmul(b.fsub(e.constant(1.0), told["lasts"]), weight)
-        average = held[AVERAGE] = e.fma(told["lasts"], held[AVERAGE], rest)
-        taken = b.fcmp_ordered("!=", told["overwrites"], e.constant(0.0))
+    e, b, zero = one.e, one.e.builder, one.e.constant(0.0)
+    if one.optimizer.average:
+        rest = b.fmul(b.fsub(e.constant(1.0), factors["lasts"]), weight)
+        average = held[AVERAGE] = e.fma(factors["lasts"], held[AVERAGE], rest)
+        taken = b.fcmp_ordered("!=", factors["overwrites"], zero)
         weight = b.select(taken, average, weight)
+    if one.treatment.non_negative:
+        weight = b.select(b.fcmp_ordered("<", weight, zero), zero, weight)
     e.store(weight, e.arguments[0], at, count)
-    for name, value in held.items():
-        e.store(value, e.arguments[2], arrays.slot(name, at), count)
+    one.store(held, at, count)
 
 
 def _clipped(e: Emitter, clip: Clip | None, gradient: ir.Value, factor: ir.Value) -> ir.Value:
@@ -276,19 +331,31 @@ def _clipped(e: Emitter, clip: Clip | None, gradient: ir.Value, factor: ir.Value
     return b.select(b.fcmp_unordered(">", gradient, bottom), gradient, bottom)
 
 
-def _squared_norm(build: Build, regularizer: Regularizer | None) -> ir.Function:
+def _slope(build: Build, treatment: _Treatment) -> ir.Function:
+    """(weights, gradients, size): the regularizer's gradient is added."""
+    e = _helper(build, "slope", [POINTER, POINTER, I64])
+    one, (weights, gradients, size) = _parameter(e, build, treatment), e.arguments
+
+    def add(at: Index, count: int) -> None:
+        e.store(one.gradient(e.load(weights, at, count), at, count), gradients, at, count)
+
+    _run(e, 0, size, add)
+    return e.finish()
+
+
+def _squared_norm(build: Build, treatment: _Treatment) -> ir.Function:
     """(weights, gradients, slots, size, result): sum of the squares of what a step goes by."""
     e = _helper(build, "norm", [POINTER, POINTER, POINTER, I64, POINTER])
-    arrays, (size, result) = _arrays(e, build, regularizer), e.arguments[3:]
+    one, (size, result) = _parameter(e, build, treatment), e.arguments[3:]
     total = e.variable(e.constant(0.0))
 
-    def one(at: Index, count: int) -> None:
-        _, value = arrays.load(at, count)
+    def add(at: Index, count: int) -> None:
+        value = one.wanted(e.load(e.arguments[0], at, count), at, count)
         if count < e.lanes:
             value = e.builder.select(e.mask(count), value, e.constant(0.0))
         e.set(total, e.fma(value, value, e.get(total)))
 
-    _run(e, 0, size, one)
+    _run(e, 0, size, add)
     e.store_scalar(e.reduce("fadd", e.get(total)), result, 0)
     return e.finish()
 
@@ -345,6 +412,7 @@ def _helper(build: Build, kind: str, arguments: list[ir.Type]) -> Emitter:
 
 KERNELS = {
     "update.penalty": write_penalty,
+    "update.slope": write_slope,
     "update.norm": write_norm,
     "update.step": write_step,
 }

@@ -97,6 +97,7 @@ def place_parameters(
             parameter.trainable,
             parameter.regularizer,
             parameter.decays,
+            parameter.constraint,
         )
         if is_kernel:
             matrix, packed = _with_copies(matrix, uses, lanes, packed)

@@ -14,7 +14,15 @@ from convmill.lower.choices import (
     DepthwiseChoice,
     TransposedChoice,
 )
-from convmill.plan.graph import LINEAR, Activation, Operation, Pair, Regularizer, Shape
+from convmill.plan.graph import (
+    LINEAR,
+    Activation,
+    Constraint,
+    Operation,
+    Pair,
+    Regularizer,
+    Shape,
+)
 from convmill.plan.recipe import Recipe
 
 Halo = tuple[int, int, int, int]  # top, bottom, left, right
@@ -339,6 +347,7 @@ class Matrix:
     trainable: bool
     regularizer: Regularizer | None
     decays: bool
+    constraint: Constraint | None = None
     pack: int | None = None
     pack_row: int = 0
     winograd: int | None = None
@@ -415,7 +424,8 @@ class Network:
             if isinstance(stage, BatchNormalizationStage) and not stage.frozen
             for index in (stage.mean, stage.variance)
         )
-        return frozenset((*moving, *(matrix.index for matrix in self.trainable)))
+        moved = () if self.recipe and self.recipe.optimizer.bridged else self.trainable
+        return frozenset((*moving, *(matrix.index for matrix in moved)))
 
     @property
     def trainable(self) -> tuple[Matrix, ...]:

@@ -14,7 +14,6 @@ import numpy as np
 from keras import layers
 
 from convmill.plan.graph import Activate, Operation, Refusal
-from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
 from convmill.plan.walk import Call
 from convmill.plan.written import is_keras_class, own_call
@@ -129,21 +128,6 @@ def _lora(layer: Any) -> Said:
     return f"lora_rank={layer.lora_rank}", "leave lora_rank out"
 
 
-def _weights(layer: Any) -> Said:
-    for variable in layer.weights:
-        if getattr(variable, "constraint", None) is not None:
-            argument = f"{variable.name}_constraint"
-            name = type(variable.constraint).__name__
-            return f"{argument}={name}", f"leave {argument} out"
-        regularizer = getattr(variable, "regularizer", None)
-        if regularizer is not None and type(regularizer) not in REGULARIZERS:
-            return (
-                f"{variable.name}_regularizer={type(regularizer).__name__}",
-                "use keras.regularizers.L1, L2 or L1L2",
-            )
-    return None
-
-
 def _renorm(layer: Any) -> Said:
     return ("renorm=True", "leave renorm out") if getattr(layer, "renorm", False) else None
 
@@ -182,7 +166,6 @@ _CHECKS: tuple[Callable[[Any], Said], ...] = (
     _activity,
     _data_format,
     _lora,
-    _weights,
     _noise_shape,
     _rescaling,
     _renorm,

@@ -60,6 +60,26 @@ class Regularizer:
 
 
 @dataclass(frozen=True)
+class NonNegative:
+    """Behind each step weights below zero become zero, as Keras' NonNeg says."""
+
+
+@dataclass(frozen=True)
+class NormRange:
+    """Behind each step weights are scaled, so that their norms along ``axes`` become
+    ``rate * norm within [least, most] + (1 - rate) * norm``: Keras' MaxNorm, UnitNorm, MinMaxNorm.
+    """
+
+    axes: tuple[int, ...]  # of Keras' layout
+    least: float
+    most: float
+    rate: float = 1.0
+
+
+Constraint = NonNegative | NormRange
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One weight of the model, in Keras' layout (convolution kernels height, width, in, out).
 
@@ -72,6 +92,7 @@ class Parameter:
     regularizer: Regularizer | None = None
     decays: bool = True  # False where the optimizer's exclude_from_weight_decay names it
     role: Literal["weight", "statistic"] = "weight"
+    constraint: Constraint | None = None
 
 
 # Operations --------------------------------------------------------------------------------------

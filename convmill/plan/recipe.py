@@ -36,6 +36,7 @@ OptimizerName = Literal[
     "ftrl",
     "lion",
     "schedule_free_adam",
+    "bridged",  # Keras' own optimizer moves the weights, by the gradients that it is handed
 ]
 Accuracy = Literal["categorical", "sparse", "binary"]
 
@@ -119,6 +120,7 @@ _SLOTS: dict[OptimizerName, tuple[str, ...]] = {
     "ftrl": ("accumulator", "linear"),
     "lion": ("momentum",),
     "schedule_free_adam": ("momentum", "velocity"),
+    "bridged": (),
 }
 
 # What a step is told beside its learning rate: factors that depend on how many there were before.
@@ -155,6 +157,11 @@ class Optimizer:
     clip: Clip | None = None
     accumulate: int = 1
     average: Average | None = None
+
+    @property
+    def bridged(self) -> bool:
+        """Whether native code leaves the weights as they are."""
+        return self.name == "bridged"
 
     @property
     def slots(self) -> tuple[str, ...]:

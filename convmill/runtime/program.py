@@ -100,7 +100,8 @@ class Program:
         return self._weights.get_parameters()
 
     def get_gradients(self) -> list[np.ndarray]:
-        """Gradients of the last step by trainable parameter (regularizers not yet added)."""
+        """Gradients of the last step by trainable parameter, those of regularizers only where the
+        recipe's optimizer is bridged."""
         return self._weights.get_gradients()
 
     def set_slots(self, values: Mapping[str, Sequence[np.ndarray | None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from convmill.train import signals
 from convmill.train.compilation import slots as optimizer_state
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import Part
+from convmill.train.keras_steps import Moved
 from convmill.train.loaded import Snapshot, known, snapshot
 from convmill.train.reading import read_model
 from convmill.train.samples import Samples
@@ -33,6 +35,9 @@ _BITS_64 = (1 << 64) - 1
 
 # Images that a pass without training goes through at once: nothing of it is kept if it is stopped.
 _AT_ONCE = 16_384
+
+# Seconds between two looks at a run of which every step is a piece.
+_SHOWN = 0.05
 
 # Those whose Programs have made steps that Keras' variables do not have.
 _ahead: list[Bound] = []
@@ -58,6 +63,8 @@ class Bound:
         found = read_model(self.model, self.training)
         self.reading, self.recipe, self.optimizer = found.reading, found.recipe, found.optimizer
         self.loss = found.loss  # that Keras computes
+        self._found = found
+        self._moved: Moved = []
         current = session(self.model)
         self.loaded = current.loaded(self.graph, self.recipe)
         shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)
@@ -68,6 +75,11 @@ class Bound:
     def graph(self) -> Graph:
         """The model's graph."""
         return self.reading.graph
+
+    @property
+    def bridged(self) -> bool:
+        """Whether Keras' optimizer moves the weights, by gradients that are computed natively."""
+        return self.recipe is not None and self.recipe.optimizer.bridged
 
     @property
     def program(self) -> Program:
@@ -154,21 +166,29 @@ class Bound:
         for number, (variable, value) in enumerate(pairs):
             if number in written:
                 variable.assign(value)
+        for variable, moved in self._moved:
+            variable.assign(moved)
+        if not self.bridged:
+            self._write_optimizer()
+        steps = self.program.iterations - self._first
+        for layer, state in zip(self.reading.dropouts, self._seed_states, strict=True):
+            seed, uses = state
+            used = np.array([seed, uses + np.asarray(steps, state.dtype)], state.dtype)
+            layer.seed_generator.state.assign(used)
+        if not self.bridged:  # else the Program's weights are those before the step
+            self.loaded.is_written_back(
+                [known(variable) for variable in self.reading.variables],
+                optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, known),
+            )
+
+    def _write_optimizer(self) -> None:
+        assert self.recipe is not None
         slots = self.program.get_slots()
         optimizer_state.write_slots(self.optimizer, self.reading, self.recipe, slots)
         optimizer_state.write_iterations(self.optimizer, self.program.iterations)
         product = self._product()
         if product is not None:
             optimizer_state.write_product(self.optimizer, product)
-        steps = self.program.iterations - self._first
-        for layer, state in zip(self.reading.dropouts, self._seed_states, strict=True):
-            seed, uses = state
-            moved = np.array([seed, uses + np.asarray(steps, state.dtype)], state.dtype)
-            layer.seed_generator.state.assign(moved)
-        self.loaded.is_written_back(
-            [known(variable) for variable in self.reading.variables],
-            optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, known),
-        )
 
     # Steps --------------------------------------------------------------------------------------
 
@@ -177,13 +197,17 @@ class Bound:
 
         A signal, and another thread that wants the model, are let in between two steps.
         """
-        pieces = _Pieces(part, outputs, watch)
+        pieces = _Pieces(part, outputs, watch, at_once=1 if self.bridged else None)
         if self.loss is not None:
             self.loss.prepare(part, self.graph.output_shape)
         while pieces.remain:
             with self._turn() as turn:
                 self._load()
-                pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
+                if self.bridged:
+                    pieces.add(self._train_bridged(pieces))
+                    pieces.show()
+                else:
+                    pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
         return pieces.measured()
 
     def _train(self, pieces: _Pieces, stop: Stop) -> Measured:
@@ -217,6 +241,25 @@ class Bound:
 
         return compute
 
+    def _train_bridged(self, pieces: _Pieces) -> Measured:
+        """One step: the Program computes the gradients, and Keras' optimizer moves the weights."""
+        part = pieces.rest
+        self.loaded.is_trained()
+        measured = self.program.train(
+            _batches(part),
+            np.zeros(1),
+            iterations=self._first,
+            seeds=self._seeds(),
+            outputs=pieces.outputs,
+            bridge=self._bridge(part),
+        )
+        steps = self._found.keras_steps
+        gradients, penalty = steps.regularize(self.program.get_gradients())
+        self._moved = steps.step(gradients)
+        _ahead.append(self)
+        self._write_back()
+        return replace(measured, penalty=measured.penalty + penalty)
+
     def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Measured:
         """Measures losses and predictions of a part, at the weights of ``pull_weights``."""
         pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
@@ -247,8 +290,15 @@ class Bound:
         """The regularizers' loss at the weights of ``pull_weights``."""
         assert self._weights is not None, "pull_weights comes first"
         total = 0.0
-        for parameter, value in zip(self.graph.parameters, self._weights, strict=True):
-            if parameter.trainable and parameter.regularizer is not None:
+        for parameter, variable, value in zip(
+            self.graph.parameters, self.reading.variables, self._weights, strict=True
+        ):
+            if not parameter.trainable or variable.regularizer is None:
+                continue
+            if parameter.regularizer is None:
+                tensor = keras.ops.convert_to_tensor(value)
+                total += float(keras.ops.convert_to_numpy(variable.regularizer(tensor)))
+            else:
                 exact = np.asarray(value, np.float64)
                 total += parameter.regularizer.l1 * float(np.abs(exact).sum())
                 total += parameter.regularizer.l2 * float(np.square(exact).sum())
@@ -307,6 +357,7 @@ class _Pieces:
         self._outputs, self._watch = outputs, watch
         self.done: list[Measured] = []
         self.steps = 0  # that are done
+        self._shown = time.monotonic()
 
     @property
     def remain(self) -> bool:
@@ -336,6 +387,12 @@ class _Pieces:
     def watch(self, measured: Measured) -> None:
         """Shows what is done of this piece and those before."""
         self._watch(_joined([*self.done, measured]))
+
+    def show(self) -> None:
+        """Shows what is done, some twenty times a second and at the end."""
+        if not self.remain or time.monotonic() - self._shown > _SHOWN:
+            self._watch(_joined(self.done))
+            self._shown = time.monotonic()
 
     def measured(self) -> Measured:
         """What was measured, of all pieces."""

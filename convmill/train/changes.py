@@ -1,10 +1,10 @@
 """Whether a Keras model may have changed since it was read.
 
 What a model is, is written in attributes of Keras' objects: of the model, its layers, optimizer,
-loss, metrics and regularizers, and in lists and dicts that these hold. Setting any of them puts
-another object in its place, so the same objects in all places mean that nothing was set. That takes
-some thousand comparisons of addresses, a fraction of what reading takes. Values of variables do not
-count: only whether a variable is trained, and what is added to or asked of it.
+loss, metrics, regularizers and constraints, and in lists and dicts that these hold. Setting any of
+them puts another object in its place, so the same objects in all places mean that nothing was set.
+That takes some thousand comparisons of addresses, a fraction of what reading takes. Values of
+variables do not count: only whether a variable is trained, and what is added to or asked of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ import numpy as np
 from convmill.plan.written import is_keras_class
 
 # Objects of these classes are looked into.
-_KNOWN = (keras.Layer, keras.Optimizer, keras.Loss, keras.Metric, keras.Regularizer)
+_KNOWN = (
+    keras.Layer,
+    keras.Optimizer,
+    keras.Loss,
+    keras.Metric,
+    keras.Regularizer,
+    keras.constraints.Constraint,
+)
 _HOLDERS = (list, tuple, set, frozenset)
 
 

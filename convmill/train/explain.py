@@ -15,6 +15,7 @@ from convmill.plan.graph import NotCovered
 from convmill.runtime.program import Kind
 from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound
+from convmill.train.compilation.optimizer import bridged
 
 TEXT_WIDTH = 118
 
@@ -22,15 +23,15 @@ TEXT_WIDTH = 118
 @dataclass(frozen=True)
 class Explanation:
     """Prints as a table. ``report`` holds the figures; None where the model is not compiled, and
-    then ``reason`` and ``remedy`` say why and what would help. ``bridged`` names the loss that
-    Keras computes for the compiled net, if it does.
+    then ``reason`` and ``remedy`` say why and what would help. ``bridged`` names what Keras itself
+    does in a step of training, by what is computed natively.
     """
 
     model: str
     report: ProgramReport | None
     reason: str = ""
     remedy: str = ""
-    bridged: str = ""
+    bridged: tuple[str, ...] = ()
 
     @property
     def compiled(self) -> bool:
@@ -74,13 +75,11 @@ class Explanation:
             if self.remedy:
                 lines.append(f"To have it compiled: {self.remedy}.")
             return Text("\n".join(lines))
-        said = [_summary(self.report)]
+        lines = [_summary(self.report)]
         if self.bridged:
-            said.append(
-                f"The loss {self.bridged} is bridged: Keras computes it and its gradient from the "
-                "predictions of a batch, the engine does the rest."
-            )
-        return Group(_table(self.model, self.report), Text("\n".join(said)))
+            done = ", ".join(self.bridged)
+            lines.append(f"Bridged, done by Keras in each step of training: {done}.")
+        return Group(_table(self.model, self.report), Text("\n".join(lines)))
 
     def __str__(self) -> str:
         return plain_text(self.__rich__(), TEXT_WIDTH)
@@ -97,8 +96,10 @@ def explain(model: Any) -> Explanation:
     try:
         training = getattr(model, "optimizer", None) is not None
         bound = Bound(model, training=training)
-        bridged = "" if bound.loss is None else bound.loss.name
-        return Explanation(model.name, report(bound.program), bridged=bridged)
+        found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
+        if bound.loss is not None:
+            found = (f"the loss {bound.loss.name}", *found)
+        return Explanation(model.name, report(bound.program), bridged=found)
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
 

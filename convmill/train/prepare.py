@@ -56,7 +56,7 @@ class Preparation:
                 raise
             self.bound = Bound(self.model, self.training)
             self.names = _names(self.model)
-            if self.training:
+            if self.bound.recipe is not None and not self.bound.recipe.optimizer.bridged:
                 learning_rates(self.model.optimizer, 1)
         return self.bound
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from convmill.plan.read import Reading, read
@@ -10,6 +11,7 @@ from convmill.plan.recipe import Recipe
 from convmill.train.bridge import KerasLoss
 from convmill.train.changes import Unchanged
 from convmill.train.compilation.read_recipe import read_training
+from convmill.train.keras_steps import KerasSteps
 
 # On the model itself: anywhere else it would keep the model alive, for it leads back to it.
 _PLACE = "_convmill_reading"
@@ -24,6 +26,20 @@ class ModelReading:
     recipe: Recipe | None = None
     optimizer: Any = None
     loss: KerasLoss | None = None
+    jit: bool = True
+
+    @cached_property
+    def keras_steps(self) -> KerasSteps:
+        """The steps of a bridged optimizer; what JAX compiles of them is kept with the reading."""
+        trained = [
+            (parameter, variable)
+            for parameter, variable in zip(
+                self.reading.graph.parameters, self.reading.variables, strict=True
+            )
+            if parameter.trainable
+        ]
+        left = [None if known.regularizer else one.regularizer for known, one in trained]
+        return KerasSteps(self.optimizer, [one for _, one in trained], left, self.jit)
 
 
 class _Kept:
@@ -51,4 +67,4 @@ def _read(model: Any, training: bool) -> ModelReading:
         return ModelReading(read(model))
     reading, recipe = read_training(model)
     loss = KerasLoss(model) if recipe.bridged else None
-    return ModelReading(reading, recipe, model.optimizer, loss)
+    return ModelReading(reading, recipe, model.optimizer, loss, bool(model.jit_compile))

@@ -68,7 +68,6 @@ def own_loss(y_true: Any, y_pred: Any) -> Any:
     "options",
     [
         {"loss": own_loss},
-        {"loss": "mse", "optimizer": "muon"},
         {"loss": "huber"},
         {"loss": "mse", "loss_weights": [2.0]},
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers, regularizers
+from keras import layers
 
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
@@ -30,14 +30,6 @@ class Custom(layers.Layer):
         return inputs
 
 
-class Orthogonal(regularizers.Regularizer):
-    def __call__(self, x: Any) -> Any:
-        return keras.ops.sum(x)
-
-    def get_config(self) -> dict[str, Any]:
-        return {}
-
-
 def replaced_call() -> Any:
     layer = layers.Flatten()
     layer.call = lambda inputs: inputs
@@ -47,17 +39,7 @@ def replaced_call() -> Any:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: layers.Conv2D(2, 2, kernel_constraint="non_neg"), ["kernel_constraint=NonNeg"]),
-        (lambda: layers.Conv2D(2, 2, bias_constraint="unit_norm"), ["bias_constraint=UnitNorm"]),
         (lambda: layers.Conv2D(2, 2, activity_regularizer="l2"), ["activity_regularizer=L2"]),
-        (
-            lambda: layers.Conv2D(2, 2, kernel_regularizer=Orthogonal()),
-            ["kernel_regularizer=Orthogonal"],
-        ),
-        (
-            lambda: layers.Conv2D(2, 2, bias_regularizer=Orthogonal()),
-            ["bias_regularizer=Orthogonal"],
-        ),
         (lambda: layers.Conv2D(2, 2, dtype="mixed_bfloat16"), ["dtype='mixed_bfloat16'"]),
         (lambda: layers.Conv2D(2, 2, dtype="float16"), ["dtype='float16'"]),
         (lambda: layers.Conv2D(2, 2, lora_rank=1), ["lora_rank=1"]),

@@ -185,6 +185,6 @@ def test_explain_says_so():
     ours, _ = both(own)
     found = convmill.explain(ours)
     assert found.compiled
-    assert found.bridged == "own"
-    assert "The loss own is bridged: Keras computes it" in str(found)
-    assert convmill.explain(both("mse")[0]).bridged == ""
+    assert found.bridged == ("the loss own",)
+    assert "Bridged, done by Keras in each step of training: the loss own." in str(found)
+    assert convmill.explain(both("mse")[0]).bridged == ()

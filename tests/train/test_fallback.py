@@ -53,14 +53,15 @@ def test_one_line_says_what_and_what_to_do(capsys):
 def test_another_model_and_another_reason_are_told_again(capsys):
     for _ in range(2):
         seeded_fit(compiled(normalized(models.Sequential)), X, Y)
-    model = compiled(convnet(models.Sequential), optimizer=keras.optimizers.Lamb())
+    model = compiled(convnet(models.Sequential), run_eagerly=True)
     seeded_fit(model, X, Y)
-    compiled(model, optimizer="adafactor")
+    compiled(model)
+    model.train_step = model.train_step
     seeded_fit(model, X, Y)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert "Lamb" in lines[2]
-    assert "Adafactor" in lines[3]
+    assert "run_eagerly" in lines[2]
+    assert "train_step" in lines[3]
 
 
 def test_keras_path_gives_what_keras_gives():

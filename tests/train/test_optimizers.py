@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras import layers, optimizers, regularizers
+from keras import constraints, layers, optimizers, regularizers
 
 import convmill
 from convmill import models
@@ -157,3 +157,26 @@ def test_weights_stay_where_no_step_was_made() -> None:
         fit(model, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=fail)])
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("accumulate", [None, 2])
+def test_constraints_follow_keras(accumulate: int | None) -> None:
+    def make(kind: Any) -> Any:
+        keras.utils.set_random_seed(3)
+        bounds = constraints.MinMaxNorm(0.2, 0.5, rate=0.7, axis=[0, 1, 2])
+        stack = [
+            keras.Input(SHAPE),
+            layers.Conv2D(3, 3, kernel_constraint=bounds, bias_constraint="non_neg"),
+            layers.Flatten(),
+            layers.Dense(5, kernel_constraint="unit_norm", bias_constraint="non_neg"),
+            layers.Dense(3, activation="softmax", kernel_constraint=constraints.MaxNorm(0.9)),
+        ]
+        model = kind(stack, name="net")
+        optimizer = optimizers.Adam(0.02, gradient_accumulation_steps=accumulate)
+        model.compile(optimizer, "categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    theirs, ours = make(keras.Sequential), make(models.Sequential)
+    assert_same_history(fit(ours, epochs=2), fit(theirs, epochs=2))
+    assert_same_state(ours, theirs)
+    assert "Bridged" not in str(convmill.explain(ours))

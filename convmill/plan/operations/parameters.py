@@ -3,14 +3,22 @@ dropout layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from keras import regularizers
+import numpy as np
+from keras import constraints, regularizers
 
-from convmill.plan.graph import Parameter, Regularizer
+from convmill.plan.graph import Constraint, NonNegative, NormRange, Parameter, Regularizer
 
-REGULARIZERS = (regularizers.L1, regularizers.L2, regularizers.L1L2)  # what a Regularizer can say
+# What a Regularizer and a Constraint can say; Keras has to see to others.
+REGULARIZERS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
+CONSTRAINTS = (
+    constraints.MaxNorm,
+    constraints.NonNeg,
+    constraints.UnitNorm,
+    constraints.MinMaxNorm,
+)
 
 
 class Parameters:
@@ -30,9 +38,11 @@ class Parameters:
             trainable = id(variable) in self._trainable
             # Keras adds no penalty for a frozen weight
             penalty = _regularizer(variable) if trainable else None
+            bounds = _constraint(variable) if trainable else None
             self._indices[id(variable)] = len(self.found)
+            shape = tuple(variable.shape)
             self.found.append(
-                Parameter(variable.path, tuple(variable.shape), trainable, penalty, role=role)
+                Parameter(variable.path, shape, trainable, penalty, role=role, constraint=bounds)
             )
             self.variables.append(variable)
         return self._indices[id(variable)]
@@ -56,3 +66,30 @@ def _regularizer(variable: Any) -> Regularizer | None:
         return None
     config = variable.regularizer.get_config()
     return Regularizer(l1=float(config.get("l1", 0.0)), l2=float(config.get("l2", 0.0)))
+
+
+def _constraint(variable: Any) -> Constraint | None:
+    """None also for what only Keras can make sense of, such as an axis that there is not."""
+    given, count = variable.constraint, len(variable.shape)
+    if type(given) not in CONSTRAINTS:
+        return None
+    if isinstance(given, constraints.NonNeg):
+        return NonNegative()
+    axes = range(count) if given.axis is None else np.atleast_1d(given.axis).tolist()
+    if not all(isinstance(axis, int) and -count <= axis < count for axis in axes):
+        return None
+    axes = tuple(axis % count for axis in axes)
+    if isinstance(given, constraints.UnitNorm):
+        return NormRange(axes, 1.0, 1.0)
+    if isinstance(given, constraints.MaxNorm):
+        return NormRange(axes, 0.0, float(given.max_value))
+    return NormRange(axes, float(given.min_value), float(given.max_value), float(given.rate))
+
+
+def only_keras(variable: Any) -> Iterator[str]:
+    """What is asked of a weight behind a step, or added to the loss for it, that a Parameter does
+    not say: by the names of the layer's arguments."""
+    if variable.constraint is not None and _constraint(variable) is None:
+        yield f"{variable.name}_constraint={type(variable.constraint).__name__}"
+    if variable.regularizer is not None and _regularizer(variable) is None:
+        yield f"{variable.name}_regularizer={type(variable.regularizer).__name__}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keras import optimizers
 
 from convmill.plan.graph import NotCovered
+from convmill.plan.operations.parameters import only_keras
 from convmill.plan.read import Reading
 from convmill.plan.recipe import Average, Clip, Leader, Optimizer, OptimizerName
 from convmill.plan.written import is_keras_class
@@ -58,21 +59,19 @@ _LEADER = (
 )
 
 
-def read_optimizer(optimizer: Any) -> Optimizer:
-    """The update rule of a Keras optimizer.
+def read_optimizer(optimizer: Any, reading: Reading) -> Optimizer:
+    """The update rule of a Keras optimizer for the weights of ``reading``; "bridged" where Keras
+    has to make the step.
 
     Raises:
-        NotCovered: an optimizer, or an argument of it, that ``Optimizer`` cannot express.
+        NotCovered: there is no optimizer.
         ValueError: a number that makes no sense, such as a negative clipnorm.
     """
     if optimizer is None:
         raise NotCovered("the model was compiled without an optimizer", "name one in compile")
-    title = type(optimizer).__name__
-    kind = next((kind for kind in RULES if _is(optimizer, kind)), None)
-    if kind is None:
-        names = ", ".join(known.__name__ for known in RULES)
-        raise NotCovered(f"the optimizer {title}", f"use one of {names}")
-    rule = RULES[kind]
+    rule = _rule(optimizer)
+    if rule is None or any(bridged(optimizer, reading)):
+        return Optimizer("bridged")
     constants: dict[str, Any] = {
         argument: check_number(argument, getattr(optimizer, argument), *limits)
         for argument, limits in rule.numbers.items()
@@ -98,6 +97,20 @@ def _read_average(optimizer: Any) -> Average | None:
         return None
     momentum = check_number("ema_momentum", optimizer.ema_momentum, *_SHARE)
     return Average(momentum, int(optimizer.ema_overwrite_frequency or 0))
+
+
+def bridged(optimizer: Any, reading: Reading) -> Iterator[str]:
+    """What only Keras' own optimizer can do for the weights of ``reading``, in words; nothing where
+    training is wholly compiled."""
+    if _rule(optimizer) is None:
+        yield f"the optimizer {type(optimizer).__name__}"
+    for parameter, variable in zip(reading.graph.parameters, reading.variables, strict=True):
+        if parameter.trainable:
+            yield from only_keras(variable)
+
+
+def _rule(optimizer: Any) -> _Rule | None:
+    return next((rule for kind, rule in RULES.items() if _is(optimizer, kind)), None)
 
 
 def _read_leader(optimizer: Any) -> Leader:

@@ -40,7 +40,7 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
         raise NotCovered("the model is not compiled", "call model.compile first")
     shape = reading.graph.output_shape
     loss = read_loss(model, shape)
-    optimizer = read_optimizer(model.optimizer)
+    optimizer = read_optimizer(model.optimizer, reading)
     kinds = (accuracy_kind(metric, loss, shape) for metric in attach.named_metrics(model))
     accuracy = next((kind for kind in kinds if kind is not None), None)
     return one_goal(loss, optimizer, accuracy)

@@ -82,8 +82,9 @@ def _slot_variables(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[st
 
 def read_iterations(optimizer: Any) -> int:
     """How many batches the optimizer has seen; where it gathers them, steps are fewer."""
-    # ``optimizer.iterations`` counts steps.
-    return int(keras.ops.convert_to_numpy(optimizer._iterations))
+    # ``optimizer.iterations`` counts steps; LossScaleOptimizer has those of another one counted.
+    counting = getattr(optimizer, "inner_optimizer", optimizer)
+    return int(keras.ops.convert_to_numpy(counting._iterations))
 
 
 def write_iterations(optimizer: Any, iterations: int) -> None:
