@@ -24,7 +24,7 @@ ORDER = (
 ONLY_IN = {
     "llvmlite": ("kernels/", "runtime/"),
     "keras.src": ("train/attach.py",),
-    "jax": ("train/attach.py", "view/gradient.py"),
+    "jax": ("train/attach.py", "train/keras_steps.py", "view/gradient.py"),
     "matplotlib": ("view/",),
 }
 NEVER_IN = {
