@@ -16,7 +16,6 @@ from convmill.kernels.lang import Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
 from convmill.lower.stages import Matrix, Network
 from convmill.plan.graph import NormRange
-from convmill.plan.recipe import EPSILON
 
 
 def constraints(network: Network) -> list[Launch]:
@@ -140,7 +139,7 @@ def _factor(e: Emitter, constraint: NormRange, squares: ir.Value) -> ir.Value:
     if constraint.rate != 1:
         rest = b.fmul(norm, e.constant(1 - constraint.rate))
         desired = e.fma(desired, e.constant(constraint.rate), rest)
-    return b.fdiv(desired, b.fadd(e.constant(EPSILON), norm))
+    return b.fdiv(desired, b.fadd(e.constant(constraint.epsilon), norm))
 
 
 KERNELS = {"constraints.norm": write_norm}

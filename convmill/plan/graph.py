@@ -68,12 +68,14 @@ class NonNegative:
 class NormRange:
     """Behind each step weights are scaled, so that their norms along ``axes`` become
     ``rate * norm within [least, most] + (1 - rate) * norm``: Keras' MaxNorm, UnitNorm, MinMaxNorm.
+    ``epsilon``, Keras', is added to what is divided by.
     """
 
     axes: tuple[int, ...]  # of Keras' layout
     least: float
     most: float
     rate: float = 1.0
+    epsilon: float = 1e-7
 
 
 Constraint = NonNegative | NormRange

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
+import keras
 import numpy as np
 from keras import constraints, regularizers
 
@@ -79,11 +80,11 @@ def _constraint(variable: Any) -> Constraint | None:
     if not all(isinstance(axis, int) and -count <= axis < count for axis in axes):
         return None
     axes = tuple(axis % count for axis in axes)
-    if isinstance(given, constraints.UnitNorm):
-        return NormRange(axes, 1.0, 1.0)
-    if isinstance(given, constraints.MaxNorm):
-        return NormRange(axes, 0.0, float(given.max_value))
-    return NormRange(axes, float(given.min_value), float(given.max_value), float(given.rate))
+    least, most, rate = 1.0, 1.0, 1.0  # UnitNorm's
+    if not isinstance(given, constraints.UnitNorm):
+        least, most = getattr(given, "min_value", 0.0), given.max_value
+        rate = getattr(given, "rate", 1.0)
+    return NormRange(axes, float(least), float(most), float(rate), keras.config.epsilon())
 
 
 def only_keras(variable: Any) -> Iterator[str]:
