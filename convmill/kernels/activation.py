@@ -1,5 +1,6 @@
 """Activations that stand alone: those whose derivative needs more than the output, or that follow
-no convolution or dense layer. Softmax goes over the channels of each pixel."""
+no convolution or dense layer. Softmax goes over the channels of each pixel; along other axes, and
+its logarithm, over groups."""
 
 from __future__ import annotations
 
@@ -8,12 +9,15 @@ from llvmlite import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixels, rows
 from convmill.kernels.functions import activate, gate_input
+from convmill.kernels.groups import Group, Groups, Place, offset
 from convmill.kernels.lang import F32, Emitter, Index
-from convmill.kernels.math import exp
+from convmill.kernels.math import exp, log
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
 from convmill.plan.graph import Activate, Activation
+
+SOFTMAX = ("softmax", "log_softmax")
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:
@@ -28,7 +32,7 @@ def backward(site: Site[PlainStage]) -> list[Launch]:
     stage = site.stage
     if not site.gradients.input:
         return []
-    kept = value(stage.output if _function(stage).name == "softmax" else stage.input)
+    kept = value(stage.output if _function(stage).name in SOFTMAX else stage.input)
     read, written = (kept, gradient(stage.output)), (gradient(stage.input),)
     return [Launch("activation.backward", site.of, Images(), read, written)]
 
@@ -36,6 +40,21 @@ def backward(site: Site[PlainStage]) -> list[Launch]:
 def _function(stage: PlainStage) -> Activation:
     assert isinstance(stage.operation, Activate)
     return stage.operation.activation
+
+
+def _is_by_pixel(stage: PlainStage) -> bool:
+    """Whether it is the softmax of each pixel."""
+    return _function(stage).name == "softmax" and _axes(stage) == (-1,)
+
+
+def _axes(stage: PlainStage) -> tuple[int, ...]:
+    assert isinstance(stage.operation, Activate)
+    assert stage.operation.axes is not None
+    return stage.operation.axes
+
+
+def _groups(stage: PlainStage) -> Groups:
+    return Groups(stage.input, _axes(stage))
 
 
 def words(stage: PlainStage) -> str:
@@ -54,8 +73,10 @@ def write_forward(k: Kernel) -> None:
     def one_vector(a: Index, b: Index, _: Index, count: int) -> None:
         k.store(activate(k, function, k.load(x, a, count)), y, b, count)
 
-    if function.name == "softmax":
+    if _is_by_pixel(stage):
         pixels(k, stage.input, stage.output, one_pixel)
+    elif function.name in SOFTMAX:
+        _groups(stage).each(k, lambda group: _softmax_of_group(k, stage, group))
     else:
         rows(k, stage.input, stage.output, one_vector)
 
@@ -70,8 +91,10 @@ def write_backward(k: Kernel) -> None:
         x = k.load(k.pointer(value(stage.input)), a, count)
         k.store(gate_input(k, function, x, k.load(behind, b, count)), result, a, count)
 
-    if function.name == "softmax":
+    if _is_by_pixel(stage):
         pixels(k, stage.input, stage.output, lambda a, b: _softmax_backward(k, stage, a, b))
+    elif function.name in SOFTMAX:
+        _groups(stage).each(k, lambda group: _backward_of_group(k, stage, group))
     else:
         rows(k, stage.input, stage.output, one_vector)
 
@@ -128,6 +151,54 @@ def _softmax_backward(k: Kernel, stage: PlainStage, source: Index, target: Index
             count,
         ),
     )
+
+
+def _softmax_of_group(k: Kernel, stage: PlainStage, group: Group) -> None:
+    """y = exp(x - top) / sum, or its logarithm."""
+    b, x, y = k.builder, k.pointer(value(stage.input)), k.pointer(value(stage.output))
+
+    def load(place: Place, count: int) -> ir.Value:
+        return k.load(x, offset(k, stage.input, place), count)
+
+    top = group.largest(load)
+    whole = group.sum(lambda place, count: exp(k, b.fsub(load(place, count), top)))
+    is_log = _function(stage).name == "log_softmax"
+    away = b.fadd(top, log(k, whole)) if is_log else top
+    share = b.fdiv(k.constant(1.0), whole)
+
+    def store(place: Place, count: int) -> None:
+        found = b.fsub(load(place, count), away)
+        found = found if is_log else b.fmul(exp(k, found), share)
+        k.store(found, y, offset(k, stage.output, place), count)
+
+    group.values(store)
+
+
+def _backward_of_group(k: Kernel, stage: PlainStage, group: Group) -> None:
+    """gradient of x = y (gradient - sum of y gradient); of a logarithm gradient - exp(y) sum."""
+    b, y, behind = k.builder, k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
+    result, is_log = k.pointer(gradient(stage.input)), _function(stage).name == "log_softmax"
+
+    def slope(place: Place, count: int) -> ir.Value:
+        return k.load(behind, offset(k, stage.output, place), count)
+
+    def written(place: Place, count: int) -> ir.Value:
+        return k.load(y, offset(k, stage.output, place), count)
+
+    def product(place: Place, count: int) -> ir.Value:
+        return b.fmul(slope(place, count), written(place, count))
+
+    total = group.sum(slope if is_log else product)
+
+    def store(place: Place, count: int) -> None:
+        if is_log:
+            share = exp(k, written(place, count))
+            found = b.fsub(slope(place, count), b.fmul(share, total))
+        else:
+            found = b.fmul(written(place, count), b.fsub(slope(place, count), total))
+        k.store(found, result, offset(k, stage.input, place), count)
+
+    group.values(store)
 
 
 OPERATION = Operation(

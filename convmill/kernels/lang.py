@@ -171,12 +171,12 @@ class Emitter:
             space.type = POINTER  # llvmlite types an alloca's pointer; all others here are opaque
             return space
 
-    def table(self, values: Sequence[float]) -> ir.Value:
-        """Address of float32 constants."""
-        kind = ir.ArrayType(F32, len(values))
+    def table(self, values: Sequence[float], element: ir.Type = F32) -> ir.Value:
+        """Address of constants."""
+        kind = ir.ArrayType(element, len(values))
         held = ir.GlobalVariable(self.module, kind, self.module.get_unique_name("table"))
         held.linkage, held.global_constant = "internal", True
-        held.initializer = ir.Constant(kind, [float(value) for value in values])
+        held.initializer = ir.Constant(kind, list(values))
         held.type = POINTER  # as for an alloca
         return held
 

@@ -3,12 +3,8 @@ row and each column. Interpolation, and adaptive average pooling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from llvmlite import ir
-
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import F32, I32, I64, POINTER, Index
+from convmill.kernels.lang import I32, I64, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
@@ -68,11 +64,13 @@ def _write(k: Kernel, rows: Taps, columns: Taps, stage: PlainStage) -> None:
     if k.launch.kernel == "resample.backward":
         source, target = target, source
     x, y = k.pointer(read), k.pointer(written)
-    tables = [(_integers(k, axis.starts), _floats(k, axis.weights)) for axis in (rows, columns)]
+    tables = [
+        (k.table(axis.starts, I32), k.table([one for each in axis.weights for one in each]))
+        for axis in (rows, columns)
+    ]
 
     def first(axis: int, place: Index) -> Index:
-        start: Index = k.builder.sext(k.load_scalar(tables[axis][0], place, I32), I64)
-        return start
+        return k.index(k.builder.sext(k.load_scalar(tables[axis][0], place, I32), I64))
 
     with k.loop(0, target.height) as row, k.loop(0, target.width) as column:
         top, left = first(0, row), first(1, column)
@@ -92,26 +90,6 @@ def _write(k: Kernel, rows: Taps, columns: Taps, stage: PlainStage) -> None:
             k.store(k.get(total), y, k.add(goal, channel), count)
 
         k.vectors(target.channels, one)
-
-
-def _integers(k: Kernel, values: Sequence[int]) -> ir.Value:
-    """A table of int32."""
-    return _table(k, ir.Constant(ir.ArrayType(I32, len(values)), list(values)))
-
-
-def _floats(k: Kernel, rows: Sequence[Sequence[float]]) -> ir.Value:
-    """A table of float32, row by row."""
-    values = [each for row in rows for each in row]
-    return _table(k, ir.Constant(ir.ArrayType(F32, len(values)), values))
-
-
-def _table(k: Kernel, values: ir.Constant) -> ir.Value:
-    """Constants of the module."""
-    name = k.module.get_unique_name(f"{k.function.name}.table")
-    table = ir.GlobalVariable(k.module, values.type, name)
-    table.initializer, table.global_constant, table.linkage = values, True, "internal"
-    table.type = POINTER  # llvmlite types a global's pointer; all others here are opaque
-    return table
 
 
 OPERATION = Operation(

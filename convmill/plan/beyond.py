@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from convmill.plan.graph import Activate, Operation, Refusal
@@ -141,21 +140,11 @@ def _noise_shape(layer: Any) -> Said:
 
 
 def _axes(layer: Any, operation: Operation) -> Said:
-    """Of a Softmax, by itself or inside another layer."""
+    """Of a Softmax inside another layer."""
     inner = getattr(layer, "activation", None)
-    apart = isinstance(operation, Activate) and operation.axes != (-1,)
-    if apart or (isinstance(inner, layers.Softmax) and inner.axis not in (-1, [-1], (-1,))):
-        return f"axis={getattr(layer if apart else inner, 'axis', None)}", "use axis=-1"
-    return None
-
-
-def _rescaling(layer: Any) -> Said:
-    if not isinstance(layer, layers.Rescaling):
-        return None
-    for argument in ("scale", "offset"):
-        value = np.asarray(getattr(layer, argument))
-        if value.ndim:
-            return f"{argument} of shape {value.shape}", f"use one number as {argument}"
+    apart = isinstance(operation, Activate)
+    if isinstance(inner, layers.Softmax) and not apart and inner.axis not in (-1, [-1], (-1,)):
+        return f"axis={inner.axis}", "use axis=-1"
     return None
 
 
@@ -167,6 +156,5 @@ _CHECKS: tuple[Callable[[Any], Said], ...] = (
     _data_format,
     _lora,
     _noise_shape,
-    _rescaling,
     _renorm,
 )

@@ -9,6 +9,7 @@ from convmill.plan.facts import activation_of
 from convmill.plan.graph import (
     Activate,
     AdaptivePooling,
+    Affine,
     Concatenate,
     Convolution,
     Crop,
@@ -26,6 +27,7 @@ from convmill.plan.graph import (
     Operation,
     Pad,
     Pooling,
+    Prelu,
     Refusal,
     Resample,
     Rescale,
@@ -38,6 +40,7 @@ from convmill.plan.resampling import INTERPOLATIONS
 
 ACTIVATIONS = (
     *("linear", "relu", "leaky_relu", "elu", "selu", "celu", "sigmoid", "tanh", "softmax", "silu"),
+    *("log_softmax", "prelu"),
     *("gelu", "gelu_tanh", "softplus", "softsign", "mish", "exponential", "log_sigmoid"),
     *("hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink"),
     *("threshold", "squareplus", "sparse_plus", "sparse_sigmoid"),
@@ -55,7 +58,8 @@ LAYERS = (
     *("RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"),
     *("UpSampling1D", "UpSampling2D", "Resizing", "Dense", "Dropout", "SpatialDropout1D"),
     *("SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Activation", "ReLU"),
-    *("LeakyReLU", "ELU", "Softmax", "Identity"),
+    *("LeakyReLU", "PReLU", "ELU", "Softmax", "Identity", "LayerNormalization"),
+    *("GroupNormalization", "RMSNormalization", "UnitNormalization", "Normalization"),
 )
 MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
 
@@ -118,12 +122,12 @@ def _has_kernels(operation: Operation) -> bool:
     if isinstance(operation, AdaptivePooling):
         return operation.kind == "average"
     if isinstance(operation, Normalize):
-        return operation.kind == "batch"
+        return operation.kind != "fixed" or operation.gamma is not None
     return isinstance(operation, _COMPILED)
 
 
 _COMPILED = (
-    *(Input, Separable, Rescale, Pooling, Flatten, Dense, Dropout, Noise),
+    *(Input, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense, Dropout, Noise),
     *(Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 
@@ -136,9 +140,9 @@ def _of_arguments(node: Node) -> Refusal | None:
     if isinstance(operation, (Upsample, Resample)) and not known:
         remedy = f"use one of {', '.join(INTERPOLATIONS)}"
         return _refuse(node, f"interpolation={operation.interpolation}", remedy)
-    shared = getattr(operation, "shared", ())
-    if shared and min(shared) < -_axes_known(node.shape):
-        return _refuse(node, f"noise is shared along {-min(shared)} axes", "use Dropout")
+    axes = _axes_of(operation)
+    if axes is None or min(axes) < -_axes_known(node.shape):
+        return _refuse(node, f"axes {axes} of shape {node.shape}", "use the last axis")
     if activation.name not in ACTIVATIONS:
         return _refuse(
             node,
@@ -146,6 +150,20 @@ def _of_arguments(node: Node) -> Refusal | None:
             "use an activation of Keras",
         )
     return None
+
+
+def _axes_of(operation: Operation) -> tuple[int, ...] | None:
+    """The axes along which it works, counted from the last; None where they are of the batch."""
+    match operation:
+        case Dropout() | Noise():
+            return operation.shared or (-1,)
+        case Activate(activation, axes) if activation.name in ("softmax", "log_softmax"):
+            return axes
+        case Normalize(kind="layer" | "rms" | "unit", axes=axes):
+            return axes
+        case Normalize(kind="group", axes=axes):
+            return axes if axes == (-1,) else None
+    return (-1,)
 
 
 def _axes_known(shape: Shape) -> int:

@@ -14,6 +14,7 @@ from convmill.plan.graph import (
     Activate,
     Activation,
     AdaptivePooling,
+    Affine,
     Augment,
     Concatenate,
     Convolution,
@@ -34,6 +35,7 @@ from convmill.plan.graph import (
     Pad,
     Pooling,
     PoolingKind,
+    Prelu,
     Resample,
     Rescale,
     Reshape,
@@ -98,7 +100,9 @@ _KINDS: dict[type, Kind] = {
     Pooling: "pooling",
     AdaptivePooling: "pooling",
     Activate: "activation",
+    Prelu: "activation",
     Rescale: "normalization",
+    Affine: "normalization",
     Normalize: "normalization",
     Dropout: "dropout",
     Noise: "dropout",
@@ -122,6 +126,8 @@ def activation_of(operation: Operation) -> Activation:
             return pointwise.activation
         case Convolution() | Dense() | Activate() | Opaque():
             return operation.activation
+        case Prelu():
+            return Activation("prelu")
     return LINEAR
 
 
@@ -170,7 +176,7 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
                 return 0
             down, across = taps_of(operation, read[0], written)
             return values * down.count * across.count
-        case Rescale() | Normalize() | Dropout() | Noise():
+        case Rescale() | Affine() | Normalize() | Prelu() | Dropout() | Noise():
             return values
         case Activate():
             return values if operation.activation != LINEAR else 0

@@ -115,6 +115,17 @@ class Rescale:
 
 
 @dataclass(frozen=True)
+class Affine:
+    """``(x - shift) * scale + offset`` by constants, as many along rows, columns and channels as
+    ``sizes`` says: all of the image's or one."""
+
+    sizes: Shape
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Convolution:
     """2-D convolution (cross-correlation), plus bias where ``bias`` is set, plus activation.
 
@@ -293,6 +304,15 @@ class Activate:
 
 
 @dataclass(frozen=True)
+class Prelu:
+    """x above zero, and ``alpha`` times x below, which has as many values along rows, columns and
+    channels as ``sizes`` says: all of the image's or one."""
+
+    alpha: int
+    sizes: Shape
+
+
+@dataclass(frozen=True)
 class Normalize:
     """``(x - mean) / deviation * gamma + beta``, with the statistics that ``kind`` says.
 
@@ -349,6 +369,7 @@ class Opaque:
 Operation = (
     Input
     | Rescale
+    | Affine
     | Convolution
     | Separable
     | Pooling
@@ -365,6 +386,7 @@ Operation = (
     | Noise
     | Augment
     | Activate
+    | Prelu
     | Normalize
     | Merge
     | Concatenate

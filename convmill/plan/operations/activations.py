@@ -9,8 +9,8 @@ from typing import Any
 import keras
 from keras import activations, layers, ops
 
-from convmill.plan.graph import LINEAR, Activate, Activation, Operation
-from convmill.plan.operations.layout import from_last
+from convmill.plan.graph import LINEAR, Activate, Activation, Operation, Prelu
+from convmill.plan.operations.layout import from_last, sizes_of
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 from convmill.plan.written import class_of
@@ -91,6 +91,14 @@ def _activate(call: Call, parameters: Parameters) -> Operation:
     return Activate(activation, from_last(axis, len(call.shape)))
 
 
+def _prelu(call: Call, parameters: Parameters) -> Operation:
+    alpha = parameters.named(call.layer, "alpha")
+    sizes = sizes_of(tuple(call.layer.alpha.shape), call.shape)
+    if alpha is None or sizes is None:
+        return Activate(Activation("PReLU"))
+    return Prelu(alpha, sizes)
+
+
 def _operation(call: Call, parameters: Parameters) -> Operation:
     """An operation of Keras, such as keras.ops.relu(x)."""
     operation = call.layer
@@ -130,7 +138,7 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-TABLE = dict.fromkeys((*_LAYERS, layers.PReLU), _activate)
+TABLE = {**dict.fromkeys(_LAYERS, _activate), layers.PReLU: _prelu}
 OPERATIONS = dict.fromkeys(
     (
         *("Relu", "ReLU", "Relu6", "LeakyRelu", "Elu", "Celu", "Selu", "Gelu", "Silu", "HardSilu"),

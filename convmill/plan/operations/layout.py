@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,3 +34,15 @@ def pair(given: Sequence[int]) -> Pair:
 def image(shape: Shape) -> Shape:
     """(steps, channels) as height, width and channels; an image as it is."""
     return (1, *shape)[-3:]
+
+
+def sizes_of(shape: Shape, whole: Shape) -> Shape | None:
+    """How many values of ``shape``, broadcast to that of a ``whole`` image, lie along rows
+    (all axes before the last two together), columns and channels. None where it has some axes of
+    the rows and not others."""
+    *rows, width, channels = (1,) * max(3 - len(shape), 0) + shape
+    *all_rows, _, _ = (1,) * max(3 - len(whole), 0) + whole
+    rows = [1] * (len(all_rows) - len(rows)) + rows
+    if rows != all_rows and any(size != 1 for size in rows):
+        return None
+    return math.prod(rows), width, channels

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import keras
 import numpy as np
 from keras import layers
 
-from convmill.plan.graph import Normalize, NormalizeKind, Operation, Rescale
-from convmill.plan.operations.layout import from_last
+from convmill.plan.graph import Affine, Normalize, NormalizeKind, Opaque, Operation, Rescale
+from convmill.plan.operations.layout import from_last, sizes_of
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 
@@ -16,8 +18,37 @@ from convmill.plan.walk import Call
 def _rescale(call: Call, parameters: Parameters) -> Operation:
     scale, offset = (np.asarray(value) for value in (call.layer.scale, call.layer.offset))
     if scale.ndim or offset.ndim:
-        return Normalize("fixed")
+        return _affine(call, np.zeros(()), scale, offset)
     return Rescale(float(scale), float(offset))
+
+
+def _normalization(call: Call, parameters: Parameters) -> Operation:
+    """Of an adapted layer, or one that was given its mean and variance: as they are now."""
+    layer = call.layer
+    if layer.mean is None:
+        return Normalize("fixed")
+    mean, variance = (
+        keras.ops.convert_to_numpy(value).astype(np.float64)
+        for value in (layer.mean, layer.variance)
+    )
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    if layer.invert:
+        return _affine(call, np.zeros(()), deviation, mean)
+    return _affine(call, mean, 1 / deviation, np.zeros(()))
+
+
+def _affine(call: Call, *constants: Any) -> Operation:
+    """By constants that are broadcast to a batch of images."""
+    together = np.broadcast_shapes(*(each.shape for each in constants))
+    if len(together) > len(call.shape):  # with an axis for the batch
+        together = together[1:] if together[0] == 1 else ()
+    sizes = sizes_of(together, call.shape)
+    if sizes is None or any(each.size > math.prod(sizes) for each in constants):
+        return Normalize("fixed")
+    shift, scale, offset = (
+        tuple(map(float, np.broadcast_to(each, (1, *together)).ravel())) for each in constants
+    )
+    return Affine(sizes, shift, scale, offset)
 
 
 def _batch(call: Call, parameters: Parameters) -> Operation:
@@ -36,6 +67,8 @@ def _batch(call: Call, parameters: Parameters) -> Operation:
 
 
 def _layer(call: Call, parameters: Parameters) -> Operation:
+    if call.layer.rms_scaling:  # deprecated: by the variance, of values that keep their mean
+        return Opaque("normalization", math.prod(call.shape))
     return _own(call, parameters, "layer", call.layer.axis)
 
 
@@ -61,13 +94,14 @@ def _own(
         from_last(axis, len(call.shape)),
         epsilon=float(getattr(layer, "epsilon", 0.0)),
         groups=groups,
-        gamma=parameters.named(layer, "gamma"),
+        gamma=parameters.named(layer, "scale" if kind == "rms" else "gamma"),
         beta=parameters.named(layer, "beta"),
     )
 
 
-def _fixed(call: Call, parameters: Parameters) -> Operation:
-    return Normalize("fixed")
+def _scale(call: Call, parameters: Parameters) -> Operation:
+    """A factor for each channel."""
+    return Normalize("fixed", gamma=parameters.named(call.layer, "gamma"))
 
 
 TABLE = {
@@ -77,7 +111,7 @@ TABLE = {
     layers.RMSNormalization: _rms,
     layers.GroupNormalization: _group,
     layers.UnitNormalization: _unit,
-    layers.Normalization: _fixed,
+    layers.Normalization: _normalization,
 }
 # Layers that keras.applications defines for itself: a factor for each channel.
-SCALES = dict.fromkeys(("LayerScale", "CustomScaleLayer"), _fixed)
+SCALES = dict.fromkeys(("LayerScale", "CustomScaleLayer"), _scale)
