@@ -21,6 +21,7 @@ from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
+from convmill.plan.written import own_call
 from convmill.train.turns import Turn
 
 METHODS = (
@@ -375,12 +376,11 @@ def loss_weights(model: Any) -> Any:
     return getattr(model._compile_loss, "_user_loss_weights", None)
 
 
-def other_metrics(model: Any) -> list[Any]:
-    """Metrics of the model that ``compile`` did not name: its own, and those of its layers."""
-    # A model with several outputs has a tracker for the loss of each.
-    losses = [] if model._compile_loss is None else model._compile_loss.metrics
-    known = [model._loss_tracker, model._compile_metrics, *losses]
-    return [metric for metric in model.metrics if not any(metric is one for one in known)]
+def metrics_of_calls(model: Any) -> list[Any]:
+    """Metrics that a layer of the model may update when it is called: those of layers whose
+    ``call`` is not Keras'. Nobody updates other ones that ``compile`` did not name."""
+    layers = model._flatten_layers()
+    return [metric for layer in layers if own_call(layer) for metric in layer._metrics]
 
 
 def flatten_logs(model: Any, logs: Mapping[str, float]) -> Any:

@@ -119,20 +119,6 @@ def test_what_is_in_the_way_of_prediction_too_is_told_first(capsys):
     assert "(Watching)" in lines[0]
 
 
-def test_metrics_of_one_s_own_are_still_told():
-    class Noting(models.Sequential):
-        def __init__(self, stack, name):
-            super().__init__(name=name)
-            self.mean = keras.metrics.Mean()
-            for layer in stack:
-                self.add(layer)
-
-    model = convmill.accelerate(compiled(convnet(Noting)), strict=True)
-    with pytest.raises(convmill.NotCovered, match="keeps metrics of its own"):
-        model.fit(X, Y, verbose=0)
-    model.predict(X, verbose=0)
-
-
 def test_the_error_of_a_strict_model_says_what_the_line_says(capsys):
     loose, strict = (compiled(normalized(models.Sequential)) for _ in range(2))
     loose.predict(X, verbose=0)
