@@ -28,7 +28,7 @@ def accuracy_kind(metric: Any, loss: Loss, shape: Shape) -> Accuracy | None:
                 metric = metrics.get(metric)
             except ValueError:
                 return None  # Keras names it when the metric is built
-        kind = _kind_of_object(metric)
+        kind = kind_of_metric(metric)
     if kind is None or (kind == "sparse") != loss.sparse:
         return None
     return kind
@@ -40,7 +40,7 @@ def _kind_by_shape(loss: Loss, shape: Shape) -> Accuracy:
     return "sparse" if loss.sparse else "categorical"
 
 
-def _kind_of_object(metric: Any) -> Accuracy | None:
+def kind_of_metric(metric: Any) -> Accuracy | None:
     if metric is metrics.categorical_accuracy:
         return "categorical"
     if metric is metrics.sparse_categorical_accuracy:
@@ -50,7 +50,7 @@ def _kind_of_object(metric: Any) -> Accuracy | None:
     if not isinstance(metric, metrics.Metric) or metric.dtype != "float32":
         return None
     if type(metric) is metrics.MeanMetricWrapper:  # what Keras makes of a function
-        return _kind_of_object(metric._fn) if not metric._fn_kwargs else None
+        return kind_of_metric(metric._fn) if not metric._fn_kwargs else None
     if type(metric) is metrics.CategoricalAccuracy:
         return "categorical"
     if type(metric) is metrics.SparseCategoricalAccuracy:
