@@ -131,16 +131,6 @@ def _each_place(k: Kernel, tensors: tuple[Tensor, ...], body: Callable[..., None
                     body(number, *offsets)
 
 
-def _each_channel(k: Kernel, channels: int, body: Callable[[Index, int], None]) -> None:
-    """``body(channel, count)`` for a share of the channels, in whole vectors but for the last."""
-    first, last, rest = k.told("first"), k.told("last"), channels % k.lanes
-    with k.loop(first, k.minimum(last, channels - rest), k.lanes) as channel:
-        body(channel, k.lanes)
-    if rest:
-        with k.when(k.less(channels - rest, last)):
-            body(channels - rest, rest)
-
-
 def _added(k: Kernel, parts: list[ir.Value]) -> ir.Value:
     """The sum of accumulators."""
     total, *others = (k.get(part) for part in parts)
@@ -194,8 +184,7 @@ def write_combine(k: Kernel) -> None:
     statistics follow."""
     stage, b = k.stage(S), k.builder
     images, moments = k.told("images"), _of_image(stage, "moments")
-
-    def one(channel: Index, count: int) -> None:
+    for channel, count in k.share(stage.input.channels):
         total, spread = k.variable(k.constant(0.0)), k.variable(k.constant(0.0))
         with k.loop(0, images) as image:
             here = k.load(k.record(moments, image), channel, count)
@@ -216,21 +205,17 @@ def write_combine(k: Kernel) -> None:
             taken = b.fmul(fresh, k.constant(1 - stage.momentum))
             k.store(b.fadd(kept, taken), moving, channel, count)
 
-    _each_channel(k, stage.input.channels, one)
-
 
 def write_fold(k: Kernel) -> None:
     """Scale and shift out of the moving statistics."""
     stage = k.stage(S)
 
-    def one(channel: Index, count: int) -> None:
+    for channel, count in k.share(stage.input.channels):
         mean, variance = (
             k.load(k.pointer(of_matrix("parameter", index)), channel, count)
             for index in (stage.mean, stage.variance)
         )
         _keep(k, stage, mean, variance, channel, count)
-
-    _each_channel(k, stage.input.channels, one)
 
 
 def _keep(
@@ -314,7 +299,7 @@ def write_totals(k: Kernel) -> None:
     images, sums = k.told("images"), _of_image(stage, "sums")
     means = k.pointer(_means(stage))
 
-    def one(channel: Index, count: int) -> None:
+    for channel, count in k.share(stage.input.channels):
         every = b.fmul(_number(k, images), k.constant(float(stage.input.places)))
         for row, parameter in enumerate((stage.beta, stage.gamma)):
             total = k.variable(k.constant(0.0))
@@ -326,8 +311,6 @@ def write_totals(k: Kernel) -> None:
                 result = k.pointer(of_matrix("gradient_of", parameter))
                 before = k.unless_fresh(k.load(result, channel, count))
                 k.store(b.fadd(before, k.get(total)), result, channel, count)
-
-    _each_channel(k, stage.input.channels, one)
 
 
 def write_input_gradient(k: Kernel) -> None:

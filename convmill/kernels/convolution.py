@@ -1,18 +1,20 @@
 """Convolutions with bias, activation and max pooling: which launches compute them, and how.
 
-The kernels: ``direct.py`` and ``winograd.py`` forward, ``live.py`` and ``narrow.py`` backward.
+The kernels: ``direct.py`` and ``winograd.py`` forward; ``live.py``, ``everywhere.py`` and
+``narrow.py`` backward.
 """
 
 from __future__ import annotations
 
-from convmill.kernels import direct, live, narrow, winograd
+from convmill.kernels import biases, direct, everywhere, gating, live, narrow, winograd
 from convmill.kernels.direct import maxima
 from convmill.kernels.operation import Operation, Site
-from convmill.lower.choices import Direct, Narrow, Winograd
+from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd
 from convmill.lower.launches import (
     Images,
     Launch,
     Shares,
+    Slot,
     gradient,
     live_lists,
     of_matrix,
@@ -45,18 +47,24 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
 
 
 def backward(site: Site[ConvolutionStage]) -> list[Launch]:
-    """Lists of live places, where a gradient runs along them, and the gradient of x."""
+    """Gradients before the activation, or lists of the live ones, and the gradient of x."""
     stage = site.stage
     assert stage.choice is not None
-    if not stage.choice.lists:
-        return []
-    lists, kept = live_lists(stage.output), (maxima(stage),) if stage.pooled else ()
-    read = (value(stage.output), gradient(stage.output), *kept)
-    launches = [Launch("live.places", site.of, Images(), read, lists)]
-    if stage.choice.input_gradient is not None:
-        read = (of_matrix("parameter", stage.kernel), *lists)
-        written = (gradient(stage.input),)
-        launches.append(Launch("live.input_gradient", site.of, Images(), read, written))
+    choice, written = stage.choice.input_gradient, (gradient(stage.input),)
+    launches, kernel, scratch = list[Launch](), "live.input_gradient", 0
+    lists = live_lists(stage.output)
+    read: tuple[Slot, ...] = lists
+    if stage.choice.lists:
+        kept = (maxima(stage),) if stage.pooled else ()
+        looked_at = (value(stage.output), gradient(stage.output), *kept)
+        launches = [Launch("live.places", site.of, Images(), looked_at, lists)]
+    elif not isinstance(stage.choice.weight_gradient, Narrow):
+        launches = gating.gated(site)
+        kernel, scratch = "everywhere.input_gradient", everywhere.room(stage)
+        read = (gradient(stage.output),)
+    if choice is not None:
+        read = (of_matrix("parameter", stage.kernel), *read)
+        launches.append(Launch(kernel, site.of, Images(), read, written, scratch=scratch))
     return launches
 
 
@@ -64,16 +72,22 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
     """Gradients of kernel and bias, summed over the images in their order."""
     stage = site.stage
     assert stage.choice is not None
-    if isinstance(stage.choice.weight_gradient, Narrow):
-        kept = (maxima(stage),) if stage.pooled else ()
-        kernel, over = "narrow", Shares(stage.output.channels, site.lanes)
-        read = (value(stage.input), value(stage.output), gradient(stage.output), *kept)
-    else:
-        kernel, over = "live", Shares(stage.output.channels)
-        read = (value(stage.input), *live_lists(stage.output))
+    filters = stage.output.channels
     written = tuple(of_matrix("gradient_of", index) for index in stage.parameters)
-    work = stage.taps * stage.output.channels * stage.places
-    return [Launch(f"{kernel}.weight_gradient", site.of, over, read, written, work)]
+    work = stage.taps * filters * stage.places
+    match stage.choice.weight_gradient:
+        case Narrow():
+            kept = (maxima(stage),) if stage.pooled else ()
+            kernel, over = "narrow", Shares(filters, site.lanes)
+            read = (value(stage.input), value(stage.output), gradient(stage.output), *kept)
+        case Outer() as tile:
+            kernel, over = "everywhere", Shares(filters, tile.filters)
+            read, written = (value(stage.input), gradient(stage.output)), written[:1]
+        case _:
+            kernel, over = "live", Shares(filters)
+            read = (value(stage.input), *live_lists(stage.output))
+    launch = Launch(f"{kernel}.weight_gradient", site.of, over, read, written, work)
+    return [launch, *(biases.gradients(site) if kernel == "everywhere" else [])]
 
 
 def words(stage: ConvolutionStage) -> str:
@@ -99,15 +113,23 @@ def tiles(stage: ConvolutionStage) -> str:
             parts = [f"{places} places x {tile.vectors}"]
         case Winograd() as tile:
             parts = [f"Winograd {tile.tiles} tiles x {tile.vectors}"]
-    chunk = stage.choice.input_gradient
-    if isinstance(stage.choice.weight_gradient, Narrow):
-        parts.append(f"dW {stage.choice.weight_gradient.taps} taps")
-    elif stage.choice.weight_gradient is not None:
-        both = "dX dW" if chunk is not None else "dW"
-        chunk = stage.choice.weight_gradient
-        parts.append(f"{both} {chunk.rows} rows x {chunk.vectors}")
-    elif chunk is not None:
-        parts.append(f"dX {chunk.rows} rows x {chunk.vectors}")
+    for words, chunk in (
+        ("dX", stage.choice.input_gradient),
+        ("dW", stage.choice.weight_gradient),
+    ):
+        match chunk:
+            case Narrow():
+                parts.append(f"{words} {chunk.taps} taps")
+            case Live():
+                parts.append(f"{words} {chunk.rows} rows x {chunk.vectors}")
+            case Gathered():
+                parts.append(f"{words} {chunk.places} places x {chunk.vectors}")
+            case Outer():
+                size = f"{chunk.filters} filters x {chunk.rows * chunk.vectors}"
+                parts.append(f"{words} {size}")
+    both = [part.split(" ", 1) for part in parts[1:]]
+    if len(both) == 2 and both[0][1] == both[1][1]:
+        parts[1:] = [f"dX dW {both[0][1]}"]
     return "; ".join(parts)
 
 
@@ -122,6 +144,10 @@ OPERATION = Operation(
         "live.input_gradient": live.input_gradient,
         "live.weight_gradient": live.weight_gradient,
         "narrow.weight_gradient": narrow.weight_gradient,
+        "everywhere.input_gradient": everywhere.input_gradient,
+        "everywhere.weight_gradient": everywhere.weight_gradient,
+        **biases.KERNELS,
+        **gating.KERNELS,
     },
     words=words,
     tiles=tiles,

@@ -9,7 +9,7 @@ and both backward kernels run along the lists with full vectors over the window'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from llvmlite import ir
@@ -17,7 +17,8 @@ from llvmlite import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
 from convmill.kernels.functions import gate
-from convmill.kernels.lang import F32, I8, I32, I64, Emitter, Index, cover
+from convmill.kernels.lang import F32, I8, I32, I64, Emitter, Index
+from convmill.kernels.pieces import Piece, pieces
 from convmill.lower.choices import Live
 from convmill.lower.launches import gradient, live_lists, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
@@ -94,42 +95,6 @@ def _window_offset(e: Emitter, stage: ConvolutionStage, winner: ir.Value) -> ir.
     return offset
 
 
-Piece = list[tuple[Index, Index, int]]  # (offset in the image, offset in the filter, lanes)
-
-
-def _pieces(
-    e: Emitter, stage: ConvolutionStage, chunk: Live, body: Callable[[Piece, ir.Value], None]
-) -> None:
-    """Call ``body`` for each part of a filter that fits the registers; the bit tells the first.
-
-    The parts are loops over kernel rows, over runs of neighbours and over their vectors; only the
-    last vector of a run may be a partial one.
-    """
-    lanes, length = e.lanes, stage.run_length
-    vectors = -(-length // lanes)
-    for top, bottom, rows in cover(stage.kernel_size[0], chunk.rows):
-        for start, stop, wide in cover(vectors, chunk.vectors, length % lanes > 0):
-            last = length - (stop - 1) * lanes if stop == vectors else lanes
-            counts = [lanes] * (wide - 1) + [last]
-            with (
-                e.loop(top, bottom, rows) as row,
-                e.loop(0, stage.runs) as run,
-                e.loop(start * lanes, stop * lanes, wide * lanes) as inside,
-            ):
-                there, here = e.mul(run, stage.run_step), e.mul(run, length)
-                piece = [
-                    (
-                        e.add(e.mul(e.add(row, r), stage.line_step), there, inside, v * lanes),
-                        e.add(e.mul(e.add(row, r), stage.window_row), here, inside, v * lanes),
-                        count,
-                    )
-                    for r in range(rows)
-                    for v, count in enumerate(counts)
-                ]
-                corner = e.index(e.add(row, run, inside))  # none is below zero
-                body(piece, e.builder.icmp_signed("==", corner, ir.Constant(I64, 0)))
-
-
 def weight_gradient(k: Kernel) -> None:
     """For each filter of a share, gradient += live gradient x window, and the bias' likewise.
 
@@ -172,7 +137,7 @@ def weight_gradient(k: Kernel) -> None:
                     before = k.load_scalar(bias, filter_)
                     k.store_scalar(k.builder.fadd(before, k.get(total)), bias, filter_)
 
-        _pieces(k, stage, chunk, accumulate)
+        pieces(k, stage, (chunk.rows, chunk.vectors), accumulate)
 
 
 def input_gradient(k: Kernel) -> None:
@@ -198,7 +163,7 @@ def input_gradient(k: Kernel) -> None:
                 for tap, (place, _, count) in zip(taps, piece, strict=True):
                     k.store(k.fma(every, tap, k.load(window, place, count)), window, place, count)
 
-        _pieces(k, stage, chunk, scatter)
+        pieces(k, stage, (chunk.rows, chunk.vectors), scatter)
 
 
 def _first_channel(e: Emitter, stage: ConvolutionStage, filter_: Index) -> Index:

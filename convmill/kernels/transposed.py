@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from convmill.kernels import gating
+from convmill.kernels import biases, gating
 from convmill.kernels.build import Kernel
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import Emitter, Index
@@ -53,12 +53,7 @@ def weight_gradients(site: Site[TransposedStage]) -> list[Launch]:
     read, written = (value(stage.input), behind), (of_matrix("gradient_of", stage.kernel),)
     work = stage.taps * filters * stage.input.values
     over, kernel = Shares(filters), "transposed.weight_gradient"
-    launches = [Launch(kernel, site.of, over, read, written, work)]
-    if stage.bias is not None:
-        written, kernel = (of_matrix("gradient_of", stage.bias),), "transposed.bias_gradient"
-        work, over = stage.output.values, Shares(filters, site.lanes)
-        launches.append(Launch(kernel, site.of, over, (behind,), written, work))
-    return launches
+    return [Launch(kernel, site.of, over, read, written, work), *biases.gradients(site)]
 
 
 def words(stage: TransposedStage) -> str:
@@ -317,21 +312,6 @@ def _reaching(
         yield place, e.sub(e.mul(place, stride), missing)
 
 
-def write_bias_gradient(k: Kernel) -> None:
-    """gradient[filter] += the gradient of all places of all images, in their order."""
-    stage = k.stage(TransposedStage)
-    assert stage.bias is not None
-    result, output = k.pointer(of_matrix("gradient_of", stage.bias)), stage.output
-    for filter_, count in k.share(output.channels):
-        total = k.variable(k.unless_fresh(k.load(result, filter_, count)))
-        with k.loop(0, k.told("images")) as image:
-            behind = k.record(gradient(output), image)
-            with k.loop(0, output.height) as row, k.loop(0, output.width) as column:
-                at = k.add(_pixel(k, output, row, column), filter_)
-                k.set(total, k.builder.fadd(k.get(total), k.load(behind, at, count)))
-        k.store(k.get(total), result, filter_, count)
-
-
 OPERATION = Operation(
     forward=forward,
     backward=backward,
@@ -340,7 +320,7 @@ OPERATION = Operation(
         "transposed.forward": write_forward,
         "transposed.input_gradient": write_input_gradient,
         "transposed.weight_gradient": write_weight_gradient,
-        "transposed.bias_gradient": write_bias_gradient,
+        **biases.KERNELS,
         **gating.KERNELS,
     },
     words=words,

@@ -55,12 +55,31 @@ class Narrow:
 
 
 @dataclass(frozen=True)
+class Gathered:
+    """Gradient of the input over all places: each place of it gathers from those that read it. The
+    sums of ``places`` x ``vectors`` of channels stay in registers."""
+
+    places: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Weight gradient over all places. The sums of ``filters`` x part of a window stay in
+    registers: ``rows`` of the kernel times ``vectors`` along (kernel width x channels in)."""
+
+    filters: int
+    rows: int
+    vectors: int
+
+
+@dataclass(frozen=True)
 class ConvolutionChoice:
     """Algorithms of a convolution; None where a gradient is not wanted."""
 
     forward: Direct | Winograd
-    input_gradient: Live | None = None
-    weight_gradient: Live | Narrow | None = None
+    input_gradient: Live | Gathered | None = None
+    weight_gradient: Live | Narrow | Outer | None = None
 
     @property
     def lists(self) -> bool:

@@ -17,9 +17,11 @@ from convmill.lower.choices import (
     DenseChoice,
     DepthwiseChoice,
     Direct,
+    Gathered,
     Live,
     MatrixTile,
     Narrow,
+    Outer,
     TransposedChoice,
     Winograd,
 )
@@ -40,6 +42,7 @@ WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 MOST_COLUMNS = 8  # of a depthwise convolution: more bring nothing
+CUTTING = ("relu",)  # activations behind which many gradients are zero
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
 
 
@@ -70,15 +73,40 @@ def _chosen(stage: Stage, wanted: Gradients, machine: Machine) -> Stage:
 def choose_convolution(
     stage: ConvolutionStage, wanted: Gradients, machine: Machine
 ) -> ConvolutionChoice:
-    """Winograd where it pays; backward along live places, a first layer of small windows aside."""
-    live = live_chunk(stage, machine)
+    """Winograd where it pays; backward along live places where there are dead ones, a first layer
+    of small windows aside."""
+    live, dense = live_chunk(stage, machine), is_dense(stage)
     narrow = not wanted.input and is_narrow(stage)
-    weights = Narrow(taps_at_once(stage.taps, machine)) if narrow else live
+    weights: Live | Narrow | Outer = outer_tile(stage, machine) if dense else live
+    if narrow:
+        weights = Narrow(taps_at_once(stage.taps, machine))
     return ConvolutionChoice(
         winograd_tile(stage, machine) if takes_winograd(stage) else forward_tile(stage, machine),
-        live if wanted.input else None,
+        (gathered_tile(stage, machine) if dense else live) if wanted.input else None,
         weights if wanted.weights else None,
     )
+
+
+def is_dense(stage: ConvolutionStage) -> bool:
+    """Whether all places have a gradient: nothing pools, and no relu cuts gradients off."""
+    return not stage.pooled and stage.groups == 1 and stage.activation.name not in CUTTING
+
+
+def gathered_tile(stage: ConvolutionStage, machine: Machine) -> Gathered:
+    """Places of a row of one sub-grid, times vectors of channels."""
+    columns = -(-stage.input.width // stage.strides[1])
+    tile = sums_tile(columns, stage.input.channels, machine)
+    return Gathered(tile.rows, tile.vectors)
+
+
+def outer_tile(stage: ConvolutionStage, machine: Machine) -> Outer:
+    """Few filters, so that a part of the window as large as can be is read for all of them."""
+    filters = min(stage.output.channels, 8 if machine.registers >= 32 else 4)
+    budget = max(1, (machine.registers - SPARE_REGISTERS) // filters)
+    vectors = -(-stage.run_length // machine.lanes)
+    if vectors >= budget:
+        return Outer(filters, 1, _evenly(vectors, budget))
+    return Outer(filters, min(stage.kernel_size[0], budget // vectors), vectors)
 
 
 def is_narrow(stage: ConvolutionStage) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmill.lower.choices import Direct, Live, Narrow, Winograd
+from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd
 from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
 from convmill.lower.machine import Machine
@@ -112,6 +112,10 @@ def _registers(stage: ConvolutionStage) -> int:
         used.append(forward.rows * forward.windows * forward.vectors * window)
     if isinstance(forward, Winograd):
         used.append(forward.tiles * forward.vectors)
+    if isinstance(stage.choice.input_gradient, Gathered):
+        used.append(stage.choice.input_gradient.places * stage.choice.input_gradient.vectors)
+    if isinstance(weights, Outer):
+        used.append(weights.filters * weights.rows * weights.vectors)
     if isinstance(weights, Narrow):
         used.append(weights.taps)
     used += [
