@@ -134,8 +134,8 @@ class Design:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the steps that the model hands out."""
-        return self.graph.outputs
+        """Names of the steps that the model hands out, each once."""
+        return tuple(dict.fromkeys(self.graph.outputs))
 
     @property
     def channels_last(self) -> bool:

@@ -14,12 +14,13 @@ import keras
 
 from convmill.plan.beyond import ONE_DTYPE, beyond, beyond_input
 from convmill.plan.covered import check_covered
+from convmill.plan.ends import Ends, ends_of
 from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.operations.table import operation_of
 from convmill.plan.rebuild import rebuild
-from convmill.plan.walk import Call, Walk, walk
+from convmill.plan.walk import Call, Walk, given_ends, walk
 from convmill.plan.written import own_call
 
 
@@ -28,12 +29,15 @@ class Reading:
     """A Graph and the Keras objects that it was read from.
 
     ``variables`` are Keras variables in the order of ``graph.parameters``; ``dropouts`` are the
-    Dropout layers in the order of their ``seed``.
+    Dropout layers in the order of their ``seed``. ``inputs`` and ``outputs`` are how the model
+    takes and gives what the graph's have.
     """
 
     graph: Graph
     variables: tuple[Any, ...]
     dropouts: tuple[Any, ...]
+    inputs: Ends
+    outputs: Ends
 
 
 def read(model: Any) -> Reading:
@@ -121,7 +125,8 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
         refusal=next(_of_model(model, followed), None),
     )
     variables = (*parameters.variables, *held.variables)
-    return Reading(graph, variables, tuple(parameters.dropouts))
+    inputs, outputs = map(ends_of, given_ends(model))
+    return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs)
 
 
 def _node(call: Call, parameters: Parameters) -> Node:
@@ -183,22 +188,6 @@ def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
 
 
 def _of_ends(model: Any) -> Iterator[Refusal]:
-    inputs, outputs = len(model.inputs), len(model.outputs)
-    written = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    if inputs != 1 or outputs != 1:
-        yield Refusal(
-            f"model {model.name!r} has {_counted(inputs, 'input')} and "
-            f"{_counted(outputs, 'output')}",
-            "make a model of one input and one output",
-        )
-    elif not isinstance(written, keras.KerasTensor):
-        yield Refusal(
-            f"model {model.name!r} has its output in a {type(written).__name__}",
-            "give keras.Model the output tensor itself, not in a list or a dict",
-        )
-    elif model.inputs[0].dtype != "float32":
-        yield Refusal(f"model {model.name!r} reads dtype {model.inputs[0].dtype}", ONE_DTYPE)
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    for tensor in model.inputs:
+        if tensor.dtype != "float32":
+            yield Refusal(f"model {model.name!r} reads dtype {tensor.dtype}", ONE_DTYPE)

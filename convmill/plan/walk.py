@@ -52,7 +52,7 @@ class Inner:
 @dataclass(frozen=True)
 class Walk:
     """Calls in an order in which every input precedes its readers; models inside the model stand
-    in ``inner``, and the calls of their layers among the others."""
+    in ``inner``, and the calls of their layers among the others. ``outputs`` may name one twice."""
 
     calls: tuple[Call, ...]
     inputs: tuple[str, ...]
@@ -69,9 +69,14 @@ def walk(model: Any) -> Walk:
         made[id(tensor)] = _Source(walker.add(layer, "", [], shape, tensor), shape)
     inputs = tuple(source.name for source in made.values())
     walker.enter(model, made, "")
-    # a model may hand out one output twice
-    outputs = tuple(dict.fromkeys(made[id(tensor)].name for tensor in model.outputs))
+    outputs = tuple(made[id(tensor)].name for tensor in model.outputs)
     return Walk(tuple(walker.calls), inputs, outputs, tuple(walker.inner))
+
+
+def given_ends(model: Any) -> tuple[Any, Any]:
+    """The tensors that a built model reads and writes, in lists and dicts as the user gave them."""
+    functional = _functional(model)
+    return functional.input, functional.output
 
 
 def nodes(model: Any) -> Iterator[Any]:
@@ -186,7 +191,8 @@ def _given(node: Any) -> list[Any]:
     first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
     inputs = node.operation.inputs
     names = [tensor._keras_history.operation.name for tensor in inputs]
-    if isinstance(first, dict) and set(names) <= set(first):
+    by_name = not isinstance(given_ends(node.operation)[0], dict)
+    if by_name and isinstance(first, dict) and set(names) <= set(first):
         return [first[name] for name in names]
     flat: list[Any] = keras.tree.flatten(first)
     return flat

@@ -8,20 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from convmill.plan.ends import ONE, Ends, Unfit
 from convmill.plan.graph import NotCovered
 from convmill.train import check
+
+Arrays = tuple[np.ndarray | None, ...]
 
 
 @dataclass(frozen=True)
 class Given:
-    """Arrays as the user passed them, unwrapped from lists and dicts of one."""
+    """Arrays as the user passed them: ``x`` one for each input of the model, ``y`` and ``weight``
+    one for each output, None for those that have none."""
 
-    x: np.ndarray
-    y: np.ndarray | None = None
-    weight: np.ndarray | None = None
+    x: tuple[np.ndarray, ...]
+    y: Arrays | None = None
+    weight: Arrays | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x[0])
 
     def part(self, start: int, stop: int) -> Given:
         """The images from ``start`` to ``stop``, as views."""
@@ -33,38 +37,136 @@ class Given:
 
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Given:
         """``change`` done to every array that is there."""
-        y, weight = (None if a is None else change(a) for a in (self.y, self.weight))
-        return Given(change(self.x), y, weight)
+
+        def changed(arrays: Arrays | None) -> Arrays | None:
+            if arrays is None:
+                return None
+            return tuple(None if one is None else change(one) for one in arrays)
+
+        return Given(tuple(map(change, self.x)), changed(self.y), changed(self.weight))
 
 
 @dataclass(frozen=True)
-class Names:
-    """Names by which a dict may hold the model's one input and one output."""
+class Interface:
+    """How a model takes x, y and weights; ``asked`` numbers the outputs that have a loss."""
 
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    inputs: Ends = ONE
+    outputs: Ends = ONE
+    asked: tuple[int, ...] = (0,)
+
+    def pack(self, given: Given) -> tuple[Any, Any, Any]:
+        """x, y and weights in the model's own structures."""
+        y, weight = (None if a is None else self.outputs.pack(a) for a in (given.y, given.weight))
+        return self.inputs.pack(given.x), y, weight
 
 
-def take(x: Any, y: Any, sample_weight: Any, names: Names) -> Given:
+def take(x: Any, y: Any, sample_weight: Any, interface: Interface) -> Given:
     """The arrays in what the user passed.
 
     Raises:
-        ValueError: nothing was passed, nothing is in it, or the lengths differ.
+        ValueError: nothing was passed, nothing is in it, it is not what the model takes, or the
+            lengths differ.
         NotCovered: it is no array of numbers that NumPy can hold.
     """
     if x is None:
         raise ValueError("x, the images, is missing. Received: x=None")
-    given = Given(
-        _array(_only(x, "x", names.inputs), "x"),
-        _optional(_only(y, "y", names.outputs), "y"),
-        _optional(_only(sample_weight, "sample_weight", names.outputs), "sample_weight"),
+    outputs = interface.outputs
+    images, labels, weights = _images(x, interface.inputs), None, None
+    if y is not None:
+        labels = _targets(y, "y", interface)
+    if sample_weight is not None and (_is_several(sample_weight) or len(outputs) == 1):
+        weights = _targets(sample_weight, "sample_weight", interface)
+    elif sample_weight is not None:
+        weights = (_array(sample_weight, "sample_weight"),) * len(outputs)
+    named = {interface.inputs.title("x", number): one for number, one in enumerate(images)}
+    for argument, arrays in (("y", labels), ("sample_weight", weights)):
+        present = ((n, one) for n, one in enumerate(arrays or ()) if one is not None)
+        named |= {outputs.title(argument, number): one for number, one in present}
+    check.lengths(named)
+    return Given(images, labels, weights)
+
+
+def _images(x: Any, inputs: Ends) -> tuple[np.ndarray, ...]:
+    if len(inputs) == 1:
+        values = [_only(x, "x", inputs)]
+    elif isinstance(x, Mapping) and all(key in x for key in inputs.keys):
+        values = [x[key] for key in inputs.keys]
+    elif isinstance(x, list | tuple) and isinstance(inputs.structure, Mapping):
+        raise NotCovered(f"a {type(x).__name__} as x", f"pass x as {_wanted(inputs)}")
+    else:
+        values = _fitted(x, "x", inputs)
+    pairs = enumerate(values)
+    return tuple(_array(value, inputs.title("x", number)) for number, value in pairs)
+
+
+def _targets(value: Any, argument: str, interface: Interface) -> Arrays:
+    """One array for each output, or for each that has a loss."""
+    outputs, asked = interface.outputs, interface.asked
+    values: Sequence[Any]
+    if len(outputs) == 1:
+        values = [_only(value, argument, outputs)]
+    elif isinstance(value, Mapping) and _holds(value, outputs, asked):
+        values = [value.get(key) for key in outputs.keys]
+    elif len(asked) < len(outputs) and (few := _of_asked(value, len(asked))) is not None:
+        by_number = dict(zip(asked, few, strict=True))
+        values = [by_number.get(number) for number in range(len(outputs))]
+    else:
+        values = _fitted(value, argument, outputs)
+    return tuple(
+        None if one is None else _array(one, outputs.title(argument, number))
+        for number, one in enumerate(values)
     )
-    check.lengths(given.x, given.y, given.weight)
-    return given
 
 
-def _optional(value: Any, argument: str) -> np.ndarray | None:
-    return None if value is None else _array(value, argument)
+def _holds(value: Mapping[Any, Any], outputs: Ends, asked: Sequence[int]) -> bool:
+    """Whether a dict holds something for each output that has a loss, and nothing else."""
+    keys = outputs.keys
+    wanted = {keys[number] for number in asked}
+    return len(set(keys)) == len(keys) and wanted <= set(value) <= set(keys)
+
+
+def _of_asked(value: Any, count: int) -> list[Any] | None:
+    """The ``count`` arrays in a list or alone; None where there are others than these."""
+    if isinstance(value, list | tuple) and _is_several(value):
+        return list(value) if len(value) == count else None
+    return [value] if count == 1 and not isinstance(value, Mapping) else None
+
+
+def _is_several(value: Any) -> bool:
+    """Whether a value holds arrays, and is not one."""
+    if isinstance(value, list | tuple):
+        return bool(value) and not np.isscalar(value[0])
+    return isinstance(value, Mapping)
+
+
+def _fitted(value: Any, argument: str, ends: Ends) -> list[Any]:
+    """What stands in ``value`` for each of several inputs or outputs."""
+    try:
+        return ends.flat(value)
+    except Unfit:
+        if isinstance(value, list | tuple) and len(value) == len(ends):
+            return list(value)
+        raise ValueError(
+            f"{argument} must be {_wanted(ends)}. Received: {_described(value)}"
+        ) from None
+
+
+def _wanted(ends: Ends) -> str:
+    """What holds an array for each of several inputs or outputs, in words."""
+    keys = ", ".join(map(repr, ends.keys))
+    if isinstance(ends.structure, Mapping):
+        return f"a dict with {keys}"
+    return f"a list of {len(ends)} arrays, or a dict with {keys}"
+
+
+def _described(value: Any) -> str:
+    """What was passed, in words."""
+    if isinstance(value, Mapping):
+        return f"a dict with {', '.join(map(repr, value)) or 'nothing in it'}"
+    if isinstance(value, list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"one array of shape {tuple(shape)}"
 
 
 def _array(value: Any, argument: str) -> np.ndarray:
@@ -84,17 +186,17 @@ def _array(value: Any, argument: str) -> np.ndarray:
     return array
 
 
-def _only(value: Any, argument: str, names: Sequence[str]) -> Any:
-    """The one array in a list, tuple or dict of one; other values as they are."""
-    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in names:
-        return next(iter(value.values()))
+def _only(value: Any, argument: str, ends: Ends) -> Any:
+    """The array for the one input or output, alone or in a list, tuple or dict."""
+    if isinstance(value, Mapping):
+        if ends.keys[0] in value and (argument == "x" or len(value) == 1):
+            return value[ends.keys[0]]
+        raise NotCovered(
+            f"a dict with {list(value)} as {argument}", f"pass {argument} as one array"
+        )
     if isinstance(value, list | tuple) and value and hasattr(value[0], "shape"):
         if len(value) == 1 and getattr(value[0], "ndim", 0) > 0:
             return value[0]
         if any(getattr(item, "ndim", 0) > 0 for item in value):
             raise NotCovered(f"{len(value)} arrays as {argument}", f"pass {argument} as one array")
-    if isinstance(value, Mapping):
-        raise NotCovered(
-            f"a dict with {list(value)} as {argument}", f"pass {argument} as one array"
-        )
     return value

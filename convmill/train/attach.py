@@ -9,6 +9,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,11 +17,12 @@ import numpy as np
 from keras.src import backend
 from keras.src.models import cloning
 from keras.src.trainers import data_adapters
-from keras.src.trainers.compile_utils import CompileLoss
+from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
+from convmill.plan.ends import Ends
 from convmill.plan.written import own_call
 from convmill.train.turns import Turn
 
@@ -277,10 +279,10 @@ class _Seen(keras.StatelessScope):
         return super().get_current_value(variable)
 
 
-def compiled_loss(model: Any) -> Callable[[Any, Any, Any], Any]:
-    """The loss of a model's one output as its trainer computes it, of (predictions, y,
-    sample_weight); nothing of the model is built or changed."""
-    loss = CompileLoss(model.loss, output_names=getattr(model, "output_names", None))
+def compiled_loss(given: Any) -> Callable[[Any, Any, Any], Any]:
+    """What ``compile`` was given as the loss of an output as a trainer computes it, of
+    (predictions, y, sample_weight)."""
+    loss = CompileLoss(given, output_names=["output"])
 
     return lambda predictions, y, weight: loss(y, predictions, weight)
 
@@ -343,37 +345,123 @@ def loss_tracker(model: Any) -> Any:
     return model._loss_tracker
 
 
-def compiled_metrics(model: Any) -> list[tuple[Any, bool]]:
-    """The metrics that ``compile`` named, each with whether sample weights count in it."""
-    compiled = model._compile_metrics
+def loss_trackers(model: Any, outputs: Ends) -> list[tuple[Any, int]]:
+    """The ``keras.metrics.Mean`` behind the log of each output's loss, with the output's number;
+    none where there is but one loss."""
+    compiled = model._compile_loss
+    if compiled is None or not compiled.built:
+        return []
+    numbers = [_number(loss.path, outputs) for loss in compiled._flat_losses]
+    return list(zip(compiled.metrics, numbers, strict=False))
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A metric that ``compile`` named, with the log's name; the number of the output that it looks
+    at, and whether sample weights count in it."""
+
+    metric: Any
+    name: str
+    output: int
+    weighted: bool
+
+
+def compiled_metrics(model: Any, outputs: Ends) -> list[Compiled]:
+    """The metrics that ``compile`` named, once Keras has built them."""
+    return list(_listed_metrics(model._compile_metrics, outputs))
+
+
+def _listed_metrics(compiled: Any, outputs: Ends) -> Iterator[Compiled]:
+    if compiled is None or not compiled.built:
+        return
+    numbers = compiled._flatten_y(outputs.structure)
+    groups = ((compiled._flat_metrics, False), (compiled._flat_weighted_metrics, True))
+    for lists, weighted in groups:
+        for group, number in zip(lists, numbers, strict=True):
+            for metric in () if group is None else group.metrics:
+                before = f"{group.output_name}_" if group.output_name else ""
+                yield Compiled(metric, before + metric.name, number, weighted)
+
+
+# What compile was given, output by output -------------------------------------------------------
+#
+# Keras resolves lists and dicts of losses, weights and metrics when it sees the first batch. Here
+# its own code does so beforehand, with marks in the places of what was given and symbols in the
+# places of predictions.
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What ``compile`` was given for one output: a loss with its weight, or a metric."""
+
+    output: int
+    given: Any
+    weight: Any = None
+
+
+def asked_losses(model: Any, outputs: Ends) -> list[Asked]:
+    """The losses that ``compile`` was given, in Keras' order; several may look at one output.
+
+    Raises ValueError where they do not fit the outputs.
+    """
+    compiled = getattr(model, "_compile_loss", None)
     if compiled is None:
         return []
-    groups = ((compiled._flat_metrics, False), (compiled._flat_weighted_metrics, True))
+    given, weights = compiled._user_loss, compiled._user_loss_weights
+    trial = CompileLoss(_marked(given), weights, output_names=compiled.output_names)
+    symbols = _symbols(outputs)
+    try:
+        trial.build(symbols, symbols)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"loss must be one loss, or a list or a dict with one for each output "
+            f"({', '.join(map(repr, outputs.keys))}). Received: loss={given!r}"
+        ) from error
     return [
-        (metric, weighted)
-        for lists, weighted in groups
-        for group in lists
-        if group is not None
-        for metric in group.metrics
+        Asked(_number(loss.path, outputs), loss.loss.fn.given, loss.loss_weights)
+        for loss in trial._flat_losses
     ]
 
 
-def named_metrics(model: Any) -> Iterator[Any]:
-    """What ``compile`` was given as ``metrics`` and ``weighted_metrics``, flat.
-
-    The public ``get_compile_config`` would serialize them, which warns about every lambda and fails
-    for objects that have no config; so the two lists are read where ``compile`` keeps them.
-    """
+def asked_metrics(model: Any, outputs: Ends) -> list[Asked]:
+    """The metrics that ``compile`` was given, weighted or not. ValueError where they do not fit."""
     compiled = getattr(model, "_compile_metrics", None)
-    for attribute in ("_user_metrics", "_user_weighted_metrics"):
-        for metric in keras.tree.flatten(getattr(compiled, attribute, None)):
-            if metric is not None:
-                yield metric
+    if compiled is None:
+        return []
+    given = (compiled._user_metrics, compiled._user_weighted_metrics)
+    trial = CompileMetrics(*map(_marked, given), output_names=compiled.output_names)
+    symbols = _symbols(outputs)
+    trial.build(symbols, symbols)
+    return [Asked(one.output, one.metric._fn.given) for one in _listed_metrics(trial, outputs)]
 
 
-def loss_weights(model: Any) -> Any:
-    """What ``compile`` was given as ``loss_weights``."""
-    return getattr(model._compile_loss, "_user_loss_weights", None)
+def _symbols(outputs: Ends) -> Any:
+    return outputs.pack([backend.KerasTensor((None, 2)) for _ in outputs.names])
+
+
+def _marked(given: Any) -> Any:
+    """``given``, lists and dicts as they are, with a mark for each loss or metric in it."""
+    return keras.tree.map_structure(lambda one: None if one is None else _mark(one), given)
+
+
+def _mark(given: Any) -> Any:
+    def mark(*_: Any) -> Any:
+        raise AssertionError("a mark is never called")
+
+    vars(mark)["given"] = given
+    return mark
+
+
+def _number(path: tuple[Any, ...], outputs: Ends) -> int:
+    """The number of the output to which a path of Keras leads."""
+    found = outputs.structure
+    for key in path:
+        named = isinstance(key, str) and not isinstance(found, Mapping)
+        found = outputs.names.index(key) if named else found[key]
+    return int(found)
+
+
+# Other metrics ----------------------------------------------------------------------------------
 
 
 def metrics_of_calls(model: Any) -> list[Any]:

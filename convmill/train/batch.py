@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convmill.train import attach
-from convmill.train.arrays import Given, take
+from convmill.train.arrays import Given
 from convmill.train.evaluate import measure_part
 from convmill.train.feed import Part
 from convmill.train.fit import train_part
@@ -55,9 +55,9 @@ def prepare_predict_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[
     samples = ready.samples(given)
     bound = ready.compile("inference")
 
-    def run() -> np.ndarray:
+    def run() -> Any:
         bound.pull_weights()
-        return bound.predict(samples.x)
+        return bound.reading.outputs.pack(bound.predict(samples.x))
 
     return run
 
@@ -67,15 +67,15 @@ def _take(
 ) -> tuple[Preparation, Given]:
     """The batch as arrays, and the model bound: its layers are built on that batch if need be."""
     ready = Preparation(model, arguments, training)
-    given = take(arguments["x"], arguments.get("y"), arguments.get("sample_weight"), ready.names)
-    ready.build_layers(given.x)
+    given = ready.take(arguments["x"], arguments.get("y"), arguments.get("sample_weight"))
+    ready.build_layers(ready.interface.inputs.pack(given.x))
     return ready, given
 
 
 def _part(ready: Preparation, given: Given, class_weight: Any) -> Part:
     samples = ready.samples(given, class_weight)
     if not attach.training_built(ready.model):
-        attach.build_training(ready.model, (samples.x, samples.given, samples.given_weight))
+        attach.build_training(ready.model, ready.interface.pack(samples.seen))
     return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
 
 

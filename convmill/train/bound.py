@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from convmill.plan.graph import Graph
+from convmill.runtime.batches import room
 from convmill.runtime.factors import momenta_product
 from convmill.train import signals
 from convmill.train.compilation import slots as optimizer_state
@@ -41,6 +42,7 @@ _SHOWN = 0.05
 
 # Those whose Programs have made steps that Keras' variables do not have.
 _ahead: list[Bound] = []
+Outputs = list[np.ndarray]  # room for predictions, for each output float32 (m, *output shape)
 
 
 class Bound:
@@ -62,7 +64,7 @@ class Bound:
         self.push()
         found = read_model(self.model, self.training)
         self.reading, self.recipe, self.optimizer = found.reading, found.recipe, found.optimizer
-        self.loss = found.loss  # that Keras computes
+        self.losses = found.losses  # that Keras computes, by output
         self._found = found
         self._moved: Moved = []
         current = session(self.model)
@@ -192,14 +194,14 @@ class Bound:
 
     # Steps --------------------------------------------------------------------------------------
 
-    def train(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Measured:
+    def train(self, part: Part, outputs: Outputs | None, watch: Watch) -> Measured:
         """Trains on a part; a learning rate that makes no sense raises before the first step.
 
         A signal, and another thread that wants the model, are let in between two steps.
         """
         pieces = _Pieces(part, outputs, watch, at_once=1 if self.bridged else None)
-        if self.loss is not None:
-            self.loss.prepare(part, self.graph.output_shape)
+        for output, loss in self.losses.items():
+            loss.prepare(part, self.graph.node(self.graph.outputs[output]).shape)
         while pieces.remain:
             with self._turn() as turn:
                 self._load()
@@ -231,13 +233,13 @@ class Bound:
 
     def _bridge(self, part: Part) -> Bridge | None:
         """What computes the losses of a part's batches outside."""
-        loss, size = self.loss, part.batch_size
-        if loss is None:
+        losses, size = self.losses, part.batch_size
+        if not losses:
             return None
 
         def compute(step: int, output: int, predictions: np.ndarray) -> tuple[float, np.ndarray]:
             order = part.order[step * size : (step + 1) * size]
-            return loss.of_batch(part.samples, order, predictions)
+            return losses[output].of_batch(part.samples, order, predictions)
 
         return compute
 
@@ -260,7 +262,7 @@ class Bound:
         self._write_back()
         return replace(measured, penalty=measured.penalty + penalty)
 
-    def evaluate(self, part: Part, outputs: np.ndarray | None, watch: Watch) -> Measured:
+    def evaluate(self, part: Part, outputs: Outputs | None, watch: Watch) -> Measured:
         """Measures losses and predictions of a part, at the weights of ``pull_weights``."""
         pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
         stop: Stop = signals.waiting
@@ -278,13 +280,18 @@ class Bound:
                     pieces.add(measured)
         return pieces.measured()
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Outputs for images, at the weights of ``pull_weights``: float32 (n, *output shape)."""
-        outputs = np.empty((len(x), *self.graph.output_shape), np.float32)
-        if len(x):
-            part = Part(Samples(x), np.arange(len(x), dtype=np.int64), _AT_ONCE)
+    def predict(self, x: tuple[np.ndarray, ...]) -> Outputs:
+        """All outputs for images, at the weights of ``pull_weights``."""
+        samples = Samples(x)
+        outputs = self.room(len(samples))
+        if len(samples):
+            part = Part(samples, np.arange(len(samples), dtype=np.int64), _AT_ONCE)
             self.evaluate(part, outputs, lambda measured: None)
         return outputs
+
+    def room(self, count: int) -> Outputs:
+        """Room for the predictions of so many images."""
+        return room(count, self.graph)
 
     def penalty(self) -> float:
         """The regularizers' loss at the weights of ``pull_weights``."""
@@ -347,11 +354,11 @@ in_child(_forget)
 class _Pieces:
     """A part that is gone through piece by piece: what is done, and what is next.
 
-    A piece is ``at_once`` steps, or the rest; ``outputs`` (m, *output shape) is the piece's share.
+    A piece is ``at_once`` steps, or the rest; ``outputs`` are the piece's share of the part's.
     """
 
     def __init__(
-        self, part: Part, outputs: np.ndarray | None, watch: Watch, at_once: int | None = None
+        self, part: Part, outputs: Outputs | None, watch: Watch, at_once: int | None = None
     ) -> None:
         self.part, self.at_once = part, at_once
         self._outputs, self._watch = outputs, watch
@@ -370,9 +377,9 @@ class _Pieces:
         return replace(self.part, order=self.part.order[self._places()])
 
     @property
-    def outputs(self) -> np.ndarray | None:
+    def outputs(self) -> Outputs | None:
         """Where the next piece's predictions go."""
-        return None if self._outputs is None else self._outputs[self._places()]
+        return None if self._outputs is None else [one[self._places()] for one in self._outputs]
 
     def _places(self) -> slice:
         size = self.part.batch_size

@@ -26,17 +26,15 @@ def numbers(array: np.ndarray, argument: str) -> None:
         )
 
 
-def lengths(x: np.ndarray, y: np.ndarray | None, weight: np.ndarray | None) -> None:
-    """Whether x, y and the weights hold something, and equally many."""
-    named = {"x": x, "y": y, "sample_weight": weight}
-    present = {name: array for name, array in named.items() if array is not None}
-    for name, array in present.items():
+def lengths(named: Mapping[str, np.ndarray]) -> None:
+    """Whether arrays, by what they are called, hold something, and equally many."""
+    for name, array in named.items():
         if array.ndim == 0 or len(array) == 0:
             raise ValueError(
                 f"{name} must hold at least one image's worth. "
                 f"Received: {name} of shape {array.shape}"
             )
-    counts = {name: len(array) for name, array in present.items()}
+    counts = {name: len(array) for name, array in named.items()}
     if len(set(counts.values())) > 1:
         received = ", ".join(f"{name} of length {count}" for name, count in counts.items())
         raise ValueError(
@@ -66,23 +64,23 @@ def _say_where(chunk: np.ndarray, start: int, argument: str) -> None:
     )
 
 
-def class_indices(y: np.ndarray, classes: int) -> None:
+def class_indices(y: np.ndarray, classes: int, argument: str = "y") -> None:
     """Whether every label is a whole number from 0 to ``classes - 1``."""
     if y.dtype.kind == "f":
         whole = y == np.floor(y)  # False for NaN; infinities fail below
         if not whole.all():
-            _bad_label(y, whole, classes)
+            _bad_label(y, whole, classes, argument)
     if not (y.min() >= 0 and y.max() < classes):
-        _bad_label(y, (y >= 0) & (y < classes), classes)
+        _bad_label(y, (y >= 0) & (y < classes), classes, argument)
 
 
-def _bad_label(y: np.ndarray, good: np.ndarray, classes: int) -> None:
+def _bad_label(y: np.ndarray, good: np.ndarray, classes: int, argument: str) -> None:
     bad = np.argwhere(~good)[0]
     place = ", ".join(map(str, bad))
     raise ValueError(
-        f"y must hold class indices, whole numbers from 0 to {classes - 1}, as the model has "
-        f"{classes} outputs{' at each place' if y.ndim > 1 else ''}. "
-        f"Received: y[{place}] = {y[tuple(bad)]}"
+        f"{argument} must hold class indices, whole numbers from 0 to {classes - 1}, as the model "
+        f"has {classes} outputs{' at each place' if y.ndim > 1 else ''}. "
+        f"Received: {argument}[{place}] = {y[tuple(bad)]}"
     )
 
 

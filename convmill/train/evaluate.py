@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -119,18 +119,17 @@ def measure_part(
         keras_step("test_on_batch", bound, part, scores)
         return
     scores.build(part.samples)
-    outputs = None
-    if scores.need_outputs or bound.loss is not None:
-        outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
+    wanted = scores.need_outputs or bound.losses
+    outputs = bound.room(len(part.order)) if wanted else None
 
     def watch(measured: Measured) -> None:
-        if progress.wants_update() and len(measured.loss) and bound.loss is None:
+        if progress.wants_update() and measured.losses.shape[1] and not bound.losses:
             progress.update(*scores.preview(part, measured))
 
     measured = bound.evaluate(part, outputs, watch)
-    if bound.loss is not None:
+    for output, loss in bound.losses.items():
         assert outputs is not None
-        measured = replace(measured, losses=bound.loss.of_part(part, outputs))
+        measured.losses[output] = loss.of_part(part, outputs[output])
     scores.add(part, measured, outputs, penalty)
 
 
@@ -156,11 +155,13 @@ def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     return lambda: _predict(model, bound, feed, given("callbacks"), verbose)
 
 
-def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any) -> np.ndarray:
+def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any) -> Any:
+    """All predictions, float32, in the model's own structure."""
     listed, shows = callback_list(model, callbacks, feed.steps, verbose)
     hooked = hears_batches(listed.callbacks, "predict")
     model.stop_predicting = False
-    outputs: list[np.ndarray] = []
+    pack = bound.reading.outputs.pack
+    outputs: list[Sequence[np.ndarray]] = []  # of each part
     with progress_for(verbose if shows else 0, 1, "Predict") as progress:
         progress.begin(0, feed.images, feed.steps)
         listed.on_predict_begin()
@@ -172,19 +173,26 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
             predicted = [_predict_part(bound, part) for part in execution.parts]
             outputs += predicted
             if hooked and predicted:
-                listed.on_predict_batch_end(execution.last, {"outputs": np.concatenate(predicted)})
+                listed.on_predict_batch_end(execution.last, {"outputs": pack(_together(predicted))})
             if heard and model.stop_predicting:  # else another call's callback said so
                 break
         if not outputs:
             raise ValueError("x gave no batch to predict. Received: an empty stream of batches")
-        progress.end({}, sum(map(len, outputs)))
+        progress.end({}, sum(len(one[0]) for one in outputs))
     listed.on_predict_end()
-    return np.concatenate(outputs)
+    return pack(_together(outputs))
 
 
-def _predict_part(bound: Bound, part: Part | Uncovered) -> np.ndarray:
+def _together(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The outputs of all parts, joined."""
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def _predict_part(bound: Bound, part: Part | Uncovered) -> Sequence[np.ndarray]:
     if isinstance(part, Uncovered):
         fallback.fall_back(session(bound.model), part.gap, bound.model)
-        return np.asarray(attach.KERAS["predict_on_batch"](bound.model, part.x))
+        predicted = attach.KERAS["predict_on_batch"](bound.model, part.x)
+        return [np.asarray(one) for one in bound.reading.outputs.flat(predicted)]
     # Nothing is shuffled here: a part's images lie side by side.
-    return bound.predict(part.samples.x[part.order[0] : part.order[-1] + 1])
+    side_by_side = slice(part.order[0], part.order[-1] + 1)
+    return bound.predict(tuple(x[side_by_side] for x in part.samples.x))

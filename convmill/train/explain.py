@@ -97,9 +97,8 @@ def explain(model: Any) -> Explanation:
         training = getattr(model, "optimizer", None) is not None
         bound = Bound(model, training=training)
         found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
-        if bound.loss is not None:
-            found = (f"the loss {bound.loss.name}", *found)
-        return Explanation(model.name, report(bound.program), bridged=found)
+        losses = dict.fromkeys(f"the loss {loss.name}" for loss in bound.losses.values())
+        return Explanation(model.name, report(bound.program), bridged=(*losses, *found))
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
 

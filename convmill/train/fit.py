@@ -14,7 +14,6 @@ import numpy as np
 
 from convmill.train import arguments as checks
 from convmill.train import attach
-from convmill.train.arrays import take
 from convmill.train.bound import Bound
 from convmill.train.evaluate import Measuring, keras_step, measure
 from convmill.train.feed import BadBatch, Part, Uncovered
@@ -127,15 +126,14 @@ def _split(ready: Preparation, data: tuple[Any, Any, Any], split: float) -> tupl
             "validation_split needs arrays. Pass validation_data instead. "
             f"Received: x of type {type(data[0]).__name__}, validation_split={split}"
         )
-    whole = take(*data, ready.names)
+    whole = ready.take(*data)
     at = int(np.floor(len(whole) * (1.0 - split)))
     if at in (0, len(whole)):
         raise ValueError(
             f"validation_split leaves no images to train or to validate on. "
             f"Received: validation_split={split} of {len(whole)} images"
         )
-    train, rest = whole.part(0, at), whole.part(at, len(whole))
-    return (train.x, train.y, train.weight), (rest.x, rest.y, rest.weight)
+    return ready.interface.pack(whole.part(0, at)), ready.interface.pack(whole.part(at, len(whole)))
 
 
 def _capped(epochs: int) -> int:
@@ -259,9 +257,7 @@ def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: P
         scores.trained += 1
         return
     scores.build(part.samples)
-    outputs = None
-    if scores.need_outputs:
-        outputs = np.empty((len(part.order), *bound.graph.output_shape), np.float32)
+    outputs = bound.room(len(part.order)) if scores.need_outputs else None
 
     def watch(measured: Measured) -> None:
         if progress.wants_update():

@@ -16,7 +16,7 @@ from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
 from convmill.train import attach
 from convmill.train.arguments import optional_whole
-from convmill.train.arrays import Given, Names, take
+from convmill.train.arrays import Given, Interface, take
 from convmill.train.bound import Bound
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
@@ -40,7 +40,6 @@ class Preparation:
         self.arguments = arguments
         self.training = training
         self.bound: Bound | None = None
-        self.names = Names()
         built = attach.training_built(model) if training else attach.layers_built(model)
         self.keras_looks = not built  # whether Keras would read a batch to build the model
         if attach.layers_built(model):
@@ -55,10 +54,18 @@ class Preparation:
                 read(self.model)  # what is in the way of prediction too is said first
                 raise
             self.bound = Bound(self.model, self.training)
-            self.names = _names(self.model)
             if self.bound.recipe is not None and not self.bound.recipe.optimizer.bridged:
                 learning_rates(self.model.optimizer, 1)
         return self.bound
+
+    @property
+    def interface(self) -> Interface:
+        """How the model takes x, y and weights; before its layers are built one array each."""
+        if self.bound is None:
+            return Interface()
+        recipe, reading = self.bound.recipe, self.bound.reading
+        asked = () if recipe is None else recipe.asked
+        return Interface(reading.inputs, reading.outputs, asked)
 
     def compile(self, *kinds: Kind) -> Bound:
         """The model bound, with native code for what is about to run: what cannot be compiled is
@@ -115,10 +122,10 @@ class Preparation:
         class_weight: Mapping[int, float] | None = None,
     ) -> ArrayFeed:
         """The feed for arrays, which are checked at once."""
-        given = take(x, y, sample_weight, self.names)
-        self.build_layers(given.x)
+        given = self.take(x, y, sample_weight)
+        self.build_layers(self.interface.inputs.pack(given.x))
         arrays = Arrays(given, self.target, class_weight)
-        self._try_loss(samples(arrays.given.part(0, 1), self.target()))
+        self._try_losses(samples(arrays.given.part(0, 1), self.target()))
         return ArrayFeed(
             arrays,
             batch_size=batch_size,
@@ -134,24 +141,28 @@ class Preparation:
 
     def take(self, x: Any, y: Any, sample_weight: Any) -> Given:
         """The arrays in a batch."""
-        return take(x, y, sample_weight, self.names)
+        return take(x, y, sample_weight, self.interface)
 
     def target(self) -> Target:
         """What arrays must fit; a callback may have compiled the model anew."""
         bound = self.bind()
-        return Target(bound.graph, bound.recipe.loss if bound.recipe is not None else None)
+        if bound.recipe is None:
+            return Target(bound.graph, self.interface, None)
+        losses = tuple(None if goal is None else goal.loss for goal in bound.recipe.goals)
+        return Target(bound.graph, self.interface, losses)
 
     def samples(self, given: Given, class_weight: Mapping[int, float] | None = None) -> Samples:
         """Arrays checked for this model."""
         found = prepare(given, self.target(), class_weight)
-        self._try_loss(found)
+        self._try_losses(found)
         return found
 
-    def _try_loss(self, found: Samples) -> None:
-        """Tries a loss that Keras computes. NotCovered where it wants more than predictions."""
-        loss = self.bind().loss
-        if loss is not None and found.given is not None:
-            loss.check(self.model, found, self.bind().graph.output_shape)
+    def _try_losses(self, found: Samples) -> None:
+        """Tries losses that Keras computes. NotCovered where one wants more than predictions."""
+        graph = self.bind().graph
+        for output, loss in self.bind().losses.items():
+            if found.given is not None:
+                loss.check(self.model, found, graph.node(graph.outputs[output]).shape)
 
     def _look(self, stream: StreamFeed) -> None:
         """Builds the model on a stream's first batch, which Keras reads for that too.
@@ -163,7 +174,7 @@ class Preparation:
         gap: NotCovered | None = None
         try:
             given = self.take(*batch)
-            self.build_layers(given.x)
+            self.build_layers(self.interface.inputs.pack(given.x))
             self.samples(given)
         except NotCovered as found:
             gap = found
@@ -187,7 +198,7 @@ class Preparation:
             return
         if not attach.training_built(self.model):
             samples = self.samples(feed.first())
-            attach.build_training(self.model, (samples.x, samples.given, samples.given_weight))
+            attach.build_training(self.model, self.interface.pack(samples.seen))
         feed.look()
 
 
@@ -205,8 +216,6 @@ def check_class(model: Any, training: bool) -> None:
         raise NotCovered(
             "keras.distribution is active", "call keras.distribution.set_distribution(None)"
         )
-    if training and attach.loss_weights(model) is not None:
-        raise NotCovered(f"loss_weights={attach.loss_weights(model)!r}", "leave loss_weights out")
     if training and attach.metrics_of_calls(model):
         raise NotCovered(
             "a layer of the model keeps metrics of its own", "name metrics in compile alone"
@@ -220,8 +229,3 @@ def is_stream(x: Any) -> bool:
     if isinstance(x, list | tuple | dict) or x is None:
         return False
     return not attach.is_array_data(x)
-
-
-def _names(model: Any) -> Names:
-    inputs = tuple(tensor.name for tensor in getattr(model, "inputs", None) or ())
-    return Names(inputs, tuple(getattr(model, "output_names", None) or ()))

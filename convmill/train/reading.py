@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
+from convmill.train import attach
 from convmill.train.bridge import KerasLoss
 from convmill.train.changes import Unchanged
 from convmill.train.compilation.read_recipe import read_training
@@ -19,13 +21,13 @@ _PLACE = "_convmill_reading"
 
 @dataclass(frozen=True)
 class ModelReading:
-    """A model's graph and variables; for training also its recipe and optimizer, and the loss that
-    Keras computes, if it does."""
+    """A model's graph and variables; for training also its recipe and optimizer, and the losses
+    that Keras computes, by the numbers of their outputs."""
 
     reading: Reading
     recipe: Recipe | None = None
     optimizer: Any = None
-    loss: KerasLoss | None = None
+    losses: Mapping[int, KerasLoss] = field(default_factory=dict)
     jit: bool = True
 
     @cached_property
@@ -66,5 +68,9 @@ def _read(model: Any, training: bool) -> ModelReading:
     if not training:
         return ModelReading(read(model))
     reading, recipe = read_training(model)
-    loss = KerasLoss(model) if recipe.bridged else None
-    return ModelReading(reading, recipe, model.optimizer, loss, bool(model.jit_compile))
+    losses = {
+        asked.output: KerasLoss(model, asked.given, asked.output)
+        for asked in attach.asked_losses(model, reading.outputs)
+        if asked.output in recipe.bridged
+    }
+    return ModelReading(reading, recipe, model.optimizer, losses, bool(model.jit_compile))

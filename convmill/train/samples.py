@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convmill.plan.graph import Graph, NotCovered
+from convmill.plan.graph import Graph, NotCovered, Shape
 from convmill.plan.recipe import Loss
-from convmill.train import check
-from convmill.train.arrays import Given
+from convmill.train import arrays, check
+from convmill.train.arrays import Given, Interface
 
 IN_PLACE = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
@@ -23,28 +23,36 @@ IN_PLACE = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 class Samples:
     """Images and what belongs to them, checked, and in the form that a Program reads.
 
-    ``x`` is (n, *input shape); ``y`` float32 (n, *output shape) or int32 (n, *places), where places
-    are the output's shape without its last axis; ``weight`` float32 (n,), (n, *places) or None.
-    ``given`` and ``given_weight`` are y and the weights as the user passed them: Keras' metrics see
-    those, and a loss that Keras computes, for which there is no ``y`` and no ``weight``.
+    ``x`` has for each input (n, *input shape); ``y`` for each output float32 (n, *output shape) or
+    int32 (n, *places), where places are the output's shape without its last axis; ``weight``
+    float32 (n,), (n, *places) or None. ``given`` and ``given_weight`` are y and the weights as the
+    user passed them: Keras' metrics see those, and losses that Keras computes. Outputs with such a
+    loss, or without one, have None as ``y`` and ``weight``.
     """
 
-    x: np.ndarray
-    y: np.ndarray | None = None
-    weight: np.ndarray | None = None
-    given: np.ndarray | None = None
-    given_weight: np.ndarray | None = None
+    x: tuple[np.ndarray, ...]
+    y: arrays.Arrays | None = None
+    weight: arrays.Arrays | None = None
+    given: arrays.Arrays | None = None
+    given_weight: arrays.Arrays | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x[0])
+
+    @property
+    def seen(self) -> Given:
+        """What Keras sees."""
+        return Given(self.x, self.given, self.given_weight)
 
 
 @dataclass(frozen=True)
 class Target:
-    """What arrays must fit: the model's graph, and its loss unless only x is wanted."""
+    """What arrays must fit: the model's graph and how it takes them, and the losses of its outputs
+    unless only x is wanted."""
 
     graph: Graph
-    loss: Loss | None
+    interface: Interface
+    losses: tuple[Loss | None, ...] | None
 
 
 def prepare(
@@ -76,8 +84,7 @@ class Arrays:
         self.given = checked(given, target(), class_weight)
         self.target = target
         self.current = self.given
-        if self.given.y is not None and (loss := target().loss) is not None:
-            _measured_by(self.given, target().graph, loss)  # what is wrong raises before the run
+        _measured_by(self.given, target())  # what is wrong raises before the run
 
     def __len__(self) -> int:
         return len(self.given)
@@ -96,45 +103,63 @@ class Arrays:
         ``gather`` copies those images alone; without it the arrays are read in place if they can.
         Raises ValueError for labels and weights that make no sense.
         """
-        if gather or (len(order) < len(current) and not _is_in_place(current.x)):
+        if gather or (len(order) < len(current) and not all(map(_is_in_place, current.x))):
             current, order = current.rows(order), np.arange(len(order), dtype=np.int64)
         return samples(current, self.target()), order
 
 
 def checked(given: Given, target: Target, class_weight: Mapping[int, float] | None = None) -> Given:
-    """``given`` with x in the model's shape, and class weights in the place of sample weights.
+    """``given`` with x in the model's shapes, and class weights in the place of sample weights.
 
     Labels and weights are checked by ``samples``, which looks at them each time.
     """
-    x = _shaped(given.x, target.graph)
-    if target.loss is None:
+    inputs, outputs = target.interface.inputs, target.interface.outputs
+    x = tuple(
+        _shaped(one, target.graph.node(name).shape, inputs.title("x", number))
+        for number, (one, name) in enumerate(zip(given.x, target.graph.inputs, strict=True))
+    )
+    if target.losses is None:
         return Given(x)
-    check.finite(x, "x")
-    if given.y is None:
-        raise ValueError("y, the targets, is missing. Received: y=None")
+    for number, one in enumerate(x):
+        check.finite(one, inputs.title("x", number))
+    for number in target.interface.asked:
+        if given.y is None or given.y[number] is None:
+            title = outputs.title("y", number)
+            raise ValueError(f"{title}, the targets, is missing. Received: {title}=None")
     if class_weight is None:
         return replace(given, x=x)
+    return Given(x, given.y, _class_weights(given, class_weight))
+
+
+def _class_weights(given: Given, class_weight: Mapping[int, float]) -> arrays.Arrays:
+    """The weights of images, by their class. ValueError where Keras takes none."""
+    assert given.y is not None
+    y, *others = given.y
+    if others or y is None:
+        raise ValueError(
+            "class_weight is for models with one output. Give each image its weight, with "
+            f"sample_weight. Received: class_weight={class_weight!r}"
+        )
     if given.weight is not None:
         raise ValueError(
             "class_weight and sample_weight cannot both be given: multiply them into "
             f"sample_weight. Received: class_weight={class_weight!r}"
         )
-    return Given(x, given.y, check.class_weights(given.y, class_weight))
+    return (check.class_weights(y, class_weight),)
 
 
 def samples(given: Given, target: Target) -> Samples:
     """What ``checked`` returned, in the form that a Program reads."""
-    x = _in_place(given.x)
-    if target.loss is None or given.y is None:
+    x = tuple(map(_in_place, given.x))
+    if target.losses is None or given.y is None:
         return Samples(x)
-    y, weight = _measured_by(given, target.graph, target.loss)
-    given_weight = None if given.weight is None else _as_keras_sees(given.weight)
-    return Samples(x, y, weight, _as_keras_sees(given.y), given_weight)
+    y, weight = _measured_by(given, target)
+    seen = Given((), given.y, given.weight).each(_as_keras_sees)
+    return Samples(x, y, weight, seen.y, seen.weight)
 
 
-def _shaped(x: np.ndarray, graph: Graph) -> np.ndarray:
-    """``x`` as (n, *input shape): a last axis of length 1 may be missing, or be one too many."""
-    shape = graph.input_shape
+def _shaped(x: np.ndarray, shape: Shape, argument: str) -> np.ndarray:
+    """``x`` as (n, *shape): a last axis of length 1 may be missing, or be one too many."""
     if x.shape[1:] == shape:
         return x
     if shape[-1] == 1 and x.shape[1:] == shape[:-1]:
@@ -143,7 +168,8 @@ def _shaped(x: np.ndarray, graph: Graph) -> np.ndarray:
         return x[..., 0]
     wanted = ", ".join(["n", *map(str, shape)])
     raise ValueError(
-        f"x must have the shape of the model's input, ({wanted}). Received: x of shape {x.shape}"
+        f"{argument} must have the shape of the model's input, ({wanted}). "
+        f"Received: {argument} of shape {x.shape}"
     )
 
 
@@ -158,23 +184,32 @@ def _in_place(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=x.dtype if x.dtype in IN_PLACE else np.float32)
 
 
-def _measured_by(
-    given: Given, graph: Graph, loss: Loss
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Labels and weights in the form that a Program reads."""
-    assert given.y is not None
-    if loss.bridged:  # Keras reads them as they are
+def _measured_by(given: Given, target: Target) -> tuple[arrays.Arrays | None, arrays.Arrays | None]:
+    """Labels and weights in the form that a Program reads: of those outputs that have a loss."""
+    if target.losses is None or given.y is None:
         return None, None
-    y = labels(given.y, graph, loss)
-    _check_squeezed(given, graph.output_shape, loss)
-    return y, _weights(given.weight, graph.output_shape[:-1])
+    outputs = target.interface.outputs
+    labels: list[np.ndarray | None] = []
+    weights: list[np.ndarray | None] = []
+    given_weights = given.weight or (None,) * len(outputs)
+    for number, (loss, y, weight) in enumerate(
+        zip(target.losses, given.y, given_weights, strict=True)
+    ):
+        if loss is None or loss.bridged or y is None:
+            labels.append(None)
+            weights.append(None)
+            continue
+        shape = target.graph.node(target.graph.outputs[number]).shape
+        labels.append(labels_of(y, shape, loss, outputs.title("y", number)))
+        _check_squeezed(y, weight, shape, loss)
+        weights.append(_weights(weight, shape[:-1], outputs.title("sample_weight", number)))
+    return tuple(labels), None if given.weight is None else tuple(weights)
 
 
-def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
+def labels_of(y: np.ndarray, shape: Shape, loss: Loss, argument: str = "y") -> np.ndarray:
     """``y`` as int32 (n, *places) for a sparse loss, else as float32 (n, *output shape)."""
-    shape = graph.output_shape
     if loss.sparse:
-        return _class_indices(y, shape, loss)
+        return _class_indices(y, shape, loss, argument)
     if y.shape[1:] != shape:
         if shape[-1] == 1 and y.shape[1:] == shape[:-1]:
             y = y[..., np.newaxis]
@@ -182,11 +217,11 @@ def labels(y: np.ndarray, graph: Graph, loss: Loss) -> np.ndarray:
             y = y[..., 0]
         elif not loss.name.endswith("crossentropy"):  # else Keras may spread the labels out
             raise NotCovered(
-                f"y of shape {y.shape} against outputs of shape (n, {_listed(shape)})",
+                f"{argument} of shape {y.shape} against outputs of shape (n, {_listed(shape)})",
                 "give y the shape of the model's output",
             )
         else:
-            raise ValueError(_shape_message(y, shape, loss))
+            raise ValueError(_shape_message(y, shape, loss, argument))
     if loss.name in ("hinge", "squared_hinge"):
         y = _signs(y)
     # Targets that are not finite are for Keras' TerminateOnNaN to notice: no memory is at stake.
@@ -203,26 +238,24 @@ def _signs(y: np.ndarray) -> np.ndarray:
     return y
 
 
-def _class_indices(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> np.ndarray:
+def _class_indices(y: np.ndarray, shape: Shape, loss: Loss, argument: str) -> np.ndarray:
     if y.shape[1:] == (*shape[:-1], 1):
         y = y[..., 0]
     if y.shape[1:] != shape[:-1]:
-        raise ValueError(_shape_message(y, shape, loss))
-    check.class_indices(y, shape[-1])
+        raise ValueError(_shape_message(y, shape, loss, argument))
+    check.class_indices(y, shape[-1], argument)
     indices = np.array(y, dtype=np.int32, order="C")
     # A copy: what native code takes for the place of a number stays what was checked.
-    check.class_indices(indices, shape[-1])
+    check.class_indices(indices, shape[-1], argument)
     return indices
 
 
-def _check_squeezed(given: Given, shape: tuple[int, ...], loss: Loss) -> None:
+def _check_squeezed(y: np.ndarray, weight: np.ndarray | None, shape: Shape, loss: Loss) -> None:
     """NotCovered where Keras leaves out the output's last axis, of one, and takes its mean along
     another one: with weights, or where it sums, that is another loss."""
-    y = given.y
-    assert y is not None
     if len(shape) == 1 or y.ndim > len(shape) or loss.sparse:
         return
-    if loss.reduction != "mean" or given.weight is not None:
+    if loss.reduction != "mean" or weight is not None:
         raise NotCovered(
             f"y of shape {y.shape} against outputs of shape (n, {_listed(shape)}), with weights or "
             "as a sum",
@@ -230,7 +263,7 @@ def _check_squeezed(given: Given, shape: tuple[int, ...], loss: Loss) -> None:
         )
 
 
-def _shape_message(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
+def _shape_message(y: np.ndarray, shape: Shape, loss: Loss, argument: str) -> str:
     places = shape[:-1]
     if loss.sparse:
         each = f"place, (n, {_listed(places)})" if places else "image, (n,)"
@@ -240,10 +273,15 @@ def _shape_message(y: np.ndarray, shape: tuple[int, ...], loss: Loss) -> str:
         wanted, other = f"(n, {_listed(shape)})", "sparse_categorical_crossentropy"
     fits = y.shape[1:] == (shape if loss.sparse else places)
     hint = f" This y fits the loss {other}." if fits and "categorical" in loss.name else ""
-    return f"y for the loss {loss.name} must be {wanted}.{hint} Received: y of shape {y.shape}"
+    return (
+        f"{argument} for the loss {loss.name} must be {wanted}.{hint} "
+        f"Received: {argument} of shape {y.shape}"
+    )
 
 
-def _weights(weight: np.ndarray | None, places: tuple[int, ...]) -> np.ndarray | None:
+def _weights(
+    weight: np.ndarray | None, places: tuple[int, ...], argument: str
+) -> np.ndarray | None:
     """``weight`` as float32 (n,), or (n, *places) where it has one for each place."""
     if weight is None:
         return None
@@ -254,8 +292,8 @@ def _weights(weight: np.ndarray | None, places: tuple[int, ...]) -> np.ndarray |
     if weight.shape[1:] == (1,) * len(places):
         weight = weight.reshape(len(weight))
     elif weight.shape[1:] != places:
-        raise NotCovered(f"sample_weight of shape {weight.shape}", _weights_wanted(places))
-    check.finite(weight, "sample_weight")
+        raise NotCovered(f"{argument} of shape {weight.shape}", _weights_wanted(places))
+    check.finite(weight, argument)
     return np.ascontiguousarray(weight, dtype=np.float32)
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmill.plan.recipe import Recipe
 from convmill.train import attach
-from convmill.train.bound import Bound
+from convmill.train.arrays import Interface
+from convmill.train.bound import Bound, Outputs
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.feed import Part
 from convmill.train.loaded import Snapshot, snapshot
@@ -24,47 +26,87 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Totals:
-    """Sums over the images so far. ``loss`` weighs each batch's loss by its number of images."""
+class Sums:
+    """Sums over the images so far, at one output. ``loss`` weighs each batch's loss by its number
+    of images."""
 
     loss: float = 0.0
-    images: int = 0
     correct: float = 0.0
     weighted_correct: float = 0.0
     weight: float = 0.0
 
-    def after(
-        self, part: Part, measured: Measured, mean: bool, places: int, penalty: float = 0.0
-    ) -> Totals:
-        """The sums once ``measured``, of the steps of ``part`` that are done, is counted too.
 
-        Args:
-            mean: whether a batch's loss is the mean over its images' places, not their sum.
-            places: how many an image has.
-            penalty: the regularizers' loss, where the measured does not hold it.
-        """
-        done = min(measured.steps * part.batch_size, len(part.order))
-        sizes = np.full(measured.steps, part.batch_size, np.float64)
-        if measured.steps:
-            sizes[-1] = done - part.batch_size * (measured.steps - 1)
+@dataclass(frozen=True)
+class Measure:
+    """How an output's loss is counted: ``places`` are those of an image, ``mean`` whether a batch's
+    loss is the mean over its images' places, not their sum, and ``weight`` what it weighs in the
+    sum over all outputs."""
+
+    places: int
+    mean: bool
+    weight: float
+
+    def after(self, sums: Sums, output: int, part: Part, measured: Measured) -> Sums:
+        """The sums once ``measured``, of the steps of ``part`` that are done, is counted too."""
+        sizes = _sizes(part, measured)
+        done = int(sizes.sum())
         starts = np.arange(measured.steps) * part.batch_size
-        losses = np.asarray(measured.loss[:done], np.float64)
+        losses = np.asarray(measured.losses[output, :done], np.float64)
         batches = np.add.reduceat(losses, starts) if measured.steps else np.zeros(0)
-        batches = batches / places if mean else batches * sizes
-        penalties = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
-        correct = np.asarray(measured.correct[:done], np.float64)
-        weight = part.samples.weight
+        batches = batches / self.places if self.mean else batches * sizes
+        correct = np.asarray(measured.rights[output, :done], np.float64)
+        weight = None if part.samples.weight is None else part.samples.weight[output]
         weights: Any = 1.0  # of images; those of places count nothing here
         if weight is not None:
             weights = weight[part.order[:done]].astype(np.float64)
             weights = weights.mean(axis=tuple(range(1, weights.ndim)))
-        return Totals(
-            self.loss + float(batches.sum() + penalties.sum()),
-            self.images + done,
-            self.correct + float(correct.sum()),
-            self.weighted_correct + float((correct * weights).sum()),
-            self.weight + (float(done) if weight is None else float(np.sum(weights))),
+        return Sums(
+            sums.loss + float(batches.sum()),
+            sums.correct + float(correct.sum()),
+            sums.weighted_correct + float((correct * weights).sum()),
+            sums.weight + (float(done) if weight is None else float(np.sum(weights))),
         )
+
+
+def _sizes(part: Part, measured: Measured) -> np.ndarray:
+    """How many images each step had, float64 (steps,)."""
+    sizes = np.full(measured.steps, part.batch_size, np.float64)
+    if measured.steps:
+        done = min(measured.steps * part.batch_size, len(part.order))
+        sizes[-1] = done - part.batch_size * (measured.steps - 1)
+    return sizes
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the images so far: ``loss`` of all outputs and the regularizers, ``sums`` by the
+    number of each output that has a loss."""
+
+    sums: Mapping[int, Sums]
+    loss: float = 0.0
+    images: int = 0
+
+    def after(
+        self,
+        part: Part,
+        measured: Measured,
+        measures: Mapping[int, Measure],
+        penalty: float = 0.0,
+    ) -> Totals:
+        """The sums once ``measured``, of the steps of ``part`` that are done, is counted too;
+        ``penalty`` is the regularizers' loss, where the measured does not hold it."""
+        sizes = _sizes(part, measured)
+        penalties = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
+        sums = {
+            output: measure.after(self.sums[output], output, part, measured)
+            for output, measure in measures.items()
+        }
+        gained = (
+            measure.weight * (sums[output].loss - self.sums[output].loss)
+            for output, measure in measures.items()
+        )
+        loss = self.loss + sum(gained) + float(penalties.sum())
+        return Totals(sums, loss, self.images + int(sizes.sum()))
 
 
 class Counted:
@@ -83,7 +125,6 @@ class Scores:
 
     def __init__(self, bound: Bound) -> None:
         self.bound, self.model = bound, bound.model
-        self.totals = Totals()
         self.trained = 0  # batches of this call
         self._shown: dict[str, Any] = {}
         self._counted = Counted()
@@ -92,22 +133,37 @@ class Scores:
     def follow(self) -> None:
         """Takes up what the model is compiled with now; what was counted so far is forgotten."""
         self._compilation = attach.compilation(self.model)
-        self.totals = Totals()
-        recipe = self.bound.recipe
+        recipe, graph = self.bound.recipe, self.bound.graph
         assert recipe is not None
-        self.places = math.prod(self.bound.graph.output_shape[:-1])
-        self.mean = recipe.loss.reduction == "mean"
+        self.shapes = [graph.node(name).shape for name in graph.outputs]
+        self.measures: dict[int, Measure] = {}
+        for output in recipe.asked:
+            goal = recipe.goals[output]
+            assert goal is not None
+            places = math.prod(self.shapes[output][:-1])
+            self.measures[output] = Measure(places, goal.loss.reduction == "mean", goal.weight)
+        self.totals = self._nothing()
         # Metrics that a Program counts itself, and those that Keras must count.
-        self.native: list[tuple[Any, bool]] = []
-        self.others: list[tuple[Any, bool]] = []
+        self.native: list[attach.Compiled] = []
+        self.others: list[attach.Compiled] = []
         self._built = attach.training_built(self.model)
-        if not self._built:  # Keras does not know yet what they are
-            return
-        for metric, weighted in attach.compiled_metrics(self.model):
-            kind = accuracy_kind(metric, recipe.loss, self.bound.graph.output_shape)
-            native = kind is not None and kind == recipe.accuracy
-            native = native and not (weighted and self.places > 1)  # places may weigh differently
-            (self.native if native else self.others).append((metric, weighted))
+        for metric in self._metrics() if self._built else ():  # else Keras does not know them yet
+            (self.native if self._is_native(metric, recipe) else self.others).append(metric)
+
+    def _nothing(self) -> Totals:
+        return Totals(dict.fromkeys(self.measures, Sums()))
+
+    def _metrics(self) -> list[attach.Compiled]:
+        return attach.compiled_metrics(self.model, self.bound.reading.outputs)
+
+    def _is_native(self, metric: attach.Compiled, recipe: Recipe) -> bool:
+        """Whether a Program counts a metric itself."""
+        goal = recipe.goals[metric.output]
+        if goal is None or goal.accuracy is None:
+            return False
+        if metric.weighted and self.measures[metric.output].places > 1:
+            return False  # places may weigh differently
+        return goal.accuracy == accuracy_kind(metric.metric, goal.loss, self.shapes[metric.output])
 
     def catch_up(self) -> None:
         """Reads the model anew where a callback has compiled it; what was counted is forgotten."""
@@ -123,7 +179,9 @@ class Scores:
     def build(self, samples: Samples) -> None:
         """Builds on a batch the metrics of a model that was compiled in the midst of a run."""
         if not self._built:
-            attach.build_training(self.model, (samples.x, samples.given, samples.given_weight))
+            inputs, outputs = self.bound.reading.inputs, self.bound.reading.outputs
+            batch = Interface(inputs, outputs).pack(samples.seen)
+            attach.build_training(self.model, batch)
             self.follow()
 
     @property
@@ -139,8 +197,7 @@ class Scores:
             before = current.counting
             if before is not self._counted:
                 if before is not None:
-                    metrics = attach.compiled_metrics(self.model)
-                    held = [one for metric, _ in metrics for one in metric.variables]
+                    held = [one for metric in self._metrics() for one in metric.metric.variables]
                     before.values = [(one, snapshot(one)) for one in held]
                 for variable, value in self._counted.values:
                     variable.assign(value)
@@ -151,25 +208,31 @@ class Scores:
         """Begins anew, in Keras' metrics too."""
         with self._counting():
             self.model.reset_metrics()
-        self.totals = Totals()
+        self.totals = self._nothing()
 
     def add(
-        self, part: Part, measured: Measured, outputs: np.ndarray | None, penalty: float = 0.0
+        self, part: Part, measured: Measured, outputs: Outputs | None, penalty: float = 0.0
     ) -> None:
-        """Counts a finished part; ``outputs`` are its predictions, (m, *output shape)."""
-        self.totals = self.totals.after(part, measured, self.mean, self.places, penalty)
+        """Counts a finished part; ``outputs`` are its predictions."""
+        self.totals = self.totals.after(part, measured, self.measures, penalty)
         if outputs is not None and self.others:
             with self._counting():
                 for start in range(0, len(part.order), part.batch_size):
                     self._update_others(part, slice(start, start + part.batch_size), outputs)
 
-    def _update_others(self, part: Part, places: slice, outputs: np.ndarray) -> None:
+    def _update_others(self, part: Part, places: slice, outputs: Outputs) -> None:
         samples, order = part.samples, part.order[places]
         assert samples.given is not None
-        y = samples.given[order]
-        weight = None if samples.given_weight is None else samples.given_weight[order]
-        for metric, weighted in self.others:
-            metric.update_state(y, outputs[places], sample_weight=weight if weighted else None)
+        for each in self.others:
+            y, weight = samples.given[each.output], None
+            assert y is not None
+            if each.weighted and samples.given_weight is not None:
+                weight = samples.given_weight[each.output]
+            each.metric.update_state(
+                y[order],
+                outputs[each.output][places],
+                sample_weight=None if weight is None else weight[order],
+            )
 
     def logs(self) -> dict[str, Any]:
         """The logs so far, named and ordered as Keras does; Keras' metrics now hold the same.
@@ -187,29 +250,41 @@ class Scores:
         """Writes what was counted into Keras' metrics."""
         totals = self.totals
         _assign(attach.loss_tracker(self.model), totals.loss, totals.images)
-        for metric, weighted in self.native:
-            if weighted:
-                _assign(metric, totals.weighted_correct, totals.weight)
+        for tracker, output in self._trackers():
+            _assign(tracker, totals.sums[output].loss, totals.images)
+        for each in self.native:
+            sums = totals.sums[each.output]
+            if each.weighted:
+                _assign(each.metric, sums.weighted_correct, sums.weight)
             else:
-                _assign(metric, totals.correct, totals.images)
+                _assign(each.metric, sums.correct, totals.images)
+
+    def _trackers(self) -> list[tuple[Any, int]]:
+        return attach.loss_trackers(self.model, self.bound.reading.outputs)
 
     def take_from_keras(self) -> None:
         """Goes on counting from what Keras' metrics hold."""
         loss, images = _counted(attach.loss_tracker(self.model))
-        self.totals = Totals(loss, round(images))
-        for metric, weighted in self.native:
-            total, count = _counted(metric)
-            if weighted:
-                self.totals = replace(self.totals, weighted_correct=total, weight=count)
+        sums = dict.fromkeys(self.measures, Sums())
+        for tracker, output in self._trackers():
+            sums[output] = replace(sums[output], loss=_counted(tracker)[0])
+        for each in self.native:
+            total, count = _counted(each.metric)
+            if each.weighted:
+                counted = replace(sums[each.output], weighted_correct=total, weight=count)
             else:
-                self.totals = replace(self.totals, correct=total)
+                counted = replace(sums[each.output], correct=total)
+            sums[each.output] = counted
+        self.totals = Totals(sums, loss, round(images))
 
     def preview(self, part: Part, measured: Measured) -> tuple[int, Mapping[str, float]]:
         """Images done, and the figures to show while a part is running."""
-        totals = self.totals.after(part, measured, self.mean, self.places)
-        figures = {"loss": totals.loss / max(totals.images, 1)}
-        if self.native:
-            figures[self.native[0][0].name] = totals.correct / max(totals.images, 1)
+        totals = self.totals.after(part, measured, self.measures)
+        images = max(totals.images, 1)
+        figures = {"loss": totals.loss / images}
+        first = {each.output: each.name for each in reversed(self.native)}  # of each output
+        for output, name in sorted(first.items()):
+            figures[name] = totals.sums[output].correct / images
         return totals.images, figures
 
 

@@ -81,7 +81,7 @@ def classify(
             no probabilities.
     """
     x, y = real_array(x, "x"), real_array(y, "y")
-    check.lengths(x, y, None)
+    check.lengths({"x": x, "y": y})
     copy = wiring(model)
     if copy is None:
         values, activation = model.predict(x, verbose=0), ""

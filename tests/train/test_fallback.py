@@ -80,27 +80,6 @@ def test_even_what_we_refuse_is_left_to_keras_there():
     assert model.fit(X, Y, epochs=0, verbose=0).history == {}
 
 
-def several_outputs(write):
-    """A model of two outputs, in the structure that ``write`` makes of them; its targets."""
-    inputs = keras.Input(SHAPE)
-    flat = layers.Flatten()(inputs)
-    model = keras.Model(inputs, write(layers.Dense(3)(flat), layers.Dense(3)(flat)))
-    return compiled(convmill.accelerate(model), loss="mse", metrics=None), write(Y, Y)
-
-
-@pytest.mark.parametrize("write", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": b}])
-def test_of_several_outputs_only_their_number_is_told(write, capsys):
-    model, targets = several_outputs(write)
-    model.fit(X, targets, verbose=0)
-    model.evaluate(X, targets, verbose=0)
-    model.predict(X, verbose=0)
-    model.train_on_batch(X, targets)
-    assert capsys.readouterr().err == (
-        f"convmill: {model.name} runs on Keras' own path. Not covered: model '{model.name}' has "
-        "1 input and 2 outputs. To have it compiled: make a model of one input and one output.\n"
-    )
-
-
 def test_what_is_in_the_way_of_prediction_too_is_told_first(capsys):
     class Watching(keras.layers.Layer):
         def __init__(self):
@@ -182,9 +161,8 @@ def plain_net(kind):
         (lambda: compiled(plain_net(OwnStep), loss="mse"), "OwnStep defines its own train_step"),
         (lambda: compiled(plain_net(OwnLoss), loss="mse"), "OwnLoss defines its own compute_loss"),
         (lambda: compiled(convnet(), run_eagerly=True), "run_eagerly=True"),
-        (lambda: compiled(convnet(), loss_weights=0.5), "loss_weights=0.5"),
     ],
-    ids=["train_step", "compute_loss", "eager", "loss_weights"],
+    ids=["train_step", "compute_loss", "eager"],
 )
 def test_reasons(make, reason, capsys):
     model = convmill.accelerate(make())

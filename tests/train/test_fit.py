@@ -241,7 +241,7 @@ def test_the_data_are_not_copied(monkeypatch):
     train = Program.train
 
     def spy(self, batches, *args, **kwargs):
-        seen.append(batches.x)
+        seen.append(batches.inputs[0])
         return train(self, batches, *args, **kwargs)
 
     monkeypatch.setattr(Program, "train", spy)

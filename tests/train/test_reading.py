@@ -233,7 +233,7 @@ def _watch(monkeypatch, program, journal):
 
         def watched(self, batches, *args, method=method, **kwargs):
             for start in range(0, len(batches.order), batches.batch_size):
-                journal.ran(batches.x[batches.order[start : start + batches.batch_size]])
+                journal.ran(batches.inputs[0][batches.order[start : start + batches.batch_size]])
             return method(self, batches, *args, **kwargs)
 
         watched.watched = method

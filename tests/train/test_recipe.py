@@ -107,7 +107,7 @@ class OwnLoss(losses.MeanSquaredError):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (["mse"], r"loss=\['mse'\]"),
+        (["mse", "mae"], "several losses of one output"),
         (None, "without a loss"),
         (losses.MeanSquaredError(reduction="none"), "reduction='none'"),
         (losses.MeanSquaredError(reduction=None), "reduction=None"),

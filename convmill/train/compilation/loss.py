@@ -40,7 +40,7 @@ _REDUCTIONS: dict[str | None, Literal["mean", "sum"]] = {
     "mean": "mean",
     "sum": "sum",
 }
-_LOSS_REMEDY = (
+LOSS_REMEDY = (
     "use a loss of keras.losses, such as categorical_crossentropy, "
     "sparse_categorical_crossentropy, binary_crossentropy or mean_squared_error"
 )
@@ -50,8 +50,8 @@ _LOSS_REMEDY = (
 BRIDGED = Loss("bridged", reduction="sum")
 
 
-def read_loss(model: Any, shape: Shape) -> Loss:
-    """The loss of a compiled model whose output is of ``shape`` for each image.
+def read_loss(given: Any, shape: Shape) -> Loss:
+    """What ``compile`` was given as the loss of an output that is of ``shape`` for each image.
 
     What ``Loss`` cannot express is bridged: Keras computes it, where its backend is JAX.
 
@@ -60,11 +60,8 @@ def read_loss(model: Any, shape: Shape) -> Loss:
         ValueError: a loss that Keras does not know, or a number outside its range.
     """
     try:
-        return compiled_loss(model, shape)
+        return compiled_loss(given, shape)
     except NotCovered as gap:
-        given = getattr(model, "loss", None)
-        if given is None or isinstance(given, (list, tuple, dict)):
-            raise
         if getattr(given, "reduction", "mean") in (None, "none"):
             raise  # no single number: Keras says so
         if not attach.has_bridge():
@@ -72,15 +69,15 @@ def read_loss(model: Any, shape: Shape) -> Loss:
         return BRIDGED
 
 
-def compiled_loss(model: Any, shape: Shape) -> Loss:
+def compiled_loss(given: Any, shape: Shape) -> Loss:
     """The loss as native code computes it. Raises as ``read_loss`` does, and NotCovered for a loss,
     or an argument of it, that ``Loss`` cannot express."""
-    given = _given_loss(model, shape)
+    given = _looked_up(given, shape)
     function, arguments = _function_of(given)
     name = FUNCTIONS.get(function)
     if name is None:
         title = getattr(given, "__name__", type(given).__name__)
-        raise NotCovered(f"the loss {title}", _LOSS_REMEDY)
+        raise NotCovered(f"the loss {title}", LOSS_REMEDY)
     if name == "sparse_categorical_crossentropy" and shape[-1] == 1:
         raise NotCovered(
             f"{name} on an output of one unit", "use binary_crossentropy, or one unit for a class"
@@ -106,13 +103,8 @@ def _function_of(given: Any) -> tuple[Any, Mapping[str, Any]]:
     return getattr(given, "fn", None), getattr(given, "_fn_kwargs", {})
 
 
-def _given_loss(model: Any, shape: Shape) -> Any:
-    """The loss object or function that ``compile`` was given, strings looked up."""
-    given = getattr(model, "loss", None)
-    if given is None:
-        raise NotCovered("the model was compiled without a loss", _LOSS_REMEDY)
-    if isinstance(given, (list, tuple, dict)):
-        raise NotCovered(f"loss={given!r}", "pass one loss, not in a list or a dict")
+def _looked_up(given: Any, shape: Shape) -> Any:
+    """The loss object or function, strings looked up."""
     if isinstance(given, type):
         return given()  # as Keras does
     if not isinstance(given, str):
@@ -128,7 +120,7 @@ def _given_loss(model: Any, shape: Shape) -> Any:
         return losses.get(given)
     except ValueError:
         raise ValueError(
-            f"loss is not one that Keras knows: {_LOSS_REMEDY}. Received: loss={given!r}"
+            f"loss is not one that Keras knows: {LOSS_REMEDY}. Received: loss={given!r}"
         ) from None
 
 

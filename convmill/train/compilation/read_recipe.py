@@ -6,14 +6,19 @@ NaN, a negative clipnorm) raises ``ValueError`` with what was received.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
-from convmill.plan.graph import NotCovered
+import numpy as np
+
+from convmill.plan.graph import NotCovered, Shape
 from convmill.plan.read import Reading, read
-from convmill.plan.recipe import Recipe, one_goal
+from convmill.plan.recipe import Goal, Recipe
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
-from convmill.train.compilation.loss import read_loss
+from convmill.train.compilation.loss import LOSS_REMEDY, read_loss
+from convmill.train.compilation.numbers import check_number
 from convmill.train.compilation.optimizer import mark_decay, read_optimizer
 
 
@@ -38,9 +43,30 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
     """
     if not model.compiled:
         raise NotCovered("the model is not compiled", "call model.compile first")
-    shape = reading.graph.output_shape
-    loss = read_loss(model, shape)
-    optimizer = read_optimizer(model.optimizer, reading)
-    kinds = (accuracy_kind(metric, loss, shape) for metric in attach.named_metrics(model))
-    accuracy = next((kind for kind in kinds if kind is not None), None)
-    return one_goal(loss, optimizer, accuracy)
+    goals: list[Goal | None] = [None] * len(reading.outputs)
+    for asked in attach.asked_losses(model, reading.outputs):
+        if goals[asked.output] is not None:
+            raise NotCovered("several losses of one output", "give each output one loss")
+        goals[asked.output] = _goal(asked, reading)
+    if not any(goals):
+        raise NotCovered("the model was compiled without a loss", LOSS_REMEDY)
+    for asked in attach.asked_metrics(model, reading.outputs):
+        goal = goals[asked.output]
+        if goal is not None and goal.accuracy is None:
+            kind = accuracy_kind(asked.given, goal.loss, _shape(reading, asked.output))
+            goals[asked.output] = replace(goal, accuracy=kind)
+    return Recipe(tuple(goals), read_optimizer(model.optimizer, reading))
+
+
+def _goal(asked: attach.Asked, reading: Reading) -> Goal:
+    loss = read_loss(asked.given, _shape(reading, asked.output))
+    if asked.weight is None:
+        return Goal(loss)
+    if not isinstance(asked.weight, (int, float, np.number)):
+        raise NotCovered(f"loss_weights={asked.weight!r}", "use numbers as loss_weights")
+    return Goal(loss, weight=check_number("loss_weights", asked.weight, -math.inf))
+
+
+def _shape(reading: Reading, output: int) -> Shape:
+    graph = reading.graph
+    return graph.node(graph.outputs[output]).shape
