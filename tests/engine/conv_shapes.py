@@ -2,12 +2,14 @@
 
     python -m tests.engine.conv_shapes [--all] [--threads 1 2] [--lanes 16]
 
-tries the forty shapes of ``conv-shapes.csv`` beside this file, or with ``--all`` the whole list of
-that name in ``$CONVMILL_DATA``, dilation and groups left out. The shapes are from the lists of
+tries the forty plain shapes of ``conv-shapes.csv`` beside this file and the dilated and grouped
+ones of ``conv-shapes-parted.csv``, or with ``--all`` the whole list of the first name in
+``$CONVMILL_DATA``. Where each channel is a group of its own the convolution is a depthwise one;
+tests also turn shapes round, into transposed convolutions. The shapes are from the lists of
 oneDNN's benchdnn (https://github.com/uxlfoundation/oneDNN, Apache-2.0). Everything is filled with
-small integers, so that every sum is exact in float32 in whatever order it is taken:
-forward, dX, dW and the bias gradient must equal the reference, which is a product of im2col
-matrices in float64, in every bit.
+small integers, so that every sum is exact in float32 in whatever order it is taken: forward, dX, dW
+and the bias gradient must equal the reference, which is a product of im2col matrices in float64, in
+every bit.
 
 The convolution stands between a 1 x 1 identity convolution, which makes the engine compute dX, and
 a dense layer of one unit: with the absolute error of far away targets as loss, its gradient is
@@ -22,17 +24,28 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from convmill.lower.machine import Machine
-from convmill.lower.stages import ConvolutionStage
+from convmill.lower.stages import WindowedStage
 from convmill.plan.graph import Convolution, Graph
 from convmill.plan.recipe import Loss
 from convmill.runtime.program import Batches, Program
-from tests.engine.nets import GUARD, WIDTHS, conv, dense, flatten, graph_of, in_records, recipe_of
+from tests.engine.nets import (
+    GUARD,
+    WIDTHS,
+    conv,
+    dense,
+    depthwise,
+    flatten,
+    graph_of,
+    in_records,
+    recipe_of,
+    transposed,
+)
 
 IMAGES = 3
 HIGHEST = 2**24  # float32 holds every whole number up to here
@@ -51,27 +64,49 @@ class Shape:
     stride_h: int
     stride_w: int
     padding: str
+    dilation_h: int = 1
+    dilation_w: int = 1
+    groups: int = 1
 
     def __str__(self) -> str:
         image = f"{self.height}x{self.width}x{self.channels_in}"
         kernel = f"{self.filters} of {self.kernel_h}x{self.kernel_w}"
-        return f"{image}, {kernel}, strides {self.stride_h}x{self.stride_w}, {self.padding}"
+        text = f"{image}, {kernel}, strides {self.stride_h}x{self.stride_w}, {self.padding}"
+        if (self.dilation_h, self.dilation_w) != (1, 1):
+            text += f", dilation {self.dilation_h}x{self.dilation_w}"
+        return text if self.groups == 1 else f"{text}, {self.groups} groups"
 
     @property
     def taps(self) -> int:
         """Weights of one filter."""
-        return self.kernel_h * self.kernel_w * self.channels_in
+        return self.kernel_h * self.kernel_w * self.channels_in // self.groups
 
-    def graph(self, *, identity: bool) -> Graph:
-        """[identity convolution,] the convolution, Flatten, Dense of one unit."""
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each channel is a group of its own."""
+        return 1 < self.groups == self.channels_in
+
+    def graph(self, *, identity: bool, turned: bool = False) -> Graph:
+        """[identity convolution,] the convolution, or the transposed one where it is ``turned``
+        round, Flatten, Dense of one unit."""
         size, strides = (self.kernel_h, self.kernel_w), (self.stride_h, self.stride_w)
-        layers = [conv(self.filters, size, strides, self.padding, "linear"), flatten, dense(1)]
+        window = (size, strides, self.padding, "linear")
+        dilation = (self.dilation_h, self.dilation_w)
+        if turned:
+            tried = transposed(self.filters, *window, dilation=dilation)
+        elif self.is_depthwise:
+            many = self.filters // self.groups
+            tried = depthwise(*window, multiplier=many, dilation=dilation)
+        else:
+            tried = conv(self.filters, *window, dilation=dilation, groups=self.groups)
+        layers = [tried, flatten, dense(1)]
         if identity:
             layers.insert(0, conv(self.channels_in, (1, 1), activation="linear", bias=False))
         return graph_of((self.height, self.width, self.channels_in), *layers)
 
 
 FORTY = Path(__file__).with_name("conv-shapes.csv")
+PARTED = Path(__file__).with_name("conv-shapes-parted.csv")
 
 
 def whole_list() -> Path | None:
@@ -82,7 +117,7 @@ def whole_list() -> Path | None:
 
 
 def read(file: Path) -> list[Shape]:
-    """All shapes without dilation and groups."""
+    """All shapes of a file."""
     with file.open(newline="") as lines:
         return [
             Shape(
@@ -95,19 +130,25 @@ def read(file: Path) -> list[Shape]:
                 stride_h=int(row["stride_h"]),
                 stride_w=int(row["stride_w"]),
                 padding=row["padding"],
+                dilation_h=int(row["dilation_h"]),
+                dilation_w=int(row["dilation_w"]),
+                groups=int(row["groups"]),
             )
             for row in csv.DictReader(lines)
-            if row["dilation_h"] == row["dilation_w"] == row["groups"] == "1"
         ]
 
 
 # Reference ---------------------------------------------------------------------------------------
 
 
-def columns(x: np.ndarray, size: tuple[int, int], strides: tuple[int, int]) -> np.ndarray:
+def columns(x: np.ndarray, operation: Convolution) -> np.ndarray:
     """Padded x (n, h, w, c) -> its windows (n, rows, columns, kernel height, kernel width, c)."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(1, 2))
-    return windows[:, :: strides[0], :: strides[1]].transpose(0, 1, 2, 4, 5, 3)
+    strides, dilation = operation.strides, operation.dilation
+    pairs = zip(operation.kernel_size, dilation, strict=True)
+    extent = tuple((size - 1) * apart + 1 for size, apart in pairs)
+    windows = np.lib.stride_tricks.sliding_window_view(x, extent, axis=(1, 2))
+    windows = windows[:, :: strides[0], :: strides[1], :, :: dilation[0], :: dilation[1]]
+    return windows.transpose(0, 1, 2, 4, 5, 3)
 
 
 @dataclass(frozen=True)
@@ -123,26 +164,46 @@ class Exact:
 def reference(
     operation: Convolution, x: np.ndarray, w: np.ndarray, bias: np.ndarray, dy: np.ndarray
 ) -> Exact:
-    """x (n, h, w, c), w (kh, kw, c, f), dy (n, rows, columns, f), all of float64."""
+    """x (n, h, w, c), w as Keras holds it, dy (n, rows, columns, f), all of float64."""
+    if operation.transposed:  # the same sums, read from the other side
+        plain = replace(operation, transposed=False)
+        nothing = np.zeros(w.shape[3])
+        y = reference(plain, np.zeros(dy.shape), w, nothing, x).dx + bias
+        other = reference(plain, dy, w, nothing, x)
+        return Exact(y, other.y, other.dw, dy.sum(axis=(0, 1, 2)))
+    if operation.depthwise:
+        grouped = w.reshape(*operation.kernel_size, 1, -1)
+        found = reference(replace(operation, depthwise=False), x, grouped, bias, dy)
+        return replace(found, dw=found.dw.reshape(w.shape))
     top, bottom, left, right = operation.padding
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    table = columns(padded, operation.kernel_size, operation.strides)
-    flat = table.reshape(math.prod(table.shape[:3]), -1)  # places x taps
-    filters = dy.shape[3]
-    places = dy.reshape(-1, filters)
-    y = flat @ w.reshape(-1, filters) + bias
-    spread = (places @ w.reshape(-1, filters).T).reshape(table.shape)
-    d_padded = np.zeros(padded.shape)
-    rows, across = dy.shape[1:3]
-    for i in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            d_padded[
-                :,
-                i : i + rows * operation.strides[0] : operation.strides[0],
-                j : j + across * operation.strides[1] : operation.strides[1],
-            ] += spread[:, :, :, i, j]
+    table = columns(padded, operation)
+    y, dw, d_padded = np.zeros(dy.shape), np.zeros(w.shape), np.zeros(padded.shape)
+    for group in range(operation.groups):
+        read, made = (
+            slice(group * total // operation.groups, (group + 1) * total // operation.groups)
+            for total in (x.shape[3], w.shape[3])
+        )
+        part = table[..., read]
+        flat = part.reshape(math.prod(part.shape[:3]), -1)  # places x taps
+        kernel, places = w[..., made], dy[..., made].reshape(len(flat), -1)
+        y[..., made] = (flat @ kernel.reshape(flat.shape[1], -1)).reshape(dy[..., made].shape)
+        dw[..., made] = (flat.T @ places).reshape(kernel.shape)
+        spread = (places @ kernel.reshape(flat.shape[1], -1).T).reshape(part.shape)
+        _add_windows(d_padded[..., read], spread, operation)
     dx = d_padded[:, top : padded.shape[1] - bottom, left : padded.shape[2] - right]
-    return Exact(y.reshape(dy.shape), dx, (flat.T @ places).reshape(w.shape), places.sum(axis=0))
+    return Exact(y + bias, dx, dw, dy.sum(axis=(0, 1, 2)))
+
+
+def _add_windows(target: np.ndarray, spread: np.ndarray, operation: Convolution) -> None:
+    """The inverse of ``columns``: windows added up where they lie."""
+    rows, across = spread.shape[1:3]
+    (down, right), dilation = operation.strides, operation.dilation
+    for i in range(spread.shape[3]):
+        for j in range(spread.shape[4]):
+            top, left = i * dilation[0], j * dilation[1]
+            lines = slice(top, top + rows * down, down)
+            target[:, lines, left : left + across * right : right] += spread[:, :, :, i, j]
 
 
 # The engine --------------------------------------------------------------------------------------
@@ -155,14 +216,19 @@ def integers(rng: np.random.Generator, shape: Sequence[int], share: float) -> np
 
 
 def differences(
-    shape: Shape, threads: Sequence[int], machine: Machine | None = None, *, identity: bool
+    shape: Shape,
+    threads: Sequence[int],
+    machine: Machine | None = None,
+    *,
+    identity: bool,
+    turned: bool = False,
 ) -> list[str]:
     """What differs from the reference in any bit, for each number of threads; empty is right.
 
     Without ``identity`` the convolution is the first layer, which has a kernel of its own for
-    dW, and no dX.
+    dW, and no dX. ``turned`` round, it is a transposed one.
     """
-    graph = shape.graph(identity=identity)
+    graph = shape.graph(identity=identity, turned=turned)
     operation = graph.nodes[2 if identity else 1].operation
     assert isinstance(operation, Convolution)
     rng = np.random.default_rng(shape.taps + shape.filters)
@@ -200,7 +266,7 @@ def _grid(graph: Graph) -> tuple[int, ...]:
 def _unequal(program: Program, exact: Exact, identity: bool) -> Iterator[str]:
     """Names of the results that are not what they must be."""
     stage = program.network.stages[1 if identity else 0]
-    assert isinstance(stage, ConvolutionStage)
+    assert isinstance(stage, WindowedStage)
     gradients = program.get_gradients()
     found = {
         "forward": (in_records(program, "value", stage.output), exact.y),
@@ -225,15 +291,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--all", action="store_true", help="all shapes, not these forty")
+    parser.add_argument("--all", action="store_true", help="all shapes, not these few")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--lanes", type=int, choices=(4, 8, 16), help="vectors of so many float32")
     given = parser.parse_args(arguments)
-    file = whole_list() if given.all else FORTY
-    if file is None:
+    files = (whole_list(),) if given.all else (FORTY, PARTED)
+    if None in files:
         print("Set CONVMILL_DATA to the folder that holds conv-shapes.csv.", file=sys.stderr)
         return 2
-    shapes = read(file)
+    shapes = [shape for file in files if file is not None for shape in read(file)]
     machine = WIDTHS[f"{given.lanes} lanes"] if given.lanes else None
     exact, tried = 0, 0
     for shape in shapes:

@@ -17,6 +17,7 @@ from tests.engine.nets import (
     conv,
     data,
     dense,
+    depthwise,
     dropout,
     flatten,
     graph_of,
@@ -26,6 +27,8 @@ from tests.engine.nets import (
     program_of,
     recipe_of,
     rescale,
+    separable,
+    transposed,
 )
 
 ALL_KINDS = graph_of(
@@ -53,7 +56,18 @@ NARROW_FIRST = graph_of(
     flatten,
     dense(1, "sigmoid"),
 )
+ALL_FORMS = graph_of(
+    (9, 8, 4),
+    conv(18, dilation=(2, 1), padding="same"),
+    depthwise(padding="same", activation="tanh"),
+    conv(20, (2, 2), groups=2),
+    separable(17, multiplier=2),
+    transposed(5, padding="same"),
+    flatten,
+    dense(1, "sigmoid"),
+)
 CASES = {
+    "all forms of convolutions": (ALL_FORMS, recipe_of("binary_crossentropy", Optimizer("sgd"))),
     "all kinds of layers": (
         ALL_KINDS,
         recipe_of(
