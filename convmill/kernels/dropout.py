@@ -52,7 +52,7 @@ def words(stage: PlainStage) -> str:
     raise AssertionError("no other")
 
 
-def write_copy(k: Kernel) -> None:
+def copied(k: Kernel) -> None:
     """y = x."""
     stage = k.stage(PlainStage)
     x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
@@ -169,7 +169,7 @@ OPERATION = Operation(
     forward=forward,
     backward=backward,
     kernels={
-        "dropout.copy": write_copy,
+        "dropout.copy": copied,
         "dropout.forward": write_noise,
         "dropout.backward": write_noise,
     },

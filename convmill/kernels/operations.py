@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convmill.kernels import (
     activation,
+    augment,
     batch_normalization,
     bridge,
     concatenate,
@@ -37,6 +38,7 @@ from convmill.lower.stages import (
     TransposedStage,
 )
 from convmill.plan.graph import (
+    AUGMENTATIONS,
     Activate,
     AdaptivePooling,
     Affine,
@@ -69,6 +71,7 @@ OPERATIONS: dict[type, Operation] = {
     Dropout: dropout.OPERATION,
     Merge: merge.OPERATION,
     Noise: dropout.OPERATION,
+    **dict.fromkeys(AUGMENTATIONS, augment.OPERATION),
     Normalize: normalize.OPERATION,
     Prelu: prelu.OPERATION,
     Pooling: pooling.OPERATION,

@@ -7,7 +7,7 @@ import math
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import I32, I64, Emitter, Index
+from convmill.kernels.lang import F32, I32, I64, Emitter, Index
 from convmill.kernels.math import log, polynomial
 from convmill.lower.launches import SEEDS
 
@@ -53,6 +53,13 @@ class Draws:
         whole = b.uitofp(b.lshr(self.bits(numbers), k.whole(8)), k.vector)
         return b.fmul(b.fadd(whole, k.constant(1.0)), k.constant(2.0**-24))
 
+    def between(self, number: int, low: float, high: float) -> ir.Value:
+        """One number of the image's own, a scalar from the range; ``number`` counts them."""
+        b, first = self.k.builder, ir.Constant(I32, 0)
+        share = b.extract_element(self.uniform(self.k.whole(number)), first)
+        width = ir.Constant(F32, high - low)
+        return b.fadd(b.fmul(share, width), ir.Constant(F32, low))
+
     def normal(self, numbers: ir.Value) -> ir.Value:
         """Of mean 0 and deviation 1 (Box and Muller 1958)."""
         k, b = self.k, self.k.builder
@@ -60,10 +67,10 @@ class Draws:
         # a logarithm of nearly one may be rounded to above zero
         radius = b.select(b.fcmp_ordered(">", radius, k.constant(0.0)), radius, k.constant(0.0))
         turn = self.uniform(b.xor(numbers, k.whole(SECOND)))
-        return b.fmul(k.intrinsic("sqrt", radius), _cosine_of_turns(k, turn))
+        return b.fmul(k.intrinsic("sqrt", radius), cosine_of_turns(k, turn))
 
 
-def _cosine_of_turns(e: Emitter, turns: ir.Value) -> ir.Value:
+def cosine_of_turns(e: Emitter, turns: ir.Value) -> ir.Value:
     """cos(2 pi t) of 0 to 1: the sine of a quarter less."""
     b = e.builder
     away = e.intrinsic("fabs", b.fsub(turns, e.constant(0.5)))  # from half a turn, up to a half

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from convmill.plan.facts import activation_of
 from convmill.plan.graph import (
+    AUGMENTATIONS,
+    RANDOM,
     Activate,
     AdaptivePooling,
     Affine,
@@ -57,7 +59,22 @@ LAYERS = (
     *("Flatten", "Reshape", "Permute"),
     *("RepeatVector", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D"),
     *("UpSampling1D", "UpSampling2D", "Resizing", "Dense", "Dropout", "SpatialDropout1D"),
-    *("SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Activation", "ReLU"),
+    *(
+        "SpatialDropout2D",
+        "GaussianNoise",
+        "GaussianDropout",
+        "AlphaDropout",
+        "RandomFlip",
+        "RandomRotation",
+    ),
+    *(
+        "RandomZoom",
+        "RandomTranslation",
+        "RandomContrast",
+        "RandomBrightness",
+        "Activation",
+        "ReLU",
+    ),
     *("LeakyReLU", "PReLU", "ELU", "Softmax", "Identity", "LayerNormalization"),
     *("GroupNormalization", "RMSNormalization", "UnitNormalization", "Normalization"),
 )
@@ -127,6 +144,7 @@ def _has_kernels(operation: Operation) -> bool:
 
 
 _COMPILED = (
+    *AUGMENTATIONS,
     *(Input, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense, Dropout, Noise),
     *(Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
@@ -174,8 +192,10 @@ def _axes_known(shape: Shape) -> int:
 
 def _of_place(graph: Graph, node: Node) -> Refusal | None:
     """How the node stands among the others."""
-    if node.repeats is not None and isinstance(node.operation, (Dropout, Noise)):
+    if node.repeats is not None and isinstance(node.operation, RANDOM):
         return _refuse(node, "is used more than once", "use one layer for each place")
+    if isinstance(node.operation, AUGMENTATIONS) and _reads_trained(graph, node):
+        return _refuse(node, "stands behind trained weights", "put it before the first of them")
     if node.read:
         return _refuse(node, "reads one of several outputs of a layer", "use layers of one output")
     if isinstance(node.operation, Merge) and len(node.inputs) < 2:
@@ -186,6 +206,19 @@ def _of_place(graph: Graph, node: Node) -> Refusal | None:
     ):
         return _refuse(node, f"axis={node.operation.axis}", "use one of the last three axes")
     return None
+
+
+def _reads_trained(graph: Graph, node: Node) -> bool:
+    """Whether anything that the node depends on has trained weights."""
+    before = {name: graph.node(name) for name in node.inputs}
+    waiting = list(before.values())
+    while waiting:
+        one = waiting.pop()
+        if any(graph.parameters[index].trainable for index in one.parameters):
+            return True
+        waiting += [graph.node(name) for name in one.inputs if name not in before]
+        before |= {name: graph.node(name) for name in one.inputs}
+    return False
 
 
 def _of_parameters(graph: Graph) -> Refusal | None:

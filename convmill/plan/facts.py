@@ -22,6 +22,7 @@ from convmill.plan.graph import (
     Dense,
     Dropout,
     Flatten,
+    Flip,
     Graph,
     Input,
     Kind,
@@ -41,7 +42,9 @@ from convmill.plan.graph import (
     Reshape,
     Separable,
     Shape,
+    Tone,
     Upsample,
+    Warp,
 )
 from convmill.plan.reads import Reads, reads_of
 from convmill.plan.resampling import INTERPOLATIONS, taps_of
@@ -107,6 +110,9 @@ _KINDS: dict[type, Kind] = {
     Dropout: "dropout",
     Noise: "dropout",
     Augment: "dropout",
+    Flip: "dropout",
+    Warp: "dropout",
+    Tone: "dropout",
     Merge: "merge",
     Concatenate: "merge",
     Flatten: "shape",
@@ -169,6 +175,8 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
         case AdaptivePooling():
             rows, columns = (adaptive_spans(read[0][axis], written[axis]) for axis in (0, 1))
             return values_read(rows) * values_read(columns) * written[-1]
+        case Warp(interpolation="bilinear"):  # each value is a mean of four
+            return 4 * values
         case Merge():  # one for each value of each further input
             return values * max(len(read) - 1, 1)
         case Upsample() | Resample() if operation.interpolation in INTERPOLATIONS:
@@ -176,7 +184,7 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
                 return 0
             down, across = taps_of(operation, read[0], written)
             return values * down.count * across.count
-        case Rescale() | Affine() | Normalize() | Prelu() | Dropout() | Noise():
+        case Rescale() | Affine() | Normalize() | Prelu() | Dropout() | Noise() | Tone():
             return values
         case Activate():
             return values if operation.activation != LINEAR else 0

@@ -18,6 +18,8 @@ PoolingKind = Literal["max", "average"]
 MergeKind = Literal["add", "subtract", "multiply", "divide", "average", "maximum", "minimum"]
 NormalizeKind = Literal["batch", "layer", "rms", "group", "unit", "fixed"]
 NoiseKind = Literal["sum", "product", "alpha"]
+WarpKind = Literal["rotation", "zoom", "translation"]
+ToneKind = Literal["contrast", "brightness"]
 Kind = Literal[
     "input",
     "convolution",
@@ -290,6 +292,43 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """Turns half of the images in training over, along ``rows``, ``columns`` or both at once."""
+
+    rows: bool
+    columns: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Turns, zooms or moves each image in training, by numbers from ``ranges``: an angle in turns;
+    factors of height and width (one: of both); shares of height and width.
+
+    What lies outside is filled: by "constant" ``fill_value``, by the "nearest" pixel, or as images
+    ``wrap`` or ``reflect``.
+    """
+
+    kind: WarpKind
+    ranges: tuple[tuple[float, float], ...]
+    interpolation: str
+    fill_mode: str
+    fill_value: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Tone:
+    """In training multiplies the "contrast" of each channel, or adds "brightness" to all values, by
+    a number from ``range`` for each image; then holds values to ``limits``."""
+
+    kind: ToneKind
+    range: tuple[float, float]
+    limits: tuple[float, float]
+    seed: int
+
+
+@dataclass(frozen=True)
 class Augment:
     """Changes images in training alone, in a way not looked into."""
 
@@ -384,6 +423,9 @@ Operation = (
     | Dense
     | Dropout
     | Noise
+    | Flip
+    | Warp
+    | Tone
     | Augment
     | Activate
     | Prelu
@@ -392,6 +434,10 @@ Operation = (
     | Concatenate
     | Opaque
 )
+
+
+AUGMENTATIONS = (Flip, Warp, Tone)
+RANDOM = (Dropout, Noise, *AUGMENTATIONS)  # what draws random numbers, and has a ``seed``
 
 
 # Nodes -------------------------------------------------------------------------------------------
@@ -466,7 +512,15 @@ class Graph:
     @property
     def dropouts(self) -> int:
         """How many layers of the net draw random numbers."""
-        return sum(isinstance(node.operation, (Dropout, Noise)) for node in self.nodes)
+        return len(self.draws)
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """How often each layer that draws random numbers asks Keras for a seed in a step, by its
+        ``seed``: once, or once for each number that an image needs."""
+        found = (node.operation for node in self.nodes if isinstance(node.operation, RANDOM))
+        counts = {one.seed: len(one.ranges) if isinstance(one, Warp) else 1 for one in found}
+        return tuple(counts[seed] for seed in sorted(counts))
 
     def node(self, name: str) -> Node:
         """The node called ``name``; KeyError where there is none."""

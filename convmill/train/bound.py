@@ -127,7 +127,7 @@ class Bound:
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
         self._first_product = optimizer_state.read_product(self.optimizer)
         self._seed_states = [
-            np.array(keras.ops.convert_to_numpy(layer.seed_generator.state))
+            np.array(keras.ops.convert_to_numpy(_generator(layer).state))
             for layer in self.reading.dropouts
         ]
 
@@ -173,10 +173,11 @@ class Bound:
         if not self.bridged:
             self._write_optimizer()
         steps = self.program.iterations - self._first
-        for layer, state in zip(self.reading.dropouts, self._seed_states, strict=True):
+        layers = zip(self.reading.dropouts, self._seed_states, self.graph.draws, strict=True)
+        for layer, state, draws in layers:
             seed, uses = state
-            used = np.array([seed, uses + np.asarray(steps, state.dtype)], state.dtype)
-            layer.seed_generator.state.assign(used)
+            used = np.array([seed, uses + np.asarray(draws * steps, state.dtype)], state.dtype)
+            _generator(layer).state.assign(used)
         if not self.bridged:  # else the Program's weights are those before the step
             self.loaded.is_written_back(
                 [known(variable) for variable in self.reading.variables],
@@ -327,10 +328,15 @@ class Bound:
         epoch is cut into, and differ in a second fit with a new optimizer.
         """
         seeds = []
-        for seed, uses in self._seed_states:
-            ahead = (int(uses) - self._first) & 0xFFFFFFFF
+        for (seed, uses), draws in zip(self._seed_states, self.graph.draws, strict=True):
+            ahead = (int(uses) - draws * self._first) & 0xFFFFFFFF
             seeds.append(_mix(((int(seed) & 0xFFFFFFFF) << 32) | ahead))
         return np.array(seeds, np.uint64)
+
+
+def _generator(layer: Any) -> Any:
+    """The seeds of a layer; those that change images call it otherwise."""
+    return getattr(layer, "seed_generator", None) or layer.generator
 
 
 def settle(model: Any) -> None:

@@ -53,7 +53,7 @@ def replaced_call() -> Any:
         ),
         (lambda: layers.BatchNormalization(axis=1), ["BatchNormalization", "axes"]),
         (lambda: layers.BatchNormalization(renorm=True), ["renorm=True"]),
-        (lambda: layers.RandomContrast(0.5), ["RandomContrast", "not covered"]),
+        (lambda: layers.RandomHue(0.5), ["RandomHue", "not covered"]),
         (lambda: layers.Softmax(axis=0), ["axes None"]),
         (lambda: layers.GroupNormalization(groups=2, axis=1), ["GroupNormalization", "axes None"]),
         (lambda: layers.Conv2D(2, 2, activation=layers.Softmax(axis=1)), ["axis=1"]),

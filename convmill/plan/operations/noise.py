@@ -7,7 +7,19 @@ from typing import Any
 
 from keras import layers
 
-from convmill.plan.graph import LINEAR, Activate, Augment, Dropout, Noise, Operation
+from convmill.plan.graph import (
+    LINEAR,
+    Activate,
+    Augment,
+    Dropout,
+    Flip,
+    Noise,
+    Operation,
+    Tone,
+    ToneKind,
+    Warp,
+    WarpKind,
+)
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
@@ -64,6 +76,71 @@ def _alpha_dropout(call: Call, parameters: Parameters) -> Operation:
     return Noise("alpha", float(layer.rate), seed, *_together(call, layer.noise_shape))
 
 
+def _flip(call: Call, parameters: Parameters) -> Operation:
+    layer = call.layer
+    if not _is_image(call):
+        return Augment()
+    rows, columns = "vertical" in layer.mode, "horizontal" in layer.mode
+    return Flip(rows, columns, parameters.dropout(layer))
+
+
+def _rotation(call: Call, parameters: Parameters) -> Operation:
+    low, high = call.layer.factor
+    return _warp(call, parameters, "rotation", (low, high))
+
+
+def _zoom(call: Call, parameters: Parameters) -> Operation:
+    """Height and width apart, or together."""
+    layer = call.layer
+    ranges = [(1 + layer.height_lower, 1 + layer.height_upper)]
+    if layer.width_factor is not None:
+        ranges.append((1 + layer.width_lower, 1 + layer.width_upper))
+    return _warp(call, parameters, "zoom", *ranges)
+
+
+def _translation(call: Call, parameters: Parameters) -> Operation:
+    layer = call.layer
+    height = (layer.height_lower, layer.height_upper)
+    return _warp(call, parameters, "translation", height, (layer.width_lower, layer.width_upper))
+
+
+def _warp(
+    call: Call, parameters: Parameters, kind: WarpKind, *ranges: tuple[float, float]
+) -> Operation:
+    layer = call.layer
+    if not _is_image(call):
+        return Augment()
+    floats = tuple((float(low), float(high)) for low, high in ranges)
+    filled = (layer.interpolation, layer.fill_mode, float(layer.fill_value))
+    return Warp(kind, floats, *filled, parameters.dropout(layer))
+
+
+def _contrast(call: Call, parameters: Parameters) -> Operation:
+    low, high = call.layer.factor
+    return _tone(call, parameters, "contrast", (1 - low, 1 + high))
+
+
+def _brightness(call: Call, parameters: Parameters) -> Operation:
+    """Keras counts it in shares of the range of values."""
+    (low, high), limits = call.layer.factor, call.layer.value_range
+    span = limits[1] - limits[0]
+    return _tone(call, parameters, "brightness", (low * span, high * span))
+
+
+def _tone(
+    call: Call, parameters: Parameters, kind: ToneKind, range_: tuple[float, float]
+) -> Operation:
+    if not _is_image(call):
+        return Augment()
+    low, high = call.layer.value_range
+    bounds = (float(range_[0]), float(range_[1]))
+    return Tone(kind, bounds, (float(low), float(high)), parameters.dropout(call.layer))
+
+
+def _is_image(call: Call) -> bool:
+    return len(call.shape) == 3 and is_channels_last(call.layer)
+
+
 def _augmentation(call: Call, parameters: Parameters) -> Operation:
     return Augment()
 
@@ -76,10 +153,15 @@ TABLE = {
     layers.GaussianNoise: _gaussian_noise,
     layers.GaussianDropout: _gaussian_dropout,
     layers.AlphaDropout: _alpha_dropout,
-    layers.RandomFlip: _augmentation,
-    layers.RandomRotation: _augmentation,
-    layers.RandomTranslation: _augmentation,
-    layers.RandomZoom: _augmentation,
-    layers.RandomContrast: _augmentation,
-    layers.RandomBrightness: _augmentation,
+    layers.RandomFlip: _flip,
+    layers.RandomRotation: _rotation,
+    layers.RandomTranslation: _translation,
+    layers.RandomZoom: _zoom,
+    layers.RandomContrast: _contrast,
+    layers.RandomBrightness: _brightness,
+    layers.RandomErasing: _augmentation,
+    layers.RandomGrayscale: _augmentation,
+    layers.RandomHue: _augmentation,
+    layers.RandomSaturation: _augmentation,
+    layers.RandomShear: _augmentation,
 }
