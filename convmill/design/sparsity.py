@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from convmill.design.steps import Design, Step
 from convmill.lower.network import Lowered
-from convmill.lower.stages import ConvolutionStage, PlainStage
+from convmill.lower.stages import ConvolutionStage, DepthwiseStage, TransposedStage
 from convmill.plan.graph import Pair
 from convmill.plan.reads import Windows
 
@@ -42,13 +42,15 @@ def sparsity(design: Design, lowered: Lowered) -> dict[str, Sparsity]:
     steps are dense, and so are depthwise and transposed convolutions, whose kernels go over all
     places. ``lowered`` are the stages of the design's graph."""
     found: dict[str, Sparsity] = {}
+    kinds = (DepthwiseStage, TransposedStage)
+    dense = {stage.nodes[0] for stage in lowered.stages if isinstance(stage, kinds)}
     for stage in lowered.stages:
         first, *others = (design.steps[number] for number in stage.nodes)
         if isinstance(stage, ConvolutionStage) and stage.pooled:
             *between, pooling = others
             for step in (first, *between):
                 found[step.name] = _of(first, pooling, stage.pool, fused=True)
-        elif first.kind == "convolution" and isinstance(stage, (ConvolutionStage, PlainStage)):
+        elif first.kind == "convolution" and stage.nodes[0] not in dense:
             behind = _pooling_behind(design, first)
             if behind is not None:
                 found[first.name] = _of(first, behind, (1, 1), fused=False)

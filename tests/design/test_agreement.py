@@ -116,6 +116,39 @@ def test_costs_of_chains(chain: Chain) -> None:
     check_costs(model)
 
 
+FORMS: dict[str, tuple[Callable[[], Any], ...]] = {
+    "depthwise": (
+        lambda: layers.DepthwiseConv2D(3, depth_multiplier=2, activation="gelu"),
+        layers.MaxPooling2D,
+        lambda: layers.SeparableConv2D(5, 3, activation="relu"),
+        layers.MaxPooling2D,
+    ),
+    "transposed": (
+        lambda: layers.Conv2D(6, 3, groups=2, dilation_rate=2, activation="relu"),
+        layers.MaxPooling2D,
+        lambda: layers.Conv2DTranspose(4, 3, strides=2, activation="relu"),
+        lambda: layers.MaxPooling2D(3, 2),
+        lambda: layers.Conv2D(8, 3, groups=4),
+    ),
+    "along one axis": (
+        lambda: layers.Reshape((64, 15)),
+        lambda: layers.Conv1D(8, 3, activation="relu", padding="causal"),
+        lambda: layers.MaxPooling1D(2),
+        lambda: layers.SeparableConv1D(5, 3, padding="same"),
+        lambda: layers.Conv1DTranspose(3, 2, strides=2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_costs_of_all_forms_of_convolutions(name: str) -> None:
+    made = [make() for make in FORMS[name]]
+    model = sequential(*made, layers.Flatten(), layers.Dense(3), shape=(16, 15, 4))
+    model.compile("sgd", "mse")
+    check_compiled(model)
+    check_costs(model)
+
+
 @pytest.mark.parametrize("trainable", [True, False])
 def test_costs_of_the_notebook(trainable: bool) -> None:
     model = notebook()
