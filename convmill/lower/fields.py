@@ -27,6 +27,7 @@ POINTERS = (
     "correct",
     "outputs",
     "penalties",
+    "activities",
     "norms",
     "statistics",
     "seeds",

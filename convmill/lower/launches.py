@@ -164,6 +164,8 @@ def of_matrices(kind: str, matrices: tuple[Matrix, ...]) -> tuple[Slot, ...]:
 IMAGES, ORDER, LABELS, SAMPLE_WEIGHTS, SEEDS, HYPER = map(
     Slot, ("images", "order", "labels", "sample_weights", "seeds", "hyper")
 )
-OUTPUTS, LOSSES, CORRECT, PENALTIES = map(Slot, ("outputs", "losses", "correct", "penalties"))
+OUTPUTS, LOSSES, CORRECT, PENALTIES, ACTIVITIES = map(
+    Slot, ("outputs", "losses", "correct", "penalties", "activities")
+)
 # The function that computes losses outside, and a batch's predictions and gradients on its way.
 BRIDGE, HANDED_OVER, RETURNED = map(Slot, ("bridge", "handed_over", "returned"))

@@ -13,6 +13,7 @@ import keras
 from keras import layers
 
 from convmill.plan.graph import Activate, Operation, Refusal
+from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
 from convmill.plan.walk import Call
 from convmill.plan.written import is_keras_class, own_call
@@ -108,10 +109,11 @@ def _quantized(layer: Any) -> Said:
 
 
 def _activity(layer: Any) -> Said:
-    if layer.activity_regularizer is None:
+    given = layer.activity_regularizer
+    if given is None or type(given) in REGULARIZERS:
         return None
-    name = type(layer.activity_regularizer).__name__
-    return f"activity_regularizer={name}", "use kernel_regularizer"
+    name = type(given).__name__
+    return f"activity_regularizer={name}", "use keras.regularizers.L1, L2 or L1L2"
 
 
 def _data_format(layer: Any) -> Said:

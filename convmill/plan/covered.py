@@ -28,6 +28,7 @@ from convmill.plan.graph import (
     NotCovered,
     Operation,
     Pad,
+    Penalize,
     Pooling,
     Prelu,
     Refusal,
@@ -77,6 +78,7 @@ LAYERS = (
     ),
     *("LeakyReLU", "PReLU", "ELU", "Softmax", "Identity", "LayerNormalization"),
     *("GroupNormalization", "RMSNormalization", "UnitNormalization", "Normalization"),
+    "ActivityRegularization",
 )
 MOST_VALUES = 2**31 - 1  # of a tensor: kernels keep places in it as 32-bit integers
 
@@ -146,7 +148,7 @@ def _has_kernels(operation: Operation) -> bool:
 _COMPILED = (
     *AUGMENTATIONS,
     *(Input, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense, Dropout, Noise),
-    *(Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
+    *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 
 

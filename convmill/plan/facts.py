@@ -34,6 +34,7 @@ from convmill.plan.graph import (
     Opaque,
     Operation,
     Pad,
+    Penalize,
     Pooling,
     PoolingKind,
     Prelu,
@@ -113,6 +114,7 @@ _KINDS: dict[type, Kind] = {
     Flip: "dropout",
     Warp: "dropout",
     Tone: "dropout",
+    Penalize: "other",
     Merge: "merge",
     Concatenate: "merge",
     Flatten: "shape",
@@ -184,7 +186,9 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
                 return 0
             down, across = taps_of(operation, read[0], written)
             return values * down.count * across.count
-        case Rescale() | Affine() | Normalize() | Prelu() | Dropout() | Noise() | Tone():
+        case Rescale() | Affine() | Normalize() | Prelu() | Penalize():
+            return values
+        case Dropout() | Noise() | Tone():
             return values
         case Activate():
             return values if operation.activation != LINEAR else 0

@@ -329,6 +329,14 @@ class Tone:
 
 
 @dataclass(frozen=True)
+class Penalize:
+    """Changes nothing, and adds the ``regularizer`` of its values to the loss: the mean over the
+    images of a batch."""
+
+    regularizer: Regularizer
+
+
+@dataclass(frozen=True)
 class Augment:
     """Changes images in training alone, in a way not looked into."""
 
@@ -427,6 +435,7 @@ Operation = (
     | Warp
     | Tone
     | Augment
+    | Penalize
     | Activate
     | Prelu
     | Normalize
@@ -508,6 +517,11 @@ class Graph:
     def output_shape(self) -> Shape:
         """Shape of the net's output for one image, of a graph with one output."""
         return self.node(self.outputs[0]).shape
+
+    @property
+    def penalties(self) -> int:
+        """How many penalties of what layers compute there are."""
+        return sum(isinstance(node.operation, Penalize) for node in self.nodes)
 
     @property
     def dropouts(self) -> int:

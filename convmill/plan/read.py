@@ -15,9 +15,9 @@ import keras
 from convmill.plan.beyond import ONE_DTYPE, beyond, beyond_input
 from convmill.plan.covered import check_covered
 from convmill.plan.ends import Ends, ends_of
-from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape
+from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refusal, Shape
 from convmill.plan.operations.layout import is_channels_last
-from convmill.plan.operations.parameters import Parameters
+from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
 from convmill.plan.rebuild import rebuild
 from convmill.plan.walk import Call, Walk, given_ends, walk
@@ -106,12 +106,16 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
     first: dict[int, str] = {}  # the first call of each layer
     shapes: dict[str, Shape] = {}
     nodes = []
+    last: dict[str, str] = {}  # the node that writes what a call gives, if not its own
     for call in followed.calls:
         own = call.read != tuple(shapes[name] for name in call.sources)
         node = _node(call, parameters)
-        nodes.append(
-            replace(node, read=call.read if own else (), repeats=first.get(id(call.layer)))
-        )
+        inputs = tuple(last.get(name, name) for name in node.inputs)
+        repeats = first.get(id(call.layer))
+        nodes.append(replace(node, inputs=inputs, read=call.read if own else (), repeats=repeats))
+        for penalty in _penalties(call):
+            nodes.append(penalty)
+            last[call.name] = penalty.name
         first.setdefault(id(call.layer), call.name)
         shapes[call.name] = call.shape
     held = _held(original, parameters if original is model else None)
@@ -119,7 +123,7 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
         nodes=tuple(nodes),
         parameters=(*parameters.found, *held.found),
         inputs=followed.inputs,
-        outputs=followed.outputs,
+        outputs=tuple(last.get(name, name) for name in followed.outputs),
         channels_last=all(is_channels_last(call.layer) for call in followed.calls),
         dead_end=dead_end,
         refusal=next(_of_model(model, followed), None),
@@ -127,6 +131,14 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
     variables = (*parameters.variables, *held.variables)
     inputs, outputs = map(ends_of, given_ends(model))
     return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs)
+
+
+def _penalties(call: Call) -> Iterator[Node]:
+    """What a layer's activity_regularizer adds, as a node behind the layer's."""
+    regularizer = regularizer_of(getattr(call.layer, "activity_regularizer", None))
+    if regularizer is not None and (regularizer.l1 or regularizer.l2):
+        name = f"{call.name}/activity"
+        yield Node(name, Penalize(regularizer), (call.name,), call.shape, "ActivityRegularization")
 
 
 def _node(call: Call, parameters: Parameters) -> Node:

@@ -63,7 +63,8 @@ class Measured:
 
     ``losses`` float32 (outputs, m) is the sum of each image's losses, one a place, times their
     weights; ``rights`` float32 is the share of its places that are right; ``penalty`` float64, one
-    per step, is the regularizers' loss before that step.
+    per step, is the loss of regularizers before that step: of weights, where the run trains, and of
+    what layers compute.
     """
 
     losses: np.ndarray
@@ -170,6 +171,14 @@ def check_outputs(outputs: Sequence[np.ndarray | None], count: int, graph: Graph
 def room(count: int, graph: Graph) -> list[np.ndarray]:
     """Room for the predictions of so many images, for each output."""
     return [np.empty((count, *graph.node(name).shape), np.float32) for name in graph.outputs]
+
+
+def means(activities: np.ndarray, batch_size: int) -> np.ndarray:
+    """Float64, one for each batch: the sum of all rows, the mean over the batch's images."""
+    totals = activities.sum(axis=0, dtype=np.float64)
+    starts = np.arange(0, len(totals), batch_size)
+    sizes = np.minimum(batch_size, len(totals) - starts)
+    return np.add.reduceat(totals, starts) / sizes if len(starts) else np.zeros(0)
 
 
 def seeds_of(seeds: np.ndarray | None, graph: Graph) -> np.ndarray:

@@ -25,6 +25,7 @@ from convmill.runtime.batches import (
     check_images,
     check_outputs,
     in_order,
+    means,
     room,
     seeds_of,
 )
@@ -157,12 +158,13 @@ class Program:
         context["penalties"] = penalties
         context["norms"] = aligned(len(self.network.matrices), np.float32)
         context["iterations"], context["steps"] = iterations, steps
-        losses, correct = _measurements(context, len(self.graph.outputs), count)
+        losses, correct, activities = _measurements(context, self.graph, count)
 
         def measured() -> Measured:
             done = context["finished"]
             read = min(done * batches.batch_size, count)
             penalty = penalties[:done].sum(axis=1, dtype=np.float64)
+            penalty += means(activities[:, :read], batches.batch_size)
             return Measured(losses[:, :read], correct[:, :read], penalty, done)
 
         crossing = Crossing(context, self.graph, self.recipe, bridge, batches.batch_size, losses)
@@ -186,7 +188,7 @@ class Program:
         code = self.code("inference")
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
         self._hold_images(context, "inference", count)
-        losses, correct = _measurements(context, len(self.graph.outputs), count)
+        losses, correct, activities = _measurements(context, self.graph, count)
         steps = -(-count // batches.batch_size)
 
         def measured() -> Measured:
@@ -194,7 +196,8 @@ class Program:
             done = steps if read >= count else read // batches.batch_size
             # Groups finish in any order: until the end only their number is certain.
             shown = count if done == steps else 0
-            return Measured(losses[:, :shown], correct[:, :shown], np.zeros(done), done)
+            penalty = means(activities, batches.batch_size)[:done]
+            return Measured(losses[:, :shown], correct[:, :shown], penalty, done)
 
         run = inference_run(self.graph, count, self.threads)
         return self._run(code, context, run, measured, watch, stop)
@@ -323,11 +326,16 @@ class Program:
         return result
 
 
-def _measurements(context: Context, outputs: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays for the loss of each position at each output, and whether it was right."""
-    losses, correct = np.zeros((2, outputs, count), np.float32)
+def _measurements(
+    context: Context, graph: Graph, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Arrays for the loss of each position at each output, whether it was right, and for the
+    penalties of what layers compute of it."""
+    losses, correct = np.zeros((2, len(graph.outputs), count), np.float32)
+    activities = np.zeros((graph.penalties, count), np.float32)
     context["losses"], context["correct"] = losses, correct
-    return losses, correct
+    context["activities"] = activities
+    return losses, correct, activities
 
 
 def _without_optimizer(network: Network) -> Network:

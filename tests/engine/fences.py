@@ -20,7 +20,9 @@ from convmill.runtime import workers
 
 STRIP = 4096  # bytes, a multiple of the cache line
 POISON = 0xFF  # four of them are a float32 that is no number
-WRITTEN_ALWAYS = {"packs", "records", "own", "scratch", "statistics", "losses", "correct"}
+WRITTEN_ALWAYS = {
+    *("packs", "records", "own", "scratch", "statistics", "losses", "correct", "activities"),
+}
 WRITTEN_IN_TRAINING = {"parameters", "gradients", "slots", "penalties", "norms"}
 Place = Callable[[np.ndarray], tuple[np.ndarray, Callable[[], None]]]
 

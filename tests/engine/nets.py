@@ -25,6 +25,7 @@ from convmill.plan.graph import (
     Node,
     Operation,
     Parameter,
+    Penalize,
     Pooling,
     Regularizer,
     Rescale,
@@ -289,6 +290,11 @@ def activate(activation: str | Activation) -> Layer:
 def rescale(scale: float, offset: float) -> Layer:
     """Rescaling."""
     return lambda chain: chain.add(Rescale(scale, offset), chain.shape)
+
+
+def penalize(regularizer: Regularizer) -> Layer:
+    """A penalty of what is there."""
+    return lambda chain: chain.add(Penalize(regularizer), chain.shape)
 
 
 def dropout(rate: float) -> Layer:

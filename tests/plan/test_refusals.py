@@ -39,7 +39,10 @@ def replaced_call() -> Any:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: layers.Conv2D(2, 2, activity_regularizer="l2"), ["activity_regularizer=L2"]),
+        (
+            lambda: layers.Conv2D(2, 2, activity_regularizer="orthogonal_regularizer"),
+            ["activity_regularizer=OrthogonalRegularizer"],
+        ),
         (lambda: layers.Conv2D(2, 2, dtype="mixed_bfloat16"), ["dtype='mixed_bfloat16'"]),
         (lambda: layers.Conv2D(2, 2, dtype="float16"), ["dtype='float16'"]),
         (lambda: layers.Conv2D(2, 2, lora_rank=1), ["lora_rank=1"]),

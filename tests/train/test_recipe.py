@@ -15,7 +15,7 @@ from convmill.plan.read import read
 from convmill.plan.recipe import Average, Clip, Goal, Leader, Loss, Optimizer, Recipe
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
-from convmill.train.compilation.optimizer import mark_decay
+from convmill.train.compilation.optimizer import mark_decay, route
 from convmill.train.compilation.read_recipe import read_recipe
 from tests.train.small import net
 
@@ -321,6 +321,29 @@ class OwnSGD(optimizers.SGD):
 )
 def test_optimizers_whose_steps_are_left_to_keras(given: Any) -> None:
     assert recipe(given).optimizer == Optimizer("bridged")
+
+
+def test_all_that_keras_ships_has_a_route() -> None:
+    """What is bridged, by name: everything else is compiled."""
+    spaces = (keras.optimizers, keras.constraints, keras.regularizers)
+    kinds = (keras.Optimizer, keras.constraints.Constraint, keras.Regularizer)
+    found = {
+        name: route(each)
+        for space, kind in zip(spaces, kinds, strict=True)
+        for name, each in vars(space).items()
+        if isinstance(each, type) and issubclass(each, kind) and each is not kind
+    }
+    bridged = {name for name, way in found.items() if way == "bridged"}
+    assert bridged == {
+        "Adafactor",
+        "Lamb",
+        "LossScaleOptimizer",
+        "MultiOptimizer",
+        "Muon",
+        "OrthogonalRegularizer",
+        "orthogonal_regularizer",
+    }
+    assert len(found) > 20
 
 
 def test_without_an_optimizer() -> None:

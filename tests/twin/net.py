@@ -151,6 +151,8 @@ def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -
             return x
         case ops.Flatten():
             return x.reshape(len(x), -1)
+        case ops.Penalize():
+            return x
         case ops.Rescale(scale, offset):
             return elementwise.rescale(x, scale, offset)
         case ops.Dropout(rate, seed):
@@ -206,6 +208,8 @@ def _backward(
     match node.operation:
         case ops.Rescale(scale, _):
             return gradient * scale, {}
+        case ops.Penalize(regularizer):
+            return gradient + updates.penalty_gradient(regularizer, x) / len(x), {}
         case ops.Dropout(rate, seed) if masks is not None:
             return elementwise.dropout(gradient, masks[seed], rate), {}
         case ops.Activate(activation):

@@ -63,9 +63,14 @@ class Parameters:
 
 
 def _regularizer(variable: Any) -> Regularizer | None:
-    if type(variable.regularizer) not in REGULARIZERS:
+    return regularizer_of(variable.regularizer)
+
+
+def regularizer_of(given: Any) -> Regularizer | None:
+    """One of Keras' regularizers as data; None for another one."""
+    if type(given) not in REGULARIZERS:
         return None
-    config = variable.regularizer.get_config()
+    config = given.get_config()
     return Regularizer(l1=float(config.get("l1", 0.0)), l2=float(config.get("l2", 0.0)))
 
 

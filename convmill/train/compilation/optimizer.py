@@ -10,7 +10,7 @@ from typing import Any, Literal
 from keras import optimizers
 
 from convmill.plan.graph import NotCovered
-from convmill.plan.operations.parameters import only_keras
+from convmill.plan.operations.parameters import CONSTRAINTS, REGULARIZERS, only_keras
 from convmill.plan.read import Reading
 from convmill.plan.recipe import Average, Clip, Leader, Optimizer, OptimizerName
 from convmill.plan.written import is_keras_class
@@ -107,6 +107,14 @@ def bridged(optimizer: Any, reading: Reading) -> Iterator[str]:
     for parameter, variable in zip(reading.graph.parameters, reading.variables, strict=True):
         if parameter.trainable:
             yield from only_keras(variable)
+
+
+def route(kind: type) -> Literal["compiled", "bridged"]:
+    """How the steps of an optimizer's class are made, and what weights are asked for by the class
+    of a constraint or of a regularizer: natively, or by Keras on native gradients. Classes of the
+    user's own are bridged, and so is the whole step where one of them is."""
+    known = (*RULES, *CONSTRAINTS, *REGULARIZERS)
+    return "compiled" if kind in known else "bridged"
 
 
 def _rule(optimizer: Any) -> _Rule | None:
