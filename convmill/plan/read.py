@@ -110,9 +110,9 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
     for call in followed.calls:
         own = call.read != tuple(shapes[name] for name in call.sources)
         node = _node(call, parameters)
-        inputs = tuple(last.get(name, name) for name in node.inputs)
+        sources = tuple(last.get(name, name) for name in node.inputs)
         repeats = first.get(id(call.layer))
-        nodes.append(replace(node, inputs=inputs, read=call.read if own else (), repeats=repeats))
+        nodes.append(replace(node, inputs=sources, read=call.read if own else (), repeats=repeats))
         for penalty in _penalties(call):
             nodes.append(penalty)
             last[call.name] = penalty.name

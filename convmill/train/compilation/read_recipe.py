@@ -50,6 +50,10 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
         goals[asked.output] = _goal(asked, reading)
     if not any(goals):
         raise NotCovered("the model was compiled without a loss", LOSS_REMEDY)
+    if reading.graph.penalties and None in goals:  # its gradient may come from there alone
+        raise NotCovered(
+            "activity_regularizer beside an output without a loss", "give each output a loss"
+        )
     for asked in attach.asked_metrics(model, reading.outputs):
         goal = goals[asked.output]
         if goal is not None and goal.accuracy is None:
