@@ -81,7 +81,7 @@ def test_an_output_without_a_loss_is_left_to_keras() -> None:
     flat = layers.Flatten()(image)
     one = layers.Dense(3, name="one", activity_regularizer="l2")(flat)
     model = keras.Model(image, [one, layers.Dense(3, name="other")(flat)])
-    model.compile("sgd", {"other": "mse"})
+    model.compile("sgd", [None, "mse"])
     convmill.accelerate(model, strict=True)
     with pytest.raises(convmill.NotCovered, match="activity_regularizer beside an output"):
-        model.fit(X, {"other": Y}, verbose=0)
+        model.fit(X, [Y, Y], verbose=0)
