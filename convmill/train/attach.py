@@ -300,6 +300,21 @@ def weights_read(model: Any, value: Callable[..., Any], batch: tuple[Any, ...]) 
     return [variable for variable in seen.variables if id(variable) in own]
 
 
+def stateless(update: Callable[..., None], variables: Sequence[Any]) -> Callable[..., list[Any]]:
+    """``update``, which assigns ``variables``, as a function that JAX compiles: of their values and
+    its own arguments, to their values behind it."""
+    import jax
+
+    def updated(values: Sequence[Any], *arguments: Any) -> list[Any]:
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            update(*arguments)
+        return [scope.get_current_value(variable) for variable in variables]
+
+    compiled: Callable[..., list[Any]] = jax.jit(updated)
+    return compiled
+
+
 def with_gradient(model: Any, value: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
     """``value`` and its gradient by its first argument; traced once for arrays of one kind, unless
     the model was compiled with ``jit_compile=False``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from convmill.plan.read import Reading, read
@@ -13,6 +13,7 @@ from convmill.train import attach
 from convmill.train.bridge import KerasLoss
 from convmill.train.changes import Unchanged
 from convmill.train.compilation.read_recipe import read_training
+from convmill.train.kept import kept
 from convmill.train.keras_steps import KerasSteps
 
 # On the model itself: anywhere else it would keep the model alive, for it leads back to it.
@@ -68,8 +69,15 @@ def _read(model: Any, training: bool) -> ModelReading:
     if not training:
         return ModelReading(read(model))
     reading, recipe = read_training(model)
+    # Keras traces a loss anew where a model is compiled anew, not before.
+    compiled = attach.compilation(model)[1]
     losses = {
-        asked.output: KerasLoss(model, asked.given, asked.output)
+        asked.output: kept(
+            model,
+            f"loss {asked.output}",
+            compiled,
+            partial(KerasLoss, model, asked.given, asked.output),
+        )
         for asked in attach.asked_losses(model, reading.outputs)
         if asked.output in recipe.bridged
     }

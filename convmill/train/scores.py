@@ -15,7 +15,9 @@ from convmill.train import attach
 from convmill.train.arrays import Interface
 from convmill.train.bound import Bound, Outputs
 from convmill.train.compilation.accuracy import accuracy_kind
+from convmill.train.fed import Batch, Fed
 from convmill.train.feed import Part
+from convmill.train.kept import kept
 from convmill.train.loaded import Snapshot, snapshot
 from convmill.train.samples import Samples
 from convmill.train.session import session
@@ -149,6 +151,9 @@ class Scores:
         self._built = attach.training_built(self.model)
         for metric in self._metrics() if self._built else ():  # else Keras does not know them yet
             (self.native if self._is_native(metric, recipe) else self.others).append(metric)
+        if self._built:
+            jit, of = bool(self.model.jit_compile), self._compilation[2]
+            self._fed = kept(self.model, "metrics", of, lambda: Fed(self.others, jit))
 
     def _nothing(self) -> Totals:
         return Totals(dict.fromkeys(self.measures, Sums()))
@@ -217,22 +222,7 @@ class Scores:
         self.totals = self.totals.after(part, measured, self.measures, penalty)
         if outputs is not None and self.others:
             with self._counting():
-                for start in range(0, len(part.order), part.batch_size):
-                    self._update_others(part, slice(start, start + part.batch_size), outputs)
-
-    def _update_others(self, part: Part, places: slice, outputs: Outputs) -> None:
-        samples, order = part.samples, part.order[places]
-        assert samples.given is not None
-        for each in self.others:
-            y, weight = samples.given[each.output], None
-            assert y is not None
-            if each.weighted and samples.given_weight is not None:
-                weight = samples.given_weight[each.output]
-            each.metric.update_state(
-                y[order],
-                outputs[each.output][places],
-                sample_weight=None if weight is None else weight[order],
-            )
+                self._fed.update(_batches(part, outputs))
 
     def logs(self) -> dict[str, Any]:
         """The logs so far, named and ordered as Keras does; Keras' metrics now hold the same.
@@ -286,6 +276,21 @@ class Scores:
         for output, name in sorted(first.items()):
             figures[name] = totals.sums[output].correct / images
         return totals.images, figures
+
+
+def _batches(part: Part, outputs: Outputs) -> Iterator[Batch]:
+    """Labels, predictions and weights of a part's batches, as the user passed them."""
+    samples = part.samples
+    assert samples.given is not None
+    weights = samples.given_weight or (None,) * len(outputs)
+    for start in range(0, len(part.order), part.batch_size):
+        places = slice(start, start + part.batch_size)
+        order = part.order[places]
+        yield (
+            tuple(None if y is None else y[order] for y in samples.given),
+            tuple(one[places] for one in outputs),
+            tuple(None if weight is None else weight[order] for weight in weights),
+        )
 
 
 def _assign(mean: Any, total: float, count: float) -> None:

@@ -7,6 +7,8 @@ from keras import layers, metrics, ops
 
 import convmill
 from convmill import models
+from convmill.train.attach import Compiled
+from convmill.train.fed import Fed
 from tests.train.nets import (
     SHAPE,
     assert_same_history,
@@ -60,13 +62,14 @@ SPARSE = {
 }
 
 
-def assert_alike(make, y, loss, **arguments):
+def assert_alike(make, y, loss, jit=False, **arguments):
     """Two epochs with validation, and an evaluation; nothing of it runs in Keras."""
     models_ = []
     for kind in (models.Sequential, keras.Sequential):
         keras.utils.clear_session()  # names begin anew
         options = {name: found() for name, found in make.items()}
-        models_.append(compiled(convnet(kind), loss=loss, **{"metrics": None} | options))
+        options = {"metrics": None, "jit_compile": jit} | options
+        models_.append(compiled(convnet(kind), loss=loss, **options))
     convmill.accelerate(models_[0], strict=True)
     arguments = {"epochs": 2, "validation_data": (X[:9], y[:9])} | arguments
     assert_same_history(*(seeded_fit(model, X, y, **arguments) for model in models_))
@@ -88,6 +91,13 @@ def test_metrics_of_one_hot_labels(name):
     assert_alike({"metrics": ONE_HOT[name]}, Y, "categorical_crossentropy")
 
 
+@pytest.mark.parametrize("name", ["areas", "f scores", "own"])
+def test_metrics_that_jax_compiles(name):
+    """In several fits with one tracing."""
+    makes = {"metrics": ONE_HOT[name], "weighted_metrics": ONE_HOT["top"]}
+    assert_alike(makes, Y, "categorical_crossentropy", jit=True, sample_weight=WEIGHTS)
+
+
 @KERAS_WARNS
 @pytest.mark.parametrize("name", SPARSE)
 def test_metrics_of_class_indices(name):
@@ -104,6 +114,27 @@ def test_weighted_metrics(name):
 def test_metrics_of_a_loss_that_is_bridged():
     makes = {"metrics": lambda: ["accuracy", metrics.AUC()]}
     assert_alike(makes, Y, keras.losses.Dice())
+
+
+class InPython(metrics.Metric):
+    """What nothing can trace."""
+
+    total = 0.0
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.total += float(np.asarray(y_pred).sum())
+
+    def result(self):
+        return self.total
+
+
+def test_what_cannot_be_traced_is_updated_as_it_is():
+    metric, mean = InPython(), metrics.MeanSquaredError()
+    fed = Fed([Compiled(metric, "", 0, False), Compiled(mean, "", 1, True)], jit=True)
+    fed.update([((Y[:4],) * 2, (Y[:4] + 1,) * 2, (None, WEIGHTS[:4]))])
+    fed.update([((Y[:2],) * 2, (Y[:2] + 1,) * 2, (None, None))])
+    assert metric.total == pytest.approx(Y[:4].sum() + Y[:2].sum() + 18)
+    assert float(mean.result()) == pytest.approx(1.0)
 
 
 def noting(kind):
