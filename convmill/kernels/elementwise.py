@@ -9,6 +9,11 @@ from convmill.kernels.lang import Emitter, Index
 from convmill.lower.stages import Tensor
 
 
+def pixel_at(e: Emitter, tensor: Tensor, row: Index, column: Index) -> Index:
+    """Offset of a pixel's first channel."""
+    return e.add(tensor.origin, e.mul(row, tensor.row), e.mul(column, tensor.channels))
+
+
 def rows(
     e: Emitter, source: Tensor, target: Tensor, body: Callable[[Index, Index, Index, int], None]
 ) -> None:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.lang import F32, I32, Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Slot, argmax, gradient, value
-from convmill.lower.stages import PlainStage, Tensor
+from convmill.lower.stages import PlainStage
 from convmill.plan.graph import Pooling
 
 ARGMAX_BYTES = 4  # the flat index of a pixel
@@ -74,11 +75,6 @@ def _windows(e: Emitter, stage: PlainStage) -> Iterator[tuple[Index, Index, tupl
         yield row, column, (e.maximum(top, 0), bottom, e.maximum(left, 0), right)
 
 
-def _pixel(e: Emitter, tensor: Tensor, row: Index, column: Index) -> Index:
-    """Offset of a pixel's first channel."""
-    return e.add(tensor.origin, e.mul(row, tensor.row), e.mul(column, tensor.channels))
-
-
 def _share(e: Emitter, window: tuple[Index, ...]) -> ir.Value:
     """1 / number of pixels in a window, in every lane."""
     top, bottom, left, right = window
@@ -97,14 +93,14 @@ def write_forward(k: Kernel) -> None:
     x, y, kept = k.pointer(value(stage.input)), k.pointer(value(stage.output)), _maxima(stage)
     average = _operation(stage).kind == "average"
     with _windows(k, stage) as (row, column, window):
-        target = _pixel(k, stage.output, row, column)
+        target = pixel_at(k, stage.output, row, column)
         top, bottom, left, right = window
 
         def pool(channel: Index, count: int) -> None:
             lowest = k.constant(0.0 if average else float("-inf"))
             total, winner = k.variable(lowest), k.variable(k.whole(0))
             with k.loop(top, bottom) as i, k.loop(left, right) as j:
-                one = k.load(x, k.add(_pixel(k, stage.input, i, j), channel), count)
+                one = k.load(x, k.add(pixel_at(k, stage.input, i, j), channel), count)
                 if average:
                     k.set(total, b.fadd(k.get(total), one))
                 else:
@@ -138,7 +134,7 @@ def write_backward(k: Kernel) -> None:
     average, kept = _operation(stage).kind == "average", _maxima(stage)
     k.fill_zero(result, stage.input.size)
     with _windows(k, stage) as (row, column, window):
-        source = _pixel(k, stage.output, row, column)
+        source = pixel_at(k, stage.output, row, column)
         top, bottom, left, right = window
 
         def spread(channel: Index, count: int) -> None:
@@ -153,7 +149,7 @@ def write_backward(k: Kernel) -> None:
                 highest = k.load(k.pointer(value(stage.output)), k.add(source, channel), count)
                 slope = k.builder.fdiv(slope, _ties(k, stage, highest, window, channel, count))
             with k.loop(top, bottom) as i, k.loop(left, right) as j:
-                target = k.add(_pixel(k, stage.input, i, j), channel)
+                target = k.add(pixel_at(k, stage.input, i, j), channel)
                 part = slope
                 if winner is not None:
                     flat = k.index(k.add(k.mul(i, stage.input.width), j))
@@ -183,7 +179,7 @@ def _ties(
     top, bottom, left, right = window
     total = k.variable(k.constant(0.0))
     with k.loop(top, bottom) as i, k.loop(left, right) as j:
-        one = k.load(x, k.add(_pixel(k, stage.input, i, j), channel), count)
+        one = k.load(x, k.add(pixel_at(k, stage.input, i, j), channel), count)
         same = k.builder.fcmp_ordered("==", one, highest)
         counted = k.builder.select(same, k.constant(1.0), k.constant(0.0))
         k.set(total, k.builder.fadd(k.get(total), counted))

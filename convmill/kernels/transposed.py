@@ -18,11 +18,12 @@ from llvmlite import ir
 
 from convmill.kernels import biases, gating
 from convmill.kernels.build import Kernel
+from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
-from convmill.lower.stages import Tensor, TransposedStage
+from convmill.lower.stages import TransposedStage
 
 # Launches ----------------------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ def _gather(
         ]
         line = k.add(row, k.sub(down.place, k.mul(i, stage.dilation[0])))
         place = k.add(column, k.sub(along.place, k.mul(j, stage.dilation[1])))
-        base = k.at(x, k.add(_pixel(k, stage.input, line, place)))
+        base = k.at(x, k.add(pixel_at(k, stage.input, line, place)))
         first = k.mul(k.add(k.mul(taps[0], stage.kernel_size[1]), taps[1]), channels)
         with k.loop(0, channels) as channel:
             here = k.add(k.mul(k.add(first, channel), pack_row), filter_)
@@ -174,15 +175,10 @@ def _store(
     y, (filter_, counts) = k.pointer(value(stage.output)), filters
     for p, totals in enumerate(sums):
         there = k.add(place[1], k.mul(k.add(column, p), stage.strides[1]))
-        pixel = k.add(_pixel(k, stage.output, place[0], there), filter_)
+        pixel = k.add(pixel_at(k, stage.output, place[0], there), filter_)
         for v, (total, count) in enumerate(zip(totals, counts, strict=True)):
             result = activate(k, stage.activation, k.get(total))
             k.store(result, y, k.add(pixel, v * k.lanes), count)
-
-
-def _pixel(e: Emitter, tensor: Tensor, row: Index, column: Index) -> Index:
-    """Offset of a pixel's first channel."""
-    return e.add(tensor.origin, e.mul(row, tensor.row), e.mul(column, tensor.channels))
 
 
 def write_input_gradient(k: Kernel) -> None:
@@ -240,7 +236,7 @@ def _input_tile(
                 for total, factor in zip(totals, factors, strict=True):
                     k.set(total, k.fma(one, factor, k.get(total)))
     for p, totals in enumerate(sums):
-        pixel = k.add(_pixel(k, stage.input, row, k.add(column, p)), channel)
+        pixel = k.add(pixel_at(k, stage.input, row, k.add(column, p)), channel)
         for v, (total, count) in enumerate(zip(totals, counts, strict=True)):
             k.store(k.get(total), result, k.add(pixel, v * k.lanes), count)
 
@@ -285,8 +281,8 @@ def _weight_tile(
         x, behind = (k.record(one(tensor), image) for one, tensor in
                      ((value, stage.input), (gradient, stage.output)))  # fmt: skip
         with _reaching(k, stage, 0, i) as (row, line), _reaching(k, stage, 1, j) as (column, place):
-            pixel = k.add(_pixel(k, stage.input, row, column), channel)
-            reached = k.add(_pixel(k, stage.output, line, place), filter_)
+            pixel = k.add(pixel_at(k, stage.input, row, column), channel)
+            reached = k.add(pixel_at(k, stage.output, line, place), filter_)
             read = [k.load(x, k.add(pixel, v * k.lanes), count) for v, count in enumerate(counts)]
             for f, totals in enumerate(sums):
                 slope = k.broadcast(k.load_scalar(behind, k.add(reached, f)))
