@@ -63,6 +63,8 @@ def _check_windows(stage: WindowedStage, name: str) -> None:
         if isinstance(stage, TransposedStage):
             after = stage.input.halo[2 * axis + 1] - stage.padding[2 * axis + 1]
             _hold(min(first, after) >= 0, f"{name} lacks a border along axis {axis}")
+            both = min(stage.strides[axis], stage.dilation[axis]) > 1
+            _hold(not both, f"{name} has strides and dilation along axis {axis}")
             continue
         reach = (stage.computed[axis] - 1) * stage.strides[axis] + 1
         reach += (stage.kernel_size[axis] - 1) * stage.dilation[axis] + max(first, 0)
