@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from convmill.plan.graph import Activate, Operation, Refusal
+from convmill.plan.graph import Activate, Opaque, Operation, Refusal
 from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
 from convmill.plan.walk import Call
@@ -39,10 +39,7 @@ def beyond(call: Call, operation: Operation) -> Refusal | None:
     layer = call.layer
     name = type(layer).__name__
     if not isinstance(layer, keras.Layer):
-        return Refusal(
-            f"operation {layer.name!r} ({name}) is no layer",
-            "express it with a layer, for example keras.layers.Rescaling",
-        )
+        return _of_operation(call, operation)
     if isinstance(layer, keras.Model):
         return _of_model(layer)
     if isinstance(layer, layers.InputLayer):
@@ -50,6 +47,21 @@ def beyond(call: Call, operation: Operation) -> Refusal | None:
     for said in _said(call, operation):
         if said is not None:
             return Refusal(f"layer {call.name!r} ({name}): {said[0]}", said[1])
+    return None
+
+
+def _of_operation(call: Call, operation: Operation) -> Refusal | None:
+    """An operation of Keras is all that its function read, or nothing is known of it."""
+    name = type(call.layer).__name__
+    if isinstance(operation, Opaque):
+        return Refusal(
+            f"operation {call.layer.name!r} ({name}) is no layer",
+            "express it with a layer, for example keras.layers.Rescaling",
+        )
+    if call.output.dtype != "float32":
+        return Refusal(
+            f"operation {call.layer.name!r} ({name}): dtype={call.output.dtype}", ONE_DTYPE
+        )
     return None
 
 

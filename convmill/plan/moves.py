@@ -34,6 +34,11 @@ class View:
         begin = self.start + start * by
         return replace(self._with(axis, (count,), (by * step,)), start=begin)
 
+    def picked(self, axis: int, place: int) -> View:
+        """One place of an axis, which is no more."""
+        view = self.sliced(axis, place, place + 1)
+        return view._with(axis, (), ())
+
     def reversed(self, axis: int) -> View:
         """One axis backwards."""
         return self.sliced(axis, self.sizes[axis] - 1, -1, -1)

@@ -24,7 +24,8 @@ class Call:
     the second call of a shared layer "layer (2)". ``sources`` names the call that made each tensor
     which this one reads, ``read`` has their shapes, ``shape`` is that of the first output, all of
     one image. ``output`` is the tensor that Keras keeps for it, in the graph of the model that the
-    layer lies in. ``options`` are what else it is called with.
+    layer lies in. ``options`` are what else it is called with, ``given`` all of it in Keras' order,
+    tensors among the rest.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Call:
     shape: Shape
     output: Any
     options: tuple[Any, ...] = ()
+    given: tuple[Any, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -119,7 +121,13 @@ class _Walker:
             shapes = _written(node, made)
             options = _options(node)
             name = self.add(
-                node.operation, prefix, read, shapes[0], node.output_tensors[0], options
+                node.operation,
+                prefix,
+                read,
+                shapes[0],
+                node.output_tensors[0],
+                options,
+                _given_to(node),
             )
             for tensor, shape in zip(node.output_tensors, shapes, strict=True):
                 made[id(tensor)] = _Source(name, shape)
@@ -144,6 +152,7 @@ class _Walker:
         shape: Shape,
         output: Any,
         options: tuple[Any, ...] = (),
+        given: tuple[Any, ...] = (),
     ) -> str:
         """Adds one call; returns its name."""
         name, count = prefix + layer.name, 1
@@ -153,8 +162,13 @@ class _Walker:
         self.names.add(name)
         sources = tuple(source.name for source in read)
         shapes = tuple(source.shape for source in read)
-        self.calls.append(Call(name, layer, sources, shapes, shape, output, options))
+        self.calls.append(Call(name, layer, sources, shapes, shape, output, options, given))
         return name
+
+
+def _given_to(node: Any) -> tuple[Any, ...]:
+    """What stands by itself in a call, then what is named."""
+    return (*node.arguments.args, *node.arguments.kwargs.values())
 
 
 def _options(node: Any) -> tuple[Any, ...]:

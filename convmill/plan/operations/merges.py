@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from convmill.plan.graph import Concatenate, Merge, MergeKind, Opaque, Operation
 from convmill.plan.operations.layout import from_last
+from convmill.plan.operations.normalization import affine
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 
@@ -35,6 +40,44 @@ def _merge(kind: MergeKind) -> Callable[[Call, Parameters], Operation]:
     return lambda call, parameters: Merge(kind)
 
 
+def _arithmetic(kind: MergeKind) -> Callable[[Call, Parameters], Operation]:
+    """Of two tensors, or of one and numbers."""
+
+    def read(call: Call, parameters: Parameters) -> Operation:
+        if len(call.sources) > 1:
+            return Merge(kind)
+        numbers = [one for one in call.given if not isinstance(one, keras.KerasTensor)]
+        if len(numbers) != 1 or len(call.given) != 2:
+            return Opaque("merge", math.prod(call.shape))
+        behind = isinstance(call.given[0], keras.KerasTensor)
+        try:
+            number = np.asarray(keras.ops.convert_to_numpy(numbers[0]), np.float64)
+        except (TypeError, ValueError):
+            return Opaque("merge", math.prod(call.shape))
+        return _with_numbers(call, kind, number, behind=behind)
+
+    return read
+
+
+def _with_numbers(
+    call: Call, kind: MergeKind, number: NDArray[np.float64], *, behind: bool
+) -> Operation:
+    """``x + number`` and its like, or ``number - x`` where the number does not stand ``behind``."""
+    zero, one = np.zeros(()), np.ones(())
+    match kind, behind:
+        case "add", _:
+            return affine(call, zero, one, number)
+        case "subtract", True:
+            return affine(call, number, one, zero)
+        case "subtract", False:
+            return affine(call, zero, -one, number)
+        case "multiply", _:
+            return affine(call, zero, number, zero)
+        case "divide", True if np.all(number != 0):
+            return affine(call, zero, 1 / number, zero)
+    return Opaque("merge", math.prod(call.shape))
+
+
 def _concatenate(call: Call, parameters: Parameters) -> Operation:
     axes = from_last(call.layer.axis, len(call.shape))
     return Opaque("merge", 0) if axes is None else Concatenate(axes[0])
@@ -45,6 +88,6 @@ TABLE = {
     layers.Concatenate: _concatenate,
 }
 OPERATIONS = {
-    **{name: _merge(kind) for name, kind in _OPERATIONS.items()},
+    **{name: _arithmetic(kind) for name, kind in _OPERATIONS.items()},
     "Concatenate": _concatenate,
 }

@@ -18,7 +18,7 @@ from convmill.plan.walk import Call
 def _rescale(call: Call, parameters: Parameters) -> Operation:
     scale, offset = (np.asarray(value) for value in (call.layer.scale, call.layer.offset))
     if scale.ndim or offset.ndim:
-        return _affine(call, np.zeros(()), scale, offset)
+        return affine(call, np.zeros(()), scale, offset)
     return Rescale(float(scale), float(offset))
 
 
@@ -33,11 +33,11 @@ def _normalization(call: Call, parameters: Parameters) -> Operation:
     )
     deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
     if layer.invert:
-        return _affine(call, np.zeros(()), deviation, mean)
-    return _affine(call, mean, 1 / deviation, np.zeros(()))
+        return affine(call, np.zeros(()), deviation, mean)
+    return affine(call, mean, 1 / deviation, np.zeros(()))
 
 
-def _affine(call: Call, *constants: Any) -> Operation:
+def affine(call: Call, *constants: Any) -> Operation:
     """By constants that are broadcast to a batch of images."""
     together = np.broadcast_shapes(*(each.shape for each in constants))
     if len(together) > len(call.shape):  # with an axis for the batch

@@ -24,7 +24,7 @@ from convmill.plan.graph import (
     Upsample,
 )
 from convmill.plan.moves import View, whole
-from convmill.plan.operations.layout import is_channels_last
+from convmill.plan.operations.layout import from_last, is_channels_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 
@@ -115,6 +115,46 @@ def _view(view: View) -> Operation:
     return Move((view.copy(),))
 
 
+def _transpose(call: Call, parameters: Parameters) -> Operation:
+    axes = call.layer.axes
+    if axes is None or axes[0] != 0:  # images would change places
+        return Opaque("shape", 0)
+    rank = len(axes)
+    return _view(whole(call.read[0]).permuted([axis % rank - 1 for axis in axes[1:]]))
+
+
+def _flip(call: Call, parameters: Parameters) -> Operation:
+    axes = from_last(call.layer.axis, len(call.shape))
+    if axes is None:
+        return Opaque("shape", 0)
+    view = whole(call.read[0])
+    for axis in axes:
+        view = view.reversed(len(call.shape) + axis)
+    return _view(view)
+
+
+def _get_item(call: Call, parameters: Parameters) -> Operation:
+    """``x[:, 1:-1, ..., 0]``: whole images, and of each slices, single places and new axes."""
+    key = call.given[1] if isinstance(call.given[1], tuple) else (call.given[1],)
+    view, axis = whole(call.read[0]), 0
+    named = sum(one is not None and one is not Ellipsis for one in key)
+    if not key or not (key[0] is Ellipsis or key[0] == slice(None)):
+        return Opaque("shape", 0)
+    rest = len(call.read[0]) + 1 - named  # axes that an ellipsis stands for, the batch's included
+    for one in key[1:] if key[0] is not Ellipsis else key:
+        if one is Ellipsis:
+            axis += rest - (key[0] is Ellipsis)
+        elif one is None:
+            view, axis = view.inserted(axis), axis + 1
+        elif isinstance(one, slice):
+            view, axis = view.sliced(axis, *one.indices(view.sizes[axis])), axis + 1
+        elif isinstance(one, int):
+            view = view.picked(axis, one % view.sizes[axis])
+        else:
+            return Opaque("shape", 0)
+    return _view(view) if view.sizes == call.shape else Opaque("shape", 0)
+
+
 def _identity(call: Call, parameters: Parameters) -> Operation:
     return Activate(LINEAR)
 
@@ -140,8 +180,9 @@ TABLE = {
     layers.ActivityRegularization: _identity,
 }
 OPERATIONS = {
-    "Reshape": _reshape,
-    **dict.fromkeys(
-        ("ExpandDims", "Squeeze", "Transpose", "Flip", "Roll", "GetItem", "Split", "Stack"), _moved
-    ),
+    **dict.fromkeys(("Reshape", "ExpandDims", "Squeeze"), _reshape),
+    "Transpose": _transpose,
+    "Flip": _flip,
+    "GetItem": _get_item,
+    **dict.fromkeys(("Roll", "Split", "Stack"), _moved),
 }

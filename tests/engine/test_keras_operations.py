@@ -1,0 +1,60 @@
+"""Operations of Keras in a graph: arithmetic with numbers, other shapes, slices, functions."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import activations, layers, ops
+
+from convmill.plan.graph import NotCovered
+from convmill.plan.read import read
+from tests.engine.keras_layers import follows_keras
+
+IMAGE = (4, 5, 3)
+CASES = {
+    "scaled to one": lambda x: x / 127.5 - 1,
+    "from a number": lambda x: 2.0 - x,
+    "by channel": lambda x: (x - np.arange(3, dtype=np.float32)) * np.float32([0.5, -1, 2]),
+    "to itself": lambda x: x * x + x,
+    "reshape": lambda x: ops.reshape(x, (-1, 10, 6)),
+    "expanded": lambda x: ops.squeeze(ops.expand_dims(x, 2), 2),
+    "transposed": lambda x: ops.transpose(x, (0, 3, 1, 2)),
+    "flipped": lambda x: ops.flip(x, axis=2),
+    "flipped twice": lambda x: ops.flip(x, axis=(1, -1)),
+    "sliced": lambda x: x[:, 1:, ::2],
+    "sliced backwards": lambda x: x[:, ::-1, -2:],
+    "channels": lambda x: x[..., 1:],
+    "one channel": lambda x: x[..., 0:1] + x[:, :, :, 2][..., None],
+    "one row": lambda x: x[:, 2],
+    "functions": lambda x: ops.sqrt(ops.exp(ops.square(x)) + 1.0) - ops.abs(x),
+    "activations": lambda x: activations.relu(ops.silu(x), negative_slope=0.1, threshold=0.2),
+    "softplus": lambda x: ops.log(ops.softplus(x) + 0.1) * ops.tanh(-x),
+    "mean": lambda x: ops.mean(x, axis=(1, 2)) + ops.max(x, axis=(1, 2)),
+    "log softmax": lambda x: ops.log_softmax(x, axis=2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operation(name):
+    image = keras.Input(IMAGE)
+    found = CASES[name](layers.Conv2D(3, 1, activation="tanh")(image))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(found)))
+    follows_keras(model, tolerance=2e-5)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: ops.flip(x, axis=0),
+        lambda x: ops.cumsum(x, axis=1),
+        lambda x: 1.0 / x,
+        lambda x: ops.roll(x, 1, axis=1),
+        lambda x: ops.sum(x, axis=3),
+    ],
+)
+def test_what_is_not_known_is_refused(operation):
+    image = keras.Input(IMAGE)
+    model = keras.Model(image, layers.Flatten()(operation(image)))
+    with pytest.raises(NotCovered, match="is no layer"):
+        read(model)
