@@ -121,6 +121,8 @@ class Bound:
         self._push_all(but=self)
         if self in _ahead:
             return
+        if not self.optimizer.built:  # in Keras' order, by which files hold its state
+            self.optimizer.build(self.model.trainable_variables)
         slots = optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
         self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
         self.loaded.take_slots(slots)

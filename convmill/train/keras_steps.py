@@ -17,7 +17,7 @@ Moved = list[tuple[Any, Any]]  # variables, with what is to be assigned to them
 
 
 class KerasSteps:
-    """The steps of ``optimizer`` on the trained ``weights`` of one model, in Keras' order.
+    """The steps of ``optimizer`` on the trained ``weights`` of one model.
 
     ``regularizers`` are those that native code leaves out, None for a weight without one. With
     ``jit`` JAX compiles the step, once.
@@ -54,20 +54,27 @@ class KerasSteps:
         if keras.backend.backend() != "jax":
             optimizer.apply(scaled, list(self.weights))
             return []
-        state = optimizer.variables
+        built, state = self._built(), optimizer.variables
+        given = {id(weight): one for weight, one in zip(self.weights, scaled, strict=True)}
         weights, own = self._stateless()(
-            [one.value for one in state], scaled, [one.value for one in self.weights]
+            [one.value for one in state],
+            [given[id(one)] for one in built],
+            [one.value for one in built],
         )
-        return list(zip((*self.weights, *state), (*weights, *own), strict=True))
+        return list(zip((*built, *state), (*weights, *own), strict=True))
 
-    def _stateless(self) -> Callable[..., Any]:
-        built = self.optimizer._trainable_variables
-        if [id(one) for one in built] != [id(one) for one in self.weights]:
+    def _built(self) -> list[Any]:
+        """The weights in the order in which the optimizer was built on them."""
+        built: list[Any] = self.optimizer._trainable_variables
+        if {id(one) for one in built} != {id(one) for one in self.weights}:
             raise ValueError(
                 "The optimizer was built on other variables than the model trains now. Compile "
                 "the model again after freezing or adding layers. Received: an optimizer built on "
                 f"{len(built)} variables, for a model that trains {len(self.weights)}"
             )
+        return built
+
+    def _stateless(self) -> Callable[..., Any]:
         if self._apply is None:
             import jax
 

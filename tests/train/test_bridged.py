@@ -193,3 +193,25 @@ def test_the_slope_of_a_regularizer() -> None:
     assert value == pytest.approx(0.5 * 3 + 0.25 * 5)
     np.testing.assert_allclose(slope, [[1.0, -1.5]])
     assert slope.dtype == np.float32
+
+
+def test_branches_dropout_and_moving_statistics() -> None:
+    """Two outputs, a shared layer, batch normalization: what steps write beside weights is kept."""
+
+    def make(kind: Any) -> Any:
+        keras.utils.set_random_seed(3)
+        image = keras.Input(SHAPE)
+        y = layers.BatchNormalization(momentum=0.5)(layers.Conv2D(4, 3, use_bias=False)(image))
+        shared = layers.Conv2D(4, 3, padding="same", activation="relu", kernel_regularizer="l2")
+        flat = layers.Flatten()(layers.Add()([y, shared(shared(y))]))
+        outputs = [layers.Dense(3, "softmax", name="one")(flat), layers.Dense(2, name="two")(flat)]
+        model = kind(image, outputs)
+        model.compile(optimizers.Lamb(0.02), ["categorical_crossentropy", "mse"])
+        return model
+
+    theirs, ours = make(keras.Model), make(models.Model)
+    target = [Y, np.stack([X.mean(axis=(1, 2, 3)), X.std(axis=(1, 2, 3))], axis=1)]
+    arguments = {"batch_size": 20, "epochs": 2, "validation_data": (X, target)}
+    histories = [seeded_fit(model, X, target, **arguments) for model in (ours, theirs)]
+    assert_same_history(*histories)
+    assert_same_state(ours, theirs)
