@@ -237,7 +237,7 @@ _ALL = (
         128,
         "adam",
     ),
-    # The original trains with Adadelta, which convmill does not compile: every peer takes Adam.
+    # The original trains with Adadelta; figures of before are with Adam, so every peer takes that.
     Net("mnist-cnn", GREY, _MNIST_CNN, 1_199_882, 128, "adam"),
     Net("lenet-5", GREY, _LENET_5, 44_426, 64, "adam", 3e-4),
     Net("fashion", GREY, _FASHION, 3_274_634, 400, "sgd", 1e-3),

@@ -14,7 +14,9 @@ from convmill.cli.errors import describe, nearest
 from convmill.cli.help import Command
 from convmill.limits import LARGEST_SEED
 
-OPTIMIZERS = ("rmsprop", "adam", "adamw", "sgd")
+OPTIMIZERS = (
+    *("rmsprop", "adam", "adamw", "sgd", "adadelta", "adagrad", "adamax", "nadam", "ftrl", "lion"),
+)
 
 
 class OptimizerName(click.Choice[str]):
@@ -63,7 +65,9 @@ class OptimizerName(click.Choice[str]):
 @click.option(
     "--optimizer",
     type=OptimizerName(OPTIMIZERS, case_sensitive=False),
-    help="How a step changes the weights.  [default: the model's own, or rmsprop]",
+    metavar="NAME",
+    help=f"How a step changes the weights: {', '.join(OPTIMIZERS)}.  "
+    "[default: the model's own, or rmsprop]",
 )
 @click.option(
     "--seed",
