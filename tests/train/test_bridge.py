@@ -181,6 +181,35 @@ def test_a_loss_that_was_changed_is_another_one():
             np.testing.assert_allclose(one, other, atol=2e-5)
 
 
+def two_heads(kind):
+    """A class and a map of one image."""
+    keras.utils.set_random_seed(3)
+    images_ = keras.Input((6, 6, 1))
+    seen = layers.Conv2D(3, 3, activation="relu")(images_)
+    which = layers.Dense(3, activation="softmax", name="which")(layers.Flatten()(seen))
+    where = layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="where")(seen)
+    return kind(images_, [which, where])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
+@pytest.mark.parametrize("first", [own, "categorical_crossentropy"], ids=["own", "compiled"])
+def test_several_outputs(first, optimizer):
+    """Some bridged, some not, with an optimizer that is compiled and one that is bridged too."""
+    y = [Y, (X[:, 1:5, 1:5] > 0.5).astype("float32")]
+    options = {"loss_weights": [0.5, 2.0], "metrics": [["accuracy"], ["mae"]]}
+    models_ = []
+    for kind in (keras.Model, models.Model):
+        keras.utils.clear_session()
+        loss = [first, losses.Dice()]
+        models_.append(compiled(two_heads(kind), optimizer, loss, **options))
+    convmill.accelerate(models_[1], strict=True)
+    arguments = {"epochs": 2, "validation_data": (X[:9], [one[:9] for one in y])}
+    theirs, ours = (seeded_fit(model, X, y, **arguments) for model in models_)
+    assert_same_history(ours, theirs)
+    for mine, other in zip(models_[1].weights, models_[0].weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), atol=2e-5)
+
+
 def test_explain_says_so():
     ours, _ = both(own)
     found = convmill.explain(ours)
