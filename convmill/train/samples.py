@@ -195,6 +195,8 @@ def _measured_by(given: Given, target: Target) -> tuple[arrays.Arrays | None, ar
     for number, (loss, y, weight) in enumerate(
         zip(target.losses, given.y, given_weights, strict=True)
     ):
+        if weight is not None:
+            check.finite(weight, outputs.title("sample_weight", number))
         if loss is None or loss.bridged or y is None:
             labels.append(None)
             weights.append(None)
@@ -293,7 +295,6 @@ def _weights(
         weight = weight.reshape(len(weight))
     elif weight.shape[1:] != places:
         raise NotCovered(f"{argument} of shape {weight.shape}", _weights_wanted(places))
-    check.finite(weight, argument)
     return np.ascontiguousarray(weight, dtype=np.float32)
 
 

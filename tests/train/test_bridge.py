@@ -80,6 +80,14 @@ def test_sample_weights(loss):
         assert_alike(*both(loss, weighted_metrics=["accuracy"]), sample_weight=WEIGHTS)
 
 
+def test_a_weight_that_is_no_number():
+    ours, _ = both(own)
+    weights = WEIGHTS.copy()
+    weights[3] = np.nan
+    with pytest.raises(ValueError, match=r"Received: sample_weight\[3\] = nan"):
+        ours.fit(X, Y, sample_weight=weights, verbose=0)
+
+
 def test_a_class_that_is_ignored():
     y = np.argmax(Y, axis=1)
     loss = losses.SparseCategoricalCrossentropy(ignore_class=1)
