@@ -424,14 +424,7 @@ def asked_losses(model: Any, outputs: Ends) -> list[Asked]:
         return []
     given, weights = compiled._user_loss, compiled._user_loss_weights
     trial = CompileLoss(_marked(given), weights, output_names=compiled.output_names)
-    symbols = _symbols(outputs)
-    try:
-        trial.build(symbols, symbols)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"loss must be one loss, or a list or a dict with one for each output "
-            f"({', '.join(map(repr, outputs.keys))}). Received: loss={given!r}"
-        ) from error
+    _build(trial, outputs, "loss and loss_weights", {"loss": given, "loss_weights": weights})
     return [
         Asked(_number(loss.path, outputs), loss.loss.fn.given, loss.loss_weights)
         for loss in trial._flat_losses
@@ -445,13 +438,22 @@ def asked_metrics(model: Any, outputs: Ends) -> list[Asked]:
         return []
     given = (compiled._user_metrics, compiled._user_weighted_metrics)
     trial = CompileMetrics(*map(_marked, given), output_names=compiled.output_names)
-    symbols = _symbols(outputs)
-    trial.build(symbols, symbols)
+    received = dict(zip(("metrics", "weighted_metrics"), given, strict=True))
+    _build(trial, outputs, "metrics and weighted_metrics", received)
     return [Asked(one.output, one.metric._fn.given) for one in _listed_metrics(trial, outputs)]
 
 
-def _symbols(outputs: Ends) -> Any:
-    return outputs.pack([backend.KerasTensor((None, 2)) for _ in outputs.names])
+def _build(trial: Any, outputs: Ends, title: str, received: Mapping[str, Any]) -> None:
+    """Has Keras resolve what was given, for outputs like these. ValueError where it cannot."""
+    symbols = outputs.pack([backend.KerasTensor((None, 2)) for _ in outputs.names])
+    try:
+        trial.build(symbols, symbols)
+    except (KeyError, TypeError, ValueError) as error:
+        keys = ", ".join(map(repr, outputs.keys))
+        given = ", ".join(f"{name}={one!r}" for name, one in received.items() if one is not None)
+        raise ValueError(
+            f"{title} must be a list or a dict with one for each output, {keys}. Received: {given}"
+        ) from error
 
 
 def _marked(given: Any) -> Any:

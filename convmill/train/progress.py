@@ -233,9 +233,15 @@ def live(state: State, width: int, bar: Bar) -> str:
 
 def summary(logs: Mapping[str, Any], images: int, seconds: float) -> list[str]:
     """What remains to be said of an epoch that has ended."""
-    ordered = sorted(logs, key=lambda name: (name.startswith("val_"), "loss" not in name, name))
+    ordered = sorted(logs, key=_place)
     figures = [f"{name} {_figure(logs[name])}" for name in ordered]
     return [*figures, f"{images / seconds:,.0f} images/s", f"{seconds:.1f} s"]
+
+
+def _place(name: str) -> tuple[bool, bool, bool, str]:
+    """Where a log stands: the loss, those of outputs, metrics; then the same of validation."""
+    own = name.removeprefix("val_")
+    return own != name, own != "loss", "loss" not in own, own
 
 
 def wrapped(name: str, parts: list[str], width: int) -> str:

@@ -12,6 +12,8 @@ def check_number(name: str, value: Any, lowest: float, highest: float = math.inf
     """``value`` as a float; ValueError unless it is a finite number within the limits."""
     number = value if isinstance(value, (int, float, np.number)) else math.nan
     if not (lowest <= number <= highest and math.isfinite(number)):
-        limits = f"at least {lowest:g}" if highest == math.inf else f"in [{lowest:g}, {highest:g}]"
-        raise ValueError(f"{name} must be a finite number {limits}. Received: {name}={value!r}")
+        limits = f" in [{lowest:g}, {highest:g}]"
+        if highest == math.inf:
+            limits = "" if lowest == -math.inf else f" at least {lowest:g}"
+        raise ValueError(f"{name} must be a finite number{limits}. Received: {name}={value!r}")
     return float(number)
