@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from convmill.design.sparsity import DENSE, Sparsity, sparsity
@@ -11,7 +11,9 @@ from convmill.design.steps import Design, Step
 from convmill.lower.choices import ConvolutionChoice, Narrow
 from convmill.lower.machine import Machine
 from convmill.lower.network import Lowered, lower_stages
-from convmill.lower.stages import ConvolutionStage, Gradients, Stage
+from convmill.lower.stages import ConvolutionStage, Gradients, Stage, WeightedStage
+from convmill.plan.facts import multiply_adds
+from convmill.plan.graph import Separable
 from convmill.plan.reads import Windows
 
 FLOAT_BYTES = 4
@@ -64,10 +66,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Computed:
-    """How a step is computed: the gradients that are wanted of it, what pooling leaves of it, the
-    algorithms of its stage, and the bytes that are kept of its output."""
+    """How a step is computed: the gradients that are wanted of it and of each of its products, what
+    pooling leaves of it, the algorithms of its stage, and the bytes that are kept of its output."""
 
     gradients: Gradients
+    parts: tuple[tuple[int, Gradients], ...]
     thinned: Sparsity
     choice: ConvolutionChoice | None
     kept_bytes: int
@@ -90,10 +93,13 @@ def costs(design: Design, machine: Machine) -> dict[str, Cost]:
 def _computed(design: Design, lowered: Lowered) -> dict[str, _Computed]:
     thinned = sparsity(design, lowered)
     first: dict[int, tuple[Stage, Gradients]] = {}  # by the number of a stage's first node
+    products: dict[int, list[Gradients]] = {}
     ends: dict[int, list[Stage]] = {}  # by the number of its last
     for stage, gradients in zip(lowered.stages, lowered.gradients, strict=True):
         first.setdefault(stage.nodes[0], (stage, gradients))
         ends.setdefault(stage.nodes[-1], []).append(stage)
+        if isinstance(stage, WeightedStage):
+            products.setdefault(stage.nodes[0], []).append(gradients)
     found: dict[str, _Computed] = {}
     for number, step in enumerate(design.steps):
         # what is fused, or is but another view, hands on the gradient that it is given
@@ -103,7 +109,8 @@ def _computed(design: Design, lowered: Lowered) -> dict[str, _Computed]:
             stage, wanted = first[number]
             choice = stage.choice if isinstance(stage, ConvolutionStage) else None
         thin, kept = thinned.get(step.name, DENSE), _kept_bytes(step, ends.get(number, []))
-        found[step.name] = _Computed(wanted, thin, choice, kept)
+        parts = _parts(step, products.get(number, [wanted]))
+        found[step.name] = _Computed(wanted, parts, thin, choice, kept)
     return found
 
 
@@ -145,17 +152,18 @@ def dropped(step: Step) -> tuple[int, int]:
 
 def _cost(step: Step, computed: _Computed) -> Cost:
     thin, wanted = computed.thinned, computed.gradients
-    backward = int(wanted.input) + int(wanted.weights)
     once = int(wanted.output)  # values go back once, scale and shift with them
-    work, operations = step.multiply_adds, step.operations
+    operations = step.operations
     narrow = computed.choice is not None and isinstance(computed.choice.weight_gradient, Narrow)
     live = thin.computed if narrow else thin.live
+    *whole, (last, gradients) = computed.parts
+    dense = sum(work * (1 + _count(one)) for work, one in whole)
     return Cost(
         parameters=step.parameters,
         trainable=step.trainable,
-        forward=work,
-        training=work * (1 + backward),
-        sparse_training=round(work * (thin.computed + backward * live)),
+        forward=step.multiply_adds,
+        training=dense + last * (1 + _count(gradients)),
+        sparse_training=dense + round(last * (thin.computed + _count(gradients) * live)),
         forward_operations=operations,
         training_operations=operations * (1 + once),
         sparse_training_operations=round(operations * (thin.computed + once * live)),
@@ -167,6 +175,22 @@ def _cost(step: Step, computed: _Computed) -> Cost:
         choice=computed.choice,
         counted=step.counted,
     )
+
+
+def _count(wanted: Gradients) -> int:
+    """How often as much as forward is computed for gradients."""
+    return int(wanted.input) + int(wanted.weights)
+
+
+def _parts(step: Step, wanted: Sequence[Gradients]) -> tuple[tuple[int, Gradients], ...]:
+    """Multiply-adds with what is wanted, of a step's products: a separable convolution has two, of
+    which pooling thins out the last alone."""
+    operation = step.node.operation
+    if not isinstance(operation, Separable) or len(wanted) < 2:
+        return ((step.multiply_adds, wanted[0]),)
+    middle = (*step.shape[:-1], operation.depthwise.filters)
+    first = multiply_adds(operation.depthwise, step.read[0], middle)
+    return (first, wanted[0]), (step.multiply_adds - first, wanted[1])
 
 
 def _kept_bytes(step: Step, ends: list[Stage]) -> int:

@@ -98,6 +98,18 @@ def check_costs(model: Any) -> None:
         assert all(found[name].thinned == cost.thinned for name in together), stage.name
 
 
+    for name in found:
+        halves = [row for row in explained.stages if row.name in half_names(name)]
+        if halves:
+            assert sum(row.dense for row in halves) == found[name].training
+            assert sum(row.done for row in halves) == found[name].sparse_training
+
+
+def half_names(name: str) -> tuple[str, str]:
+    """What ``explain`` calls the two stages of a separable convolution."""
+    return f"{name}/depthwise", f"{name}/pointwise"
+
+
 def done(step: Step, cost: Cost, *, training: bool) -> int:
     """The multiply-adds that are really done, of which Winograd's algorithm has fewer."""
     computed = cost.forward * cost.thinned.computed
