@@ -18,6 +18,16 @@ def images(count=48, seed=0, dtype="float32"):
     return x.astype(dtype), np.eye(CLASSES, dtype="float32")[brightest]
 
 
+class Unknown(layers.Layer):
+    """A layer that the compiler does not know, with a weight: it sorts."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=shape[-1:], initializer="ones")
+
+    def call(self, inputs):
+        return keras.ops.sort(inputs * self.scale, axis=-1)
+
+
 def convnet(sequential=None, dropout=0.0):
     """A convnet with the same weights each time it is made."""
     keras.utils.set_random_seed(3)
