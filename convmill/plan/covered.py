@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from convmill.plan.facts import activation_of
 from convmill.plan.graph import (
     AUGMENTATIONS,
-    RANDOM,
     Activate,
     AdaptivePooling,
     Affine,
@@ -194,8 +193,6 @@ def _axes_known(shape: Shape) -> int:
 
 def _of_place(graph: Graph, node: Node) -> Refusal | None:
     """How the node stands among the others."""
-    if node.repeats is not None and isinstance(node.operation, RANDOM):
-        return _refuse(node, "is used more than once", "use one layer for each place")
     if isinstance(node.operation, AUGMENTATIONS) and _reads_trained(graph, node):
         return _refuse(node, "stands behind trained weights", "put it before the first of them")
     if node.read:

@@ -29,8 +29,8 @@ class Reading:
     """A Graph and the Keras objects that it was read from.
 
     ``variables`` are Keras variables in the order of ``graph.parameters``; ``dropouts`` are the
-    Dropout layers in the order of their ``seed``. ``inputs`` and ``outputs`` are how the model
-    takes and gives what the graph's have.
+    layers with a seed, once for each call, in the order of their operations' ``seed``. ``inputs``
+    and ``outputs`` are how the model takes and gives what the graph's have.
     """
 
     graph: Graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -129,8 +130,7 @@ class Bound:
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
         self._first_product = optimizer_state.read_product(self.optimizer)
         self._seed_states = [
-            np.array(keras.ops.convert_to_numpy(_generator(layer).state))
-            for layer in self.reading.dropouts
+            np.array(keras.ops.convert_to_numpy(generator.state)) for generator in self._generators
         ]
 
     def push(self) -> None:
@@ -175,11 +175,11 @@ class Bound:
         if not self.bridged:
             self._write_optimizer()
         steps = self.program.iterations - self._first
-        layers = zip(self.reading.dropouts, self._seed_states, self.graph.draws, strict=True)
-        for layer, state, draws in layers:
+        calls = zip(self._generators, self._seed_states, self._draws, strict=True)
+        for generator, state, draws in calls:
             seed, uses = state
             used = np.array([seed, uses + np.asarray(draws * steps, state.dtype)], state.dtype)
-            _generator(layer).state.assign(used)
+            generator.state.assign(used)
         if not self.bridged:  # else the Program's weights are those before the step
             self.loaded.is_written_back(
                 [known(variable) for variable in self.reading.variables],
@@ -323,17 +323,35 @@ class Bound:
         return momenta_product(self.recipe.optimizer, self._first_product, self._first, last)
 
     def _seeds(self) -> np.ndarray:
-        """One uint64 for each dropout layer, from its seed and from how often it was used.
+        """One uint64 for each call of a dropout layer, from its seed and how often it was used.
 
         A Program mixes the number of the step into each mask. So the seed holds only by how much
         the layer's uses exceed the optimizer's steps: masks do not depend on how many calls an
-        epoch is cut into, and differ in a second fit with a new optimizer.
+        epoch is cut into, and differ in a second fit with a new optimizer. Calls that share a
+        generator differ by their place among its calls.
         """
-        seeds = []
-        for (seed, uses), draws in zip(self._seed_states, self.graph.draws, strict=True):
+        seeds, calls = [], Counter[int]()
+        for generator, (seed, uses), draws in zip(
+            self._generators, self._seed_states, self._draws, strict=True
+        ):
             ahead = (int(uses) - draws * self._first) & 0xFFFFFFFF
-            seeds.append(_mix(((int(seed) & 0xFFFFFFFF) << 32) | ahead))
+            value = ((int(seed) & 0xFFFFFFFF) << 32) | ahead
+            seeds.append(_mix(value + calls[id(generator)] * _GOLDEN))
+            calls[id(generator)] += 1
         return np.array(seeds, np.uint64)
+
+    @property
+    def _generators(self) -> list[Any]:
+        """The generator of each call of a dropout layer; several may share one."""
+        return [_generator(layer) for layer in self.reading.dropouts]
+
+    @property
+    def _draws(self) -> list[int]:
+        """How often a step draws from the generator of each call."""
+        total = Counter[int]()
+        for generator, draws in zip(self._generators, self.graph.draws, strict=True):
+            total[id(generator)] += draws
+        return [total[id(generator)] for generator in self._generators]
 
 
 def _generator(layer: Any) -> Any:

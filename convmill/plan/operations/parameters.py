@@ -24,7 +24,7 @@ CONSTRAINTS = (
 
 class Parameters:
     """Parameters in the order in which layers are met; ``variables`` lie beside ``found``.
-    ``dropouts`` are the layers with a seed, in the order of ``Dropout.seed``."""
+    ``dropouts`` are layers with a seed, once for each call, in the order of ``Dropout.seed``."""
 
     def __init__(self, trainable: Iterable[Any]) -> None:
         self.found: list[Parameter] = []
@@ -56,10 +56,9 @@ class Parameters:
         return self.index(found[0], role) if found else None
 
     def dropout(self, layer: Any) -> int:
-        """The number of a dropout layer among all of them."""
-        if not any(layer is known for known in self.dropouts):
-            self.dropouts.append(layer)
-        return next(at for at, known in enumerate(self.dropouts) if layer is known)
+        """The number of one call of a layer with a seed among all such calls."""
+        self.dropouts.append(layer)
+        return len(self.dropouts) - 1
 
 
 def _regularizer(variable: Any) -> Regularizer | None:
