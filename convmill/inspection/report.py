@@ -238,7 +238,8 @@ def _not_compiled(model: Any, design: Design) -> str:
     if gap is not None:
         return gap.reason
     inputs = getattr(model, "inputs", None) or ()
-    same = [tuple(tensor.shape[1:]) for tensor in inputs] == [design.graph.input_shape]
+    read = [design.step(name).shape for name in design.inputs]
+    same = [tuple(tensor.shape[1:]) for tensor in inputs] == read
     if same and getattr(model, "compiled", False):
         try:
             read_training(model)

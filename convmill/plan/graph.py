@@ -525,12 +525,12 @@ class Graph:
 
     @property
     def dropouts(self) -> int:
-        """How many layers of the net draw random numbers."""
+        """How many calls of layers draw random numbers."""
         return len(self.draws)
 
     @property
     def draws(self) -> tuple[int, ...]:
-        """How often each layer that draws random numbers asks Keras for a seed in a step, by its
+        """How often each call that draws random numbers asks Keras for a seed in a step, by its
         ``seed``: once, or once for each number that an image needs."""
         found = (node.operation for node in self.nodes if isinstance(node.operation, RANDOM))
         counts = {one.seed: len(one.ranges) if isinstance(one, Warp) else 1 for one in found}

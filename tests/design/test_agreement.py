@@ -81,6 +81,16 @@ def test_what_compile_says_counts(options: dict[str, Any]) -> None:
     assert convmill.inspect(model, input_shape=(12, 12, 2)).not_compiled == ""
 
 
+@pytest.mark.parametrize("loss", [["mse", "mae"], [["mse", "mae"], "mse"]])
+def test_of_each_output(loss: Any) -> None:
+    """One loss each, or several of one output, which is left to Keras."""
+    inputs = [keras.Input((4,)), keras.Input((3,))]
+    both = layers.Concatenate()(inputs)
+    model = keras.Model(inputs, [layers.Dense(2)(both), layers.Dense(1)(both)])
+    model.compile("sgd", loss)
+    check_compiled(model)
+
+
 def check_costs(model: Any) -> None:
     """Arithmetic, fusion and what is trained, as costs tell them, are those of ``explain``."""
     explained, design = convmill.explain(model), design_of(model)

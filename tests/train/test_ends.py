@@ -227,6 +227,40 @@ def test_four_heads() -> None:
     assert len(history) == 2 * (1 + 4 + 4)
 
 
+def test_a_mask_and_a_class() -> None:
+    """An output with a loss at each place, which weigh differently, beside one of one place."""
+
+    def make() -> keras.Model:
+        keras.utils.set_random_seed(5)
+        image = keras.Input(SHAPE)
+        seen = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+        up = layers.UpSampling2D(2)(layers.MaxPooling2D(2)(seen))
+        both = layers.Concatenate()([up, seen])
+        mask = layers.Conv2D(1, 3, padding="same", activation="sigmoid", name="mask")(both)
+        kind = layers.Dense(CLASSES, activation="softmax", name="kind")
+        return keras.Model(image, [mask, kind(layers.GlobalAveragePooling2D()(seen))])
+
+    y = [(LEFT > 0.5).astype("float32"), KIND.argmax(axis=1)]
+    places = np.random.default_rng(2).random((COUNT, *SHAPE[:2])).astype("float32")
+    options = {
+        "loss": ["binary_crossentropy", "sparse_categorical_crossentropy"],
+        "metrics": [["accuracy"], ["accuracy"]],
+        "weighted_metrics": [["accuracy"], ["accuracy"]],
+    }
+    compare(make, LEFT, y, options, sample_weight=[places, WEIGHT], epochs=1)
+
+
+def test_one_layer_hands_out_twice_and_one_input_is_not_read() -> None:
+    def make() -> keras.Model:
+        keras.utils.set_random_seed(5)
+        a, b, c = (keras.Input((4,), name=name) for name in "abc")
+        say = layers.Dense(2, name="say")
+        return keras.Model([a, b, c], [say(a), say(b)])
+
+    x, y = [RIGHT, RIGHT[::-1].copy(), RIGHT], [TWICE, TWICE]
+    compare(make, x, y, {"loss": ["mse", "mae"], "metrics": [["mae"], ["mse"]]}, epochs=1)
+
+
 # Models inside models ---------------------------------------------------------------------------
 
 
