@@ -54,16 +54,14 @@ def _finding(name: str, original: LoadData) -> LoadData:
 
     @functools.wraps(original)
     def load_data(*args: Any, **kwargs: Any) -> Any:
-        from convmill import data
+        from convmill import datasets
         from convmill.data.sources import cache_folder
 
         given = signature.bind(*args, **kwargs).arguments
         path = given.pop("path", usual)
-        if given:  # a choice that our data sets do not offer
-            return original(*args, **kwargs)
         cached = None if path == usual else cache_folder() / path
-        found = data.load_named(name, cached if cached and cached.exists() else None)
-        return (found.x_train, found.y_train), (found.x_test, found.y_test)
+        ours = getattr(datasets, name).load_data
+        return ours(**given, path=cached if cached and cached.exists() else None)
 
     vars(load_data)["keras_load_data"] = original
     return load_data

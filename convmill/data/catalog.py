@@ -10,7 +10,8 @@ from pathlib import Path
 
 from convmill.data import digits
 from convmill.data.dataset import DataError, Dataset
-from convmill.data.known import KNOWN_SETS, KnownSet
+from convmill.data.files import KnownSet
+from convmill.data.known import KNOWN_SETS
 from convmill.data.obtain import obtain
 from convmill.data.own import load_path
 from convmill.data.sources import (
@@ -76,12 +77,13 @@ def catalog() -> list[Entry]:
 
 def _entry(known: KnownSet) -> Entry:
     place = _found(known)
+    (train, *image_shape), _, (test, *_), _ = known.shapes
     return Entry(
         name=known.name,
         title=known.title,
-        train=known.files[0].shape[0],
-        test=known.files[2].shape[0],
-        image_shape=known.files[0].shape[1:],
+        train=train,
+        test=test,
+        image_shape=tuple(image_shape),
         classes=len(known.class_names),
         found=place is not None,
         where=str(place.path) if place else "not on this machine; will be downloaded when needed",
@@ -150,8 +152,13 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
     raise DataError(f"There is no data at this path.\nReceived: {os.fspath(name_or_path)!r}.")
 
 
-def load_named(name: str, path: str | os.PathLike[str] | None = None) -> Dataset:
-    """Loads a named set, from `path` (a folder or .npz file) where it is given.
+def load_named(
+    name: str, path: str | os.PathLike[str] | None = None, *, coarse: bool = False
+) -> Dataset:
+    """Loads a named set, from `path` (a folder or an archive) where it is given.
+
+    Args:
+        coarse: with the labels that tell fewer classes apart, of a set that has two.
 
     Raises:
         DataError: unknown name; not at `path`, or wrong there; nowhere to be had.
@@ -160,6 +167,8 @@ def load_named(name: str, path: str | os.PathLike[str] | None = None) -> Dataset
     if name == DIGITS:
         return digits.load_digits()
     known = KNOWN_SETS[name]
+    if coarse and known.coarse:
+        known = known.coarse
     if path is None or _is_keras_default(known, path):
         where, arrays = obtain(known)
     else:
@@ -171,7 +180,8 @@ def load_named(name: str, path: str | os.PathLike[str] | None = None) -> Dataset
 
 def _is_keras_default(known: KnownSet, path: str | os.PathLike[str]) -> bool:
     """Keras' own default, path="mnist.npz", means the file in the cache."""
-    return known.npz is not None and os.fspath(path) == known.npz.name and not Path(path).exists()
+    archive = known.archive
+    return archive is not None and os.fspath(path) == archive.name and not Path(path).exists()
 
 
 def load_mnist_or_digits() -> tuple[Dataset, str | None]:

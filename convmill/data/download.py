@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from convmill.data.dataset import DataError
-from convmill.data.known import KnownSet, Mirror
+from convmill.data.files import IdxFile, KnownSet, Mirror
 from convmill.data.progress import shown
 from convmill.data.sources import read_archive, read_file
 
@@ -67,7 +67,7 @@ def download(known: KnownSet, cache: Path, limits: Limits | None = None) -> Path
     """Fetches all files of `known` from the first mirrors that have them right.
 
     Returns:
-        the .npz file or the folder in the cache.
+        the archive or the folder in the cache.
 
     Raises:
         MirrorFailed: no mirror served; its text has a line for each.
@@ -98,20 +98,20 @@ def _first_that_serves(
             for job in jobs:
                 if not _already_right(job):
                     _fetch(job, limits)
-            return jobs[0].target if mirror.holds == "npz" else jobs[0].target.parent
+            return jobs[0].target if mirror.holds == "archive" else jobs[0].target.parent
         except MirrorFailed as failure:
             failures.append(f"{mirror.url}: {failure}")
     raise MirrorFailed("\n".join(failures))
 
 
 def _jobs(known: KnownSet, mirror: Mirror, cache: Path) -> list[Job]:
-    if mirror.holds == "npz":
-        assert known.npz is not None
+    if mirror.holds == "archive":
+        assert known.archive is not None
         return [
             Job(
-                url=mirror.url + known.npz.name,
-                target=cache / known.npz.name,
-                max_bytes=known.npz.size,
+                url=mirror.url + known.archive.name,
+                target=cache / known.archive.name,
+                max_bytes=known.archive.size,
                 verify=partial(read_archive, known),
             )
         ]
@@ -125,6 +125,7 @@ def _jobs(known: KnownSet, mirror: Mirror, cache: Path) -> list[Job]:
             verify=partial(read_file, file),
         )
         for file in known.files
+        if isinstance(file, IdxFile)
     ]
 
 

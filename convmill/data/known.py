@@ -2,60 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
-
-
-@dataclass(frozen=True)
-class IdxFile:
-    """One IDX file. Of the hashes, at least one is known.
-
-    content_sha256 is of the file without gzip, for packed copies differ; gz_sha256 is of the
-    packed file as published.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    content_sha256: str | None = None
-    gz_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class NpzFile:
-    """All four arrays in one file, as Keras keeps them."""
-
-    name: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """A folder on a server. It holds the .npz file, or the four IDX files packed with gzip."""
-
-    url: str
-    holds: Literal["npz", "idx"]
-
-
-@dataclass(frozen=True)
-class KnownSet:
-    """A data set that this package finds, fetches and verifies by itself.
-
-    Attributes:
-        files: the IDX files in the order of ARRAY_NAMES.
-        cache_folder: the folder for the IDX files in the cache; Keras' own where it has one.
-    """
-
-    name: str
-    title: str
-    class_names: tuple[str, ...]
-    files: tuple[IdxFile, ...]
-    cache_folder: str
-    mirrors: tuple[Mirror, ...]
-    npz: NpzFile | None = None
-
+from convmill.data.files import Archive, BatchFile, IdxFile, KnownSet, Mirror
 
 IDX_NAMES = (
     "train-images-idx3-ubyte",
@@ -81,14 +30,14 @@ MNIST = KnownSet(
         for name, shape, sha256 in zip(IDX_NAMES, IDX_SHAPES, MNIST_CONTENT, strict=True)
     ),
     # The hash that Keras checks.
-    npz=NpzFile(
+    archive=Archive(
         "mnist.npz",
         11_490_434,
         "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
     ),
     cache_folder="mnist",
     mirrors=(
-        Mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/", "npz"),
+        Mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/", "archive"),
         Mirror("https://ossci-datasets.s3.amazonaws.com/mnist/", "idx"),
         Mirror("https://storage.googleapis.com/cvdf-datasets/mnist/", "idx"),
         Mirror("https://raw.githubusercontent.com/fgnt/mnist/master/", "idx"),
@@ -124,4 +73,103 @@ FASHION_MNIST = KnownSet(
     ),
 )
 
-KNOWN_SETS = {known.name: known for known in (MNIST, FASHION_MNIST)}
+# As Keras and the set's authors publish them. The hashes of the files within are those that
+# several who have read the archive have published.
+CIFAR_SHAPE = (32, 32, 3)
+CIFAR_MIRRORS = (
+    Mirror("https://www.cs.toronto.edu/~kriz/", "archive"),
+    Mirror("https://dataset.bj.bcebos.com/cifar/", "archive"),
+)
+CIFAR10_SHA256 = {
+    "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+    "data_batch_2": "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+    "data_batch_3": "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+    "data_batch_4": "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+    "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+    "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+}
+CIFAR10_CLASSES = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
+CIFAR10 = KnownSet(
+    name="cifar10",
+    title="CIFAR-10, small colour photographs of animals and vehicles",
+    class_names=tuple(CIFAR10_CLASSES.split(",")),
+    files=tuple(
+        BatchFile(name, (10_000, *CIFAR_SHAPE), "labels", sha256)
+        for name, sha256 in CIFAR10_SHA256.items()
+    ),
+    archive=Archive(
+        "cifar-10-python.tar.gz",
+        170_498_071,
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        folder="cifar-10-batches-py",
+    ),
+    cache_folder="cifar-10-batches-py-target",
+    mirrors=(
+        *CIFAR_MIRRORS,
+        Mirror(
+            "https://huggingface.co/datasets/wyxu/dataset_copied/resolve/"
+            "81a52b93ff1d1fcdf61a20d4197919c714730c2c/",
+            "archive",
+        ),
+    ),
+)
+
+CIFAR100_FINE = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup
+dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower
+leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange
+orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit
+raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel
+streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip
+turtle wardrobe whale willow_tree wolf woman worm
+"""
+CIFAR100_COARSE = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices
+household_furniture insects large_carnivores large_man-made_outdoor_things
+large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+"""
+CIFAR100_FILES = (
+    BatchFile(
+        "train",
+        (50_000, *CIFAR_SHAPE),
+        "fine_labels",
+        "735e79b04f092ca3d2e6d07f368c0a7d70d48c48d28865950cc24454cf45129b",
+    ),
+    BatchFile(
+        "test",
+        (10_000, *CIFAR_SHAPE),
+        "fine_labels",
+        "4b67687d9933c4db8f0831104447f15b93774f4f464bd0516f0f0f2ac83b7864",
+    ),
+)
+CIFAR100_BY_GROUP = KnownSet(
+    name="cifar100",
+    title="CIFAR-100, small colour photographs of a hundred kinds of things",
+    class_names=tuple(CIFAR100_COARSE.split()),
+    files=tuple(replace(file, labels="coarse_labels") for file in CIFAR100_FILES),
+    archive=Archive(
+        "cifar-100-python.tar.gz",
+        169_001_437,
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        folder="cifar-100-python",
+    ),
+    cache_folder="cifar-100-python-target",
+    mirrors=(
+        *CIFAR_MIRRORS,
+        Mirror(
+            "https://huggingface.co/datasets/nakroy/cifar100-python/resolve/"
+            "201a32345d2c6b970e1a36c582930c83e09c96d2/",
+            "archive",
+        ),
+    ),
+)
+CIFAR100 = replace(
+    CIFAR100_BY_GROUP,
+    class_names=tuple(CIFAR100_FINE.split()),
+    files=CIFAR100_FILES,
+    coarse=CIFAR100_BY_GROUP,
+)
+
+KNOWN_SETS = {known.name: known for known in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100)}

@@ -7,7 +7,7 @@ from pathlib import Path
 from convmill import settings
 from convmill.data.dataset import Array, DataError
 from convmill.data.download import MirrorFailed, download
-from convmill.data.known import KnownSet
+from convmill.data.files import IdxFile, KnownSet
 from convmill.data.sources import cache_folder, places, read_arrays, what_is_missing
 
 
@@ -15,7 +15,7 @@ def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
     """Finds the set on this machine or downloads it.
 
     Returns:
-        (place, arrays): the folder or .npz file, and its four arrays, verified.
+        (place, arrays): the folder or archive, and its four arrays, verified.
 
     Raises:
         DataError: wrong where the user put it; nowhere to be had; the cache cannot be written; or
@@ -52,23 +52,24 @@ def _offline() -> bool:
 def _nowhere(known: KnownSet, tried: list[str]) -> DataError:
     own = settings.data_folder()
     folder = own / known.name if own else f"FOLDER/{known.name}"
+    idx = [
+        f"  {file.name}.gz  sha256 " + (file.gz_sha256 or f"{file.content_sha256} when unpacked")
+        for file in known.files
+        if isinstance(file, IdxFile)
+    ]
+    archive = known.archive
+    whole = [f"  {archive.name}  sha256 {archive.sha256}"] if archive else []
     lines = [
         f"{known.title}: not to be had.",
         "Tried:",
         *(f"  {line}" for text in tried for line in text.splitlines()),
-        "To mend it, get these files on a machine with a network (from a server named above),",
-        *(
-            f"  {file.name}.gz  sha256 "
-            + (file.gz_sha256 or f"{file.content_sha256} when unpacked")
-            for file in known.files
-        ),
-        "and put them, packed or not,",
+        f"To mend it, get {'these files' if idx else 'this file'} on a machine with a network "
+        "(from a server named above),",
+        *(idx or whole),
+        f"and put {'them, packed or not,' if idx else 'it'}",
         f"  into {folder}" + ("" if own else ", and set CONVMILL_DATA=FOLDER;"),
-        f"  or into {cache_folder() / known.cache_folder}",
+        f"  or into {cache_folder() / known.cache_folder if idx else cache_folder()}",
     ]
-    if known.npz:
-        lines += [
-            f"Or put {known.npz.name}, sha256 {known.npz.sha256},",
-            f"  into {cache_folder()}",
-        ]
+    if idx and archive:
+        lines += [f"Or put {archive.name}, sha256 {archive.sha256},", f"  into {cache_folder()}"]
     return DataError("\n".join(lines))

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from convmill.data.dataset import Array, DataError, Dataset, every_fifth_for_test
+from convmill.data.files import ARRAY_NAMES
 from convmill.data.idx import read_idx
-from convmill.data.known import ARRAY_NAMES, IDX_NAMES
+from convmill.data.known import IDX_NAMES
 from convmill.data.npz import read_npz
 from convmill.data.sources import find_idx
 

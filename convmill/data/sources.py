@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from convmill import settings
+from convmill.data.cifar import joined, read_batch, read_tar
 from convmill.data.dataset import Array, DataError
+from convmill.data.files import ARRAY_NAMES, BatchFile, IdxFile, KnownSet
 from convmill.data.idx import idx_sha256, is_packed, read_idx
-from convmill.data.known import ARRAY_NAMES, IdxFile, KnownSet
 from convmill.data.npz import read_npz
 
 # "unverified": whole and of the right size, but no hash of this form is published.
@@ -25,7 +26,7 @@ State = Literal["right", "unverified", "wrong", "missing"]
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of IDX files or one .npz file. `chosen`: the user named it, so errors in it count
+    """A folder of files or one archive. `chosen`: the user named it, so errors in it count
     and are not passed over."""
 
     path: Path
@@ -51,15 +52,27 @@ def places(known: KnownSet) -> list[Place]:
     own = settings.data_folder()
     if own:
         folder, keras_spelling = own / known.name, own / known.cache_folder
-        found.append(Place(keras_spelling if keras_spelling.is_dir() else folder, chosen=True))
-    if known.npz:
-        found.append(Place(cache_folder() / known.npz.name, chosen=False))
-    found.append(Place(cache_folder() / known.cache_folder, chosen=False))
+        chosen = keras_spelling if keras_spelling.is_dir() else folder
+        found.append(Place(_within(known, chosen), chosen=True))
+    if known.archive:
+        found.append(Place(cache_folder() / known.archive.name, chosen=False))
+    found.append(Place(_within(known, cache_folder() / known.cache_folder), chosen=False))
     return found
 
 
+def _within(known: KnownSet, folder: Path) -> Path:
+    """Where in `folder` the set lies: the archive, what an archive was unpacked to, or itself."""
+    if known.archive is None or (folder / known.files[0].name).exists():
+        return folder
+    unpacked = folder / known.archive.folder
+    if unpacked.is_dir() and not (folder / known.archive.name).is_file():
+        return unpacked
+    in_it = folder / known.archive.name
+    return in_it if in_it.is_file() else folder
+
+
 def place_of(known: KnownSet, path: str | os.PathLike[str]) -> Place:
-    """The place that an explicit path means: a folder, an .npz file, or, as in Keras, the bare
+    """The place that an explicit path means: a folder, an archive, or, as in Keras, the bare
     name of an .npz file in the cache."""
     given = settings.expanded(path)
     in_cache = cache_folder() / given
@@ -69,10 +82,16 @@ def place_of(known: KnownSet, path: str | os.PathLike[str]) -> Place:
         raise DataError(
             f"{known.title}: there is nothing at the path that was given.\n"
             f"Received: path={os.fspath(path)!r}.\n"
-            f"Give a folder with {', '.join(file.name for file in known.files)} "
-            "(each plain or .gz), or an .npz file."
+            f"Give a folder with {', '.join(file.name for file in known.files)}"
+            + (" (each plain or .gz)" if isinstance(known.files[0], IdxFile) else "")
+            + (f", or a file like {known.archive.name}." if known.archive else ".")
         )
-    return Place(given, chosen=True)
+    return Place(_within(known, given) if given.is_dir() else given, chosen=True)
+
+
+def find_file(folder: Path, file: IdxFile | BatchFile) -> Path:
+    """Where in `folder` the file is, or would be."""
+    return find_idx(folder, file.name) if isinstance(file, IdxFile) else folder / file.name
 
 
 def find_idx(folder: Path, name: str) -> Path:
@@ -88,8 +107,9 @@ def what_is_missing(known: KnownSet, path: Path) -> str:
         return "not there"
     if not path.is_dir():
         return ""
-    missing = [file.name for file in known.files if not find_idx(path, file.name).exists()]
-    return f"no {', '.join(missing)} (plain or .gz)" if missing else ""
+    missing = [file.name for file in known.files if not find_file(path, file).exists()]
+    forms = " (plain or .gz)" if isinstance(known.files[0], IdxFile) else ""
+    return f"no {', '.join(missing)}{forms}" if missing else ""
 
 
 def read_arrays(known: KnownSet, path: Path) -> list[Array]:
@@ -99,12 +119,15 @@ def read_arrays(known: KnownSet, path: Path) -> list[Array]:
         DataError: a file is missing, unreadable or not what it should be.
     """
     if path.is_dir():
-        return [read_file(file, find_idx(path, file.name))[0] for file in known.files]
+        contents = [read_file(file, find_file(path, file))[0] for file in known.files]
+        return contents if isinstance(known.files[0], IdxFile) else joined(contents)
     return read_archive(known, path)[0]
 
 
-def read_file(file: IdxFile, path: Path) -> tuple[Array, State]:
-    """Reads `path` as the IDX file `file` and verifies it: (array, "right" or "unverified")."""
+def read_file(file: IdxFile | BatchFile, path: Path) -> tuple[Any, State]:
+    """Reads `path` as `file` and verifies it: (array or batch, "right" or "unverified")."""
+    if isinstance(file, BatchFile):
+        return read_batch(path, file), "right"
     array = read_idx(path, file.shape)
     if file.content_sha256 is not None:
         _compare(path, "content", file.content_sha256, idx_sha256(array))
@@ -116,15 +139,19 @@ def read_file(file: IdxFile, path: Path) -> tuple[Array, State]:
 
 
 def read_archive(known: KnownSet, path: Path) -> tuple[list[Array], State]:
-    """Reads an .npz file that holds the whole set.
+    """Reads a file that holds the whole set.
 
-    It is right when its own hash is, or, for another packing, when the hashes of all arrays are.
+    It is right when the hashes of all that is in it are; an .npz file also when its own hash is.
     """
-    arrays = read_npz(path, ARRAY_NAMES, [file.shape for file in known.files])
-    if known.npz and file_sha256(path) == known.npz.sha256:
+    batches = [file for file in known.files if isinstance(file, BatchFile)]
+    if batches:
+        return joined(read_tar(path, batches)), "right"
+    arrays = read_npz(path, ARRAY_NAMES, known.shapes)
+    if known.archive and file_sha256(path) == known.archive.sha256:
         return arrays, "right"
     state: State = "right"
-    for name, file, array in zip(ARRAY_NAMES, known.files, arrays, strict=True):
+    files = [file for file in known.files if isinstance(file, IdxFile)]
+    for name, file, array in zip(ARRAY_NAMES, files, arrays, strict=True):
         if file.content_sha256 is None:
             state = "unverified"
         else:
@@ -134,9 +161,9 @@ def read_archive(known: KnownSet, path: Path) -> tuple[list[Array], State]:
 
 def report_place(known: KnownSet, path: Path) -> list[FileReport]:
     """Verifies every file; what is wrong with one is told in its report, never raised."""
-    if path.suffix == ".npz":
+    if known.archive and path.name == known.archive.name:
         return [_report(path, read_archive, known, path)]
-    found = [(file, find_idx(path, file.name)) for file in known.files]
+    found = [(file, find_file(path, file)) for file in known.files]
     return [_report(each, read_file, file, each) for file, each in found]
 
 

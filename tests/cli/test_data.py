@@ -8,7 +8,7 @@ FAILED = 1
 def test_list_names_every_set(run):
     outcome = run("data", "list")
     assert outcome.code == 0
-    for name in ("mnist", "fashion_mnist", "digits"):
+    for name in ("mnist", "fashion_mnist", "cifar10", "cifar100", "digits"):
         assert f"{name}: " in outcome.out
     assert "1,437 + 360 images, 28x28, 10 classes" in outcome.out
 

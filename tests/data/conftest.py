@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from convmill.data.known import KNOWN_SETS, KnownSet
+from convmill.data.files import KnownSet
+from convmill.data.known import KNOWN_SETS
 from tests.data.tiny import Server, Tiny
 
 

@@ -11,6 +11,7 @@ import pytest
 import convmill.data
 from convmill import datasets
 from convmill.data import DataError, catalog, check, fetch, load, load_mnist_or_digits
+from convmill.data.files import BatchFile
 from convmill.data.known import FASHION_MNIST, KNOWN_SETS, MNIST
 
 needs_mnist = pytest.mark.skipif(
@@ -21,17 +22,17 @@ needs_mnist = pytest.mark.skipif(
 
 def test_catalogue(cache: Path) -> None:
     entries = {entry.name: entry for entry in catalog()}
-    assert list(entries) == ["mnist", "fashion_mnist", "digits"]
-    for name in ("mnist", "fashion_mnist"):
-        assert (entries[name].train, entries[name].test) == (60_000, 10_000)
-        assert not entries[name].found
-    assert entries["digits"].found
+    sizes = {e.name: (e.train, e.test, e.image_shape, e.classes) for e in entries.values()}
+    assert sizes == {
+        "mnist": (60_000, 10_000, (28, 28), 10),
+        "fashion_mnist": (60_000, 10_000, (28, 28), 10),
+        "cifar10": (50_000, 10_000, (32, 32, 3), 10),
+        "cifar100": (50_000, 10_000, (32, 32, 3), 100),
+        "digits": (1437, 360, (28, 28), 10),
+    }
+    assert [name for name, entry in entries.items() if entry.found] == ["digits"]
     digits = load("digits")
-    assert entries["digits"].train == len(digits.x_train)
-    assert entries["digits"].test == len(digits.x_test)
-    for entry in entries.values():
-        assert entry.image_shape == (28, 28)
-        assert entry.classes == 10
+    assert (len(digits.x_train), len(digits.x_test)) == (1437, 360)
 
 
 @needs_mnist
@@ -43,14 +44,17 @@ def test_catalogue_finds_mnist() -> None:
 
 def test_table_is_whole() -> None:
     for known in KNOWN_SETS.values():
-        hashes = [file.content_sha256 or file.gz_sha256 for file in known.files]
+        hashes = [
+            file.sha256 if isinstance(file, BatchFile) else file.content_sha256 or file.gz_sha256
+            for file in known.files
+        ]
         assert all(each is not None and len(each) == 64 for each in hashes)
-        assert len(set(hashes)) == 4
-        assert len(known.class_names) == 10
+        assert len(set(hashes)) == len(known.files)
+        assert len(known.class_names) == (100 if known.name == "cifar100" else 10)
         assert all(mirror.url.endswith("/") for mirror in known.mirrors)
         assert len(known.mirrors) >= 3
-    assert MNIST.npz is not None
-    assert FASHION_MNIST.npz is None
+    assert MNIST.archive is not None
+    assert FASHION_MNIST.archive is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_unknown_name_names_the_nearest(cache: Path, name: str, nearest: str) ->
 
 
 def test_unknown_name_far_from_all(cache: Path) -> None:
-    with pytest.raises(DataError, match="The names are: mnist, fashion_mnist, digits"):
+    with pytest.raises(DataError, match="The names are: mnist, fashion_mnist, cifar10, "):
         load("cats")
     with pytest.raises(DataError, match="no data at this path"):
         load("cats/and/dogs")

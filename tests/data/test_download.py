@@ -23,7 +23,7 @@ import pytest
 from convmill.data import DataError
 from convmill.data import download as download_module
 from convmill.data.download import Limits, MirrorFailed, download
-from convmill.data.known import KnownSet, Mirror
+from convmill.data.files import KnownSet, Mirror
 from convmill.data.sources import read_arrays
 from tests.data.tiny import Answer, Server, Tiny, sends
 
@@ -216,7 +216,7 @@ def test_one_wait_for_all_silent_mirrors(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_offline_names_every_mirror(tiny: Tiny, tmp_path: Path, closed_port: int) -> None:
-    refusing = Mirror(f"http://127.0.0.1:{closed_port}/", "npz")
+    refusing = Mirror(f"http://127.0.0.1:{closed_port}/", "archive")
     nameless = Mirror("http://nobody.invalid/", "idx")
     with pytest.raises(MirrorFailed) as caught:
         download(tiny.with_mirrors(refusing, nameless), tmp_path, Limits(answer_seconds=5))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from convmill.data import DataError, check, fetch, load, load_named
-from convmill.data.known import KnownSet
+from convmill.data.files import KnownSet
 from convmill.data.obtain import obtain
 from tests.data.tiny import Server, Tiny, sends
 
@@ -154,8 +154,8 @@ def test_offline_error_says_all_that_is_needed(
     assert f"{cache / 'tiny.npz'}: not there" in text
     for file in known.files:
         assert f"{file.name}.gz  sha256 {file.content_sha256} when unpacked" in text
-    assert known.npz is not None
-    assert known.npz.sha256 in text
+    assert known.archive is not None
+    assert known.archive.sha256 in text
     assert f"into {cache / 'tiny'}" in text
     assert "Traceback" not in text
 

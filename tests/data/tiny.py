@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from convmill.data.files import Archive, IdxFile, KnownSet, Mirror
 from convmill.data.idx import idx_header, idx_sha256
-from convmill.data.known import IDX_NAMES, IdxFile, KnownSet, Mirror, NpzFile
+from convmill.data.known import IDX_NAMES
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -43,7 +44,7 @@ class Tiny:
                 IdxFile(name, each.shape, content_sha256=idx_sha256(each))
                 for name, each in zip(IDX_NAMES, self.arrays, strict=True)
             ),
-            npz=NpzFile("tiny.npz", len(self.npz), hashlib.sha256(self.npz).hexdigest()),
+            archive=Archive("tiny.npz", len(self.npz), hashlib.sha256(self.npz).hexdigest()),
             cache_folder="tiny",
             mirrors=(),
         )
@@ -57,7 +58,7 @@ class Tiny:
             replace(file, content_sha256=None, gz_sha256=hashlib.sha256(packed).hexdigest())
             for file, packed in zip(self.known.files, self.packed, strict=True)
         )
-        return replace(self.known, files=files, npz=None, mirrors=mirrors)
+        return replace(self.known, files=files, archive=None, mirrors=mirrors)
 
     def write(self, folder: Path, packed: bool = True) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ class Server:
 
     def serve_npz(self, body: bytes, folder: str = "npz") -> Mirror:
         self.answers[f"/{folder}/tiny.npz"] = sends(body)
-        return Mirror(f"{self.url}{folder}/", "npz")
+        return Mirror(f"{self.url}{folder}/", "archive")
 
     def serve_idx(self, bodies: list[bytes], folder: str = "idx") -> Mirror:
         for name, body in zip(IDX_NAMES, bodies, strict=True):
