@@ -12,17 +12,17 @@ from convmill.plan.ends import ONE, Ends, Unfit
 from convmill.plan.graph import NotCovered
 from convmill.train import check
 
-Arrays = tuple[np.ndarray | None, ...]
+ByOutput = tuple[np.ndarray | None, ...]  # an array for each output of a model that has one
 
 
 @dataclass(frozen=True)
 class Given:
-    """Arrays as the user passed them: ``x`` one for each input of the model, ``y`` and ``weight``
+    """ByOutput as the user passed them: ``x`` one for each input of the model, ``y`` and ``weight``
     one for each output, None for those that have none."""
 
     x: tuple[np.ndarray, ...]
-    y: Arrays | None = None
-    weight: Arrays | None = None
+    y: ByOutput | None = None
+    weight: ByOutput | None = None
 
     def __len__(self) -> int:
         return len(self.x[0])
@@ -38,7 +38,7 @@ class Given:
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> Given:
         """``change`` done to every array that is there."""
 
-        def changed(arrays: Arrays | None) -> Arrays | None:
+        def changed(arrays: ByOutput | None) -> ByOutput | None:
             if arrays is None:
                 return None
             return tuple(None if one is None else change(one) for one in arrays)
@@ -99,7 +99,7 @@ def _images(x: Any, inputs: Ends) -> tuple[np.ndarray, ...]:
     return tuple(_array(value, inputs.title("x", number)) for number, value in pairs)
 
 
-def _targets(value: Any, argument: str, interface: Interface) -> Arrays:
+def _targets(value: Any, argument: str, interface: Interface) -> ByOutput:
     """One array for each output, or for each that has a loss."""
     outputs, asked = interface.outputs, interface.asked
     values: Sequence[Any]
