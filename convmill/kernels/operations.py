@@ -27,6 +27,7 @@ from convmill.kernels import (
     sums,
     transposed,
     update,
+    weight,
 )
 from convmill.kernels.operation import Operation, Write
 from convmill.lower.stages import (
@@ -59,6 +60,7 @@ from convmill.plan.graph import (
     Rescale,
     Reshape,
     Upsample,
+    Weight,
 )
 
 # By the class of the stage, or of a plain stage's operation.
@@ -83,6 +85,7 @@ OPERATIONS: dict[type, Operation] = {
     Affine: rescale.OPERATION,
     **dict.fromkeys((Pad, Crop, Flatten, Reshape, Move), moves.OPERATION),
     Resample: resample.OPERATION,
+    Weight: weight.OPERATION,
 }
 
 KERNELS: dict[str, Write] = {

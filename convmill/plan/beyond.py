@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from convmill.plan.graph import Activate, Opaque, Operation, Refusal
+from convmill.plan.graph import Activate, Affine, Merge, Opaque, Operation, Refusal, Rescale
 from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
 from convmill.plan.walk import Call
@@ -38,31 +38,61 @@ def beyond(call: Call, operation: Operation) -> Refusal | None:
     """What the call asks for and ``operation`` does not say; None where there is nothing."""
     layer = call.layer
     name = type(layer).__name__
+    if isinstance(layer, keras.Variable):
+        return None
     if not isinstance(layer, keras.Layer):
         return _of_operation(call, operation)
+    if call.untraceable:
+        return Refusal(
+            f"layer {call.name!r} ({name}): its call {call.untraceable}",
+            "make its call of layers and operations of Keras alone",
+        )
     if isinstance(layer, keras.Model):
         return _of_model(layer)
     if isinstance(layer, layers.InputLayer):
         return beyond_input(layer)
+    says = f"layer {call.name!r} ({name})"
     for said in _said(call, operation):
         if said is not None:
-            return Refusal(f"layer {call.name!r} ({name}): {said[0]}", said[1])
-    return None
+            return Refusal(f"{says}: {said[0]}", said[1])
+    return _of_weights(call, operation, says)
 
 
 def _of_operation(call: Call, operation: Operation) -> Refusal | None:
-    """An operation of Keras is all that its function read, or nothing is known of it."""
-    name = type(call.layer).__name__
+    """What an operation of Keras is called with, beside what its own arguments say."""
+    says = f"operation {call.name!r} ({type(call.layer).__name__})"
     if isinstance(operation, Opaque):
-        return Refusal(
-            f"operation {call.layer.name!r} ({name}) is no layer",
-            "express it with a layer, for example keras.layers.Rescaling",
-        )
+        return Refusal(f"{says} is not covered", "express it with a layer")
     if call.output.dtype != "float32":
-        return Refusal(
-            f"operation {call.layer.name!r} ({name}): dtype={call.output.dtype}", ONE_DTYPE
-        )
+        return Refusal(f"{says}: dtype={call.output.dtype}", ONE_DTYPE)
+    return _of_weights(call, operation, says)
+
+
+def _of_weights(call: Call, operation: Operation, says: str) -> Refusal | None:
+    """Axes of a weight are not those of an image: of such values alone are computed."""
+    by_value = isinstance(operation, Activate | Affine | Rescale) or (
+        isinstance(operation, Merge) and len(call.read) > 1
+    )
+    if isinstance(operation, Activate) and operation.activation.name in ("softmax", "log_softmax"):
+        by_value = False
+    if call.reads_weights and not by_value:
+        return Refusal(f"{says} reads a weight", "compute such values one by one")
     return None
+
+
+def beyond_followed(name: str, layer: Any) -> Refusal | None:
+    """What a layer asks for beside its call, which was followed."""
+    for said in (_dtype(layer), _quantized(layer), _penalty(layer)):
+        if said is not None:
+            return Refusal(f"layer {name!r} ({type(layer).__name__}): {said[0]}", said[1])
+    return None
+
+
+def _penalty(layer: Any) -> Said:
+    if layer.activity_regularizer is None:
+        return None
+    given = type(layer.activity_regularizer).__name__
+    return f"activity_regularizer={given}", "use keras.layers.ActivityRegularization"
 
 
 def _of_model(model: Any) -> Refusal:
@@ -88,6 +118,7 @@ def beyond_input(layer: Any) -> Refusal | None:
 def _said(call: Call, operation: Operation) -> Iterator[Said]:
     for check in _CHECKS:
         yield check(call.layer)
+    yield _data_format(call)
     yield _axes(call.layer, operation)
     if call.options:
         yield f"is called with {list(call.options)}", "call it with its input alone"
@@ -128,10 +159,10 @@ def _activity(layer: Any) -> Said:
     return f"activity_regularizer={name}", "use keras.regularizers.L1, L2 or L1L2"
 
 
-def _data_format(layer: Any) -> Said:
-    given = getattr(layer, "data_format", "channels_last")
-    if given == "channels_last":
+def _data_format(call: Call) -> Said:
+    if call.channels_last:
         return None
+    given = call.layer.data_format
     return f"data_format={given!r}", 'use data_format="channels_last"'
 
 
@@ -167,7 +198,6 @@ _CHECKS: tuple[Callable[[Any], Said], ...] = (
     _dtype,
     _quantized,
     _activity,
-    _data_format,
     _lora,
     _noise_shape,
     _renorm,

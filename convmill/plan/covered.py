@@ -37,6 +37,7 @@ from convmill.plan.graph import (
     Separable,
     Shape,
     Upsample,
+    Weight,
 )
 from convmill.plan.resampling import INTERPOLATIONS
 
@@ -146,7 +147,7 @@ def _has_kernels(operation: Operation) -> bool:
 
 _COMPILED = (
     *AUGMENTATIONS,
-    *(Input, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense, Dropout, Noise),
+    *(Input, Weight, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense, Dropout, Noise),
     *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 

@@ -46,6 +46,7 @@ from convmill.plan.graph import (
     Tone,
     Upsample,
     Warp,
+    Weight,
 )
 from convmill.plan.reads import Reads, reads_of
 from convmill.plan.resampling import INTERPOLATIONS, taps_of
@@ -98,6 +99,7 @@ def kind_of(operation: Operation) -> Kind:
 
 _KINDS: dict[type, Kind] = {
     Input: "input",
+    Weight: "other",
     Convolution: "convolution",
     Separable: "convolution",
     Dense: "dense",

@@ -17,6 +17,7 @@ Border = tuple[int, int, int, int]  # top, bottom, left, right
 PoolingKind = Literal["max", "average"]
 MergeKind = Literal["add", "subtract", "multiply", "divide", "average", "maximum", "minimum"]
 NormalizeKind = Literal["batch", "layer", "rms", "group", "unit", "fixed"]
+Role = Literal["weight", "statistic", "constant"]
 NoiseKind = Literal["sum", "product", "alpha"]
 WarpKind = Literal["rotation", "zoom", "translation"]
 ToneKind = Literal["contrast", "brightness"]
@@ -87,7 +88,8 @@ Constraint = NonNegative | NormRange
 class Parameter:
     """One weight of the model, in Keras' layout (convolution kernels height, width, in, out).
 
-    A "statistic" is written by the forward pass of training, and by no gradient.
+    A "statistic" is written by the forward pass of training, and by no gradient; a "constant" is
+    an array that an operation of Keras computes with, and none of the model's weights.
     """
 
     name: str
@@ -95,7 +97,7 @@ class Parameter:
     trainable: bool = True
     regularizer: Regularizer | None = None
     decays: bool = True  # False where the optimizer's exclude_from_weight_decay names it
-    role: Literal["weight", "statistic"] = "weight"
+    role: Role = "weight"
     constraint: Constraint | None = None
 
 
@@ -106,6 +108,13 @@ class Parameter:
 @dataclass(frozen=True)
 class Input:
     """The image that the net reads."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A parameter as what operations of Keras compute with: the same for all images."""
+
+    parameter: int
 
 
 @dataclass(frozen=True)
@@ -415,6 +424,7 @@ class Opaque:
 
 Operation = (
     Input
+    | Weight
     | Rescale
     | Affine
     | Convolution

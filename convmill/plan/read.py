@@ -6,13 +6,14 @@ which graphs are compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 
-from convmill.plan.beyond import ONE_DTYPE, beyond, beyond_input
+from convmill.plan.beyond import ONE_DTYPE, beyond, beyond_followed, beyond_input
+from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.ends import Ends, ends_of
 from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refusal, Shape
@@ -20,6 +21,7 @@ from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
 from convmill.plan.rebuild import rebuild
+from convmill.plan.trace import Trace, Untraceable, is_followed, trace_model
 from convmill.plan.walk import Call, Walk, given_ends, walk
 from convmill.plan.written import own_call
 
@@ -48,8 +50,7 @@ def read(model: Any) -> Reading:
         NotCovered: it is not compiled: a layer, an argument or a connection.
         ValueError: a size of zero, or a number that is not finite.
     """
-    _check_readable(model)
-    reading = _reading(model, model)
+    reading = _reading(model, _readable(model))
     check_covered(reading.graph)
     return reading
 
@@ -70,22 +71,35 @@ def describe(model: Any, input_shape: Shape | None = None) -> Graph:
     return _reading(model, built, dead_end).graph
 
 
-def _check_readable(model: Any) -> None:
-    """Raises NotCovered unless ``model`` is a graph of layers for images of one size."""
+def _readable(model: Any) -> Any:
+    """``model``, or the Trace of its own call: a graph of layers for images of one size. Raises
+    NotCovered where there is none."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
-    method = own_call(model)
-    if method is not None:
-        raise NotCovered(
-            f"model {model.name!r} ({type(model).__name__}) defines {method} in Python",
-            "build it from layers with keras.Sequential or keras.Model(inputs, outputs)",
-        )
-    if not model.built or not hasattr(model, "inputs"):
+    readable = _traced(model) if own_call(model) is not None else model
+    if readable is None or not model.built or not hasattr(readable, "inputs"):
         raise NotCovered(
             f"model {model.name!r} is not built, so that its shapes are unknown",
             "begin it with keras.Input(shape), or call model.build((None, *image_shape))",
         )
-    for tensor in model.inputs:
+    _check_sizes(model, readable.inputs)
+    return readable
+
+
+def _traced(model: Any) -> Trace | None:
+    """The graph of a model that computes by a ``call`` of its own; None where it is not built."""
+    says = f"model {model.name!r} ({type(model).__name__}) defines {own_call(model)} in Python"
+    remedy = "build it from layers with keras.Sequential or keras.Model(inputs, outputs)"
+    if not is_followed(model):
+        raise NotCovered(says, remedy)
+    try:
+        return trace_model(model)
+    except Untraceable as reason:
+        raise NotCovered(f"{says}, which {reason}", remedy) from reason
+
+
+def _check_sizes(model: Any, inputs: Sequence[Any]) -> None:
+    for tensor in inputs:
         shape = tuple(tensor.shape[1:])
         if any(size is None for size in shape) or not shape:
             raise NotCovered(
@@ -99,31 +113,32 @@ def _check_readable(model: Any) -> None:
 
 
 def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Reading:
-    """The Reading of ``model``, what ``rebuild`` made of ``original``; ValueError for sizes that
-    are not said."""
-    followed = walk(model)
-    parameters = Parameters(model.trainable_variables)
+    """The Reading of ``model``, what ``rebuild`` made of ``original``, or the Trace of that one;
+    ValueError for sizes that are not said."""
+    followed = walk(model, follow=True)
+    own = original if isinstance(model, Trace) else model
+    parameters = Parameters(own.trainable_variables)
     first: dict[int, str] = {}  # the first call of each layer
     shapes: dict[str, Shape] = {}
-    nodes = []
-    last: dict[str, str] = {}  # the node that writes what a call gives, if not its own
+    channels = Channels()
     for call in followed.calls:
-        own = call.read != tuple(shapes[name] for name in call.sources)
-        node = _node(call, parameters)
-        sources = tuple(last.get(name, name) for name in node.inputs)
+        other = call.read != tuple(shapes[name] for name in call.sources)
+        here = turned(call)
+        node = _node(here, parameters)
         repeats = first.get(id(call.layer))
-        nodes.append(replace(node, inputs=sources, read=call.read if own else (), repeats=repeats))
+        read = call.read if other else ()
+        channels.add(replace(node, read=read, repeats=repeats), here.turned)
         for penalty in _penalties(call):
-            nodes.append(penalty)
-            last[call.name] = penalty.name
+            channels.follow(penalty, call.name)
         first.setdefault(id(call.layer), call.name)
         shapes[call.name] = call.shape
-    held = _held(original, parameters if original is model else None)
+    held = _held(original, parameters if original is own else None)
+    handed_out = tuple(map(channels.as_given, followed.outputs))
     graph = Graph(
-        nodes=tuple(nodes),
+        nodes=tuple(channels.nodes),
         parameters=(*parameters.found, *held.found),
         inputs=followed.inputs,
-        outputs=tuple(last.get(name, name) for name in followed.outputs),
+        outputs=handed_out,
         channels_last=all(is_channels_last(call.layer) for call in followed.calls),
         dead_end=dead_end,
         refusal=next(_of_model(model, followed), None),
@@ -149,7 +164,10 @@ def _node(call: Call, parameters: Parameters) -> Node:
             f"writes: {call.shape}. Give it a compute_output_shape."
         )
     operation = operation_of(call, parameters)
-    weights = layer.weights if isinstance(layer, keras.Layer) else ()
+    weights = [layer] if isinstance(layer, keras.Variable) else ()
+    if isinstance(layer, keras.Layer):
+        weights = layer.weights
+    weights = [*weights, *(one for one in call.operands if isinstance(one, keras.Variable))]
     return Node(
         name=call.name,
         operation=operation,
@@ -185,13 +203,22 @@ def _in_layers(model: Any) -> set[int]:
 
 def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
     """What a model, or one inside it, asks for as a whole."""
-    for each in (model, *(inner.model for inner in followed.inner)):
+    if isinstance(model, Trace):
+        found = beyond_followed(model.layer.name, model.layer)
+        if found is not None:
+            yield found
+    models = (inner.model for inner in followed.inner if isinstance(inner.model, keras.Model))
+    for each in (model, *models):
         yield from _of_ends(each)
         for tensor in each.inputs:
             found = beyond_input(tensor._keras_history.operation)
             if found is not None:
                 yield found
     for inner in followed.inner:
+        if not isinstance(inner.model, keras.Model):
+            found = beyond_followed(inner.name, inner.model)
+            if found is not None:
+                yield found
         if inner.options:
             yield Refusal(
                 f"model {inner.model.name!r} is called with {list(inner.options)}",

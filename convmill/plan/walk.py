@@ -7,13 +7,24 @@ The one file that knows how Keras stores a functional graph. What a layer comput
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from convmill.plan.graph import Shape
+from convmill.plan.operations.layout import is_channels_last
+from convmill.plan.trace import Trace, Untraceable, is_followed, trace
 from convmill.plan.written import own_call
+
+CONSTANT = "constant"  # the name of variables that are made of numbers and arrays
+_DIVISIONS = ("Divide", "TrueDivide")
+# Operations that broadcast their operands: those whose numbers and arrays go into the operation,
+# and those that read them as weights.
+_OF_CONSTANTS = ("Add", "Subtract", "Multiply", *_DIVISIONS)
+_WITH_CONSTANTS = ("Maximum", "Minimum", "Reciprocal")
+_PRODUCTS = ("Matmul", "Dot")  # with weights that are no calls
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,13 @@ class Call:
     one image. ``output`` is the tensor that Keras keeps for it, in the graph of the model that the
     layer lies in. ``options`` are what else it is called with, ``given`` all of it in Keras' order,
     tensors among the rest.
+
+    ``operands`` are what an operation is called with in its order: names of calls, numbers, and the
+    weights of a product. The weights that other operations read are calls of their own, of a Keras
+    variable; a call ``reads_weights`` where some of what it reads comes from such alone, and is
+    ``of_weights`` where all does. ``untraceable`` says
+    why the Python code of a layer could not be followed. Shapes of a ``turned`` call have channels
+    last where the layer counts them first.
     """
 
     name: str
@@ -36,6 +54,16 @@ class Call:
     output: Any
     options: tuple[Any, ...] = ()
     given: tuple[Any, ...] = ()
+    operands: tuple[Any, ...] = ()
+    of_weights: bool = False
+    reads_weights: bool = False
+    untraceable: str = ""
+    turned: bool = False
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether its shapes have channels last, as far as the layer says."""
+        return self.turned or is_channels_last(self.layer)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -45,8 +73,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Inner:
-    """One call of a model inside the model, and what it is called with beside its inputs."""
+    """One call of a model inside the model, or of a layer whose code was followed, by its name, and
+    what it is called with beside its inputs."""
 
+    name: str
     model: Any
     options: tuple[Any, ...]
 
@@ -62,14 +92,19 @@ class Walk:
     inner: tuple[Inner, ...]
 
 
-def walk(model: Any) -> Walk:
-    """The calls of a built Sequential or functional model, models inside it included."""
-    walker = _Walker()
+def walk(model: Any, follow: bool = False) -> Walk:
+    """The calls of a built Sequential or functional model, or of a Trace of another one, models
+    inside it included; those that the Python code of layers makes, too, where it is to ``follow``
+    them."""
+    walker = _Walker(follow)
     made: _Made = {}
     for tensor in model.inputs:
         layer, shape = tensor._keras_history.operation, _shape_of(tensor)
-        made[id(tensor)] = _Source(walker.add(layer, "", [], shape, tensor), shape)
+        name = walker.add(Call(layer.name, layer, (), (), shape, tensor))
+        made[id(tensor)] = _Source(name, shape)
     inputs = tuple(source.name for source in made.values())
+    if isinstance(model, Trace):
+        made.update(model.weights)
     walker.enter(model, made, "")
     outputs = tuple(made[id(tensor)].name for tensor in model.outputs)
     return Walk(tuple(walker.calls), inputs, outputs, tuple(walker.inner))
@@ -77,7 +112,7 @@ def walk(model: Any) -> Walk:
 
 def given_ends(model: Any) -> tuple[Any, Any]:
     """The tensors that a built model reads and writes, in lists and dicts as the user gave them."""
-    functional = _functional(model)
+    functional = model if isinstance(model, Trace) else _functional(model)
     return functional.input, functional.output
 
 
@@ -93,48 +128,118 @@ def nodes(model: Any) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Who made a tensor, and its shape here: a model inside a model may leave sizes open."""
+    """Who made a tensor, and its shape here: a model inside a model may leave sizes open. It is the
+    same for all images where it is made ``of_weights`` alone."""
 
     name: str
     shape: Shape
+    of_weights: bool = False
 
 
-_Made = dict[int, _Source]  # by the tensor's id
+_Made = dict[int, Any]  # by the tensor's id: its _Source, or the Keras variable it stands for
 
 
 class _Walker:
     """Collects calls under unique names."""
 
-    def __init__(self) -> None:
+    def __init__(self, follow: bool) -> None:
+        self.follow = follow
         self.calls: list[Call] = []
         self.inner: list[Inner] = []
         self.names: set[str] = set()
+        self.held: dict[tuple[int, Shape], _Source] = {}  # weights that operations read
 
     def enter(self, model: Any, made: _Made, prefix: str) -> None:
-        """Adds the calls inside ``model``; ``made`` tells where its inputs come from."""
+        """Adds the calls inside ``model``, or a Trace; ``made`` tells where its inputs come
+        from."""
         for node in nodes(model):
-            if _is_graph(node.operation):
+            operation = node.operation
+            if _is_graph(operation):
                 self._enter_inner(node, made, prefix)
-                continue
-            # an optional input that was left out comes from nowhere
-            read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
-            shapes = _written(node, made)
-            options = _options(node)
-            name = self.add(
-                node.operation,
-                prefix,
-                read,
-                shapes[0],
-                node.output_tensors[0],
-                options,
-                _given_to(node),
-            )
-            for tensor, shape in zip(node.output_tensors, shapes, strict=True):
-                made[id(tensor)] = _Source(name, shape)
+            elif not isinstance(operation, keras.Layer):
+                # Keras counts the names of what a trace makes on and on
+                is_traced = isinstance(model, Trace)
+                name = type(operation).__name__.lower() if is_traced else operation.name
+                self._add_operation(node, made, prefix, name)
+            elif self.follow and is_followed(operation):
+                self._enter_trace(node, made, prefix)
+            else:
+                self._add_layer(node, made, prefix, operation.name)
+
+    def _add_layer(
+        self, node: Any, made: _Made, prefix: str, name: str, untraceable: str = ""
+    ) -> None:
+        # an optional input that was left out comes from nowhere
+        read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
+        read = [self._source(source, prefix) for source in read]
+        told = {"options": _options(node), "untraceable": untraceable}
+        self._add(node, made, prefix + name, read, **told)
+
+    def _add_operation(self, node: Any, made: _Made, prefix: str, name: str) -> None:
+        kind = type(node.operation).__name__
+        given = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+        given = [made.get(id(each), each) for each in given if each is not None]
+        rank = len(node.output_tensors[0].shape) - 1
+        if kind in _DIVISIONS and not isinstance(given[0], _Source | keras.Variable):
+            kind = "Reciprocal"
+        operands = [self._operand(each, kind, rank, prefix) for each in given]
+        read = [each for each in operands if isinstance(each, _Source)]
+        told = tuple(each.name if isinstance(each, _Source) else each for each in operands)
+        self._add(node, made, prefix + name, read, operands=told)
+
+    def _operand(self, value: Any, kind: str, rank: int, prefix: str) -> Any:
+        """What an operation of one ``kind`` reads: a source; a number, or a weight as such."""
+        if isinstance(value, _Source):
+            return value
+        if not isinstance(value, keras.Variable):
+            if kind == "Power" and _is_number(value):
+                return float(value)
+            if kind not in (*_WITH_CONSTANTS, *_PRODUCTS):
+                return value
+        variable = _as_variable(value)
+        if variable is None or kind in _PRODUCTS:
+            return variable
+        if kind not in (*_OF_CONSTANTS, *_WITH_CONSTANTS):
+            return self._source(variable, prefix)
+        shape = tuple(variable.shape)
+        if len(shape) == rank + 1 and shape[0] == 1:  # an axis for the batch
+            shape = shape[1:]
+        return self._source(variable, prefix, shape or (1,))
+
+    def _source(self, found: Any, prefix: str, shape: Shape | None = None) -> _Source:
+        """The call of a weight; what is a source already stays."""
+        if isinstance(found, _Source):
+            return found
+        shape = tuple(found.shape) if shape is None else shape
+        key = id(found), shape
+        if key not in self.held:
+            name = self.add(Call(prefix + found.name, found, (), (), shape, None, of_weights=True))
+            self.held[key] = _Source(name, shape, of_weights=True)
+        return self.held[key]
+
+    def _add(self, node: Any, made: _Made, name: str, read: list[_Source], **told: Any) -> None:
+        """Adds the call of a layer or an operation; notes who made what it writes."""
+        of_weights = bool(read) and all(source.of_weights for source in read)
+        shapes = _written(node, made, of_weights)
+        call = Call(
+            name=name,
+            layer=node.operation,
+            sources=tuple(source.name for source in read),
+            read=tuple(source.shape for source in read),
+            shape=shapes[0],
+            output=node.output_tensors[0],
+            given=(*node.arguments.args, *node.arguments.kwargs.values()),
+            of_weights=of_weights,
+            reads_weights=any(source.of_weights for source in read),
+            **told,
+        )
+        added = self.add(call)
+        for tensor, shape in zip(node.output_tensors, shapes, strict=True):
+            made[id(tensor)] = _Source(added, shape, of_weights)
 
     def _enter_inner(self, node: Any, made: _Made, prefix: str) -> None:
         model = node.operation
-        self.inner.append(Inner(model, _options(node)))
+        self.inner.append(Inner(prefix + model.name, model, _options(node)))
         inner = {
             id(inside): made[id(outside)]
             for inside, outside in zip(model.inputs, _given(node), strict=False)
@@ -144,25 +249,37 @@ class _Walker:
         for inside, outside in zip(model.outputs, node.output_tensors, strict=True):
             made[id(outside)] = inner[id(inside)]
 
-    def add(
-        self,
-        layer: Any,
-        prefix: str,
-        read: list[_Source],
-        shape: Shape,
-        output: Any,
-        options: tuple[Any, ...] = (),
-        given: tuple[Any, ...] = (),
-    ) -> str:
-        """Adds one call; returns its name."""
-        name, count = prefix + layer.name, 1
+    def _enter_trace(self, node: Any, made: _Made, prefix: str) -> None:
+        """Adds the calls that a layer makes; the layer as one call where it cannot be followed."""
+        here = _symbols(node, made)
+        positional, named = node.arguments.fill_in(here)
+        layer = node.operation
+        try:
+            found = trace(layer, *positional, **named)
+        except Untraceable as reason:
+            self._add_layer(node, made, prefix, layer.name, untraceable=str(reason))
+            return
+        self.inner.append(Inner(prefix + layer.name, layer, ()))
+        inner = {id(symbol): made[outside] for outside, symbol in here.items()} | found.weights
+        calls = list(nodes(found))
+        first = calls[0].operation
+        if len(calls) == 1 and not isinstance(first, keras.Layer):
+            self._add_operation(calls[0], inner, prefix, layer.name)
+        elif len(calls) == 1 and isinstance(first, keras.layers.Identity):
+            self._add_layer(calls[0], inner, prefix, layer.name)
+        else:
+            self.enter(found, inner, f"{prefix}{layer.name}/")
+        for inside, outside in zip(found.outputs, node.output_tensors, strict=True):
+            made[id(outside)] = self._source(inner[id(inside)], prefix)
+
+    def add(self, call: Call) -> str:
+        """Adds one call, under a name that no other has; returns it."""
+        name, count = call.name, 1
         while name in self.names:
             count += 1
-            name = f"{prefix}{layer.name} ({count})"
+            name = f"{call.name} ({count})"
         self.names.add(name)
-        sources = tuple(source.name for source in read)
-        shapes = tuple(source.shape for source in read)
-        self.calls.append(Call(name, layer, sources, shapes, shape, output, options, given))
+        self.calls.append(replace(call, name=name))
         return name
 
 
@@ -185,18 +302,48 @@ def _shape_of(tensor: Any) -> Shape:
     return tuple(tensor.shape[1:])
 
 
-def _written(node: Any, made: _Made) -> list[Shape]:
+def _written(node: Any, made: _Made, of_weights: bool) -> list[Shape]:
     """Shapes of all that a call writes, computed anew where it reads other sizes here."""
-    tensors = [tensor for tensor in node.input_tensors if id(tensor) in made]
-    if all(made[id(tensor)].shape == _shape_of(tensor) for tensor in tensors):
-        return [_shape_of(tensor) for tensor in node.output_tensors]
-    here = {
-        id(tensor): keras.KerasTensor((None, *made[id(tensor)].shape), dtype=tensor.dtype)
-        for tensor in tensors
+    here = _symbols(node, made)
+    given = {id(tensor): tensor for tensor in node.input_tensors}
+    if all(given[each].shape == symbol.shape for each, symbol in here.items()):
+        spec = node.output_tensors
+    else:
+        positional, named = node.arguments.fill_in(here)
+        spec = keras.tree.flatten(node.operation.compute_output_spec(*positional, **named))
+    return [tuple(tensor.shape) if of_weights else _shape_of(tensor) for tensor in spec]
+
+
+def _symbols(node: Any, made: _Made) -> dict[int, Any]:
+    """Symbols for the tensors that a call reads, by their ids, of the shapes that they have
+    here."""
+    return {
+        id(tensor): keras.KerasTensor(_whole(made[id(tensor)]), dtype=tensor.dtype)
+        for tensor in node.input_tensors
+        if id(tensor) in made
     }
-    positional, named = node.arguments.fill_in(here)
-    spec = node.operation.compute_output_spec(*positional, **named)
-    return [_shape_of(tensor) for tensor in keras.tree.flatten(spec)]
+
+
+def _whole(found: Any) -> tuple[int | None, ...]:
+    """The shape of a source, or of a weight, with the batch where it has one."""
+    if isinstance(found, _Source) and not found.of_weights:
+        return (None, *found.shape)
+    return tuple(found.shape)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) or getattr(value, "shape", None) == ()
+
+
+def _as_variable(value: Any) -> Any:
+    """A Keras variable for what an operation computes with; None where it is nothing of numbers."""
+    if isinstance(value, keras.Variable):
+        return value
+    try:
+        array = np.asarray(value, "float32")
+    except (TypeError, ValueError):
+        return None
+    return keras.Variable(array, trainable=False, dtype="float32", name=CONSTANT)
 
 
 def _given(node: Any) -> list[Any]:
@@ -221,4 +368,6 @@ def _is_graph(operation: Any) -> bool:
 
 def _functional(model: Any) -> Any:
     """The functional graph behind a model; Sequential holds one inside."""
+    if isinstance(model, Trace):
+        return model.function
     return getattr(model, "_functional", None) or model

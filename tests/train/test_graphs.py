@@ -6,6 +6,8 @@ import pytest
 from keras import layers
 
 import convmill
+from convmill.plan.graph import Move
+from convmill.plan.read import read
 from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
 
 SHAPE = (7, 6, 2)
@@ -149,3 +151,47 @@ def test_threads_change_no_bit(body):
     for other in results[1:]:
         for one, another in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, another)
+
+
+def channels_first():
+    """A chain and a residual block that count channels first, and Flatten of both kinds."""
+    first = {"data_format": "channels_first"}
+    image = keras.Input((2, 7, 6))
+    maps = layers.Conv2D(4, 3, padding="same", use_bias=False, **first)(image)
+    maps = skip = layers.ReLU()(layers.BatchNormalization(axis=1)(maps))
+    maps = layers.Conv2D(4, 3, padding="same", **first)(layers.Dropout(0.0)(maps))
+    maps = layers.Concatenate(axis=1)([layers.Add()([maps, skip]), skip])
+    maps = layers.MaxPooling2D((2, 1), **first)(layers.Activation("tanh")(maps))
+    flat = [layers.Flatten(**first)(maps), layers.Flatten()(maps)]
+    flat.append(layers.GlobalAveragePooling2D(**first)(maps))
+    found = layers.Dense(3, activation="softmax", name="a")(layers.Concatenate()(flat))
+    return keras.Model(image, [found, layers.Conv2D(2, 1, name="b", **first)(maps)])
+
+
+def test_channels_first_follow_keras():
+    x = np.random.default_rng(5).standard_normal((24, 2, 7, 6)).astype("float32")
+    y = [(np.abs(x.sum(axis=(1, 2, 3))) % 3).astype("int32"), x[:, :, 1:4]]
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        model = channels_first()
+        model.compile("sgd", ["sparse_categorical_crossentropy", "mse"], jit_compile=False)
+        models.append(model)
+    ours, theirs = convmill.accelerate(models[0], strict=True), models[1]
+    assert_same_history(*(seeded_fit(model, x, y, epochs=2) for model in (ours, theirs)), 5e-5)
+    assert_same_state(ours, theirs, 5e-5)
+    predicted = [model.predict(x, verbose=0) for model in (ours, theirs)]
+    for found, expected in zip(*predicted, strict=True):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+def test_an_image_is_turned_once():
+    model = keras.Sequential([keras.Input((2, 7, 6))])
+    for _ in range(3):
+        model.add(layers.Conv2D(4, 3, padding="same", data_format="channels_first"))
+        model.add(layers.BatchNormalization(axis=1))
+        model.add(layers.ReLU())
+    model.add(layers.GlobalAveragePooling2D(data_format="channels_first"))
+    moves = [node for node in read(model).graph.nodes if isinstance(node.operation, Move)]
+    assert len(moves) == 1

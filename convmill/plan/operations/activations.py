@@ -145,7 +145,7 @@ OPERATIONS = dict.fromkeys(
         *("Sigmoid", "HardSigmoid", "LogSigmoid", "SparseSigmoid", "Tanh", "HardTanh"),
         *("TanhShrink", "HardShrink", "SoftShrink", "Threshold", "Softplus", "Softsign", "Mish"),
         *("Squareplus", "SparsePlus", "Clip", "Softmax", "LogSoftmax", "Exp", "Expm1", "Log"),
-        *("Log1p", "Square", "Sqrt", "Rsqrt", "Power", "Absolute", "Abs", "Negative"),
+        *("Log1p", "Square", "Sqrt", "Rsqrt", "Absolute", "Abs", "Negative"),
         "Reciprocal",
     ),
     _operation,

@@ -9,7 +9,7 @@ from keras import layers
 
 from convmill.plan.graph import LINEAR, Border, Convolution, Opaque, Operation, Separable
 from convmill.plan.operations.activations import inside
-from convmill.plan.operations.layout import image, is_channels_last, pair
+from convmill.plan.operations.layout import image, pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 from convmill.plan.windows import border_of, transposed_cut
@@ -17,7 +17,7 @@ from convmill.plan.windows import border_of, transposed_cut
 
 def _convolution(call: Call, parameters: Parameters) -> Operation:
     layer, kernel = call.layer, parameters.named(call.layer, "kernel")
-    if kernel is None or not is_channels_last(layer):
+    if kernel is None or not call.channels_last:
         return _opaque(call, _places(call, call.shape) * _kernel(layer))
     return Convolution(
         filters=layer.filters,
@@ -34,7 +34,7 @@ def _convolution(call: Call, parameters: Parameters) -> Operation:
 
 def _depthwise(call: Call, parameters: Parameters) -> Operation:
     layer, kernel = call.layer, parameters.named(call.layer, "kernel")
-    if kernel is None or not is_channels_last(layer):
+    if kernel is None or not call.channels_last:
         return _opaque(call, _places(call, call.shape) * _kernel(layer))
     return _by_depth(call, kernel, parameters.named(layer, "bias"))
 
@@ -43,7 +43,7 @@ def _separable(call: Call, parameters: Parameters) -> Operation:
     layer = call.layer
     depth = parameters.named(layer, "depthwise_kernel")
     point = parameters.named(layer, "pointwise_kernel")
-    if depth is None or point is None or not is_channels_last(layer):
+    if depth is None or point is None or not call.channels_last:
         return _opaque(call, _places(call, call.shape) * _kernel(layer))
     pointwise = Convolution(
         filters=layer.filters,
@@ -77,7 +77,7 @@ def _by_depth(call: Call, kernel: int, bias: int | None, activation: Any = None)
 def _transposed(call: Call, parameters: Parameters) -> Operation:
     """Keras cuts what a transposed convolution spreads; where, it says by its arguments."""
     layer, kernel = call.layer, parameters.named(call.layer, "kernel")
-    if kernel is None or not is_channels_last(layer):
+    if kernel is None or not call.channels_last:
         return _opaque(call, _places(call, call.read[0]) * _kernel(layer))
     read, written = image(call.read[0]), image(call.shape)
     strides, dilation = pair(layer.strides), pair(layer.dilation_rate)
@@ -111,7 +111,7 @@ def _padding(call: Call) -> Border:
 
 def _places(call: Call, shape: tuple[int, ...]) -> int:
     """Places of a map, wherever its channels are."""
-    channels = shape[-1] if is_channels_last(call.layer) else shape[0]
+    channels = shape[-1] if call.channels_last else shape[0]
     return math.prod(shape) // max(channels, 1)
 
 

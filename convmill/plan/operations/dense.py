@@ -6,10 +6,10 @@ import math
 
 from keras import layers
 
-from convmill.plan.graph import Dense, Opaque, Operation
+from convmill.plan.graph import LINEAR, Dense, Opaque, Operation, Role
 from convmill.plan.operations.activations import inside
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
+from convmill.plan.walk import CONSTANT, Call
 
 
 def _dense(call: Call, parameters: Parameters) -> Operation:
@@ -18,6 +18,15 @@ def _dense(call: Call, parameters: Parameters) -> Operation:
         return Opaque("dense", activation=inside(layer), adds_bias=bool(layer.use_bias))
     bias = parameters.named(layer, "bias")
     return Dense(units=layer.units, activation=inside(layer), kernel=kernel, bias=bias)
+
+
+def _product(call: Call, parameters: Parameters) -> Operation:
+    """A matrix product of an image with a weight."""
+    weight = call.operands[-1]
+    if call.sources != call.operands[:-1] or len(getattr(weight, "shape", ())) != 2:
+        return Opaque("dense")
+    role: Role = "constant" if weight.name == CONSTANT else "weight"
+    return Dense(weight.shape[1], LINEAR, parameters.index(weight, role), None)
 
 
 def _einsum(call: Call, parameters: Parameters) -> Operation:
@@ -34,3 +43,4 @@ def _einsum(call: Call, parameters: Parameters) -> Operation:
 
 
 TABLE = {layers.Dense: _dense, layers.EinsumDense: _einsum}
+OPERATIONS = dict.fromkeys(("Matmul", "Dot"), _product)

@@ -10,7 +10,15 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from convmill.plan.graph import Concatenate, Merge, MergeKind, Opaque, Operation
+from convmill.plan.graph import (
+    Activate,
+    Activation,
+    Concatenate,
+    Merge,
+    MergeKind,
+    Opaque,
+    Operation,
+)
 from convmill.plan.operations.layout import from_last
 from convmill.plan.operations.normalization import affine
 from convmill.plan.operations.parameters import Parameters
@@ -40,23 +48,20 @@ def _merge(kind: MergeKind) -> Callable[[Call, Parameters], Operation]:
     return lambda call, parameters: Merge(kind)
 
 
-def _arithmetic(kind: MergeKind) -> Callable[[Call, Parameters], Operation]:
-    """Of two tensors, or of one and numbers."""
-
-    def read(call: Call, parameters: Parameters) -> Operation:
-        if len(call.sources) > 1:
-            return Merge(kind)
-        numbers = [one for one in call.given if not isinstance(one, keras.KerasTensor)]
-        if len(numbers) != 1 or len(call.given) != 2:
-            return Opaque("merge", math.prod(call.shape))
-        behind = isinstance(call.given[0], keras.KerasTensor)
-        try:
-            number = np.asarray(keras.ops.convert_to_numpy(numbers[0]), np.float64)
-        except (TypeError, ValueError):
-            return Opaque("merge", math.prod(call.shape))
-        return _with_numbers(call, kind, number, behind=behind)
-
-    return read
+def _arithmetic(call: Call, parameters: Parameters) -> Operation:
+    """``x + y`` and its like, of two tensors, or of one and numbers."""
+    kind = _OPERATIONS[type(call.layer).__name__]
+    if len(call.sources) > 1:
+        fits = all(len(shape) <= len(call.shape) for shape in call.read)
+        return Merge(kind) if fits else Opaque("merge", math.prod(call.shape))
+    numbers = [one for one in call.operands if not isinstance(one, str)]
+    if len(numbers) != 1 or len(call.operands) != 2:
+        return Opaque("merge", math.prod(call.shape))
+    try:
+        number = np.asarray(keras.ops.convert_to_numpy(numbers[0]), np.float64)
+    except (TypeError, ValueError):
+        return Opaque("merge", math.prod(call.shape))
+    return _with_numbers(call, kind, number, behind=isinstance(call.operands[0], str))
 
 
 def _with_numbers(
@@ -78,6 +83,19 @@ def _with_numbers(
     return Opaque("merge", math.prod(call.shape))
 
 
+_POWERS = {2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal", 1.0: "linear"}
+
+
+def _power(call: Call, parameters: Parameters) -> Operation:
+    """A tensor to the power of a number."""
+    exponent = call.operands[-1]
+    is_number = len(call.sources) == 1 and isinstance(exponent, float)
+    name = _POWERS.get(exponent) if is_number else None
+    if name is None:
+        return Opaque("activation", math.prod(call.shape))
+    return Activate(Activation(name))
+
+
 def _concatenate(call: Call, parameters: Parameters) -> Operation:
     axes = from_last(call.layer.axis, len(call.shape))
     return Opaque("merge", 0) if axes is None else Concatenate(axes[0])
@@ -88,6 +106,7 @@ TABLE = {
     layers.Concatenate: _concatenate,
 }
 OPERATIONS = {
-    **{name: _arithmetic(kind) for name, kind in _OPERATIONS.items()},
+    **dict.fromkeys(_OPERATIONS, _arithmetic),
+    "Power": _power,
     "Concatenate": _concatenate,
 }

@@ -20,7 +20,6 @@ from convmill.plan.graph import (
     Warp,
     WarpKind,
 )
-from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 
@@ -40,7 +39,7 @@ def _spatial(call: Call, parameters: Parameters) -> Operation:
     if call.layer.rate == 0:
         return _NOTHING
     rank = len(call.shape)
-    last = is_channels_last(call.layer)
+    last = call.channels_last
     places = range(-rank, -1) if last else range(1 - rank, 0)
     return Dropout(float(call.layer.rate), parameters.dropout(call.layer), tuple(places))
 
@@ -138,7 +137,7 @@ def _tone(
 
 
 def _is_image(call: Call) -> bool:
-    return len(call.shape) == 3 and is_channels_last(call.layer)
+    return len(call.shape) == 3 and call.channels_last
 
 
 def _augmentation(call: Call, parameters: Parameters) -> Operation:

@@ -55,7 +55,7 @@ def _batch(call: Call, parameters: Parameters) -> Operation:
     layer = call.layer
     return Normalize(
         "batch",
-        from_last(layer.axis, len(call.shape)),
+        (-1,) if call.turned else from_last(layer.axis, len(call.shape)),
         epsilon=float(layer.epsilon),
         momentum=float(layer.momentum),
         gamma=parameters.named(layer, "gamma"),

@@ -4,13 +4,20 @@ dropout layers."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from keras import constraints, regularizers
 
-from convmill.plan.graph import Constraint, NonNegative, NormRange, Parameter, Regularizer
+from convmill.plan.graph import (
+    Constraint,
+    NonNegative,
+    NormRange,
+    Parameter,
+    Regularizer,
+    Role,
+)
 
 # What a Regularizer and a Constraint can say; Keras has to see to others.
 REGULARIZERS = (regularizers.L1, regularizers.L2, regularizers.L1L2)
@@ -33,7 +40,7 @@ class Parameters:
         self._trainable = {id(variable) for variable in trainable}
         self._indices: dict[int, int] = {}
 
-    def index(self, variable: Any, role: Literal["weight", "statistic"] = "weight") -> int:
+    def index(self, variable: Any, role: Role = "weight") -> int:
         """Index of the parameter that is ``variable``."""
         if id(variable) not in self._indices:
             trainable = id(variable) in self._trainable
@@ -48,9 +55,7 @@ class Parameters:
             self.variables.append(variable)
         return self._indices[id(variable)]
 
-    def named(
-        self, layer: Any, name: str, role: Literal["weight", "statistic"] = "weight"
-    ) -> int | None:
+    def named(self, layer: Any, name: str, role: Role = "weight") -> int | None:
         """Index of the layer's own weight called ``name``; None where it has none."""
         found = [variable for variable in layer.weights if variable.name == name]
         return self.index(found[0], role) if found else None

@@ -8,7 +8,7 @@ from typing import Literal
 from keras import layers
 
 from convmill.plan.graph import AdaptivePooling, Opaque, Operation, Pooling, PoolingKind
-from convmill.plan.operations.layout import from_last, image, is_channels_last, pair
+from convmill.plan.operations.layout import from_last, image, pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 from convmill.plan.windows import adaptive_spans, border_of, values_read
@@ -27,7 +27,7 @@ def _pooling(call: Call, parameters: Parameters) -> Operation:
     """In space places are not looked into."""
     layer = call.layer
     kind: PoolingKind = "max" if isinstance(layer, _MAX) else "average"
-    if not is_channels_last(layer) or len(layer.pool_size) > 2:
+    if not call.channels_last or len(layer.pool_size) > 2:
         work = math.prod(call.shape) * math.prod(layer.pool_size)
         return Opaque("pooling", work, pooling=kind)
     size, strides = pair(layer.pool_size), pair(layer.strides)
@@ -39,7 +39,7 @@ def _global_pooling(call: Call, parameters: Parameters) -> Operation:
     """Without keepdims the shape written is (channels,)."""
     layer = call.layer
     kind: PoolingKind = "max" if isinstance(layer, _GLOBAL_MAX) else "average"
-    if not is_channels_last(layer) or len(call.read[0]) > 3:
+    if not call.channels_last or len(call.read[0]) > 3:
         return Opaque("pooling", math.prod(call.read[0]), pooling=kind, sees_all=True)
     return _over_image(call, kind, "share" if kind == "max" else "first")
 
@@ -47,7 +47,7 @@ def _global_pooling(call: Call, parameters: Parameters) -> Operation:
 def _adaptive(call: Call, parameters: Parameters) -> Operation:
     """Windows of unlike sizes, as many as are asked for."""
     kind: PoolingKind = "max" if isinstance(call.layer, _ADAPTIVE_MAX) else "average"
-    last = is_channels_last(call.layer)
+    last = call.channels_last
     if last and len(call.shape) == 3:
         return AdaptivePooling(kind)
     read, written = (shape[:-1] if last else shape[1:] for shape in (call.read[0], call.shape))

@@ -24,7 +24,7 @@ from convmill.plan.graph import (
     Upsample,
 )
 from convmill.plan.moves import View, whole
-from convmill.plan.operations.layout import from_last, is_channels_last
+from convmill.plan.operations.layout import from_last
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 
@@ -55,13 +55,13 @@ def _reshape(call: Call, parameters: Parameters) -> Operation:
 
 
 def _pad(call: Call, parameters: Parameters) -> Operation:
-    if not is_channels_last(call.layer):
+    if not call.channels_last:
         return Opaque("shape", 0)
     return Pad(_border(call.layer.padding))
 
 
 def _crop(call: Call, parameters: Parameters) -> Operation:
-    if not is_channels_last(call.layer):
+    if not call.channels_last:
         return Opaque("shape", 0)
     return Crop(_border(call.layer.cropping))
 
@@ -73,7 +73,7 @@ def _border(given: Any) -> Border:
 
 
 def _upsample(call: Call, parameters: Parameters) -> Operation:
-    if not is_channels_last(call.layer):
+    if not call.channels_last:
         return Opaque("shape", 0)
     return Upsample(tuple(call.layer.size), call.layer.interpolation)
 
@@ -84,7 +84,7 @@ def _upsample_along(call: Call, parameters: Parameters) -> Operation:
 
 def _resize(call: Call, parameters: Parameters) -> Operation:
     layer, (height, width, _) = call.layer, call.read[0]
-    if not is_channels_last(layer):
+    if not call.channels_last:
         return Opaque("shape", 0)
     goal = (layer.height, layer.width)
     if layer.pad_to_aspect_ratio and height * goal[1] != width * goal[0]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from convmill.plan.graph import Opaque, Operation
+from convmill.plan.graph import Opaque, Operation, Role, Weight
 from convmill.plan.operations import (
     activations,
     convolutions,
@@ -18,7 +18,7 @@ from convmill.plan.operations import (
     shapes,
 )
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
+from convmill.plan.walk import CONSTANT, Call
 from convmill.plan.written import class_of, is_keras_class
 
 Reader = Callable[[Call, Parameters], Operation]
@@ -39,11 +39,15 @@ OPERATIONS: dict[str, Reader] = {
     **pooling.OPERATIONS,
     **shapes.OPERATIONS,
     **merges.OPERATIONS,
+    **dense.OPERATIONS,
 }
 
 
 def operation_of(call: Call, parameters: Parameters) -> Operation:
     """What a call computes; Opaque for a layer that nobody knows."""
+    if isinstance(call.layer, keras.Variable):
+        role: Role = "constant" if call.layer.name == CONSTANT else "weight"
+        return Weight(parameters.index(call.layer, role))
     reader = _reader(call.layer)
     return reader(call, parameters) if reader else Opaque()
 

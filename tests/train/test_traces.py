@@ -1,0 +1,216 @@
+"""What layers and models compute in Python code: followed, compiled, trained as Keras does."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import convmill
+from convmill.plan.graph import NotCovered
+from convmill.plan.read import read
+from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
+
+SHAPE = (7, 6, 2)
+
+
+class Scaled(layers.Layer):
+    """A factor for each channel, one for all, and a function of a weight."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+        self.gains = [self.add_weight(shape=(), initializer="ones", name="gain")]
+
+    def call(self, x: Any, training: Any = None) -> Any:
+        return self.scale * x * self.gains[0] + ops.softplus(self.scale) - 0.5
+
+
+class OwnDense(layers.Layer):
+    """A product with a weight, and a bias."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units = units
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+        self.bias = self.add_weight(shape=(self.units,), name="bias")
+
+    def call(self, x: Any) -> Any:
+        return ops.tanh(ops.matmul(x, self.kernel) + self.bias)
+
+
+class Block(layers.Layer):
+    """Layers inside a layer, normalization and dropout among them."""
+
+    def __init__(self, filters: int) -> None:
+        super().__init__()
+        self.convolutions = [layers.Conv2D(filters, 3, padding="same") for _ in range(2)]
+        self.normalization = layers.BatchNormalization()
+        self.dropout = layers.Dropout(0.0)
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        first = self.convolutions[0](x)
+        second = self.normalization(self.convolutions[1](ops.relu(first)), training=training)
+        return self.dropout(ops.relu(first + second), training=training)
+
+
+class Net(keras.Model):
+    """A model of the user's own class."""
+
+    def __init__(self) -> None:
+        super().__init__(name="net")
+        self.divisor = 2.0
+        self.blocks = [Block(4), Block(4)]
+        self.flatten = layers.Flatten()
+        self.classes = layers.Dense(3, activation="softmax")
+        self.shift = self.add_weight(shape=(1, 1, 1, 2), name="shift")
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        x = self.shift + x / self.divisor
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.classes(self.flatten(x))
+
+
+def sequential(*stack: Any) -> keras.Model:
+    maps = [layers.Conv2D(4, 3), *stack, layers.Flatten(), layers.Dense(3, activation="softmax")]
+    return keras.Sequential([keras.Input(SHAPE), *maps], name="net")
+
+
+def arithmetic() -> keras.Model:
+    """Numbers and arrays beside tensors, on both sides."""
+    image = keras.Input(SHAPE)
+    x = 1 - layers.Conv2D(4, 3)((image * 2.0 + 1.0) / 4)
+    x = ops.add(x, np.arange(4, dtype="float32")) - np.ones((1, 5, 4, 1), "float32")
+    x = ops.maximum(x, 0.1) * ops.minimum(2.0, x) + x**2 + 1 / (2 + ops.abs(x))
+    x = ops.matmul(x, np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3))
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
+
+
+MODELS = {
+    "arithmetic": arithmetic,
+    "lambda": lambda: sequential(layers.Lambda(lambda x, by: x * by - 1, arguments={"by": 3})),
+    "weights": lambda: sequential(Scaled()),
+    "dense": lambda: sequential(OwnDense(5)),
+    "block": lambda: sequential(Block(4)),
+    "model": Net,
+}
+
+
+def both(make: Any) -> tuple[Any, Any]:
+    """A compiled model, and a plain one that begins with the same weights."""
+    found = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        model = make()
+        loss = "sparse_categorical_crossentropy"
+        model.compile("sgd", loss, metrics=["accuracy"], jit_compile=False)
+        found.append(model)
+    return convmill.accelerate(found[0], strict=True), found[1]
+
+
+def data() -> tuple[Any, Any]:
+    x = np.random.default_rng(5).standard_normal((24, *SHAPE)).astype("float32")
+    return x, (np.abs(x.sum(axis=(1, 2, 3))) % 3).astype("int32")
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_training_follows_keras(make: Any) -> None:
+    ours, theirs = both(make)
+    x, y = data()
+    histories = [seeded_fit(model, x, y, epochs=2) for model in (ours, theirs)]
+    assert_same_history(*histories, 5e-5)
+    assert_same_state(ours, theirs, 5e-5)
+    found, expected = (model.predict(x, verbose=0) for model in (ours, theirs))
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+def test_reading_leaves_no_trace() -> None:
+    model = Net()
+    model(np.zeros((1, *SHAPE), "float32"))
+    before = [(vars(layer).copy(), len(layer._inbound_nodes)) for layer in model._flatten_layers()]
+    names = [node.name for node in read(model).graph.nodes]
+    after = [(vars(layer).copy(), len(layer._inbound_nodes)) for layer in model._flatten_layers()]
+    assert before == after
+    assert names == [node.name for node in read(model).graph.nodes]
+
+
+def test_what_is_changed_is_seen() -> None:
+    ours, theirs = both(Net)
+    x, y = data()
+    for model in (ours, theirs):
+        seeded_fit(model, x, y)
+        model.divisor = -0.5
+        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+    found, expected = (model.predict(x, verbose=0) for model in (ours, theirs))
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+# What cannot be followed -------------------------------------------------------------------------
+
+
+def custom(call: Any) -> Any:
+    """A layer with a weight, and that call."""
+
+    class Custom(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+            self.count = self.add_weight(shape=(), trainable=False, name="count")
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    Custom.call = call
+    return Custom()
+
+
+def branching(self: Any, x: Any) -> Any:
+    return x if ops.sum(x) > 0 else -x
+
+
+def reads_a_number(self: Any, x: Any) -> Any:
+    return x * float(ops.sum(ops.convert_to_numpy(self.scale)))
+
+
+def counts(self: Any, x: Any) -> Any:
+    self.count.assign(self.count + 1)
+    return x * self.scale
+
+
+def other_in_training(self: Any, x: Any, training: bool = False) -> Any:
+    return x * self.scale if training else x + self.scale
+
+
+def draws(self: Any, x: Any) -> Any:
+    return x + keras.random.normal((4,))
+
+
+def draws_by_numpy(self: Any, x: Any) -> Any:
+    return x * np.random.default_rng().uniform()
+
+
+def adds_a_loss(self: Any, x: Any) -> Any:
+    self.add_loss(ops.sum(x))
+    return x * self.scale
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (branching, "ends in"),
+        (reads_a_number, "ends in"),
+        (counts, "ends in|assigns"),
+        (other_in_training, "does something else in training"),
+        (draws, "in a way that no graph tells"),
+        (draws_by_numpy, "computes other numbers"),
+        (adds_a_loss, "adds a loss of its own"),
+        (lambda self, x: ops.cumsum(x * self.scale, axis=1), "operation .*umsum"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_by_name(call: Any, words: str) -> None:
+    with pytest.raises(NotCovered, match=words) as refusal:
+        read(sequential(custom(call)))
+    assert "custom" in refusal.value.reason
+    assert refusal.value.remedy
