@@ -19,6 +19,8 @@ from convmill.plan.walk import Call
 from convmill.plan.written import is_keras_class, own_call
 
 ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"
+WHOLE = ("uint8", "int8", "uint16", "int16", "int32")  # of inputs that are cast to float32
+MIXED = ("mixed_float16", "mixed_bfloat16")  # computed in float32
 # What a subclass may define without changing what its layer computes.
 HARMLESS = {
     "__module__",
@@ -63,7 +65,7 @@ def _of_operation(call: Call, operation: Operation) -> Refusal | None:
     says = f"operation {call.name!r} ({type(call.layer).__name__})"
     if isinstance(operation, Opaque):
         return Refusal(f"{says} is not covered", "express it with a layer")
-    if call.output.dtype != "float32":
+    if call.output.dtype not in ("float32", "float16", "bfloat16"):  # halves of mixed policies
         return Refusal(f"{says}: dtype={call.output.dtype}", ONE_DTYPE)
     return _of_weights(call, operation, says)
 
@@ -108,7 +110,7 @@ def _of_model(model: Any) -> Refusal:
 def beyond_input(layer: Any) -> Refusal | None:
     """What a keras.Input asks for."""
     says = f"layer {layer.name!r} ({type(layer).__name__}): "
-    if layer.dtype != "float32":
+    if layer.dtype not in ("float32", *WHOLE):
         return Refusal(f"{says}dtype={layer.dtype!r}", ONE_DTYPE)
     if layer.sparse or layer.optional or layer.ragged:
         return Refusal(f"{says}is sparse, ragged or optional", "use a plain keras.Input")
@@ -122,6 +124,16 @@ def _said(call: Call, operation: Operation) -> Iterator[Said]:
     yield _axes(call.layer, operation)
     if call.options:
         yield f"is called with {list(call.options)}", "call it with its input alone"
+
+
+def beyond_whole(call: Call, dtype: str) -> Refusal | None:
+    """What a call does with an input of whole numbers that it does not make float32 of."""
+    if not isinstance(call.layer, keras.Layer):
+        return None  # its output has a dtype that says so
+    if isinstance(call.layer, layers.Rescaling | layers.Normalization):
+        return None
+    says = f"layer {call.name!r} ({type(call.layer).__name__}) reads dtype={dtype!r}"
+    return Refusal(says, "begin with keras.layers.Rescaling, or leave dtype out of keras.Input")
 
 
 def _own_class(layer: Any) -> Said:
@@ -139,8 +151,13 @@ def _own_class(layer: Any) -> Said:
     return None
 
 
+def is_mixed(layer: Any) -> bool:
+    """Whether Keras would compute a layer in halves, and keep its weights in float32."""
+    return isinstance(layer, keras.Layer) and layer.dtype_policy.name in MIXED
+
+
 def _dtype(layer: Any) -> Said:
-    if layer.dtype_policy.name == "float32":
+    if layer.dtype_policy.name == "float32" or is_mixed(layer):
         return None
     return f"dtype={layer.dtype_policy.name!r}", 'use dtype="float32", Keras\' default'
 

@@ -107,7 +107,9 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Input:
-    """The image that the net reads."""
+    """The image that the net reads; one of whole numbers has no fractions to begin with."""
+
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

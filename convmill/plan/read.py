@@ -12,7 +12,15 @@ from typing import Any
 
 import keras
 
-from convmill.plan.beyond import ONE_DTYPE, beyond, beyond_followed, beyond_input
+from convmill.plan.beyond import (
+    ONE_DTYPE,
+    WHOLE,
+    beyond,
+    beyond_followed,
+    beyond_input,
+    beyond_whole,
+    is_mixed,
+)
 from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.ends import Ends, ends_of
@@ -32,7 +40,8 @@ class Reading:
 
     ``variables`` are Keras variables in the order of ``graph.parameters``; ``dropouts`` are the
     layers with a seed, once for each call, in the order of their operations' ``seed``. ``inputs``
-    and ``outputs`` are how the model takes and gives what the graph's have.
+    and ``outputs`` are how the model takes and gives what the graph's have. ``notes`` say what
+    is computed otherwise than asked for.
     """
 
     graph: Graph
@@ -40,6 +49,7 @@ class Reading:
     dropouts: tuple[Any, ...]
     inputs: Ends
     outputs: Ends
+    notes: tuple[str, ...] = ()
 
 
 def read(model: Any) -> Reading:
@@ -145,7 +155,17 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
     )
     variables = (*parameters.variables, *held.variables)
     inputs, outputs = map(ends_of, given_ends(model))
-    return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs)
+    notes = tuple(_notes(model, followed))
+    return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs, notes)
+
+
+def _notes(model: Any, followed: Walk) -> Iterator[str]:
+    """What people should know of how a model is computed."""
+    inner = (each.model for each in followed.inner)
+    called = (getattr(model, "layer", model), *inner, *(call.layer for call in followed.calls))
+    mixed = dict.fromkeys(layer.dtype_policy.name for layer in called if is_mixed(layer))
+    if mixed:
+        yield f"layers of dtype {' and '.join(mixed)} are computed in float32"
 
 
 def _penalties(call: Call) -> Iterator[Node]:
@@ -214,6 +234,12 @@ def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
             found = beyond_input(tensor._keras_history.operation)
             if found is not None:
                 yield found
+    whole = {call.name: call.layer.dtype for call in followed.calls if _is_whole(call.layer)}
+    for call in followed.calls:
+        for source in call.sources:
+            found = beyond_whole(call, whole[source]) if source in whole else None
+            if found is not None:
+                yield found
     for inner in followed.inner:
         if not isinstance(inner.model, keras.Model):
             found = beyond_followed(inner.name, inner.model)
@@ -226,7 +252,11 @@ def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
             )
 
 
+def _is_whole(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.InputLayer) and layer.dtype in WHOLE
+
+
 def _of_ends(model: Any) -> Iterator[Refusal]:
     for tensor in model.inputs:
-        if tensor.dtype != "float32":
+        if tensor.dtype not in ("float32", *WHOLE):
             yield Refusal(f"model {model.name!r} reads dtype {tensor.dtype}", ONE_DTYPE)

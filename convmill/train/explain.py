@@ -24,7 +24,8 @@ TEXT_WIDTH = 118
 class Explanation:
     """Prints as a table. ``report`` holds the figures; None where the model is not compiled, and
     then ``reason`` and ``remedy`` say why and what would help. ``bridged`` names what Keras itself
-    does in a step of training, by what is computed natively.
+    does in a step of training, by what is computed natively; ``notes`` say what is computed
+    otherwise than asked for.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Explanation:
     reason: str = ""
     remedy: str = ""
     bridged: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def compiled(self) -> bool:
@@ -79,6 +81,7 @@ class Explanation:
         if self.bridged:
             done = ", ".join(self.bridged)
             lines.append(f"Bridged, done by Keras in each step of training: {done}.")
+        lines += [f"Note: {note}." for note in self.notes]
         return Group(_table(self.model, self.report), Text("\n".join(lines)))
 
     def __str__(self) -> str:
@@ -98,7 +101,8 @@ def explain(model: Any) -> Explanation:
         bound = Bound(model, training=training)
         found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
         losses = dict.fromkeys(f"the loss {loss.name}" for loss in bound.losses.values())
-        return Explanation(model.name, report(bound.program), bridged=(*losses, *found))
+        done, notes = (*losses, *found), bound.reading.notes
+        return Explanation(model.name, report(bound.program), bridged=done, notes=notes)
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
 

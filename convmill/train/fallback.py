@@ -10,6 +10,13 @@ from convmill.printing import say
 from convmill.train.session import Session
 
 
+def remark(current: Session, note: str, model: Any) -> None:
+    """Says once for each model what is computed otherwise than asked for."""
+    if note not in current.said:
+        current.said.add(note)
+        say(f"convmill: {model.name}: {note}.", sys.stderr)
+
+
 def fall_back(current: Session, gap: NotCovered, model: Any) -> None:
     """Says once for each reason that Keras takes over; raises where the model is strict."""
     if current.is_strict:

@@ -19,8 +19,10 @@ from convmill.train.arguments import optional_whole
 from convmill.train.arrays import Given, Interface, take
 from convmill.train.bound import Bound
 from convmill.train.compilation.rates import learning_rates
+from convmill.train.fallback import remark
 from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
 from convmill.train.samples import Arrays, Samples, Target, prepare, samples
+from convmill.train.session import session
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Kind
@@ -54,6 +56,8 @@ class Preparation:
                 read(self.model)  # what is in the way of prediction too is said first
                 raise
             self.bound = Bound(self.model, self.training)
+            for note in self.bound.reading.notes:
+                remark(session(self.model), note, self.model)
             if self.bound.recipe is not None and not self.bound.recipe.optimizer.bridged:
                 learning_rates(self.model.optimizer, 1)
         return self.bound

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convmill.plan.graph import Graph, Shape
+from convmill.plan.graph import Graph, Input, Node, NotCovered, Shape
 from convmill.plan.recipe import Loss
 from convmill.train import check
 from convmill.train.arrays import ByOutput, Given, Interface
@@ -116,7 +116,7 @@ def checked(given: Given, target: Target, class_weight: Mapping[int, float] | No
     """
     inputs, outputs = target.interface.inputs, target.interface.outputs
     x = tuple(
-        _shaped(one, target.graph.node(name).shape, inputs.title("x", number))
+        _input(one, target.graph.node(name), inputs.title("x", number))
         for number, (one, name) in enumerate(zip(given.x, target.graph.inputs, strict=True))
     )
     if target.losses is None:
@@ -157,6 +157,21 @@ def samples(given: Given, target: Target) -> Samples:
     y, weight = _measured_by(given, target)
     seen = Given((), given.y, given.weight).each(_as_keras_sees)
     return Samples(x, y, weight, seen.y, seen.weight)
+
+
+def _input(x: np.ndarray, node: Node, argument: str) -> np.ndarray:
+    """``x`` in the shape and of the dtype of an input. NotCovered for fractions where that has
+    whole numbers: Keras would round them, and each backend in its way."""
+    assert isinstance(node.operation, Input)
+    dtype = node.operation.dtype
+    if dtype != "float32" and x.dtype != dtype:
+        if x.dtype.kind not in "bui":
+            raise NotCovered(
+                f"{argument} of dtype {x.dtype} for an input of dtype {dtype}",
+                f"give {argument} as {dtype}",
+            )
+        x = x.astype(dtype)
+    return _shaped(x, node.shape, argument)
 
 
 def _shaped(x: np.ndarray, shape: Shape, argument: str) -> np.ndarray:

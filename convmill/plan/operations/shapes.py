@@ -30,7 +30,7 @@ from convmill.plan.walk import Call
 
 
 def _input(call: Call, parameters: Parameters) -> Operation:
-    return Input()
+    return Input(call.layer.dtype)
 
 
 def _flatten(call: Call, parameters: Parameters) -> Operation:
@@ -159,6 +159,11 @@ def _identity(call: Call, parameters: Parameters) -> Operation:
     return Activate(LINEAR)
 
 
+def _cast(call: Call, parameters: Parameters) -> Operation:
+    """Whole numbers are float32 as they are read."""
+    return Activate(LINEAR) if call.layer.dtype == "float32" else Opaque("activation", 0)
+
+
 TABLE = {
     layers.InputLayer: _input,
     layers.Flatten: _flatten,
@@ -181,6 +186,7 @@ TABLE = {
 }
 OPERATIONS = {
     **dict.fromkeys(("Reshape", "ExpandDims", "Squeeze"), _reshape),
+    "Cast": _cast,
     "Transpose": _transpose,
     "Flip": _flip,
     "GetItem": _get_item,
