@@ -58,5 +58,5 @@ def test_operation(name):
 def test_what_is_not_known_is_refused(operation):
     image = keras.Input(IMAGE)
     model = keras.Model(image, layers.Flatten()(operation(image)))
-    with pytest.raises(NotCovered, match="operation .* is not covered"):
+    with pytest.raises(NotCovered, match=r"operation .* is not covered"):
         read(model)

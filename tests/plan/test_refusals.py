@@ -43,7 +43,7 @@ def replaced_call() -> Any:
             lambda: layers.Conv2D(2, 2, activity_regularizer="orthogonal_regularizer"),
             ["activity_regularizer=OrthogonalRegularizer"],
         ),
-        (lambda: layers.Conv2D(2, 2, dtype="float64"), ["dtype='float64'"]),
+        (lambda: layers.Conv2D(2, 2, dtype="bfloat16"), ["dtype='bfloat16'"]),
         (lambda: layers.Conv2D(2, 2, dtype="float16"), ["dtype='float16'"]),
         (lambda: layers.Conv2D(2, 2, lora_rank=1), ["lora_rank=1"]),
         (lambda: layers.Conv2D(2, 2, activation="sparsemax"), ["activation=sparsemax"]),
