@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PARTS := datasets plan lower kernels runtime train data inspection view
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench peer-tests docs speeds clean
+.PHONY: help demo test check bench peer-tests coverage docs speeds clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about
 
 peer-tests: $(STAMP) ## run Keras' own tests through the compiler
 	@$(PY) -m tests.peers
+
+coverage: $(STAMP) ## write docs/coverage.md: what of Keras is compiled
+	@$(PY) docs/rebuild_coverage.py
 
 docs: $(VENV)/.docs ## make the lesson and its notebook again, and a reference in build/docs
 	@$(PY) docs/rebuild_lesson.py
