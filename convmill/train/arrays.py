@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,16 @@ class Given:
             return tuple(None if one is None else change(one) for one in arrays)
 
         return Given(tuple(map(change, self.x)), changed(self.y), changed(self.weight))
+
+    def check_targets(self, numbers: Iterable[int], outputs: Ends) -> None:
+        """ValueError where one of the outputs with these ``numbers``, at which metrics look, has no
+        y."""
+        for number in numbers:
+            if self.y is None or self.y[number] is None:
+                title = outputs.title("y", number)
+                raise ValueError(
+                    f"{title}, at which a metric looks, is missing. Received: {title}=None"
+                )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 
 from convmill.plan.ends import Ends
 from convmill.plan.written import own_call
+from convmill.train.arrays import Given, Interface
 from convmill.train.turns import Turn
 
 METHODS = (
@@ -152,6 +153,14 @@ def build_training(model: Any, batch: tuple[Any, ...]) -> None:
     with _building(model):
         if not training_built(model):
             model._symbolic_build(data_batch=batch)
+
+
+def build_on(model: Any, interface: Interface, given: Given) -> None:
+    """Builds on arrays what training asks for. ValueError where a metric finds no targets."""
+    if not training_built(model):
+        numbers = (asked.output for asked in asked_metrics(model, interface.outputs))
+        given.check_targets(numbers, interface.outputs)
+    build_training(model, interface.pack(given))
 
 
 # Data -------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def _take(
 def _part(ready: Preparation, given: Given, class_weight: Any) -> Part:
     samples = ready.samples(given, class_weight)
     if not attach.training_built(ready.model):
-        attach.build_training(ready.model, ready.interface.pack(samples.seen))
+        attach.build_on(ready.model, ready.interface, samples.seen)
     return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
 
 

@@ -202,7 +202,7 @@ class Preparation:
             return
         if not attach.training_built(self.model):
             samples = self.samples(feed.first())
-            attach.build_training(self.model, self.interface.pack(samples.seen))
+            attach.build_on(self.model, self.interface, samples.seen)
         feed.look()
 
 

@@ -97,12 +97,14 @@ class Scores:
         return attach.compilation(self.model) != self._compilation
 
     def build(self, samples: Samples) -> None:
-        """Builds on a batch the metrics of a model that was compiled in the midst of a run."""
+        """Builds on a batch the metrics of a model that was compiled in the midst of a run; checks
+        that all of them find what they read."""
         if not self._built:
             inputs, outputs = self.bound.reading.inputs, self.bound.reading.outputs
-            batch = Interface(inputs, outputs).pack(samples.seen)
-            attach.build_training(self.model, batch)
+            attach.build_on(self.model, Interface(inputs, outputs), samples.seen)
             self.follow()
+        looked_at = (each.output for each in self.others)
+        samples.seen.check_targets(looked_at, self.bound.reading.outputs)
 
     @property
     def need_outputs(self) -> bool:

@@ -433,6 +433,13 @@ def test_data_that_do_not_fit(x: Any, y: Any, arguments: dict[str, Any], message
         model.fit(x, y, verbose=0, **arguments)
 
 
+def test_a_metric_without_targets() -> None:
+    options = {"loss": [None, "mse"], "metrics": [["accuracy"], None]}
+    model = prepared(two_and_two, ours=True, **options)
+    with pytest.raises(ValueError, match=r"y\['kind'\], at which a metric looks, is missing"):
+        model.fit(IN, SIZE, verbose=0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
