@@ -136,34 +136,47 @@ def _tap(e: Emitter, grid: SubGrid, number: Index) -> tuple[Index, Index]:
 
 def weight_gradient(k: Kernel) -> None:
     """gradient[filter] += gradient at a place x the window there, over all places of all images, in
-    their order. A tile of filters x part of a window stays in registers."""
+    their order: from zero for the first images of a batch, else from what is stored. A tile of
+    filters x part of a window stays in registers while a few images go by."""
     stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     tile = stage.choice.weight_gradient
     assert isinstance(tile, Outer)
     first, last = k.told("first"), k.told("last")
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
+    with k.when(k.is_fresh()), k.loop(first, last) as filter_:
+        k.fill_zero(k.at(result, k.mul(filter_, stage.taps)), stage.taps)
     full = k.add(first, k.mul(k.divide(k.sub(last, first), tile.filters), tile.filters))
-    for start, stop, many in ((first, full, tile.filters), (full, last, 1)):
-        with k.loop(start, stop, many) as filter_:
+    with k.loop(0, k.told("images"), tile.images) as start:
+        images = (start, k.minimum(k.told("images"), k.add(start, tile.images)))
+        for begin, end, many in ((first, full, tile.filters), (full, last, 1)):
+            with k.loop(begin, end, many) as filter_:
 
-            def accumulate(
-                piece: Piece, _: ir.Value, filter_: Index = filter_, many: int = many
-            ) -> None:
-                _outer(k, stage, filter_, many, piece)
+                def accumulate(
+                    piece: Piece, _: ir.Value, filter_: Index = filter_, many: int = many
+                ) -> None:
+                    _outer(k, stage, images, filter_, many, piece)
 
-            pieces(k, stage, (tile.rows, tile.vectors), accumulate)
+                pieces(k, stage, (tile.rows, tile.vectors), accumulate)
 
 
-def _outer(k: Kernel, stage: ConvolutionStage, filter_: Index, many: int, piece: Piece) -> None:
-    """``many`` filters times part of a window."""
+def _outer(
+    k: Kernel,
+    stage: ConvolutionStage,
+    images: tuple[Index, Index],
+    filter_: Index,
+    many: int,
+    piece: Piece,
+) -> None:
+    """``many`` filters times part of a window, over the places of some images."""
     result, output = k.pointer(of_matrix("gradient_of", stage.kernel)), stage.output
     lines = [k.mul(k.add(filter_, f), stage.taps) for f in range(many)]
     sums = [
-        [k.variable(k.unless_fresh(k.load(result, k.add(line, at), n))) for _, at, n in piece]
+        [k.variable(k.load(result, k.add(line, at), count)) for _, at, count in piece]
         for line in lines
     ]
     down, along = stage.strides[0] * stage.input.row, stage.strides[1] * stage.input.channels
-    with k.loop(0, k.told("images")) as image:
+    with k.loop(*images) as image:
         x = k.record(value(stage.input), image)
         behind = k.record(gradient(output), image)
         with k.loop(0, output.height) as row, k.loop(0, output.width) as column:

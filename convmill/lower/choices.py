@@ -66,11 +66,13 @@ class Gathered:
 @dataclass(frozen=True)
 class Outer:
     """Weight gradient over all places. The sums of ``filters`` x part of a window stay in
-    registers: ``rows`` of the kernel times ``vectors`` along (kernel width x channels in)."""
+    registers: ``rows`` of the kernel times ``vectors`` along (kernel width x channels in); what is
+    read of ``images`` stays in the second cache while filters and parts go by."""
 
     filters: int
     rows: int
     vectors: int
+    images: int
 
 
 @dataclass(frozen=True)

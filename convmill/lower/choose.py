@@ -41,6 +41,7 @@ LEAST_WINOGRAD_CHANNELS = 16
 WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms eat the gain
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
+OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
 MOST_COLUMNS = 8  # of a depthwise convolution: more bring nothing
 CUTTING = ("relu",)  # activations behind which many gradients are zero
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
@@ -104,9 +105,10 @@ def outer_tile(stage: ConvolutionStage, machine: Machine) -> Outer:
     filters = min(stage.output.channels, 8 if machine.registers >= 32 else 4)
     budget = max(1, (machine.registers - SPARE_REGISTERS) // filters)
     vectors = -(-stage.run_length // machine.lanes)
+    images = max(1, OUTER_BYTES // (4 * (stage.input.size + stage.output.size)))
     if vectors >= budget:
-        return Outer(filters, 1, _evenly(vectors, budget))
-    return Outer(filters, min(stage.kernel_size[0], budget // vectors), vectors)
+        return Outer(filters, 1, _evenly(vectors, budget), images)
+    return Outer(filters, min(stage.kernel_size[0], budget // vectors), vectors, images)
 
 
 def is_narrow(stage: ConvolutionStage) -> bool:
