@@ -6,7 +6,7 @@
 
 Each image leaves the moments of its own places; over a batch they are combined in the order of the
 images (Chan, Golub and LeVeque 1979), so that threads change no bit. Vectors run along channels;
-what belongs to a channel lies in rows of ``stage.row`` elements.
+what belongs to a channel lies in rows of ``stage.moments.row`` elements.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from convmill.kernels import folding
 from convmill.kernels.build import Kernel
+from convmill.kernels.folding import INVERSE, MEAN, SCALE, SHIFT
 from convmill.kernels.functions import activate, gate
 from convmill.kernels.lang import F32, Index, cover
 from convmill.kernels.operation import Operation, Site
@@ -32,7 +34,6 @@ from convmill.lower.launches import (
 from convmill.lower.stages import BatchNormalizationStage, Tensor
 
 S = BatchNormalizationStage
-MEAN, INVERSE, SCALE, SHIFT = range(4)  # rows of a stage's statistics in the forward pass
 UNROLL = 4  # sums that run beside one another: an addition waits for the one before it
 
 
@@ -41,23 +42,14 @@ def _is_fixed(site: Site[S]) -> bool:
     return site.stage.frozen or not site.training
 
 
-def _statistics(stage: S) -> Slot:
-    """Mean, 1 / deviation, scale and shift of each channel."""
-    return Slot(f"statistics/{stage.place}")
-
-
 def _means(stage: S) -> Slot:
     """Means over the batch of the gradient, and of its product with the normalized input."""
-    return Slot(f"statistics/{stage.place + 4 * stage.row}")
+    return Slot(f"statistics/{stage.moments.place + 4 * stage.moments.row}")
 
 
 def _of_image(stage: S, kind: str) -> Slot:
     """Two rows that an image leaves: its "moments", or the "sums" of its gradients."""
-    return Slot(f"{kind}/{stage.output.buffer}", 2 * FLOAT_BYTES * stage.row, "image")
-
-
-def _parameters(stage: S) -> tuple[Slot, ...]:
-    return tuple(of_matrix("parameter", index) for index in stage.parameters)
+    return Slot(f"{kind}/{stage.output.buffer}", 2 * FLOAT_BYTES * stage.moments.row, "image")
 
 
 # Launches ----------------------------------------------------------------------------------------
@@ -65,11 +57,7 @@ def _parameters(stage: S) -> tuple[Slot, ...]:
 
 def prepare(site: Site[S]) -> list[Launch]:
     """Scale and shift out of the moving statistics, where these are taken as they are."""
-    if not _is_fixed(site):
-        return []
-    stage, over = site.stage, Shares(site.stage.input.channels, site.lanes)
-    written = (_statistics(stage),)
-    return [Launch("normalize.fold", site.of, over, _parameters(stage), written)]
+    return [folding.fold(site, site.stage.moments)] if _is_fixed(site) else []
 
 
 def forward(site: Site[S]) -> list[Launch]:
@@ -77,23 +65,33 @@ def forward(site: Site[S]) -> list[Launch]:
     stage, launches = site.stage, list[Launch]()
     if not _is_fixed(site):
         moments, over = _of_image(stage, "moments"), Shares(stage.input.channels, site.lanes)
-        moving = (of_matrix("parameter", stage.mean), of_matrix("parameter", stage.variance))
-        read, written = (moments, *_parameters(stage)), (_statistics(stage), *moving)
+        moving = (
+            of_matrix("parameter", stage.moments.mean),
+            of_matrix("parameter", stage.moments.variance),
+        )
+        read, written = (
+            (moments, *folding.parameters(stage.moments)),
+            (folding.statistics(stage.moments), *moving),
+        )
         launches = [
             Launch("normalize.moments", site.of, Images(), (value(stage.input),), (moments,)),
             Launch("normalize.combine", site.of, over, read, written),
         ]
-    taken = (value(stage.input), _statistics(stage))
+    taken = (value(stage.input), folding.statistics(stage.moments))
     return [*launches, Launch("normalize.apply", site.of, Images(), taken, (value(stage.output),))]
 
 
 def backward(site: Site[S]) -> list[Launch]:
     """Gradients of gamma and beta, and that of x, which goes back through the moments too."""
     stage, launches = site.stage, list[Launch]()
-    read: tuple[Slot, ...] = (value(stage.output), gradient(stage.output), _statistics(stage))
+    read: tuple[Slot, ...] = (
+        value(stage.output),
+        gradient(stage.output),
+        folding.statistics(stage.moments),
+    )
     if not _is_fixed(site):
         sums, over = _of_image(stage, "sums"), Shares(stage.input.channels, site.lanes)
-        trained = (one for one in (stage.gamma, stage.beta) if one is not None)
+        trained = (one for one in (stage.moments.gamma, stage.moments.beta) if one is not None)
         written = (_means(stage), *(of_matrix("gradient_of", one) for one in trained))
         read = (value(stage.input), *read)
         launches = [
@@ -174,7 +172,7 @@ def write_moments(k: Kernel) -> None:
 
         _each_place(k, (stage.input,), deviate)
         k.store(mean, moments, channel, count)
-        k.store(_added(k, squares), moments, k.add(stage.row, channel), count)
+        k.store(_added(k, squares), moments, k.add(stage.moments.row, channel), count)
 
     k.vectors(stage.input.channels, one)
 
@@ -194,50 +192,16 @@ def write_combine(k: Kernel) -> None:
         with k.loop(0, images) as image:
             record = k.record(moments, image)
             away = b.fsub(k.load(record, channel, count), mean)
-            squares = k.load(record, k.add(stage.row, channel), count)
+            squares = k.load(record, k.add(stage.moments.row, channel), count)
             term = k.fma(b.fmul(away, away), places, squares)
             k.set(spread, b.fadd(k.get(spread), term))
         variance = b.fdiv(k.get(spread), b.fmul(_number(k, images), places))
-        _keep(k, stage, mean, variance, channel, count)
-        for index, fresh in ((stage.mean, mean), (stage.variance, variance)):
+        folding.keep(k, stage.moments, mean, variance, channel, count)
+        for index, fresh in ((stage.moments.mean, mean), (stage.moments.variance, variance)):
             moving = k.pointer(of_matrix("parameter", index))
             kept = b.fmul(k.load(moving, channel, count), k.constant(stage.momentum))
             taken = b.fmul(fresh, k.constant(1 - stage.momentum))
             k.store(b.fadd(kept, taken), moving, channel, count)
-
-
-def write_fold(k: Kernel) -> None:
-    """Scale and shift out of the moving statistics."""
-    stage = k.stage(S)
-
-    for channel, count in k.share(stage.input.channels):
-        mean, variance = (
-            k.load(k.pointer(of_matrix("parameter", index)), channel, count)
-            for index in (stage.mean, stage.variance)
-        )
-        _keep(k, stage, mean, variance, channel, count)
-
-
-def _keep(
-    k: Kernel, stage: S, mean: ir.Value, variance: ir.Value, channel: Index, count: int
-) -> None:
-    """Stores mean, 1 / deviation, scale and shift of a vector of channels."""
-    b, kept = k.builder, k.pointer(_statistics(stage))
-    root = k.intrinsic("sqrt", b.fadd(variance, k.constant(stage.epsilon)))
-    inverse = b.fdiv(k.constant(1.0), root)
-    gamma, beta = (
-        None if index is None else k.load(k.pointer(of_matrix("parameter", index)), channel, count)
-        for index in (stage.gamma, stage.beta)
-    )
-    scale = inverse if gamma is None else b.fmul(inverse, gamma)
-    shift = b.fneg(b.fmul(mean, scale))
-    shift = shift if beta is None else b.fadd(beta, shift)
-    for row, each in ((MEAN, mean), (INVERSE, inverse), (SCALE, scale), (SHIFT, shift)):
-        k.store(each, kept, k.add(row * stage.row, channel), count)
-
-
-def _kept(k: Kernel, stage: S, row: int, channel: Index, count: int) -> ir.Value:
-    return k.load(k.pointer(_statistics(stage)), k.add(row * stage.row, channel), count)
 
 
 def write_apply(k: Kernel) -> None:
@@ -246,7 +210,9 @@ def write_apply(k: Kernel) -> None:
     x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
 
     def one(channel: Index, count: int) -> None:
-        scale, shift = (_kept(k, stage, row, channel, count) for row in (SCALE, SHIFT))
+        scale, shift = (
+            folding.kept(k, stage.moments, row, channel, count) for row in (SCALE, SHIFT)
+        )
 
         def put(_: int, a: Index, b: Index) -> None:
             result = k.fma(k.load(x, k.add(a, channel), count), scale, shift)
@@ -267,7 +233,9 @@ def write_sums(k: Kernel) -> None:
     sums = k.pointer(_of_image(stage, "sums"))
 
     def one(channel: Index, count: int) -> None:
-        mean, inverse = (_kept(k, stage, row, channel, count) for row in (MEAN, INVERSE))
+        mean, inverse = (
+            folding.kept(k, stage.moments, row, channel, count) for row in (MEAN, INVERSE)
+        )
         slopes, products = _zeros(k), _zeros(k)
 
         def add(number: int, at: Index, out: Index) -> None:
@@ -279,7 +247,7 @@ def write_sums(k: Kernel) -> None:
 
         _each_place(k, (stage.input, stage.output), add)
         k.store(_added(k, slopes), sums, channel, count)
-        k.store(_added(k, products), sums, k.add(stage.row, channel), count)
+        k.store(_added(k, products), sums, k.add(stage.moments.row, channel), count)
 
     k.vectors(stage.input.channels, one)
 
@@ -301,12 +269,14 @@ def write_totals(k: Kernel) -> None:
 
     for channel, count in k.share(stage.input.channels):
         every = b.fmul(_number(k, images), k.constant(float(stage.input.places)))
-        for row, parameter in enumerate((stage.beta, stage.gamma)):
+        for row, parameter in enumerate((stage.moments.beta, stage.moments.gamma)):
             total = k.variable(k.constant(0.0))
             with k.loop(0, images) as image:
-                here = k.load(k.record(sums, image), k.add(row * stage.row, channel), count)
+                here = k.load(k.record(sums, image), k.add(row * stage.moments.row, channel), count)
                 k.set(total, b.fadd(k.get(total), here))
-            k.store(b.fdiv(k.get(total), every), means, k.add(row * stage.row, channel), count)
+            k.store(
+                b.fdiv(k.get(total), every), means, k.add(row * stage.moments.row, channel), count
+            )
             if parameter is not None:
                 result = k.pointer(of_matrix("gradient_of", parameter))
                 before = k.unless_fresh(k.load(result, channel, count))
@@ -320,11 +290,13 @@ def write_input_gradient(k: Kernel) -> None:
     result, coupled = k.pointer(gradient(stage.input)), _means(stage) in k.launch.reads
 
     def one(channel: Index, count: int) -> None:
-        scale = _kept(k, stage, SCALE, channel, count)
+        scale = folding.kept(k, stage.moments, SCALE, channel, count)
         if coupled:
-            mean, inverse = (_kept(k, stage, row, channel, count) for row in (MEAN, INVERSE))
+            mean, inverse = (
+                folding.kept(k, stage.moments, row, channel, count) for row in (MEAN, INVERSE)
+            )
             flat, along = (
-                k.load(k.pointer(_means(stage)), k.add(row * stage.row, channel), count)
+                k.load(k.pointer(_means(stage)), k.add(row * stage.moments.row, channel), count)
                 for row in (0, 1)
             )
 
@@ -346,7 +318,7 @@ OPERATION = Operation(
     forward=forward,
     backward=backward,
     kernels={
-        "normalize.fold": write_fold,
+        **folding.KERNELS,
         "normalize.moments": write_moments,
         "normalize.combine": write_combine,
         "normalize.apply": write_apply,

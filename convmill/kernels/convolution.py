@@ -6,7 +6,7 @@ The kernels: ``direct.py`` and ``winograd.py`` forward; ``live.py``, ``everywher
 
 from __future__ import annotations
 
-from convmill.kernels import biases, direct, everywhere, gating, live, narrow, winograd
+from convmill.kernels import biases, direct, everywhere, folding, gating, live, narrow, winograd
 from convmill.kernels.direct import maxima
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd
@@ -32,14 +32,13 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
     if isinstance(choice, Winograd):
         kernel, copy = "winograd.forward", "transform"
         scratch = winograd.scratch(stage, choice, site.lanes)
-    bias = () if stage.bias is None else (of_matrix("parameter", stage.bias),)
     kept = (maxima(stage),) if stage.pooled and site.gradients.output else ()
     return [
         Launch(
             kernel,
             site.of,
             Images(),
-            (value(stage.input), of_matrix(copy, stage.kernel), *bias),
+            (value(stage.input), of_matrix(copy, stage.kernel), *folding.reads(stage)),
             (value(stage.output), *kept),
             scratch=scratch,
         )
@@ -97,6 +96,8 @@ def words(stage: ConvolutionStage) -> str:
         parts[0] += f" dilated {'x'.join(map(str, stage.dilation))}"
     if stage.groups > 1:
         parts[0] += f" in {stage.groups} groups"
+    if stage.folded is not None:
+        parts.append("batch normalization")
     if stage.activation.name != "linear":
         parts.append(stage.activation.name)
     if stage.pooled:
@@ -134,6 +135,7 @@ def tiles(stage: ConvolutionStage) -> str:
 
 
 OPERATION = Operation(
+    prepare=folding.prepare,
     forward=forward,
     backward=backward,
     weight_gradient=weight_gradient,
@@ -148,6 +150,7 @@ OPERATION = Operation(
         "everywhere.weight_gradient": everywhere.weight_gradient,
         **biases.KERNELS,
         **gating.KERNELS,
+        **folding.KERNELS,
     },
     words=words,
     tiles=tiles,

@@ -5,7 +5,7 @@ The kernels: ``depthwise_forward.py`` and ``depthwise_backward.py``.
 
 from __future__ import annotations
 
-from convmill.kernels import depthwise_backward, depthwise_forward, gating
+from convmill.kernels import depthwise_backward, depthwise_forward, folding, gating
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.stages import DepthwiseStage
@@ -14,8 +14,8 @@ from convmill.lower.stages import DepthwiseStage
 def forward(site: Site[DepthwiseStage]) -> list[Launch]:
     """y = activation(convolution(x) + bias)."""
     stage = site.stage
-    weights = tuple(of_matrix("parameter", index) for index in stage.parameters)
-    read, written = (value(stage.input), *weights), (value(stage.output),)
+    read = (value(stage.input), of_matrix("parameter", stage.kernel), *folding.reads(stage))
+    written = (value(stage.output),)
     return [Launch("depthwise.forward", site.of, Images(), read, written)]
 
 
@@ -56,6 +56,7 @@ def tiles(stage: DepthwiseStage) -> str:
 
 
 OPERATION = Operation(
+    prepare=folding.prepare,
     forward=forward,
     backward=backward,
     weight_gradient=weight_gradient,

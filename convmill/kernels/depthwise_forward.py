@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from convmill.kernels import folding
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.functions import activate
@@ -28,7 +29,9 @@ def forward(k: Kernel) -> None:
     stage = k.stage(DepthwiseStage)
     assert stage.choice is not None
     columns, x = stage.choice.columns, k.pointer(value(stage.input))
-    bias = None if stage.bias is None else k.pointer(of_matrix("parameter", stage.bias))
+    bias = None
+    if stage.bias is not None and stage.folded is None:
+        bias = k.pointer(of_matrix("parameter", stage.bias))
 
     def one_filter(channel: Index, count: int, filter_: int) -> None:
         weights = weights_of(k, stage, channel, count, filter_)
@@ -53,6 +56,7 @@ def forward(k: Kernel) -> None:
                                  [start] * wide, count)  # fmt: skip
                     for c, total in enumerate(sums):
                         at = k.add(pixel_at(k, stage.output, row, k.add(column, c)), out)
+                        total = folding.finish(k, stage, total, out, count)
                         y = activate(k, stage.activation, total)
                         store_apart(k, y, k.pointer(value(stage.output)), at,
                                      stage.multiplier, count)  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from convmill.kernels import folding
 from convmill.kernels.build import Kernel
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import I8, Emitter, Index, cover
@@ -50,8 +51,8 @@ def forward(k: Kernel) -> None:
 def biases(
     k: Kernel, stage: ConvolutionStage, filter_: Index, count: int | None = None
 ) -> ir.Value:
-    """Biases of a vector of filters, zeros where there are none."""
-    if stage.bias is None:
+    """Biases of a vector of filters, zeros where there are none or they are folded in later."""
+    if stage.bias is None or stage.folded is not None:
         return k.constant(0.0)
     return k.load(k.pointer(of_matrix("parameter", stage.bias)), filter_, count)
 
@@ -140,6 +141,7 @@ def store_window(
         k.mul(row, stage.output.row),
         k.mul(column, stage.output.channels),
     )
+    window = [folding.finish(k, stage, one, channel, count) for one in window]
     highest, winner = _maximum(k, stage, window)
     k.store(highest, k.pointer(value(stage.output)), k.add(target, channel), count)
     kept = maxima(stage)

@@ -19,6 +19,7 @@ from convmill.lower.stages import (
     BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
+    Moments,
     PlainStage,
     Stage,
     Tensor,
@@ -111,9 +112,10 @@ def stages_of(
         case Convolution() | Separable():
             return convolution_stages(number, operation, read[0], result, spare)
         case Normalize(kind="batch", mean=int(mean), variance=int(variance)):
-            scales = (operation.gamma, operation.beta, mean, variance)
-            constants = (operation.epsilon, operation.momentum, operation.frozen)
-            return [BatchNormalizationStage((number,), read[0], result, *scales, *constants)]
+            scales = (operation.gamma, operation.beta, mean, variance, operation.epsilon)
+            moments = Moments(result.channels, *scales)
+            kept = (operation.momentum, operation.frozen)
+            return [BatchNormalizationStage((number,), read[0], result, moments, *kept)]
         case Dense() if len(node.shape) == 1:
             weights = (operation.kernel, operation.bias, operation.activation)
             return [DenseStage((number,), read[0], result, *weights)]

@@ -1,8 +1,9 @@
 """Passes that bring stages together, or take them apart.
 
-    fuse_activation   [conv linear] -> [activation f]    =>  [conv f]
-    split_activation  [conv softmax]                     =>  [conv linear] -> [softmax]
-    fuse_pooling      [conv] -> [max pooling]            =>  [conv with pooling]
+    fuse_activation     [conv linear] -> [activation f]     =>  [conv f]
+    fold_normalization  [conv linear] -> [normalization f]  =>  [conv, scaled and shifted, f]
+    split_activation    [conv softmax]                      =>  [conv linear] -> [softmax]
+    fuse_pooling        [conv] -> [max pooling]             =>  [conv with pooling]
 
 Dense layers as convolutions. A stage is taken into the one before only where it is the sole reader
 of what that one writes, and the net does not hand that out.
@@ -17,6 +18,7 @@ from dataclasses import replace
 from convmill.lower.stages import (
     BatchNormalizationStage,
     ConvolutionStage,
+    DepthwiseStage,
     PlainStage,
     Stage,
     WeightedStage,
@@ -44,6 +46,31 @@ def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list
         return replace(
             before,
             activation=stage.operation.activation,
+            output=stage.output,
+            nodes=(*before.nodes, *stage.nodes),
+        )
+
+    return _merged(stages, handed_out, merge)
+
+
+def fold_normalization(stages: Sequence[Stage], handed_out: Container[int]) -> list[Stage]:
+    """In inference, batch normalization goes into the convolution that it reads: its scale and
+    shift are known before the first image."""
+
+    def merge(before: Stage, stage: Stage) -> Stage | None:
+        if not (
+            isinstance(stage, BatchNormalizationStage)
+            and isinstance(before, (ConvolutionStage, DepthwiseStage))
+            and before.activation == LINEAR
+            and before.folded is None
+            and not (isinstance(before, ConvolutionStage) and before.pooled)
+            and not (isinstance(before, DepthwiseStage) and before.multiplier > 1)
+        ):
+            return None
+        return replace(
+            before,
+            folded=stage.moments,
+            activation=stage.activation,
             output=stage.output,
             nodes=(*before.nodes, *stage.nodes),
         )

@@ -1,15 +1,16 @@
 """The ordered list of passes from a graph to a Network, with a check of what each one leaves.
 
-    expand            one stage a node; Flatten becomes another view of the same buffer
-    fuse_activation   convolution -> activation          =>  convolution with an activation
-    split_activation  activations that no kernel fuses   =>  a stage of their own
-    fuse_pooling      convolution -> max pooling         =>  convolution that keeps a byte a window
-    place_halos       padding of a reader                =>  a border of zeros around its input
-    differentiate     trained weights                    =>  which gradients each stage computes
-    number_uses       readers of one buffer              =>  a gradient for each, and their sum
-    choose            sizes, gradients, the processor    =>  algorithm and tiles of each stage
-    place_statistics  batch normalization                =>  rows for what belongs to a channel
-    place_parameters  parameters                         =>  matrices and their copies
+    expand              one stage a node; Flatten becomes another view of the same buffer
+    fuse_activation     convolution -> activation         =>  convolution with an activation
+    fold_normalization  inference: conv -> normalization  =>  convolution, scaled and shifted
+    split_activation    activations that no kernel fuses  =>  a stage of their own
+    fuse_pooling        convolution -> max pooling        =>  convolution, a byte a window
+    place_halos         padding of a reader               =>  zeros around what it reads
+    differentiate       trained weights, losses           =>  gradients of each stage
+    number_uses         readers of one buffer             =>  a gradient each, and their sum
+    choose              sizes, gradients, processor       =>  algorithm and tiles of each stage
+    place_statistics    batch normalization               =>  rows for what a channel has
+    place_parameters    parameters                        =>  matrices and their copies
 
 What follows, launches, phases and memory, is in ``launches.py``, ``cut.py`` and ``lifetimes.py``.
 """
@@ -23,7 +24,12 @@ from convmill.lower import spec
 from convmill.lower.choose import IMAGES_PER_GROUP, choose
 from convmill.lower.differentiate import differentiate, number_uses
 from convmill.lower.expand import expand
-from convmill.lower.fuse import fuse_activation, fuse_pooling, split_activation
+from convmill.lower.fuse import (
+    fold_normalization,
+    fuse_activation,
+    fuse_pooling,
+    split_activation,
+)
 from convmill.lower.machine import Machine
 from convmill.lower.place import place_halos, place_parameters, place_statistics
 from convmill.lower.stages import Gradients, Network, Stage, Tensor
@@ -43,15 +49,25 @@ class Lowered:
     outputs: tuple[Tensor, ...]
 
 
-def lower_stages(graph: Graph, machine: Machine, measured: Sequence[int] | None = None) -> Lowered:
-    """The stages of any graph; what cannot be compiled is a plain stage like others. ``measured``
-    numbers the outputs that losses look at, by default all."""
+def lower_stages(
+    graph: Graph,
+    machine: Machine,
+    measured: Sequence[int] | None = None,
+    *,
+    training: bool = True,
+) -> Lowered:
+    """The stages of any graph, for ``training`` or for inference; what cannot be compiled is a
+    plain stage like others. ``measured`` numbers the outputs that losses look at, by default all.
+    """
     expanded = expand(graph)
     stages, inputs, outputs = expanded.stages, expanded.inputs, expanded.outputs
     handed_out = {tensor.buffer for tensor in outputs}
     spec.check_stages(stages)
     stages = fuse_activation(stages, handed_out)
     spec.check_stages(stages)
+    if not training:
+        stages = fold_normalization(stages, handed_out)
+        spec.check_stages(stages)
     stages = split_activation(stages)
     spec.check_stages(stages)
     stages = fuse_pooling(stages, handed_out)
@@ -70,13 +86,18 @@ def lower_stages(graph: Graph, machine: Machine, measured: Sequence[int] | None 
     return Lowered(tuple(stages), tuple(wanted), inputs, outputs)
 
 
-def lower(graph: Graph, recipe: Recipe | None, machine: Machine) -> Network:
-    """The Network of a graph that is compiled; ``recipe`` None is for prediction alone.
+def lower(
+    graph: Graph, recipe: Recipe | None, machine: Machine, *, training: bool = True
+) -> Network:
+    """The Network of a graph that is compiled, for ``training`` or for inference alone; ``recipe``
+    None is for prediction.
 
     Raises NotCovered where it is not.
     """
     check_covered(graph)
-    lowered = lower_stages(graph, machine, None if recipe is None else recipe.asked)
+    lowered = lower_stages(
+        graph, machine, None if recipe is None else recipe.asked, training=training
+    )
     stages, statistics = place_statistics(lowered.stages)
     matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
     return Network(

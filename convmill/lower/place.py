@@ -59,8 +59,11 @@ def place_statistics(stages: Sequence[Stage]) -> tuple[list[Stage], int]:
     placed, elements = list[Stage](), 0
     for stage in stages:
         if isinstance(stage, BatchNormalizationStage):
-            stage = replace(stage, place=elements)
-            elements += 6 * stage.row
+            stage = replace(stage, moments=replace(stage.moments, place=elements))
+            elements += 6 * stage.moments.row
+        elif isinstance(stage, WeightedStage) and stage.folded is not None:
+            stage = replace(stage, folded=replace(stage.folded, place=elements))
+            elements += 6 * stage.folded.row if stage.folded is not None else 0
         placed.append(stage)
     return placed, elements
 

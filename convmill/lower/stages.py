@@ -6,7 +6,7 @@ nets are equal data and share their native code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from convmill.lower.choices import (
     ConvolutionChoice,
@@ -78,12 +78,39 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """What normalizes each of ``channels``: ``gamma``, ``beta``, the moving ``mean`` and
+    ``variance`` index the parameters. ``place`` is where what belongs to the channels begins, six
+    rows of ``row`` elements each, among those of all stages."""
+
+    channels: int
+    gamma: int | None
+    beta: int | None
+    mean: int
+    variance: int
+    epsilon: float
+    place: int = 0
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """The parameters."""
+        given = (self.gamma, self.beta, self.mean, self.variance)
+        return tuple(index for index in given if index is not None)
+
+    @property
+    def row(self) -> int:
+        """Elements from one row to the next."""
+        return -(-self.channels // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
 class WeightedStage:
     """What multiplies its input with a kernel, adds a bias and applies an activation.
 
     ``nodes`` numbers the graph's nodes that are computed here, the one with the weights first;
-    ``kernel`` and ``bias`` index the parameters. In training the same stage runs backward: it reads
-    the gradient of its output and writes that of its input.
+    ``kernel`` and ``bias`` index the parameters; in inference a batch normalization behind it may
+    be ``folded`` in. In training the same stage runs backward: it reads the gradient of its output
+    and writes that of its input.
     """
 
     nodes: tuple[int, ...]
@@ -92,6 +119,7 @@ class WeightedStage:
     kernel: int
     bias: int | None
     activation: Activation
+    folded: Moments | None = field(default=None, kw_only=True)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -101,7 +129,8 @@ class WeightedStage:
     @property
     def parameters(self) -> tuple[int, ...]:
         """Parameters that the stage reads."""
-        return (self.kernel,) if self.bias is None else (self.kernel, self.bias)
+        own = (self.kernel,) if self.bias is None else (self.kernel, self.bias)
+        return own if self.folded is None else (*own, *self.folded.parameters)
 
 
 @dataclass(frozen=True)
@@ -253,24 +282,15 @@ class DenseStage(WeightedStage):
 @dataclass(frozen=True)
 class BatchNormalizationStage:
     """Normalizes each channel by its mean and variance over the batch and all places, or by the
-    moving ones where it is ``frozen``; then scales, shifts and applies an activation.
-
-    ``gamma``, ``beta``, ``mean`` and ``variance`` index the parameters. ``place`` is where its
-    statistics begin, six rows of ``row`` elements each, among those of all stages.
-    """
+    moving ones where it is ``frozen``; then scales, shifts and applies an activation."""
 
     nodes: tuple[int, ...]
     input: Tensor
     output: Tensor
-    gamma: int | None
-    beta: int | None
-    mean: int
-    variance: int
-    epsilon: float
+    moments: Moments
     momentum: float
     frozen: bool
     activation: Activation = LINEAR
-    place: int = 0
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -280,13 +300,7 @@ class BatchNormalizationStage:
     @property
     def parameters(self) -> tuple[int, ...]:
         """Parameters that the stage reads."""
-        given = (self.gamma, self.beta, self.mean, self.variance)
-        return tuple(index for index in given if index is not None)
-
-    @property
-    def row(self) -> int:
-        """Elements from one of the statistics to the next."""
-        return -(-self.input.channels // ALIGNMENT) * ALIGNMENT
+        return self.moments.parameters
 
 
 @dataclass(frozen=True)
@@ -422,7 +436,7 @@ class Network:
             index
             for stage in self.stages
             if isinstance(stage, BatchNormalizationStage) and not stage.frozen
-            for index in (stage.mean, stage.variance)
+            for index in (stage.moments.mean, stage.moments.variance)
         )
         moved = () if self.recipe and self.recipe.optimizer.bridged else self.trainable
         return frozenset((*moving, *(matrix.index for matrix in moved)))

@@ -70,7 +70,12 @@ class Program:
         self.network = lower(graph, recipe, self.machine)
         debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
-        self._weights = Weights(self.network, [one.name for one in graph.parameters])
+        self.networks: dict[Kind, Network] = {
+            "training": self.network,
+            "inference": lower(graph, recipe, self.machine, training=False),
+        }
+        names = [one.name for one in graph.parameters]
+        self._weights = Weights(self.network, self.networks["inference"], names)
         self._memory: dict[Kind, Held] = {kind: Held() for kind in get_args(Kind)}
         self._codes: dict[Kind, Compiled] = {}
         self._last: Context | None = None  # the last run's
@@ -231,7 +236,8 @@ class Program:
             raise ValueError(f"`kind` must be one of {get_args(Kind)}. Received: kind={kind!r}")
         if kind not in self._codes:
             training = kind == "training"
-            network = self.network if training else _without_optimizer(self.network)
+            network = self.networks[kind]
+            network = network if training else _without_optimizer(network)
             self._codes[kind] = compiled(network, self.machine, training, self.guard)
         return self._codes[kind]
 
@@ -269,7 +275,8 @@ class Program:
         once."""
         held, memory = self._memory[kind], self.code(kind).memory
         whole = kind == "training" and self.network.whole_batches
-        context["part_size"] = held.hold(self.network, memory, count, self.threads, whole=whole)
+        network = self.networks[kind]
+        context["part_size"] = held.hold(network, memory, count, self.threads, whole=whole)
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
         context["scratch"] = records.scratch

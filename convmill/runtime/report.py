@@ -68,7 +68,7 @@ class ProgramReport:
         """LLVM IR of one stage's kernels, optimized; ``kind`` is training or inference."""
         text = self.program.code(kind).optimized
         functions = re.findall(r"^define .*?^}", text, re.MULTILINE | re.DOTALL)
-        return "\n\n".join(f for f in functions if self._belongs(f.split("(")[0], stage))
+        return "\n\n".join(f for f in functions if self._belongs(f.split("(")[0], stage, kind))
 
     def assembly(self, stage: str, kind: Kind = "training") -> str:
         """The processor's instructions of one stage's kernels."""
@@ -78,18 +78,24 @@ class ProgramReport:
         for part in parts:
             label = part.split(":", 1)[0]
             if not label.lstrip('"').startswith((".L", "L")):
-                inside = self._belongs(label, stage)
+                inside = self._belongs(label, stage, kind)
             if inside:
                 kept.append(part)
         return "".join(kept)
 
-    def _belongs(self, symbol: str, stage: str) -> bool:
+    def _belongs(self, symbol: str, stage: str, kind: Kind) -> bool:
         """Whether a symbol is one of a stage's kernels; macOS puts an underscore before each.
         Raises KeyError for no such stage."""
         names = [row.name for row in self.stages]
         if stage not in names:
             raise KeyError(f"no stage {stage!r}; the stages are {', '.join(names)}")
-        number = names.index(stage)
+        graph, network = self.program.graph, self.program.networks[kind]
+        names = stage_names(network, graph)
+        if stage in names:
+            number = names.index(stage)
+        else:  # in inference it is folded into another one
+            inside = ({graph.nodes[node].name for node in one.nodes} for one in network.stages)
+            number = next(at for at, known in enumerate(inside) if stage in known)
         return bool(re.search(rf"(^|[@\"\s])_?stage{number}\.[a-z_]+\"?$", symbol.strip()))
 
 

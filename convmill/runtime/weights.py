@@ -14,15 +14,16 @@ class Weights:
     """Flat float32 arrays of all parameters, which ``names`` names to the user; convolution kernels
     with their filters first."""
 
-    def __init__(self, network: Network, names: Sequence[str]) -> None:
+    def __init__(self, network: Network, inference: Network, names: Sequence[str]) -> None:
         self.network, self.names = network, names
         size = network.parameter_elements
         self._kinds = network.recipe.optimizer.slots if network.recipe else ()
         self.parameters = aligned(size, np.float32)
         self.gradients = aligned(size, np.float32)
         self.slots = aligned(size * len(self._kinds), np.float32)
-        self.packs = aligned(network.pack_elements, np.float32)
-        self.statistics = aligned(network.statistic_elements, np.float32)
+        both = (network, inference)  # made anew at the beginning of each call
+        self.packs = aligned(max(one.pack_elements for one in both), np.float32)
+        self.statistics = aligned(max(one.statistic_elements for one in both), np.float32)
 
     def set_parameters(self, values: Sequence[np.ndarray | None]) -> None:
         """Take weights in Keras' layout, in the order of the graph's parameters; None stays."""

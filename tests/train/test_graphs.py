@@ -8,6 +8,7 @@ from keras import layers
 import convmill
 from convmill.plan.graph import Move
 from convmill.plan.read import read
+from convmill.runtime.program import Program
 from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
 
 SHAPE = (7, 6, 2)
@@ -195,3 +196,31 @@ def test_an_image_is_turned_once():
     model.add(layers.GlobalAveragePooling2D(data_format="channels_first"))
     moves = [node for node in read(model).graph.nodes if isinstance(node.operation, Move)]
     assert len(moves) == 1
+
+
+def test_inference_folds_normalization_into_convolutions():
+    """A bias before it, a depthwise convolution, pooling behind it: one stage each."""
+    keras.utils.set_random_seed(2)
+    stack = [
+        keras.Input(SHAPE),
+        layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.MaxPooling2D(2),
+        layers.DepthwiseConv2D(2),
+        layers.BatchNormalization(scale=False),
+        layers.Activation("tanh"),
+        layers.Conv2D(20, 1, activation="relu"),
+        layers.BatchNormalization(),
+        layers.Flatten(),
+    ]
+    model = keras.Sequential(stack)
+    for weight in model.weights:
+        weight.assign(np.abs(np.random.default_rng(1).normal(size=weight.shape)) + 0.1)
+    x, _ = data(17)
+    expected = model.predict(x, verbose=0)
+    found = convmill.accelerate(model, strict=True).predict(x, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+    inference = Program(read(model).graph).networks["inference"]
+    assert len(inference.stages) == 4  # conv, depthwise, conv, and what relu keeps apart
+    assert inference.stages[0].pooled
