@@ -4,7 +4,7 @@
     (x_train, y_train), (x_test, y_test) = datasets.mnist.load_data()
 
 `mnist` and `fashion_mnist`: 60,000 + 10,000 images. `cifar10` and `cifar100`: 50,000 + 10,000
-in colour. `digits`: 1,437 + 360, always at hand.
+in colour. `digits`: 1,437 + 360, always at hand. `folder(path)`: your own images.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+import keras
 import numpy as np
 
 from convmill.data import Dataset, load_named
 from convmill.data.dataset import Array
+from convmill.folders import folder
 
 Pair = tuple[Array, Array]
 
@@ -96,8 +98,6 @@ class Cifar100:
 
 def _as_keras_has_them(data: Dataset, labels: str) -> tuple[Pair, Pair]:
     """Images in Keras' order of axes and labels as columns."""
-    import keras  # slow to import
-
     train, test = (data.x_train, data.y_train), (data.x_test, data.y_test)
     channels_first = keras.config.image_data_format() == "channels_first"
 
@@ -115,4 +115,4 @@ digits = NamedDataset("digits")
 cifar10 = Cifar10()
 cifar100 = Cifar100()
 
-__all__ = ["cifar10", "cifar100", "digits", "fashion_mnist", "mnist"]
+__all__ = ["cifar10", "cifar100", "digits", "fashion_mnist", "folder", "mnist"]

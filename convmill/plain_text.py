@@ -17,8 +17,8 @@ def plain_text(what: RenderableType, width: int) -> str:
     can be printed, whatever standard output can hold.
     """
     out = StringIO()
-    Console(
-        file=out, width=width, no_color=True, force_terminal=False, force_jupyter=False
-    ).print(what)
+    Console(file=out, width=width, no_color=True, force_terminal=False, force_jupyter=False).print(
+        what
+    )
     text = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
     return printable(text, sys.stdout)

@@ -1,6 +1,6 @@
 """Loading the user's own data: IDX folders, .npz files, folders of pictures.
 
-A folder of pictures is `root/<class>/*.png|jpg|jpeg`, or the same below `root/train/` and
+A folder of pictures is `root/<class>/*.png|jpg|jpeg|bmp|gif`, or the same below `root/train/` and
 `root/test/`; without these two, every fifth picture of each class is for the test.
 """
 
@@ -15,11 +15,11 @@ from PIL import Image
 from convmill.data.dataset import Array, DataError, Dataset, every_fifth_for_test
 from convmill.data.files import ARRAY_NAMES
 from convmill.data.idx import read_idx
+from convmill.data.image_files import ENDINGS
 from convmill.data.known import IDX_NAMES
 from convmill.data.npz import read_npz
 from convmill.data.sources import find_idx
 
-PICTURE_ENDINGS = {".png", ".jpg", ".jpeg"}
 # Labels above this are taken for a mistake; a name is made for each class.
 MOST_CLASSES = 100_000
 # How a picture is read: one channel or three. Others (transparency, 16 bits) are refused.
@@ -88,14 +88,15 @@ def _find_pictures(root: Path) -> dict[str, list[Path]]:
         files = sorted(
             file
             for file in folder.iterdir()
-            if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
+            if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
         )
         if files:
             classes[folder.name] = files
     if not classes:
         raise DataError(
             f"{root}: no pictures found.\n"
-            f"Wanted: {root.name}/<class>/*.png (or .jpg, .jpeg), or the four IDX files of MNIST."
+            f"Wanted: {root.name}/<class>/*.png (or .jpg, .jpeg, .bmp, .gif), or the four IDX "
+            "files of MNIST."
         )
     return classes
 
@@ -110,6 +111,7 @@ def _read_pictures(classes: dict[str, list[Path]], first: Path) -> tuple[Array, 
         if picture.shape != like.shape:
             raise DataError(
                 f"{file} differs from {first}; all pictures must have one size and one kind.\n"
+                "In Python, convmill.datasets.folder brings them to one size.\n"
                 f"Received: {_size(picture)}; the first is {_size(like)}."
             )
         x[index] = picture

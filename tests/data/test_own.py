@@ -155,11 +155,12 @@ def test_too_few_and_none(tmp_path: Path) -> None:
         load_folder(tmp_path)
 
 
-def test_twenty_pictures_jpeg(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["JPG", "jpeg", "bmp", "gif"])
+def test_twenty_pictures_of_other_kinds(tmp_path: Path, ending: str) -> None:
     for name in ("x", "y"):
         (tmp_path / name).mkdir()
         for number in range(10):
-            Image.new("L", (8, 8), 25 * number).save(tmp_path / name / f"{number}.JPG")
+            Image.new("L", (8, 8), 25 * number).save(tmp_path / name / f"{number}.{ending}")
         (tmp_path / name / "notes.txt").write_text("passed over")
     data = load_folder(tmp_path)
     assert (len(data.x_train), len(data.x_test)) == (16, 4)
