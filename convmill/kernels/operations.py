@@ -15,6 +15,7 @@ from convmill.kernels import (
     depthwise,
     dropout,
     images,
+    lookup,
     measure,
     merge,
     moves,
@@ -48,6 +49,7 @@ from convmill.plan.graph import (
     Crop,
     Dropout,
     Flatten,
+    Lookup,
     Merge,
     Move,
     Noise,
@@ -86,6 +88,7 @@ OPERATIONS: dict[type, Operation] = {
     **dict.fromkeys((Pad, Crop, Flatten, Reshape, Move), moves.OPERATION),
     Resample: resample.OPERATION,
     Weight: weight.OPERATION,
+    Lookup: lookup.OPERATION,
 }
 
 KERNELS: dict[str, Write] = {

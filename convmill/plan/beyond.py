@@ -130,7 +130,7 @@ def beyond_whole(call: Call, dtype: str) -> Refusal | None:
     """What a call does with an input of whole numbers that it does not make float32 of."""
     if not isinstance(call.layer, keras.Layer):
         return None  # its output has a dtype that says so
-    if isinstance(call.layer, layers.Rescaling | layers.Normalization):
+    if isinstance(call.layer, layers.Rescaling | layers.Normalization | layers.Embedding):
         return None
     says = f"layer {call.name!r} ({type(call.layer).__name__}) reads dtype={dtype!r}"
     return Refusal(says, "begin with keras.layers.Rescaling, or leave dtype out of keras.Input")
@@ -189,6 +189,12 @@ def _lora(layer: Any) -> Said:
     return f"lora_rank={layer.lora_rank}", "leave lora_rank out"
 
 
+def _mask(layer: Any) -> Said:
+    if not getattr(layer, "mask_zero", False):
+        return None
+    return "mask_zero=True", "leave mask_zero out"
+
+
 def _renorm(layer: Any) -> Said:
     return ("renorm=True", "leave renorm out") if getattr(layer, "renorm", False) else None
 
@@ -217,5 +223,6 @@ _CHECKS: tuple[Callable[[Any], Said], ...] = (
     _activity,
     _lora,
     _noise_shape,
+    _mask,
     _renorm,
 )

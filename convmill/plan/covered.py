@@ -19,6 +19,7 @@ from convmill.plan.graph import (
     Flatten,
     Graph,
     Input,
+    Lookup,
     Merge,
     Move,
     Node,
@@ -118,7 +119,8 @@ def _has_kernels(operation: Operation) -> bool:
 
 _COMPILED = (
     *AUGMENTATIONS,
-    *(Input, Weight, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense, Dropout, Noise),
+    *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense),
+    *(Dropout, Noise),
     *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 

@@ -26,6 +26,7 @@ from convmill.plan.graph import (
     Graph,
     Input,
     Kind,
+    Lookup,
     Merge,
     Move,
     Node,
@@ -100,6 +101,7 @@ def kind_of(operation: Operation) -> Kind:
 _KINDS: dict[type, Kind] = {
     Input: "input",
     Weight: "other",
+    Lookup: "other",
     Convolution: "convolution",
     Separable: "convolution",
     Dense: "dense",

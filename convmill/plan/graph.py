@@ -120,6 +120,14 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """The rows of a table, a parameter of (``rows``, columns), that the values name."""
+
+    table: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Rescale:
     """``x * scale + offset``."""
 
@@ -427,6 +435,7 @@ class Opaque:
 Operation = (
     Input
     | Weight
+    | Lookup
     | Rescale
     | Affine
     | Convolution

@@ -13,6 +13,7 @@ from convmill.plan.graph import (
     Crop,
     Dense,
     Flatten,
+    Lookup,
     Move,
     Normalize,
     Opaque,
@@ -111,7 +112,7 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
             return Windows((1, 1), (1, 1), (1, 1), (-top, -bottom, -left, -right))
         case Upsample() | Resample():
             return _resampled(operation, read, written)
-        case Move():
+        case Move() | Lookup():
             return Unknown()
         case Flatten():
             return Flat()

@@ -224,3 +224,33 @@ def test_inference_folds_normalization_into_convolutions():
     inference = Program(read(model).graph).networks["inference"]
     assert len(inference.stages) == 4  # conv, depthwise, conv, and what relu keeps apart
     assert inference.stages[0].pooled
+
+
+def embedded(dtype):
+    """A class and noise, as a conditional generator has them; a table of several places."""
+    keras.utils.set_random_seed(3)
+    label, words = keras.Input((1,), dtype=dtype, name="label"), keras.Input((4,), name="words")
+    noise = keras.Input((5,), name="noise")
+    factors = layers.Flatten()(layers.Embedding(3, 5)(label))
+    table = layers.Embedding(6, 19, name="table")
+    lines = layers.Conv1D(2, 3, padding="same")(table(words))
+    both = layers.Add()([table(words), table(layers.Rescaling(1)(label))])
+    flat = [layers.Flatten()(one) for one in (both, lines)]
+    found = layers.Concatenate()([layers.Multiply()([noise, factors]), *flat])
+    model = keras.Model([label, words, noise], layers.Dense(2, name="end")(found))
+    model.compile("adam", "mse", jit_compile=False)
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_embeddings_follow_keras(dtype):
+    rng = np.random.default_rng(5)
+    x = [rng.integers(0, 3, (24, 1)), rng.integers(0, 6, (24, 4)), rng.random((24, 5))]
+    x = [x[0].astype(dtype), x[1].astype("float32"), x[2].astype("float32")]
+    y = rng.random((24, 2)).astype("float32")
+    ours, theirs = convmill.accelerate(embedded(dtype), strict=True), embedded(dtype)
+    assert_same_history(*(seeded_fit(model, x, y, epochs=2) for model in (ours, theirs)), 5e-5)
+    assert_same_state(ours, theirs, 5e-5)
+    x[1][:] = [0, -1, 6, -7]  # from the end, and what is not there
+    found, expected = (model.predict(x, verbose=0) for model in (ours, theirs))
+    np.testing.assert_allclose(found, expected, atol=5e-5)

@@ -14,6 +14,7 @@ from convmill.plan.graph import (
     Crop,
     Flatten,
     Input,
+    Lookup,
     Move,
     Opaque,
     Operation,
@@ -44,7 +45,8 @@ def _moved(call: Call, parameters: Parameters) -> Operation:
 
 def _looked_up(call: Call, parameters: Parameters) -> Operation:
     """Rows of a table: nothing is computed."""
-    return Opaque("other", 0)
+    table = parameters.named(call.layer, "embeddings")
+    return Opaque("other", 0) if table is None else Lookup(table, call.layer.input_dim)
 
 
 def _reshape(call: Call, parameters: Parameters) -> Operation:
