@@ -27,6 +27,18 @@ class Given:
     def __len__(self) -> int:
         return len(self.x[0])
 
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All that are there."""
+        every = (*self.x, *(self.y or ()), *(self.weight or ()))
+        return [one for one in every if one is not None]
+
+    def rows_within(self, limit: int) -> int:
+        """How many images take no more than ``limit`` bytes, with what belongs to them; at least
+        one."""
+        size = sum(one.nbytes for one in self.arrays)
+        return max(1, limit * len(self.arrays[0]) // max(1, size))
+
     def part(self, start: int, stop: int) -> Given:
         """The images from ``start`` to ``stop``, as views."""
         return self.each(lambda array: array[start:stop])

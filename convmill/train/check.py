@@ -42,8 +42,11 @@ def lengths(named: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def finite(array: np.ndarray, argument: str) -> None:
-    """Whether every number is finite, also once it is float32; looks at each number once."""
+def finite(array: np.ndarray, argument: str, first: int = 0) -> None:
+    """Whether every number is finite, also once it is float32; looks at each number once.
+
+    ``first`` is the number of the first row among all, for errors to name.
+    """
     if array.dtype.kind != "f" or array.size == 0:
         return
     rows = max(1, CHUNK_BYTES // max(1, array[0].nbytes))
@@ -51,7 +54,7 @@ def finite(array: np.ndarray, argument: str) -> None:
         chunk = array[start : start + rows]
         # NaN fails both comparisons; no temporary array is made.
         if not (float(chunk.min()) >= -LARGEST and float(chunk.max()) <= LARGEST):
-            _say_where(chunk, start, argument)
+            _say_where(chunk, first + start, argument)
 
 
 def _say_where(chunk: np.ndarray, start: int, argument: str) -> None:
@@ -64,19 +67,22 @@ def _say_where(chunk: np.ndarray, start: int, argument: str) -> None:
     )
 
 
-def class_indices(y: np.ndarray, classes: int, argument: str = "y") -> None:
-    """Whether every label is a whole number from 0 to ``classes - 1``."""
+def class_indices(y: np.ndarray, classes: int, argument: str = "y", first: int = 0) -> None:
+    """Whether every label is a whole number from 0 to ``classes - 1``.
+
+    ``first`` is the number of the first row among all, for errors to name.
+    """
     if y.dtype.kind == "f":
         whole = y == np.floor(y)  # False for NaN; infinities fail below
         if not whole.all():
-            _bad_label(y, whole, classes, argument)
+            _bad_label(y, whole, classes, argument, first)
     if not (y.min() >= 0 and y.max() < classes):
-        _bad_label(y, (y >= 0) & (y < classes), classes, argument)
+        _bad_label(y, (y >= 0) & (y < classes), classes, argument, first)
 
 
-def _bad_label(y: np.ndarray, good: np.ndarray, classes: int, argument: str) -> None:
+def _bad_label(y: np.ndarray, good: np.ndarray, classes: int, argument: str, first: int) -> None:
     bad = np.argwhere(~good)[0]
-    place = ", ".join(map(str, bad))
+    place = ", ".join(map(str, (first + int(bad[0]), *map(int, bad[1:]))))
     raise ValueError(
         f"{argument} must hold class indices, whole numbers from 0 to {classes - 1}, as the model "
         f"has {classes} outputs{' at each place' if y.ndim > 1 else ''}. "

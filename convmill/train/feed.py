@@ -89,7 +89,8 @@ class Feed(Protocol):
 
 
 class ArrayFeed:
-    """Batches out of arrays. An epoch is one part, unless hooks want to hear of each batch.
+    """Batches out of arrays. An epoch is one part, unless hooks want to hear of each batch, or much
+    would have to be copied at once.
 
     ``together`` is how many batches there are between two batch hooks. The arrays are read anew
     for each epoch (for each batch, where there are hooks), as callbacks may have changed them.
@@ -143,7 +144,7 @@ class ArrayFeed:
             yield Execution(first, last, self._parts(first, batches))
 
     def _as_one(self) -> Iterator[Execution]:
-        """The epoch as a single part."""
+        """The epoch as a single execution."""
         current, ends, orders = self.arrays.given, [0], list[np.ndarray]()
         for _, last, batches in self.epochs.epoch():
             if not orders:  # at the epoch's end Keras may convert the arrays for the next one
@@ -151,8 +152,14 @@ class ArrayFeed:
             ends.append(last)
             orders.extend(batches)
         if orders:
-            part = self._part(current, np.concatenate(orders), None, gather=False)
-            yield Execution(0, ends[-1], iter([part]))
+            yield Execution(0, ends[-1], self._pieces(current, orders))
+
+    def _pieces(self, current: Given, orders: list[np.ndarray]) -> Iterator[Part]:
+        """All batches in few parts: one, if little is copied for it."""
+        count = max(1, self.arrays.at_once(current) // self.batch_size)
+        for first in range(0, len(orders), count):
+            piece = np.concatenate(orders[first : first + count])
+            yield self._part(current, piece, None, gather=count < len(orders))
 
     def _parts(self, first: int, batches: Iterator[np.ndarray]) -> Iterator[Part]:
         for step, order in enumerate(batches, first):

@@ -6,8 +6,10 @@ Errors name the argument, the place and the value; nothing here changes what the
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from convmill.train import check
 from convmill.train.arrays import ByOutput, Given, Interface
 from convmill.train.targets import check_squeezed, labels_of, weights_of
 
+# So many bytes are brought into a Program's form at once, of arrays that are not read as they are:
+# data larger than memory (``numpy.memmap``) is never copied whole.
+AT_ONCE_BYTES = 1 << 26
 IN_PLACE = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -73,7 +78,7 @@ class Arrays:
 
     Callbacks may change numbers in place, in arrays of any dtype. Keras on JAX takes the numbers of
     a batch when the batch is due; only floats that are not float32 it converts at the beginning of
-    an epoch, all together.
+    an epoch, all together. Mapped files, which may be larger than memory, are never converted so.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class Arrays:
         self.given = checked(given, target(), class_weight)
         self.target = target
         self.current = self.given
-        _measured_by(self.given, target())  # what is wrong raises before the run
+        _check_measured_by(self.given, target())  # what is wrong raises before the run
 
     def __len__(self) -> int:
         return len(self.given)
@@ -95,6 +100,14 @@ class Arrays:
         self.current = self.given
         if convert:
             self.current = self.given.each(_as_keras_converts)
+
+    def at_once(self, current: Given) -> int:
+        """How many images to ``read`` together: all of them, unless much were copied for it."""
+        labels = replace(current, x=())
+        few = not labels.arrays or labels.rows_within(AT_ONCE_BYTES) >= len(current)
+        if few and all(map(_is_in_place, current.x)):
+            return len(current)
+        return current.rows_within(AT_ONCE_BYTES)
 
     def read(
         self, current: Given, order: np.ndarray, *, gather: bool
@@ -200,8 +213,21 @@ def _in_place(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x, dtype=x.dtype if x.dtype in IN_PLACE else np.float32)
 
 
-def _measured_by(given: Given, target: Target) -> tuple[ByOutput | None, ByOutput | None]:
-    """Labels and weights in the form that a Program reads: of those outputs that have a loss."""
+def _check_measured_by(given: Given, target: Target) -> None:
+    """Raises what ``_measured_by`` does, which is tried on piece after piece."""
+    labels = replace(given, x=())
+    rows = labels.rows_within(AT_ONCE_BYTES) if labels.arrays else len(given)
+    for first in range(0, len(given), rows):
+        _measured_by(labels.part(first, first + rows), target, first)
+
+
+def _measured_by(
+    given: Given, target: Target, first: int = 0
+) -> tuple[ByOutput | None, ByOutput | None]:
+    """Labels and weights in the form that a Program reads: of those outputs that have a loss.
+
+    ``first`` is the number of the first image among all, for errors to name.
+    """
     if target.losses is None or given.y is None:
         return None, None
     outputs = target.interface.outputs
@@ -212,13 +238,13 @@ def _measured_by(given: Given, target: Target) -> tuple[ByOutput | None, ByOutpu
         zip(target.losses, given.y, given_weights, strict=True)
     ):
         if weight is not None:
-            check.finite(weight, outputs.title("sample_weight", number))
+            check.finite(weight, outputs.title("sample_weight", number), first)
         if loss is None or loss.bridged or y is None:
             labels.append(None)
             weights.append(None)
             continue
         shape = target.graph.node(target.graph.outputs[number]).shape
-        labels.append(labels_of(y, shape, loss, outputs.title("y", number)))
+        labels.append(labels_of(y, shape, loss, outputs.title("y", number), first))
         check_squeezed(y, weight, shape, loss)
         weights.append(weights_of(weight, shape[:-1], outputs.title("sample_weight", number)))
     return tuple(labels), None if given.weight is None else tuple(weights)
@@ -226,9 +252,17 @@ def _measured_by(given: Given, target: Target) -> tuple[ByOutput | None, ByOutpu
 
 def _as_keras_converts(array: np.ndarray) -> np.ndarray:
     """Keras makes float32 of all floats of other widths when it begins to go through arrays."""
-    if array.dtype.kind != "f" or array.dtype.itemsize == 4:
+    if array.dtype.kind != "f" or array.dtype.itemsize == 4 or _is_mapped(array):
         return array
     return array.astype(np.float32)
+
+
+def _is_mapped(array: np.ndarray) -> bool:
+    """Whether the numbers lie in a file that is mapped into memory."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap.mmap)
 
 
 def _as_keras_sees(y: np.ndarray) -> np.ndarray:

@@ -9,10 +9,15 @@ from convmill.plan.recipe import Loss
 from convmill.train import check
 
 
-def labels_of(y: np.ndarray, shape: Shape, loss: Loss, argument: str = "y") -> np.ndarray:
-    """``y`` as int32 (n, *places) for a sparse loss, else as float32 (n, *output shape)."""
+def labels_of(
+    y: np.ndarray, shape: Shape, loss: Loss, argument: str = "y", first: int = 0
+) -> np.ndarray:
+    """``y`` as int32 (n, *places) for a sparse loss, else as float32 (n, *output shape).
+
+    ``first`` is the number of the first image among all, for errors to name.
+    """
     if loss.sparse:
-        return _class_indices(y, shape, loss, argument)
+        return _class_indices(y, shape, loss, argument, first)
     if y.shape[1:] != shape:
         if shape[-1] == 1 and y.shape[1:] == shape[:-1]:
             y = y[..., np.newaxis]
@@ -41,15 +46,17 @@ def _signs(y: np.ndarray) -> np.ndarray:
     return y
 
 
-def _class_indices(y: np.ndarray, shape: Shape, loss: Loss, argument: str) -> np.ndarray:
+def _class_indices(
+    y: np.ndarray, shape: Shape, loss: Loss, argument: str, first: int
+) -> np.ndarray:
     if y.shape[1:] == (*shape[:-1], 1):
         y = y[..., 0]
     if y.shape[1:] != shape[:-1]:
         raise ValueError(_shape_message(y, shape, loss, argument))
-    check.class_indices(y, shape[-1], argument)
+    check.class_indices(y, shape[-1], argument, first)
     indices = np.array(y, dtype=np.int32, order="C")
     # A copy: what native code takes for the place of a number stays what was checked.
-    check.class_indices(indices, shape[-1], argument)
+    check.class_indices(indices, shape[-1], argument, first)
     return indices
 
 
