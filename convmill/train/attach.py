@@ -142,10 +142,13 @@ def _building(model: Any) -> Turn:
 
 def training_built(model: Any) -> bool:
     """Whether nothing of the layers, the metrics and the loss is still to be built."""
+    return layers_built(model) and measures_built(model)
+
+
+def measures_built(model: Any) -> bool:
+    """Whether nothing of the metrics and the loss is: a layer that no call reads is never built."""
     metrics, loss = model._compile_metrics, model._compile_loss
-    return (
-        layers_built(model) and (metrics is None or metrics.built) and (loss is None or loss.built)
-    )
+    return (metrics is None or metrics.built) and (loss is None or loss.built)
 
 
 def build_training(model: Any, batch: tuple[Any, ...]) -> None:

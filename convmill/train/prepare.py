@@ -126,6 +126,8 @@ class Preparation:
         class_weight: Mapping[int, float] | None = None,
     ) -> ArrayFeed:
         """The feed for arrays, which are checked at once."""
+        if self.bound is None and len(keras.tree.flatten(x)) > 1 and attach.is_array_data(x):
+            self.build_layers(x)  # how many inputs a model of its own class has is known then
         given = self.take(x, y, sample_weight)
         self.build_layers(self.interface.inputs.pack(given.x))
         arrays = Arrays(given, self.target, class_weight)

@@ -63,7 +63,7 @@ class Scores:
         # Metrics that a Program counts itself, and those that Keras must count.
         self.native: list[attach.Compiled] = []
         self.others: list[attach.Compiled] = []
-        self._built = attach.training_built(self.model)
+        self._built = attach.measures_built(self.model)
         for metric in self._metrics() if self._built else ():  # else Keras does not know them yet
             (self.native if self._is_native(metric, recipe) else self.others).append(metric)
         if self._built:

@@ -127,6 +127,39 @@ def test_training_follows_keras(make: Any) -> None:
     np.testing.assert_allclose(found, expected, atol=5e-5)
 
 
+class TwoEnds(keras.Model):
+    """Lists in, a dict out, and a layer that no call reads."""
+
+    def __init__(self) -> None:
+        super().__init__(name="net")
+        self.convolution = layers.Conv2D(4, 3)
+        self.flatten = layers.Flatten()
+        self.unused = layers.Dense(7)
+        self.heads = [layers.Dense(3), layers.Dense(2)]
+
+    def call(self, inputs: Any) -> Any:
+        image, vector = inputs
+        flat = ops.concatenate([self.flatten(self.convolution(image)), vector], axis=1)
+        return {"a": self.heads[0](flat), "b": self.heads[1](flat)}
+
+
+@pytest.mark.filterwarnings("ignore:.build:UserWarning")  # Keras', of the layer that is unused
+def test_a_model_of_several_ends_is_built_on_the_first_batch() -> None:
+    rng = np.random.default_rng(5)
+    x = [rng.random((24, *size)).astype("float32") for size in (SHAPE, (5,))]
+    y = {"a": rng.random((24, 3)).astype("float32"), "b": rng.random((24, 2)).astype("float32")}
+    found = []
+    for make in (lambda model: convmill.accelerate(model, strict=True), lambda model: model):
+        keras.utils.set_random_seed(3)
+        model = make(TwoEnds())
+        model.compile("sgd", "mse", jit_compile=False)
+        found.append((seeded_fit(model, x, y, epochs=2), model.predict(x, verbose=0)))
+    assert_same_history(found[0][0], found[1][0], 5e-5)
+    assert list(found[0][1]) == list(found[1][1])
+    for name, expected in found[1][1].items():
+        np.testing.assert_allclose(found[0][1][name], expected, atol=5e-5)
+
+
 def test_reading_leaves_no_trace() -> None:
     model = Net()
     model(np.zeros((1, *SHAPE), "float32"))
