@@ -163,12 +163,12 @@ def _softmax_of_group(k: Kernel, stage: PlainStage, group: Group) -> None:
     top = group.largest(load)
     whole = group.sum(lambda place, count: exp(k, b.fsub(load(place, count), top)))
     is_log = _function(stage).name == "log_softmax"
-    away = b.fadd(top, log(k, whole)) if is_log else top
+    away = log(k, whole)  # not added to the top, beside which it could vanish
     share = b.fdiv(k.constant(1.0), whole)
 
     def store(place: Place, count: int) -> None:
-        found = b.fsub(load(place, count), away)
-        found = found if is_log else b.fmul(exp(k, found), share)
+        found = b.fsub(load(place, count), top)
+        found = b.fsub(found, away) if is_log else b.fmul(exp(k, found), share)
         k.store(found, y, offset(k, stage.output, place), count)
 
     group.values(store)

@@ -24,12 +24,14 @@ def _logits(case: Case) -> ir.Value:
     e, b, classes, logits, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
     shares = case.room
     top, whole = softmax(e, logits, shares, classes)
-    high = e.broadcast(b.fadd(top, _scalar(e, log, whole)))
+    # not added to one another: beside a large top the logarithm could vanish
+    high, away = e.broadcast(top), e.broadcast(_scalar(e, log, whole))
     total, mass = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))
 
     def add(at: Index, count: int) -> None:
         y = only(e, label(case, at, count), count)
-        term = only(e, b.fmul(y, b.fsub(high, e.load(logits, at, count))), count)
+        far = b.fadd(b.fsub(high, e.load(logits, at, count)), away)
+        term = only(e, b.fmul(y, far), count)
         e.set(total, b.fadd(e.get(total), term))
         e.set(mass, b.fadd(e.get(mass), y))
 

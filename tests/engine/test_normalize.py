@@ -140,3 +140,13 @@ def test_same_bits_for_any_number_of_threads(name):
         program.train(sample.batches, np.full(3, 0.1))
         found.append([weight.tobytes() for weight in program.get_parameters()])
     assert found[0] == found[1] == found[2]
+
+
+def test_logarithms_of_shares_far_from_zero():
+    """Only differences count: what is added to all values is taken away exactly."""
+    model = keras.Sequential([keras.Input((4,)), layers.Activation("log_softmax")])
+    program = program_of(read(model).graph, None, [])
+    x = np.arange(4, dtype=np.float32)[None]
+    np.testing.assert_allclose(
+        program.predict(x + np.float32(1e4)), x - np.log(np.exp(x).sum()), rtol=1e-6
+    )

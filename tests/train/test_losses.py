@@ -82,3 +82,13 @@ def test_labels_of_a_hinge_loss():
     ours, _ = both("tanh", loss="hinge")
     with pytest.raises(convmill.NotCovered, match="0 beside others"):
         ours.fit(x, y - 1, verbose=0)
+
+
+def test_logits_far_from_zero():
+    """Only their differences count: what is added to all is taken away exactly."""
+    model = models.Sequential([keras.Input((4,)), layers.Activation("linear")])
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
+    convmill.accelerate(model, strict=True)
+    x = np.arange(4, dtype=np.float32)[None]
+    found = model.evaluate(x + np.float32(1e4), np.array([1]), verbose=0)
+    assert found == pytest.approx(np.log(np.exp(x).sum()) - 1, rel=1e-6)
