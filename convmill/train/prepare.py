@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from convmill.plan.graph import NotCovered
-from convmill.plan.read import read
 from convmill.train import attach
 from convmill.train.arguments import optional_whole
 from convmill.train.arrays import Given, Interface, take
@@ -21,6 +20,7 @@ from convmill.train.bound import Bound
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.fallback import remark
 from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
+from convmill.train.reading import read_model
 from convmill.train.samples import Arrays, Samples, Target, prepare, samples
 from convmill.train.session import session
 
@@ -53,7 +53,7 @@ class Preparation:
             try:
                 check_class(self.model, self.training)
             except NotCovered:
-                read(self.model)  # what is in the way of prediction too is said first
+                read_model(self.model, training=False)  # what is in the way there too is said first
                 raise
             self.bound = Bound(self.model, self.training)
             for note in self.bound.reading.notes:

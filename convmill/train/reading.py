@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+from convmill.plan.graph import NotCovered
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train import attach
@@ -46,11 +47,12 @@ class ModelReading:
 
 
 class _Kept:
-    """Readings for training (True) and for inference (False), and the state that they are of.
+    """Readings for training (True) and for inference (False), or why there are none, and the state
+    that they are of.
     Keras saves nothing of it."""
 
     def __init__(self) -> None:
-        self.last: tuple[Unchanged, dict[bool, ModelReading]] | None = None
+        self.last: tuple[Unchanged, dict[bool, ModelReading | NotCovered]] | None = None
 
 
 def read_model(model: Any, training: bool) -> ModelReading:
@@ -61,8 +63,14 @@ def read_model(model: Any, training: bool) -> ModelReading:
         last = kept.last = Unchanged(model), {}  # before it is read: what changes then is seen
     by_training = last[1]
     if training not in by_training:
-        by_training[training] = _read(model, training)
-    return by_training[training]
+        try:
+            by_training[training] = _read(model, training)
+        except NotCovered as gap:
+            by_training[training] = gap
+    found = by_training[training]
+    if isinstance(found, NotCovered):
+        raise found.with_traceback(None)
+    return found
 
 
 def _read(model: Any, training: bool) -> ModelReading:

@@ -47,7 +47,7 @@ def test_one_line_says_what_and_what_to_do(capsys):
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith("convmill: sequential")
-    assert "'unknown' (Unknown)" in err
+    assert "'unknown/sort' (Sort)" in err
     assert "To have it compiled: " in err
 
 
@@ -121,7 +121,7 @@ def test_strict_makes_it_an_error(how, monkeypatch, capsys):
     convmill.accelerate(model, strict=True if how == "argument" else None)
     with pytest.raises(convmill.NotCovered) as raised:
         model.fit(X, Y, verbose=0)
-    assert "(Unknown)" in raised.value.reason
+    assert "(Sort)" in raised.value.reason
     assert raised.value.remedy
     assert capsys.readouterr().err == ""
 
@@ -130,7 +130,7 @@ def test_an_argument_overrules_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("CONVMILL_STRICT", "1")
     model = convmill.accelerate(compiled(with_unknown(keras.Sequential)), strict=False)
     model.predict(X, verbose=0)
-    assert "(Unknown)" in capsys.readouterr().err
+    assert "(Sort)" in capsys.readouterr().err
 
 
 def test_a_switch_that_is_neither_on_nor_off(monkeypatch):

@@ -10,6 +10,7 @@ from keras import layers, ops
 import convmill
 from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.train import reading
 from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
 
 SHAPE = (7, 6, 2)
@@ -247,3 +248,14 @@ def test_what_cannot_be_followed_is_refused_by_name(call: Any, words: str) -> No
         read(sequential(custom(call)))
     assert "custom" in refusal.value.reason
     assert refusal.value.remedy
+
+
+def test_a_refusal_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = convmill.accelerate(sequential(custom(draws_by_numpy)), strict=True)
+    model.compile("sgd", "mse")
+    reads = []
+    monkeypatch.setattr(reading, "read", lambda model: reads.append(0) or read(model))
+    for _ in range(3):
+        with pytest.raises(NotCovered, match="computes other numbers"):
+            model.predict(data()[0], verbose=0)
+    assert len(reads) == 1
