@@ -7,6 +7,7 @@ nets are equal data and share their native code.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from convmill.lower.choices import (
     ConvolutionChoice,
@@ -420,7 +421,7 @@ class Network:
             for stage, wanted in zip(self.stages, self.gradients, strict=True)
         )
 
-    @property
+    @cached_property
     def whole_batches(self) -> bool:
         """Whether images of a batch need one another in training: none is cut into parts. A loss
         that is computed outside sees them all."""

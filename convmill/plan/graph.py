@@ -539,7 +539,7 @@ class Graph:
         """Shape of the net's output for one image, of a graph with one output."""
         return self.node(self.outputs[0]).shape
 
-    @property
+    @cached_property
     def penalties(self) -> int:
         """How many penalties of what layers compute there are."""
         return sum(isinstance(node.operation, Penalize) for node in self.nodes)
@@ -549,7 +549,7 @@ class Graph:
         """How many calls of layers draw random numbers."""
         return len(self.draws)
 
-    @property
+    @cached_property
     def draws(self) -> tuple[int, ...]:
         """How often each call that draws random numbers asks Keras for a seed in a step, by its
         ``seed``: once, or once for each number that an image needs."""

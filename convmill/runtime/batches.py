@@ -15,8 +15,6 @@ from convmill.plan.recipe import Recipe
 Several = np.ndarray | Sequence[np.ndarray | None]
 
 
-
-
 @dataclass(frozen=True)
 class Batches:
     """Images and labels as arrays, and the order in which they are read.

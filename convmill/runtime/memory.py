@@ -7,8 +7,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from convmill.lower.fields import CONTEXT_BYTES, POINTERS, field_offset
+from convmill.lower.fields import CONTEXT_BYTES, FIELDS, POINTERS, SHARED, field_offset
 from convmill.lower.lifetimes import CACHE_LINE
+
+# Where each field is, in the context's whole numbers of 8 bytes.
+_PLACES = {name: field_offset(name) // 8 for name in (*FIELDS, *SHARED)}
+_POINTERS = frozenset(POINTERS)
 
 
 def aligned(count: int, dtype: np.dtype | type) -> np.ndarray:
@@ -57,13 +61,13 @@ class Context:
         if isinstance(value, np.ndarray):
             self._held[name] = value  # keep it alive as long as its address is here
             table, _, number = name.partition("/")
-            assert table in POINTERS
+            assert table in _POINTERS
             if number:
                 row = self._held[table][int(number)]
                 row[:2] = value.ctypes.data, value.strides[0]
                 return
             value = value.ctypes.data
-        self._space[field_offset(name) // 8] = value
+        self._space[_PLACES[name]] = value
 
     def __getitem__(self, name: str) -> int:
-        return int(self._space[field_offset(name) // 8])
+        return int(self._space[_PLACES[name]])

@@ -35,7 +35,7 @@ from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, aligned
 from convmill.runtime.records import Held
 from convmill.runtime.weights import Weights
-from convmill.runtime.work import Run, inference_run, training_run
+from convmill.runtime.work import Run, work_of
 
 __all__ = ["Batches", "Kind", "Measured", "Program", "Stop", "Watch"]
 
@@ -68,6 +68,7 @@ class Program:
         self.machine = machine or host.machine()
         self.guard = guard
         self.network = lower(graph, recipe, self.machine)
+        self._work = work_of(graph)
         debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
         self.networks: dict[Kind, Network] = {
@@ -173,7 +174,7 @@ class Program:
             return Measured(losses[:, :read], correct[:, :read], penalty, done)
 
         crossing = Crossing(context, self.graph, self.recipe, bridge, batches.batch_size, losses)
-        run = training_run(self.graph, count, steps, self.threads)
+        run = self._work.training_run(count, steps, self.threads)
         self._trained = context
         result = self._run(code, context, run, measured, watch, stop)
         crossing.check()
@@ -204,7 +205,7 @@ class Program:
             penalty = means(activities, batches.batch_size)[:done]
             return Measured(losses[:, :shown], correct[:, :shown], penalty, done)
 
-        run = inference_run(self.graph, count, self.threads)
+        run = self._work.inference_run(count, self.threads)
         return self._run(code, context, run, measured, watch, stop)
 
     def predict(

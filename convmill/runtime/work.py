@@ -23,22 +23,29 @@ class Run:
     short: bool
 
 
-def inference_run(graph: Graph, images: int, threads: int) -> Run:
-    """A pass over that many images; one group of images is one thread's."""
-    groups = -(-images // IMAGES_PER_GROUP)
-    return _run(_pass(graph) * images, min(threads, groups))
+@dataclass(frozen=True)
+class Work:
+    """What a graph takes: operations of one image's pass forward, each value that is written
+    counting as one, and numbers that each step of training updates."""
+
+    of_image: int
+    of_update: int
+
+    def inference_run(self, images: int, threads: int) -> Run:
+        """A pass over that many images; one group of images is one thread's."""
+        groups = -(-images // IMAGES_PER_GROUP)
+        return _run(self.of_image * images, min(threads, groups))
+
+    def training_run(self, images: int, steps: int, threads: int) -> Run:
+        """Steps of training over that many images: three passes each, and an update."""
+        return _run(3 * self.of_image * images + self.of_update * steps, threads)
 
 
-def training_run(graph: Graph, images: int, steps: int, threads: int) -> Run:
-    """Steps of training over that many images: three passes, and each step updates parameters."""
-    update = sum(math.prod(parameter.shape) for parameter in graph.parameters)
-    return _run(3 * _pass(graph) * images + update * steps, threads)
+def work_of(graph: Graph) -> Work:
+    """Counts a graph's operations, which takes a look at every node."""
+    of_image = sum(node_multiply_adds(graph, node) + math.prod(node.shape) for node in graph.nodes)
+    return Work(of_image, sum(math.prod(parameter.shape) for parameter in graph.parameters))
 
 
 def _run(operations: int, threads: int) -> Run:
     return Run(min(threads, 1 + operations // WORTH_A_THREAD), operations < SHORT)
-
-
-def _pass(graph: Graph) -> int:
-    """Operations of one image forward; each value that is written counts as one."""
-    return sum(node_multiply_adds(graph, node) + math.prod(node.shape) for node in graph.nodes)

@@ -226,3 +226,26 @@ def test_a_stream_takes_no_validation_split():
     model = compiled(convnet(models.Sequential))
     with pytest.raises(ValueError, match="validation_split needs arrays"):
         seeded_fit(model, batches(), validation_split=0.2, batch_size=None)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("make", [Rows, batches])
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_images_of_a_batch_are_read_where_they_are(method, make, dtype, monkeypatch):
+    from convmill.runtime.program import Program
+
+    model = compiled(convnet(models.Sequential))
+    model.fit(X, Y, verbose=0)
+    x = (X * 200).astype(dtype)
+    read = []
+    name = "train" if method == "fit" else "evaluate"
+    original = getattr(Program, name)
+
+    def spy(self, given, *args, **kwargs):
+        read.append(np.shares_memory(given.inputs[0], x))
+        return original(self, given, *args, **kwargs)
+
+    monkeypatch.setattr(Program, name, spy)
+    steps = {"steps_per_epoch" if method == "fit" else "steps": 2}
+    getattr(model, method)(make(x, Y), verbose=0, **steps)
+    assert read == [True, True]

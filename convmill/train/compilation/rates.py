@@ -11,6 +11,7 @@ import numpy as np
 from keras.optimizers import schedules
 
 from convmill.train.compilation.slots import read_iterations
+from convmill.train.loaded import snapshot
 
 # A learning rate above this is a slip of the pen, and the weights would be lost at once.
 LARGEST_RATE = 1e6
@@ -30,7 +31,7 @@ def learning_rates(optimizer: Any, steps: int, first: int | None = None) -> np.n
     if isinstance(schedule, schedules.LearningRateSchedule):
         values = _scheduled(schedule, np.arange(first, first + steps, dtype=np.int32))
     elif isinstance(schedule, keras.Variable):
-        values = np.full(steps, float(keras.ops.convert_to_numpy(schedule)))
+        values = np.full(steps, float(np.asarray(snapshot(schedule))))
     else:
         values = _called(optimizer, range(first, first + steps))
     wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST_RATE)))
