@@ -455,4 +455,4 @@ def test_where_keras_takes_over_it_reads_what_it_would_have_read(
             )
         seen.append((journal.lines, np.random.random(), random.random()))
     assert seen[1] == seen[0]
-    assert "(Unknown)" in capsys.readouterr().err
+    assert "Not covered: " in capsys.readouterr().err
