@@ -34,7 +34,7 @@ class ImageFolder(keras.utils.PyDataset):
         cache: bool | Path | None,
         workers: int,
     ) -> None:
-        super().__init__(workers=workers)
+        super().__init__()
         self.class_names = list(files.class_names)
         self.file_paths = list(files.paths)
         self.batch_size = batch_size
@@ -46,6 +46,8 @@ class ImageFolder(keras.utils.PyDataset):
         self._random = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
         self._order = np.arange(len(files))
         self._kept = decoded(files.paths, form, cache, workers)
+        if self._kept is None:  # else there is little to do, and Keras' workers would read ahead
+            self.workers = workers
         self.on_epoch_end()
 
     def __len__(self) -> int:

@@ -244,6 +244,7 @@ def test_fit_evaluate_and_predict(pictures, cache):
     model = models.Sequential(
         [layers.Input((*SIZE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)]
     )
+    assert train.workers == (1 if cache is None else 2)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=["accuracy"])
     history = model.fit(train, validation_data=held_out, epochs=2, verbose=0).history
