@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.data.decode import MODES, Form
+from convmill.data.decode import MODES, WORKERS, Form
 from convmill.data.image_files import ImageFiles, find
 from convmill.data.resize import INTERPOLATIONS
 from convmill.image_folder import ImageFolder
@@ -19,7 +19,6 @@ from convmill.whole import check_whole, is_whole
 
 LABEL_MODES = ("int", "categorical", "binary", None)
 SUBSETS = ("training", "validation", "both")
-DEFAULT_WORKERS = min(8, os.cpu_count() or 1)
 
 
 def folder(
@@ -41,7 +40,7 @@ def folder(
     verbose: bool = True,
     *,
     cache: bool | str | os.PathLike[str] | None = None,
-    workers: int = DEFAULT_WORKERS,
+    workers: int = WORKERS,
 ) -> ImageFolder | tuple[ImageFolder, ImageFolder]:
     """A folder of images, one folder in it for each class, as batches for ``fit``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from convmill.data.resize import cropped, resized
 # How Pillow calls images of so many channels.
 MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}  # a letter for each channel
 MOST_NAMED = 10
+WORKERS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def each(task: Callable[[str], Any], paths: Sequence[str], workers: int) -> list[Any]:
+def each(task: Callable[[str], Any], paths: Sequence[str], workers: int = WORKERS) -> list[Any]:
     """``task`` done to all paths, in threads; the results in order.
 
     Raises:
@@ -94,7 +96,7 @@ def each(task: Callable[[str], Any], paths: Sequence[str], workers: int) -> list
 
 
 def _named(bad: Sequence[DataError], count: int) -> str:
-    lines = [f"  {error}" for error in bad[:MOST_NAMED]]
+    lines = [f"  {error}".replace("\n", "\n    ") for error in bad[:MOST_NAMED]]
     if len(bad) > MOST_NAMED:
         lines.append(f"  and {len(bad) - MOST_NAMED} more")
-    return "\n".join([f"{len(bad)} of {count} images cannot be read. Mend or remove them:", *lines])
+    return "\n".join([f"{len(bad)} of {count} images cannot be used. Mend or remove them:", *lines])

@@ -34,7 +34,10 @@ def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
                 raise
             tried.append(str(error))
     if _offline():
-        raise _nowhere(known, [*tried, "mirrors: not asked, as CONVMILL_OFFLINE is set"])
+        unasked = (
+            f"{mirror.url}: not asked, as CONVMILL_OFFLINE is set" for mirror in known.mirrors
+        )
+        raise _nowhere(known, [*tried, *unasked])
     try:
         path = download(known, cache_folder())
     except MirrorFailed as failures:

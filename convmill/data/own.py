@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from convmill.data.dataset import Array, DataError, Dataset, every_fifth_for_test
+from convmill.data.decode import each
 from convmill.data.files import ARRAY_NAMES
 from convmill.data.idx import read_idx
 from convmill.data.image_files import ENDINGS
@@ -53,7 +54,7 @@ def load_folder(path: Path) -> Dataset:
     all be coloured.
 
     Raises:
-        DataError: no pictures; one that differs from the first or cannot be read (named); train/
+        DataError: no pictures; such as differ from the first or cannot be read (all named); train/
             and test/ with different classes; without these, a class with less than two pictures.
     """
     if (path / "train").is_dir() and (path / "test").is_dir():
@@ -84,7 +85,7 @@ def load_folder(path: Path) -> Dataset:
 def _find_pictures(root: Path) -> dict[str, list[Path]]:
     """Class name -> its pictures, both sorted. Other files are passed over, hidden ones too."""
     classes = {}
-    for folder in sorted(each for each in root.iterdir() if each.is_dir()):
+    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
         files = sorted(
             file
             for file in folder.iterdir()
@@ -104,17 +105,21 @@ def _find_pictures(root: Path) -> dict[str, list[Path]]:
 def _read_pictures(classes: dict[str, list[Path]], first: Path) -> tuple[Array, Array]:
     """All pictures (n, height, width[, 3]), each like `first`, and their labels (n,)."""
     like = _read_picture(first)
-    files = [(label, file) for label, each in enumerate(classes.values()) for file in each]
+    files = [(label, file) for label, some in enumerate(classes.values()) for file in some]
     x = np.empty((len(files), *like.shape), dtype=np.uint8)
-    for index, (_, file) in enumerate(files):
+    places = {str(file): place for place, (_, file) in enumerate(files)}
+
+    def read(path: str) -> None:
+        file = Path(path)
         picture = _read_picture(file)
         if picture.shape != like.shape:
             raise DataError(
-                f"{file} differs from {first}; all pictures must have one size and one kind.\n"
-                "In Python, convmill.datasets.folder brings them to one size.\n"
-                f"Received: {_size(picture)}; the first is {_size(like)}."
+                f"{file} differs from {first}: {_size(picture)}, not {_size(like)} "
+                "(convmill.datasets.folder brings images to one size)"
             )
-        x[index] = picture
+        x[places[path]] = picture
+
+    each(read, list(places))
     smallest = np.uint8 if len(classes) <= 256 else np.int64
     return x, np.array([label for label, _ in files], dtype=smallest)
 

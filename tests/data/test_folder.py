@@ -171,7 +171,7 @@ def test_bad_files_are_all_named_before_anything_is_trained(pictures):
     (pictures / "ant" / "1.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         folder(pictures, image_size=SIZE)
-    assert str(caught.value).startswith("2 of 10 images cannot be read. Mend or remove them:")
+    assert str(caught.value).startswith("2 of 10 images cannot be used. Mend or remove them:")
     for name in ("dog/0.png", "ant/1.jpg"):
         assert f"  {pictures / name}: no image of a known format" in str(caught.value)
     for name in ("dog/0.png", "ant/1.jpg"):
