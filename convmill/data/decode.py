@@ -74,7 +74,12 @@ def _in_bytes(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def each(task: Callable[[str], Any], paths: Sequence[str], workers: int = WORKERS) -> list[Any]:
+def each(
+    task: Callable[[str], Any],
+    paths: Sequence[str],
+    workers: int = WORKERS,
+    advice: str = "Mend or remove them",
+) -> list[Any]:
     """``task`` done to all paths, in threads; the results in order.
 
     Raises:
@@ -91,12 +96,12 @@ def each(task: Callable[[str], Any], paths: Sequence[str], workers: int = WORKER
         results = list(pool.map(attempt, paths))
     bad = [result for result in results if isinstance(result, DataError)]
     if bad:
-        raise DataError(_named(bad, len(paths)))
+        raise DataError(_named(bad, len(paths), advice))
     return results
 
 
-def _named(bad: Sequence[DataError], count: int) -> str:
+def _named(bad: Sequence[DataError], count: int, advice: str) -> str:
     lines = [f"  {error}".replace("\n", "\n    ") for error in bad[:MOST_NAMED]]
     if len(bad) > MOST_NAMED:
         lines.append(f"  and {len(bad) - MOST_NAMED} more")
-    return "\n".join([f"{len(bad)} of {count} images cannot be used. Mend or remove them:", *lines])
+    return "\n".join([f"{len(bad)} of {count} images cannot be used. {advice}:", *lines])

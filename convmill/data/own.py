@@ -113,13 +113,11 @@ def _read_pictures(classes: dict[str, list[Path]], first: Path) -> tuple[Array, 
         file = Path(path)
         picture = _read_picture(file)
         if picture.shape != like.shape:
-            raise DataError(
-                f"{file} differs from {first}: {_size(picture)}, not {_size(like)} "
-                "(convmill.datasets.folder brings images to one size)"
-            )
+            raise DataError(f"{file} differs from {first}: {_size(picture)}, not {_size(like)}")
         x[places[path]] = picture
 
-    each(read, list(places))
+    advice = "Mend or remove them (convmill.datasets.folder brings all to one size)"
+    each(read, list(places), advice=advice)
     smallest = np.uint8 if len(classes) <= 256 else np.int64
     return x, np.array([label for label, _ in files], dtype=smallest)
 
