@@ -64,7 +64,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "activation"), CASES, ids=str)
+@pytest.mark.parametrize(("loss", "activation"), CASES, ids=lambda one: getattr(one, "name", one))
 def test_training_follows_keras(loss, activation):
     """Hinge losses take labels of 0 and 1 as -1 and 1."""
     assert_alike(*both(activation, loss=loss), *data())
