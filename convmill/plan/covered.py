@@ -135,7 +135,8 @@ def _of_arguments(node: Node) -> Refusal | None:
         return _refuse(node, f"interpolation={operation.interpolation}", remedy)
     axes = _axes_of(operation)
     if axes is None or min(axes) < -_axes_known(node.shape):
-        return _refuse(node, f"axes {axes} of shape {node.shape}", "use the last axis")
+        which = "an axis that kernels do not know" if axes is None else f"axes {axes}"
+        return _refuse(node, f"{which}, in shape {node.shape}", "use the last axis")
     if activation.name not in ACTIVATIONS:
         return _refuse(
             node,

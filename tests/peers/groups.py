@@ -20,6 +20,12 @@ class Group:
     select: str = ""
 
 
+_LAYER = (
+    "a layer called on numbers is the one layer of a model that predicts "
+    "(with `training=True`: that makes one training step)"
+)
+# left out: LoRA and quantized layers
+_PLAIN = "not lora and not quant and not int4 and not gptq and not awq"
 GROUPS = (
     Group(
         "trainer",
@@ -51,47 +57,139 @@ GROUPS = (
         ("models",),
     ),
     Group(
-        "layers",
-        "a layer called on numbers is the one layer of a model that predicts "
-        "(with `training=True`: that makes one training step)",
-        (
-            "layers.convolutional.conv_test",
-            "layers.pooling.average_pooling_test",
-            "layers.pooling.global_average_pooling_test",
-            "layers.pooling.global_max_pooling_test",
-            "layers.pooling.max_pooling_test",
-            "layers.core.dense_test",
-            "layers.reshaping.flatten_test",
-            "layers.regularization.dropout_test",
-            "layers.activations.activation_test",
-            "layers.activations.elu_test",
-            "layers.activations.leaky_relu_test",
-            "layers.activations.relu_test",
-            "layers.activations.softmax_test",
+        "convolutions",
+        _LAYER,
+        tuple(
+            f"layers.convolutional.{name}_test"
+            for name in ("conv", "conv_transpose", "depthwise_conv", "separable_conv")
         ),
         ("layers",),
-        # left out: one and three dimensions, LoRA and quantized layers
-        "not 1d and not 3d and not lora and not quant and not int4 and not gptq and not awq",
+        f"not 3d and {_PLAIN}",
+    ),
+    Group(
+        "pooling and shapes",
+        _LAYER,
+        (
+            *(
+                f"layers.pooling.{name}_test"
+                for name in (
+                    "adaptive_pooling2d",
+                    "average_pooling",
+                    "global_average_pooling",
+                    "global_max_pooling",
+                    "max_pooling",
+                )
+            ),
+            *(
+                f"layers.reshaping.{name}_test"
+                for name in (
+                    "cropping1d",
+                    "cropping2d",
+                    "flatten",
+                    "permute",
+                    "repeat_vector",
+                    "reshape",
+                    "up_sampling1d",
+                    "up_sampling2d",
+                    "zero_padding1d",
+                    "zero_padding2d",
+                )
+            ),
+        ),
+        ("layers",),
+        "not 3d and not AdaptiveMax",
+    ),
+    Group(
+        "other layers",
+        _LAYER,
+        (
+            "layers.core.dense_test",
+            "layers.core.identity_test",
+            "layers.merging.merging_test",
+            "layers.normalization.batch_normalization_test",
+            "layers.normalization.group_normalization_test",
+            "layers.normalization.layer_normalization_test",
+            "layers.normalization.rms_normalization_test",
+            "layers.normalization.unit_normalization_test",
+            "layers.preprocessing.normalization_test",
+            "layers.preprocessing.rescaling_test",
+            *(
+                f"layers.regularization.{name}_test"
+                for name in (
+                    "activity_regularization",
+                    "alpha_dropout",
+                    "dropout",
+                    "gaussian_dropout",
+                    "gaussian_noise",
+                    "spatial_dropout",
+                )
+            ),
+            *(
+                f"layers.activations.{name}_test"
+                for name in ("activation", "elu", "leaky_relu", "prelu", "relu", "softmax")
+            ),
+        ),
+        ("layers",),
+        f"not 3d and {_PLAIN}",
     ),
     Group(
         "optimizers",
         "a step is made by `fit`, and from the same state by `train_on_batch`, of a Dense unit "
         "whose gradient is the test's; both must give the same bits",
         tuple(
-            f"optimizers.{name}_test" for name in ("sgd", "rmsprop", "adam", "adamw", "optimizer")
+            f"optimizers.{name}_test"
+            for name in (
+                "adadelta",
+                "adafactor",
+                "adagrad",
+                "adam",
+                "adamax",
+                "adamw",
+                "ftrl",
+                "lamb",
+                "lion",
+                "loss_scale_optimizer",
+                "muon",
+                "nadam",
+                "optimizer",
+                "rmsprop",
+                "schedule_free_adamw",
+                "sgd",
+            )
         ),
         ("optimizers",),
-        # left out: of eleven slow cases of this name those of optimizers that are not covered
-        "not weigth_decay or weigth_decay0 or weigth_decay1 and not weigth_decay10 "
-        "or weigth_decay2 or weigth_decay4",
     ),
     Group(
         "losses",
         "a loss called on numbers is what `evaluate` returns for a model that changes nothing",
-        ("losses.losses_test",),
+        ("losses.losses_test", "losses.loss_test"),
         ("losses",),
-        "MeanSquaredErrorTest or MeanAbsoluteErrorTest or BinaryCrossentropyTest "
-        "or CategoricalCrossentropyTest",  # SparseCategoricalCrossentropyTest too
+    ),
+    Group(
+        "metrics",
+        "a metric that is shown numbers is that of a model that changes nothing, in "
+        "`test_on_batch`",
+        tuple(
+            f"metrics.{name}_metrics_test"
+            for name in (
+                "accuracy",
+                "confusion",
+                "correlation",
+                "f_score",
+                "hinge",
+                "iou",
+                "probabilistic",
+                "regression",
+            )
+        ),
+        ("metrics",),
+    ),
+    Group(
+        "regularizers and constraints",
+        "those of a Dense layer: a penalty is what `evaluate` returns, a constraint what a step of "
+        "size 0 does",
+        ("regularizers.regularizers_test", "constraints.constraints_test"),
+        ("weights",),
     ),
     Group(
         "models and saving",
@@ -105,7 +203,7 @@ GROUPS = (
         ),
         ("models",),
         # left out: quantized models, and the slow cases of networks that are not covered
-        "not quant and not int4 and not gptq and not awq and not efficientnet and not lstm "
+        f"{_PLAIN} and not efficientnet and not lstm "
         "and not dict_input_to_list_model and not for_functional_in_sequential",
     ),
 )

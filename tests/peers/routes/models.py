@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
-
-import keras
 
 import convmill
 from convmill import layers, models
@@ -18,15 +16,9 @@ def route_all(modules: Mapping[str, ModuleType]) -> None:
 
 
 def route_example_model(modules: Mapping[str, ModuleType]) -> None:
-    """The trainer tests' ``ExampleModel`` becomes ours: theirs is a layer that is also a trainer.
-
-    Their tests of data adapters train with Adagrad, which the compiler does not cover, for no
-    reason of the tests' own: SGD stands for it, so that the adapters' batches reach compiled code.
-    """
+    """The trainer tests' ``ExampleModel``, a layer that is also a trainer, becomes ours."""
     trainer_test = vars(modules["keras.src.trainers.trainer_test"])
     trainer_test["ExampleModel"] = example_model
-    with_sgd = {**vars(trainer_test["optimizers"]), "Adagrad": keras.optimizers.SGD}
-    trainer_test["optimizers"] = SimpleNamespace(**with_sgd)
 
 
 def example_model(units: int) -> Any:
