@@ -77,14 +77,15 @@ def _shape_message(y: np.ndarray, shape: Shape, loss: Loss, argument: str) -> st
     places = shape[:-1]
     if loss.sparse:
         each = f"place, (n, {_listed(places)})" if places else "image, (n,)"
-        wanted = f"one class index for each {each}"
+        wanted = f"be one class index for each {each}"
         other = "categorical_crossentropy"
     else:
-        wanted, other = f"(n, {_listed(shape)})", "sparse_categorical_crossentropy"
+        wanted = f"have the same shape as the output, (n, {_listed(shape)})"
+        other = "sparse_categorical_crossentropy"
     fits = y.shape[1:] == (shape if loss.sparse else places)
     hint = f" This y fits the loss {other}." if fits and "categorical" in loss.name else ""
     return (
-        f"{argument} for the loss {loss.name} must be {wanted}.{hint} "
+        f"{argument} for the loss {loss.name} must {wanted}.{hint} "
         f"Received: {argument} of shape {y.shape}"
     )
 

@@ -25,13 +25,13 @@ def _routed(self: Any, y_true: Any, y_pred: Any, sample_weight: Any = None) -> A
     arrays = (y_true, y_pred) if sample_weight is None else (y_true, y_pred, sample_weight)
     numbers = all(is_concrete(array) or np.isscalar(array) for array in arrays)
     masked = getattr(y_pred, "_keras_mask", None) is not None
-    if not numbers or masked or np.ndim(y_pred) < 2:
+    if not numbers or masked or np.ndim(y_pred) < 2 or np.shape(y_true)[:1] != y_pred.shape[:1]:
         return _call(self, y_true, y_pred, sample_weight)
     try:
         loss = _through_model(self, np.asarray(y_true), np.asarray(y_pred), sample_weight)
     except NotCovered:  # counted where it was raised
         return _call(self, y_true, y_pred, sample_weight)
-    return keras.ops.convert_to_tensor(loss, dtype="float32")
+    return keras.ops.convert_to_tensor(loss, dtype=self.dtype)
 
 
 def _through_model(loss: Any, y_true: np.ndarray, y_pred: np.ndarray, sample_weight: Any) -> Any:
