@@ -1,6 +1,6 @@
 """Trains random nets compiled and by plain Keras, and shrinks those on which the two part.
 
-    python -m tests.random_graphs [--count N] [--seed S] [--seconds T]
+    python -m tests.random_graphs [--count N] [--seed S] [--most M] [--seconds T]
 
 Nets are drawn from the seeds S, S + 1, ... (``draw.py``), trained 10 steps (``compare.py``), and
 each is told in a line. Losses, weights with BatchNormalization's statistics, and predictions must
@@ -25,7 +25,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from convmill.lower.machine import Machine
 from convmill.plan.graph import NotCovered
-from convmill.runtime import host
+from convmill.runtime import host, jit
 from tests.random_graphs.compare import AVX2, Outcome, compare
 from tests.random_graphs.draw import draw
 from tests.random_graphs.net import Net, source
@@ -39,18 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.random_graphs")
     parser.add_argument("--count", type=int, default=100, help="nets")
     parser.add_argument("--seed", type=int, default=0, help="of the first net")
+    parser.add_argument("--most", type=int, default=26, help="layers, those of heads aside")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="no net is begun later")
     options = parser.parse_args(arguments)
     end, counts = time.monotonic() + options.seconds, Counter[str]()
     for seed in range(options.seed, options.seed + options.count):
         if time.monotonic() > end:
             break
-        net = draw(seed)
+        net = draw(seed, most=options.most)
         print(f"{seed}: {len(net.nodes)} layers, ", end="", flush=True)
         verdict = judge(net, min(AVX2, host.machine(), key=_lanes) if seed % 2 else host.machine())
         print(verdict, flush=True)
         counts[verdict.split(":")[0]] += 1
         counts["layers"] += len(net.nodes)
+        jit.forget()  # native code of a thousand nets would fill the memory
     print(", ".join(f"{name}: {count}" for name, count in counts.items()))
     return 1 if counts["parts"] or counts["fails"] else 0
 

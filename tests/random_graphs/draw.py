@@ -43,7 +43,14 @@ class Drawing:
         """Of what stands at a place, without the batch."""
         return tuple(self.tensors[place].shape[1:])
 
-    def add(self, layer: str, arguments: dict[str, Any], *inputs: int, **more: Any) -> int | None:
+    def add(
+        self,
+        layer: str,
+        arguments: dict[str, Any],
+        *inputs: int,
+        most: int = MOST_VALUES,
+        **more: Any,
+    ) -> int | None:
         """Appends a call; None where Keras does not take it or it becomes too large."""
         node = Node(layer, arguments, inputs, **more)
         place, read = len(self.tensors), [self.tensors[one] for one in inputs]
@@ -51,7 +58,7 @@ class Drawing:
             tensor = call(node, read, self.made, place)
         except ValueError:
             return None
-        if not 0 < np.prod(tensor.shape[1:]) <= MOST_VALUES:
+        if not 0 < np.prod(tensor.shape[1:]) <= most:
             return None
         self.tensors.append(tensor)
         self.nodes.append(node)
@@ -60,7 +67,7 @@ class Drawing:
 
     def need(self, layer: str, arguments: dict[str, Any], *inputs: int) -> int:
         """Appends a call that cannot fail."""
-        place = self.add(layer, arguments, *inputs)
+        place = self.add(layer, arguments, *inputs, most=MOST_VALUES**2)
         assert place is not None, (layer, arguments, [self.shape(one) for one in inputs])
         return place
 
@@ -211,6 +218,9 @@ def _ends(one: Drawing) -> tuple[tuple[int, ...], tuple[str, ...]]:
         units = {"units": int(one.rng.integers(2, 6)), "activation": activation}
         outputs.append(one.need("Dense", units, place))
         losses.append(str(one.rng.choice(LOSSES[activation])))
+    if one.nodes and one.rng.random() < 0.2:  # any layer as it is, whoever reads it
+        outputs.append(int(one.rng.integers(len(one.inputs), len(one.tensors))))
+        losses.append(str(one.rng.choice(LOSSES["linear"])))
     return tuple(outputs), tuple(losses)
 
 
