@@ -99,8 +99,8 @@ def _trained(model: keras.Model, net: Net, seed: int, dtype: str) -> Found:
     """Losses of all steps, weights behind them, and predictions by name."""
     model.set_weights([value.astype(dtype) for value in start(model, seed)])
     losses, x = [], []
-    for x, y in data(model, net, seed, dtype):
-        losses.append(np.ravel(model.train_on_batch(x, y)))
+    for x, y, weights in data(model, net, seed, dtype):
+        losses.append(np.ravel(model.train_on_batch(x, y, weights)))
     found = {"losses": np.asarray(losses)}
     for index, variable in enumerate(model.weights):
         found[f"weight {index}, {variable.name}"] = variable.numpy()
@@ -110,14 +110,17 @@ def _trained(model: keras.Model, net: Net, seed: int, dtype: str) -> Found:
     return found
 
 
-def data(model: Any, net: Net, seed: int, dtype: str) -> Iterator[tuple[list, list]]:
-    """Batches: an array for each input, and one for each output."""
+def data(
+    model: Any, net: Net, seed: int, dtype: str
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]]:
+    """Batches: an array for each input, labels for each output, and weights (n,) for each."""
     rng = np.random.default_rng((net.seed, seed))
     for count in net.batches:
         x = [rng.standard_normal((count, *shape)).astype("float32") for shape in net.inputs]
         shapes = [(count, *output.shape[1:]) for output in model.outputs]
         y = [_labels(rng, *pair) for pair in zip(shapes, net.losses, strict=True)]
-        yield [one.astype(dtype) for one in x], y
+        weights = [rng.uniform(0, 2, count).astype("float32") for _ in y] if net.weighted else None
+        yield [one.astype(dtype) for one in x], y, weights
 
 
 def _labels(rng: np.random.Generator, shape: tuple[int, ...], loss: str) -> np.ndarray:

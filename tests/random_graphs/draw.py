@@ -21,6 +21,10 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "Adamax": {"learning_rate": 0.01, "epsilon": 1e-2},
     "Adagrad": {"learning_rate": 0.02},
 }
+EXTRAS: tuple[dict[str, float], ...] = (  # now and then, to any optimizer
+    *({"clipnorm": 0.3}, {"global_clipnorm": 0.5}, {"clipvalue": 0.05}, {"weight_decay": 0.02}),
+    *({"use_ema": True, "ema_momentum": 0.8}, {"gradient_accumulation_steps": 2}),
+)
 LOSSES = {  # beside the activation of what they read
     "softmax": ("categorical_crossentropy", "sparse_categorical_crossentropy"),
     "sigmoid": ("binary_crossentropy", "mean_squared_error"),
@@ -92,6 +96,7 @@ def draw(seed: int, *, most: int = 26, steps: int = 10) -> Net:
         _grow(one)
     outputs, losses = _ends(one)
     name = str(rng.choice(list(OPTIMIZERS)))
+    extra = EXTRAS[rng.integers(len(EXTRAS))] if rng.random() < 0.25 else {}
     net = Net(
         seed=seed,
         inputs=one.inputs,
@@ -100,8 +105,9 @@ def draw(seed: int, *, most: int = 26, steps: int = 10) -> Net:
         losses=losses,
         loss_weights=tuple(float(value) for value in rng.choice((0.3, 1.0, 1.7), len(outputs))),
         optimizer={"sgd": "SGD"}.get(name, name),
-        options=OPTIMIZERS[name],
+        options=OPTIMIZERS[name] | extra,
         batches=_batches(rng, steps),
+        weighted=bool(rng.random() < 0.2),
     )
     return pruned(net)
 

@@ -198,9 +198,11 @@ def _batch_normalization(rng: Rng, shape: Shape) -> Drawn:
 
 
 def _layer_normalization(rng: Rng, shape: Shape) -> Drawn:
-    """Along the last axis or all of them."""
-    axes = list(range(1, len(shape) + 1)) if rng.random() < 0.3 else -1
-    if rng.random() < 0.3:
+    """Along some axes, mostly the last."""
+    axes: Any = -1
+    if rng.random() < 0.4:
+        axes = [axis for axis in range(1, len(shape) + 1) if rng.random() < 0.6] or -1
+    if rng.random() < 0.2:
         return "RMSNormalization", {"axis": -1, "epsilon": 1e-2}
     arguments: dict[str, Any] = {"axis": axes, "epsilon": 1e-2}
     if rng.random() < 0.3:
@@ -226,6 +228,7 @@ def _kinked(rng: Rng, shape: Shape) -> Drawn:
             ("LeakyReLU", {"negative_slope": 0.2}),
             ("ELU", {"alpha": 0.7}),
             ("Softmax", {}),
+            ("Softmax", {"axis": 1}),
             ("PReLU", {}),
             ("PReLU", {"shared_axes": [1]}),
             ("PReLU", {"shared_axes": list(range(1, len(shape)))}),
@@ -239,6 +242,9 @@ def _plain(rng: Rng, shape: Shape) -> Drawn:
         (
             ("Identity", {}),
             ("Dropout", {"rate": 0.0}),
+            ("GaussianNoise", {"stddev": 0.0}),
+            ("ActivityRegularization", {"l2": 0.02}),
+            ("UnitNormalization", {}),
             ("Rescaling", {"scale": 0.5, "offset": -0.25}),
             ("Rescaling", {"scale": -1.5}),
         ),

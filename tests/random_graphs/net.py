@@ -38,6 +38,7 @@ class Net:
     optimizer: str
     options: Mapping[str, float] = field(default_factory=dict)
     batches: tuple[int, ...] = (6, 6, 6)  # images of each step
+    weighted: bool = False  # whether images have weights
 
     def node(self, place: int) -> Node | None:
         """What stands at a place; None for an input."""
@@ -131,6 +132,14 @@ def source(net: Net) -> str:
         lines.append(f"        Node({node.layer!r}, {arguments!r}, {node.inputs}{more}),\n")
     rest = "".join(
         f"    {name}={getattr(net, name)!r},\n"
-        for name in ("outputs", "losses", "loss_weights", "optimizer", "options", "batches")
+        for name in (
+            "outputs",
+            "losses",
+            "loss_weights",
+            "optimizer",
+            "options",
+            "batches",
+            "weighted",
+        )
     )
     return head + "".join(lines) + "    ),\n" + rest + ")"

@@ -44,6 +44,8 @@ def _smaller(net: Net) -> Iterator[Net]:
         yield replace(net, batches=net.batches[:1])
     if net.batches[0] > 2:
         yield replace(net, batches=tuple(2 for _ in net.batches))
+    if net.weighted:
+        yield replace(net, weighted=False)
     if net.optimizer != "SGD" or len(net.options) > 1:
         yield replace(net, optimizer="SGD", options={"learning_rate": 0.05})
 
