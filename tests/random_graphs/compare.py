@@ -113,14 +113,19 @@ def _trained(model: keras.Model, net: Net, seed: int, dtype: str) -> Found:
 def data(
     model: Any, net: Net, seed: int, dtype: str
 ) -> Iterator[tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray] | None]]:
-    """Batches: an array for each input, labels for each output, and weights (n,) for each."""
+    """Batches: an array for each input, and labels and weights for each output."""
     rng = np.random.default_rng((net.seed, seed))
     for count in net.batches:
         x = [rng.standard_normal((count, *shape)).astype("float32") for shape in net.inputs]
         shapes = [(count, *output.shape[1:]) for output in model.outputs]
         y = [_labels(rng, *pair) for pair in zip(shapes, net.losses, strict=True)]
-        weights = [rng.uniform(0, 2, count).astype("float32") for _ in y] if net.weighted else None
+        weights = [_weights(rng, one) for one in shapes] if net.weighted else None
         yield [one.astype(dtype) for one in x], y, weights
+
+
+def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Of images (n,), or of places (n, height, width), where Keras wants it so."""
+    return rng.uniform(0, 2, shape[:-1] if len(shape) > 3 else shape[:1]).astype("float32")
 
 
 def _labels(rng: np.random.Generator, shape: tuple[int, ...], loss: str) -> np.ndarray:
