@@ -111,8 +111,7 @@ GROUPS = (
             "layers.normalization.layer_normalization_test",
             "layers.normalization.rms_normalization_test",
             "layers.normalization.unit_normalization_test",
-            "layers.preprocessing.normalization_test",
-            "layers.preprocessing.rescaling_test",
+            # preprocessing's normalization and rescaling import TensorFlow and Grain
             *(
                 f"layers.regularization.{name}_test"
                 for name in (
@@ -217,7 +216,7 @@ EXPLAINED = {
         "while it trains. With convmill the variables hold their values whenever a callback looks."
     ),
     "optimizers.adam_test.AdamTest.test_ema_overwrite_frequency": (
-        "It compares an Adam with moving averages, which runs on Keras' path, with one without, "
+        "It compares an Adam with moving averages, which is left to Keras here, with one without, "
         "which runs compiled, after one step of size 1, to 1e-6. Keras takes Adam's bias "
         "correction 1 - 0.999 in float32, which is 1.3e-5 off; convmill takes it in float64. The "
         "exact weights are 3.162e-5 and 1.00001581; Keras has 3.827e-5, convmill 3.159e-5."

@@ -30,7 +30,9 @@ def _routed(self: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = _through_model(self, args[0], bool(training))
     except NotCovered:  # counted where it was raised
         return _call(self, *args, **kwargs)
-    return keras.ops.convert_to_tensor(outputs)
+    # mixed_float16 is computed in float32
+    dtype = self.compute_dtype if outputs.dtype == np.float32 else None
+    return keras.ops.convert_to_tensor(outputs, dtype=dtype)
 
 
 def _are_batches(given: Any) -> bool:
