@@ -8,12 +8,13 @@ from tests.random_graphs.draw import draw
 from tests.random_graphs.net import Net, Node, pruned
 from tests.random_graphs.shrink import shrunk
 
-SEEDS = (1, 2, 3, 5, 6, 7)
+# of convolutions, shared layers, frozen ones, batch normalization, and several ends
+SEEDS = (2, 8, 24, 31, 37, 48)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_graphs_train_as_keras_trains_them(seed):
-    outcome = compare(draw(seed, most=8, steps=4))
+    outcome = compare(draw(seed, most=6, steps=4))
     assert not outcome.skipped
     assert not outcome.parted
 
