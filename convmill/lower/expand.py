@@ -2,6 +2,7 @@
 
     Conv2D, relu     =>  [convolution relu]
     SeparableConv2D  =>  [depthwise] -> [convolution 1x1]
+    mean(x, -1)      =>  [mean, its axis kept] -> [reshape]
     Flatten          =>  another view of the same buffer, and no stage
     anything else    =>  [a plain stage], whether it can be compiled or not
 
@@ -35,6 +36,8 @@ from convmill.plan.graph import (
     Input,
     Node,
     Normalize,
+    Reduce,
+    Reshape,
     Separable,
     Shape,
 )
@@ -116,6 +119,13 @@ def stages_of(
             moments = Moments(result.channels, *scales)
             kept = (operation.momentum, operation.frozen)
             return [BatchNormalizationStage((number,), read[0], result, moments, *kept)]
+        case Reduce(axes=axes):
+            left = _left(read[0], axes, result.buffer)
+            if left == result:
+                return [plain]
+            left = replace(left, buffer=spare)
+            shaped = PlainStage((number,), (left,), result, Reshape(), part=1)
+            return [replace(plain, output=left), shaped]
         case Dense() if len(node.shape) == 1:
             weights = (operation.kernel, operation.bias, operation.activation)
             return [DenseStage((number,), read[0], result, *weights)]
@@ -124,3 +134,10 @@ def stages_of(
             windows = ((1, 1), (1, 1), NO_HALO)
             return [ConvolutionStage((number,), read[0], result, *weights, *windows)]
     return [plain]
+
+
+def _left(read: Tensor, axes: tuple[int, ...], buffer: int) -> Tensor:
+    """What is left of a tensor where values along ``axes`` have become one."""
+    sizes = zip((-3, -2, -1), (read.height, read.width, read.channels), strict=True)
+    height, width, channels = (1 if axis in axes else size for axis, size in sizes)
+    return Tensor(buffer, height, width, channels)

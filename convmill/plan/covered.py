@@ -31,6 +31,7 @@ from convmill.plan.graph import (
     Penalize,
     Pooling,
     Prelu,
+    Reduce,
     Refusal,
     Resample,
     Rescale,
@@ -119,7 +120,8 @@ def _has_kernels(operation: Operation) -> bool:
 
 _COMPILED = (
     *AUGMENTATIONS,
-    *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Flatten, Dense),
+    *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Reduce),
+    *(Flatten, Dense),
     *(Dropout, Noise),
     *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )

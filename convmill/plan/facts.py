@@ -39,6 +39,7 @@ from convmill.plan.graph import (
     Pooling,
     PoolingKind,
     Prelu,
+    Reduce,
     Resample,
     Rescale,
     Reshape,
@@ -107,6 +108,7 @@ _KINDS: dict[type, Kind] = {
     Dense: "dense",
     Pooling: "pooling",
     AdaptivePooling: "pooling",
+    Reduce: "other",
     Activate: "activation",
     Prelu: "activation",
     Rescale: "normalization",
@@ -181,6 +183,8 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
         case AdaptivePooling():
             rows, columns = (adaptive_spans(read[0][axis], written[axis]) for axis in (0, 1))
             return values_read(rows) * values_read(columns) * written[-1]
+        case Reduce():  # one for each value that is read
+            return math.prod(read[0])
         case Warp(interpolation="bilinear"):  # each value is a mean of four
             return 4 * values
         case Merge():  # one for each value of each further input

@@ -206,6 +206,15 @@ class AdaptivePooling:
 
 
 @dataclass(frozen=True)
+class Reduce:
+    """The sum, or the mean, of the values along ``axes``, counted from the last, -1; the node's
+    shape is without these axes, or has one value along each."""
+
+    kind: Literal["sum", "mean"]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Flatten:
     """Any shape to one axis, in row-major order."""
 
@@ -442,6 +451,7 @@ Operation = (
     | Separable
     | Pooling
     | AdaptivePooling
+    | Reduce
     | Flatten
     | Reshape
     | Pad

@@ -21,6 +21,7 @@ from convmill.plan.graph import (
     Pad,
     Pair,
     Pooling,
+    Reduce,
     Resample,
     Reshape,
     Separable,
@@ -116,6 +117,8 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
             return Unknown()
         case Flatten():
             return Flat()
+        case Reduce(_, axes):
+            return _reduced(axes, len(read))
         case Reshape():
             return Same() if read[:2] == written[:2] and len(read) > 1 else Unknown()
         case Dense():  # on images a 1x1 convolution
@@ -129,6 +132,14 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
         case Concatenate(axis):
             return Same() if axis == -1 else Unknown()
     return Same()
+
+
+def _reduced(axes: tuple[int, ...], rank: int) -> Reads:
+    """What a sum along axes depends on: whatever lies along the axes of the places, or all."""
+    places = {axis for axis in axes if axis != -1}
+    if len(places) == rank - 1:
+        return Whole()
+    return Unknown() if places or rank != 3 else Same()
 
 
 def _along(axes: tuple[int, ...] | None, rank: int) -> Reads:

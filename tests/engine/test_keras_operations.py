@@ -34,6 +34,10 @@ CASES = {
     "number over tensor": lambda x: 1 / (x + 2),
     "maximum with a number": lambda x: ops.maximum(x, 0.1) + ops.minimum(0.2, x),
     "power": lambda x: x**2 + (x + 2) ** 0.5,
+    "distance": lambda x: ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1.0),
+    "sums": lambda x: ops.sum(x, axis=1)[:, None] + ops.sum(x, axis=(1, -1), keepdims=True),
+    "means": lambda x: ops.mean(x, 2, keepdims=True) * ops.mean(x, (1, 2, 3), keepdims=True),
+    "mean of channels": lambda x: layers.Conv1D(2, 3, padding="same")(ops.mean(x, axis=-1)),
     "log softmax": lambda x: ops.log_softmax(x, axis=2),
 }
 
@@ -52,7 +56,8 @@ def test_operation(name):
         lambda x: ops.flip(x, axis=0),
         lambda x: ops.cumsum(x, axis=1),
         lambda x: ops.roll(x, 1, axis=1),
-        lambda x: ops.sum(x, axis=3),
+        lambda x: ops.sum(x, axis=0, keepdims=True) + x,
+        lambda x: ops.max(x, axis=3),
     ],
 )
 def test_what_is_not_known_is_refused(operation):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from keras import layers
 
-from convmill.plan.graph import AdaptivePooling, Opaque, Operation, Pooling, PoolingKind
+from convmill.plan.graph import AdaptivePooling, Opaque, Operation, Pooling, PoolingKind, Reduce
 from convmill.plan.operations.layout import from_last, image, pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
@@ -62,14 +62,17 @@ def _over_image(call: Call, kind: PoolingKind, ties: Literal["first", "share"]) 
 
 
 def _reduction(call: Call, parameters: Parameters) -> Operation:
-    """keras.ops.mean or max over all places of a map together."""
-    rank = len(call.read[0])
-    places = {2: (-2,), 3: (-3, -2)}
-    if rank not in places or from_last(call.layer.axis, rank) != places[rank]:
+    """keras.ops.sum, mean or max along axes; over all places of a map together it is pooling."""
+    rank, kind = len(call.read[0]), type(call.layer).__name__
+    axes = from_last(call.layer.axis, rank)
+    if axes == {2: (-2,), 3: (-3, -2)}.get(rank) and kind != "Sum":
+        return _over_image(call, "max" if kind == "Max" else "average", _TIES[kind])
+    if axes is None or kind == "Max" or rank > 3:
         return Opaque()
-    if type(call.layer).__name__ == "Max":
-        return _over_image(call, "max", "share")
-    return _over_image(call, "average", "first")
+    return Reduce("sum" if kind == "Sum" else "mean", axes)
+
+
+_TIES: dict[str, Literal["first", "share"]] = {"Max": "share", "Mean": "first"}
 
 
 TABLE = {
@@ -92,4 +95,4 @@ TABLE = {
     layers.AdaptiveAveragePooling2D: _adaptive,
     layers.AdaptiveAveragePooling3D: _adaptive,
 }
-OPERATIONS = {"Mean": _reduction, "Max": _reduction}
+OPERATIONS = dict.fromkeys(("Sum", "Mean", "Max"), _reduction)

@@ -1,0 +1,85 @@
+"""Sums and means along axes of an image."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from convmill.kernels.build import Kernel
+from convmill.kernels.groups import Group, Groups, Place, offset
+from convmill.kernels.operation import Operation, Site
+from convmill.lower.launches import Images, Launch, gradient, value
+from convmill.lower.stages import PlainStage
+from convmill.plan.graph import Reduce
+
+
+def forward(site: Site[PlainStage]) -> list[Launch]:
+    """y = the sum of each group of x, or its mean."""
+    read, written = (value(site.stage.input),), (value(site.stage.output),)
+    return [Launch("reduce.forward", site.of, Images(), read, written)]
+
+
+def backward(site: Site[PlainStage]) -> list[Launch]:
+    """gradient of x = that of its group, the same for all."""
+    if not site.gradients.input:
+        return []
+    read, written = (gradient(site.stage.output),), (gradient(site.stage.input),)
+    return [Launch("reduce.backward", site.of, Images(), read, written)]
+
+
+def _operation(stage: PlainStage) -> Reduce:
+    assert isinstance(stage.operation, Reduce)
+    return stage.operation
+
+
+def _groups(stage: PlainStage) -> Groups:
+    """Those that share a sum; each is one value of the output, at its own place there."""
+    return Groups(stage.input, _operation(stage).axes)
+
+
+def _share(k: Kernel, group: Group) -> float:
+    """What each value counts."""
+    mean = _operation(k.stage(PlainStage)).kind == "mean"
+    return 1 / group.of.size if mean else 1.0
+
+
+def write_forward(k: Kernel) -> None:
+    """y."""
+    stage = k.stage(PlainStage)
+    x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
+
+    def load(place: Place, count: int) -> ir.Value:
+        return k.load(x, offset(k, stage.input, place), count)
+
+    def one(group: Group) -> None:
+        found = k.builder.fmul(group.sum(load), k.constant(_share(k, group)))
+        at = offset(k, stage.output, group.place)
+        k.store(found, y, at, 1 if group.of.across_lanes else group.count)
+
+    _groups(stage).each(k, one)
+
+
+def write_backward(k: Kernel) -> None:
+    """gradient of x."""
+    stage = k.stage(PlainStage)
+    behind, result = k.pointer(gradient(stage.output)), k.pointer(gradient(stage.input))
+
+    def one(group: Group) -> None:
+        at = offset(k, stage.output, group.place)
+        if group.of.across_lanes:
+            slope = k.broadcast(k.load_scalar(behind, at))
+        else:
+            slope = k.load(behind, at, group.count)
+        slope = k.builder.fmul(slope, k.constant(_share(k, group)))
+        group.values(
+            lambda place, count: k.store(slope, result, offset(k, stage.input, place), count)
+        )
+
+    _groups(stage).each(k, one)
+
+
+OPERATION = Operation(
+    forward=forward,
+    backward=backward,
+    kernels={"reduce.forward": write_forward, "reduce.backward": write_backward},
+    words=lambda stage: f"{_operation(stage).kind} along axes",
+)
