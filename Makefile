@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PARTS := datasets plan lower kernels runtime train data inspection view
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench peer-tests coverage docs speeds clean
+.PHONY: help demo test test-all check bench peer-tests coverage docs speeds clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,9 @@ demo: $(STAMP) ## train the MNIST convnet, then look at it without its pooling
 
 test: $(STAMP) ## run the tests, on two cores
 	@$(PY) -m pytest -q -n 2
+
+test-all: $(STAMP) ## run the long tests as well
+	@$(PY) -m pytest -q -n 2 -m "long or not long"
 
 check: $(STAMP) ## ruff and mypy
 	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy && exit $$style

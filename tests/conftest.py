@@ -21,6 +21,7 @@ import keras
 import pytest
 from hypothesis import settings
 
+QUICK_CASES = 6  # of one test; ``make test-all`` runs the others too
 PATIENCE = 600  # seconds that a process may take: virtual machines stand still for minutes
 
 for _name in (
@@ -40,6 +41,22 @@ settings.load_profile("convmill")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden texts anew")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test of the engine or of training that has many cases, a few stay in the quick suite,
+    evenly chosen, the first and the last among them; the others are long."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if {"engine", "train"} & set(item.path.parts):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for each in cases.values():
+        step = (len(each) - 1) / (QUICK_CASES - 1)
+        kept = {round(number * step) for number in range(QUICK_CASES)}
+        for number, item in enumerate(each):
+            if len(each) > QUICK_CASES and number not in kept:
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture

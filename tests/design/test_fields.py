@@ -69,9 +69,9 @@ def last_map(design: Design) -> Seen:
     [
         # Araujo, Norris and Sim (Distill, 2019), for the layer before global pooling
         ("VGG16", 212, 32),
-        ("ResNet50", 483, 32),
+        pytest.param("ResNet50", 483, 32, marks=pytest.mark.long),
         ("MobileNet", 315, 32),
-        ("InceptionV3", 1311, 32),
+        pytest.param("InceptionV3", 1311, 32, marks=pytest.mark.long),
     ],
 )
 def test_published_fields(name: str, size: int, jump: int) -> None:

@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,9 +48,9 @@ def test_shapes_parameters_and_arithmetic_are_those_of_keras(chance: Random) -> 
     [
         # multiply-adds that the papers give: He et al. (2016), Howard et al. (2017),
         # Sandler et al. (2018)
-        ("ResNet50", 3.8e3),
+        pytest.param("ResNet50", 3.8e3, marks=pytest.mark.long),
         ("MobileNet", 569),
-        ("MobileNetV2", 300),
+        pytest.param("MobileNetV2", 300, marks=pytest.mark.long),
     ],
 )
 def test_known_architectures(name: str, millions: float) -> None:
@@ -116,10 +115,10 @@ def test_sums_written_with_operators_are_merges() -> None:
 
 
 class Half(layers.Conv2D):
-    """A convolution that computes something else, each time."""
+    """A convolution whose places are then added up, which no operation says."""
 
     def call(self, inputs):
-        return super().call(inputs) / np.random.default_rng().uniform(2, 3)
+        return keras.ops.cumsum(super().call(inputs), axis=1)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +157,10 @@ def test_a_softmax_of_a_vector_reads_all_of_it() -> None:
 
 
 def test_layers_that_nobody_knows_are_described_as_far_as_keras_does() -> None:
-    step = last(sequential(Half(3, 2)))
+    design = design_of(sequential(Half(3, 2)))
+    step = design.steps[-1]
     assert (step.kind, step.reads, step.counted) == ("other", Unknown(), False)
-    assert (step.shape, step.parameters) == ((7, 8, 3), 3 * (2 * 2 * 2) + 3)
+    assert (step.shape, design.parameters) == ((7, 8, 3), 3 * (2 * 2 * 2) + 3)
 
 
 def test_dense_on_images_is_a_1x1_convolution() -> None:

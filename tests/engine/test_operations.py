@@ -330,6 +330,8 @@ IMAGE_LOSSES = [
 )
 @pytest.mark.parametrize("case", IMAGE_LOSSES, ids=case_name)
 def test_loss_of_every_place(case, channels, weighted):
+    if case[0].name == "cosine_similarity" and channels == 1:
+        pytest.skip("of one value it is 1 or -1: the gradient is rounding noise")
     """Outputs that are images: a loss for each pixel."""
     loss, activation, accuracy = case
     if "categorical" in loss.name:

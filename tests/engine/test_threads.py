@@ -175,17 +175,17 @@ def test_a_second_run_gives_the_same_bits():
 
 @pytest.mark.parametrize("cases", [("all kinds of layers",) * 2, tuple(CASES)], ids=["", "mixed"])
 def test_two_programs_at_once(cases):
-    """Two Programs, of the same native code or not, in two Python threads."""
+    """Programs, of the same native code or not, each in a Python thread."""
     alone = [run(*prepared(case, 2, seed)) for seed, case in enumerate(cases)]
     both = [prepared(case, 2, seed) for seed, case in enumerate(cases)]
-    gate = threading.Barrier(2)
+    gate = threading.Barrier(len(cases))
     found: dict[int, Result] = {}
 
     def work(number: int) -> None:
         gate.wait()
         found[number] = run(*both[number])
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(len(cases))]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -285,6 +285,7 @@ def test_statistics_over_all_places_keep_places():
     assert (whole.share, near.rows.size) == (1, 5)
 
 
+@pytest.mark.long
 def test_efficientnet():
     """Kernels, strides and layers of Tan and Le (2019), table 1, and Araujo et al.'s recurrence."""
     stages = [

@@ -99,7 +99,7 @@ def test_threads_that_the_environment_asks_for(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_not_compiled_has_no_prediction_and_says_why() -> None:
-    found = convmill.inspect(sequential(layers.BatchNormalization(name="norm")))
+    found = convmill.inspect(sequential(layers.BatchNormalization(renorm=True, name="norm")))
     assert found.step_seconds is None
     assert all(row.step_seconds is None for row in found.rows)
     assert "norm" in found.not_compiled
