@@ -93,7 +93,7 @@ model = convmill.accelerate(keras.Sequential(stack, name="né…日"))
 found = convmill.inspect(model)
 for each in (convmill.explain(model), found, convmill.compare(found, found)):
     print(each)
-other = keras.Sequential([keras.Input((8, 8, 1)), layers.BatchNormalization(name="日")], name="×")
+other = keras.Sequential([keras.Input((8, 8, 1)), layers.BatchNormalization(renorm=True, name="日")], name="×")
 print(convmill.explain(other))
 sys.stderr = open(sys.stderr.fileno(), "w", encoding=sys.stdout.encoding, closefd=False)
 convmill.accelerate(other).predict(np.zeros((2, 8, 8, 1)), verbose=0)

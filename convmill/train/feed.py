@@ -156,7 +156,7 @@ class ArrayFeed:
 
     def _pieces(self, current: Given, orders: list[np.ndarray]) -> Iterator[Part]:
         """All batches in few parts: one, if little is copied for it."""
-        count = max(1, self.arrays.at_once(current) // self.batch_size)
+        count = -(-self.arrays.at_once(current) // self.batch_size)
         for first in range(0, len(orders), count):
             piece = np.concatenate(orders[first : first + count])
             yield self._part(current, piece, None, gather=count < len(orders))
