@@ -16,6 +16,8 @@ from tests.train.nets import SHAPE, assert_same_history, assert_same_state, imag
 
 X, Y = images(40)
 
+pytestmark = pytest.mark.long  # breadth: test_bridge, test_fit and test_optimizers have one of each
+
 
 @keras.saving.register_keras_serializable("tests")
 class Momentum(optimizers.Optimizer):

@@ -64,7 +64,8 @@ def test_copies_run_as_the_model_does(copying, make, runs):
 
 
 def test_a_copy_of_a_strict_model_is_strict():
-    stack = [keras.Input(SHAPE), layers.BatchNormalization(renorm=True), layers.Flatten(), layers.Dense(3)]
+    unknown = layers.BatchNormalization(renorm=True)
+    stack = [keras.Input(SHAPE), unknown, layers.Flatten(), layers.Dense(3)]
     model = convmill.accelerate(keras.Sequential(stack), strict=True)
     for twin in (copy.deepcopy(model), keras.models.clone_model(model)):
         with pytest.raises(convmill.NotCovered, match="renorm"):

@@ -71,7 +71,7 @@ def test_texts_of_a_stage() -> None:
 
 
 def test_a_model_that_is_not_compiled() -> None:
-    found = convmill.explain(small(layers.BatchNormalization(axis=1, name="norm")))
+    found = convmill.explain(small(layers.BatchNormalization(renorm=True, name="norm")))
     assert not found.compiled
     assert found.stages == ()
     assert "not compiled: layer 'norm' (BatchNormalization)" in str(found)

@@ -11,6 +11,8 @@ from tests.train.nets import assert_same_history, assert_same_state, compiled, s
 
 SHAPE = (4, 4, 1)
 
+pytestmark = pytest.mark.long  # breadth: test_bridge, test_fit and test_optimizers have one of each
+
 
 def net(kind, activation):
     """A convolution and three outputs; the same weights each time."""

@@ -22,6 +22,8 @@ X, Y = images(40)
 INDICES = np.argmax(Y, axis=1)
 WEIGHTS = np.random.default_rng(2).random(40).astype("float32")
 
+pytestmark = pytest.mark.long  # breadth: test_bridge, test_fit and test_optimizers have one of each
+
 
 def share_of_first(y_true, y_pred):
     """A function of one's own: a number for each image."""
