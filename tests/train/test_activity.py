@@ -15,6 +15,8 @@ from tests.train.nets import SHAPE, assert_same_history, assert_same_state, imag
 
 X, Y = images(40)
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch: pytest.MonkeyPatch) -> None:

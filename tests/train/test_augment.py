@@ -11,6 +11,8 @@ pytestmark = pytest.mark.usefixtures("strict")
 
 X, Y = images()
 
+pytestmark = pytest.mark.long
+
 
 def augmenting():
     """A net that flips, turns, zooms and moves images, from seeds."""

@@ -19,6 +19,8 @@ from tests.train.nets import (
 X, Y = images(40)
 WEIGHTS = np.random.default_rng(2).random(40).astype("float32")
 
+pytestmark = pytest.mark.long
+
 
 def own(y_true, y_pred):
     """A function of one's own."""

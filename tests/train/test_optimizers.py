@@ -48,6 +48,8 @@ OPTIMIZERS: dict[str, Make] = {
     ),
 }
 
+pytestmark = pytest.mark.long
+
 
 def net(kind: Any, make: Make) -> Any:
     """A convnet of the same weights each time, compiled."""

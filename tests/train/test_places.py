@@ -11,6 +11,8 @@ from tests.train.nets import assert_same_history, assert_same_state, compiled, s
 
 SHAPE = (6, 5, 2)
 
+pytestmark = pytest.mark.long
+
 
 def net(kind, channels, activation):
     """Convolutions that keep the size of the image; the same weights each time."""

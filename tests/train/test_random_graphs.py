@@ -11,6 +11,8 @@ from tests.random_graphs.shrink import shrunk
 # of convolutions, shared layers, frozen ones, batch normalization, and several ends
 SEEDS = (2, 8, 24, 31, 37, 48)
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis")  # of one channel
 @pytest.mark.parametrize("seed", SEEDS)
