@@ -17,6 +17,7 @@ from llvmlite import ir
 
 from convmill.kernels import folding
 from convmill.kernels.build import Kernel
+from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.folding import INVERSE, MEAN, SCALE, SHIFT
 from convmill.kernels.functions import activate, gate
 from convmill.kernels.lang import F32, Index, cover
@@ -122,11 +123,7 @@ def _each_place(k: Kernel, tensors: tuple[Tensor, ...], body: Callable[..., None
             with k.loop(left, right, step) as first:
                 for number in range(step):
                     column = k.add(first, number)
-                    offsets = (
-                        k.add(one.origin, k.mul(row, one.row), k.mul(column, one.channels))
-                        for one in tensors
-                    )
-                    body(number, *offsets)
+                    body(number, *(pixel_at(k, one, row, column) for one in tensors))
 
 
 def _added(k: Kernel, parts: list[ir.Value]) -> ir.Value:

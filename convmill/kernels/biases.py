@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.operation import Site
 from convmill.lower.launches import Launch, Shares, gradient, of_matrix
 from convmill.lower.stages import WeightedStage
@@ -30,8 +31,7 @@ def write(k: Kernel) -> None:
         with k.loop(0, k.told("images")) as image:
             behind = k.record(gradient(output), image)
             with k.loop(0, output.height) as row, k.loop(0, output.width) as column:
-                pixel = k.add(output.origin, k.mul(row, output.row))
-                at = k.add(pixel, k.mul(column, output.channels), filter_)
+                at = k.add(pixel_at(k, output, row, column), filter_)
                 k.set(total, k.builder.fadd(k.get(total), k.load(behind, at, count)))
         k.store(k.get(total), result, filter_, count)
 

@@ -59,7 +59,7 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
         launches = [Launch("live.places", site.of, Images(), looked_at, lists)]
     elif not isinstance(stage.choice.weight_gradient, Narrow):
         launches = gating.gated(site)
-        kernel, scratch = "everywhere.input_gradient", everywhere.room(stage)
+        kernel, scratch = "everywhere.input_gradient", everywhere.room_size(stage)
         read = (gradient(stage.output),)
     if choice is not None:
         read = (of_matrix("parameter", stage.kernel), *read)

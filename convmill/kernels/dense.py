@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
+from convmill.kernels import biases, gating
 from convmill.kernels.build import Kernel
-from convmill.kernels.functions import activate, gate
+from convmill.kernels.functions import activate
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.choices import MatrixTile
@@ -40,11 +41,7 @@ def forward(site: Site[DenseStage]) -> list[Launch]:
 
 def backward(site: Site[DenseStage]) -> list[Launch]:
     """The gradient before the activation, in place, and the gradient of x."""
-    stage, behind = site.stage, gradient(site.stage.output)
-    launches = []
-    if stage.activation.name != "linear":
-        read = (value(stage.output), behind)
-        launches.append(Launch("dense.gate", site.of, Images(), read, (behind,)))
+    stage, behind, launches = site.stage, gradient(site.stage.output), gating.gated(site)
     if site.gradients.input:
         read, over = (behind, of_matrix("pack", stage.kernel)), Images(together=True)
         written = (gradient(stage.input),)
@@ -58,11 +55,8 @@ def weight_gradients(site: Site[DenseStage]) -> list[Launch]:
     work = stage.input.channels * stage.output.channels
     read, written = (value(stage.input), behind), (of_matrix("gradient_of", stage.kernel),)
     over = Shares(stage.input.channels)
-    launches = [Launch("dense.weight_gradient", site.of, over, read, written, work)]
-    if stage.bias is not None:
-        written = (of_matrix("gradient_of", stage.bias),)
-        launches.append(Launch("dense.bias_gradient", site.of, Shares(1), (behind,), written))
-    return launches
+    launch = Launch("dense.weight_gradient", site.of, over, read, written, work)
+    return [launch, *biases.gradients(site)]
 
 
 def words(stage: DenseStage) -> str:
@@ -160,18 +154,6 @@ def _product_tile(
             k.store(activate(k, product.activation, k.get(total)), target, step, count)
 
 
-def write_gate(k: Kernel) -> None:
-    """The gradient before the activation, in place."""
-    stage = k.stage(DenseStage)
-    y, behind = k.pointer(value(stage.output)), k.pointer(gradient(stage.output))
-
-    def one(at: Index, count: int) -> None:
-        before = gate(k, stage.activation, k.load(y, at, count), k.load(behind, at, count))
-        k.store(before, behind, at, count)
-
-    k.vectors(stage.output.channels, one)
-
-
 def write_weight_gradient(k: Kernel) -> None:
     """gradient[input, unit] = sum over images, in order, of x[image, input] gradient[image, unit].
 
@@ -219,32 +201,16 @@ def _weight_tile(
             k.store(k.get(total), result, k.add(line, step), count)
 
 
-def write_bias_gradient(k: Kernel) -> None:
-    """gradient[unit] = sum over images, in order; one share takes all units."""
-    stage = k.stage(DenseStage)
-    assert stage.bias is not None
-    result = k.pointer(of_matrix("gradient_of", stage.bias))
-
-    def one(at: Index, count: int) -> None:
-        total = k.variable(k.unless_fresh(k.load(result, at, count)))
-        with k.loop(0, k.told("images")) as image:
-            line = k.record(gradient(stage.output), image)
-            k.set(total, k.builder.fadd(k.get(total), k.load(line, at, count)))
-        k.store(k.get(total), result, at, count)
-
-    k.vectors(stage.output.channels, one)
-
-
 OPERATION = Operation(
     forward=forward,
     backward=backward,
     weight_gradient=weight_gradients,
     kernels={
         "dense.forward": write_forward,
-        "dense.gate": write_gate,
         "dense.input_gradient": write_input_gradient,
         "dense.weight_gradient": write_weight_gradient,
-        "dense.bias_gradient": write_bias_gradient,
+        **biases.KERNELS,
+        **gating.KERNELS,
     },
     words=words,
     tiles=tiles,

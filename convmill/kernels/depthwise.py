@@ -24,7 +24,7 @@ def backward(site: Site[DepthwiseStage]) -> list[Launch]:
     stage, launches = site.stage, gating.gated(site)
     if site.gradients.input:
         read = (gradient(stage.output), of_matrix("parameter", stage.kernel))
-        written, room = (gradient(stage.input),), depthwise_backward.Room(stage).size(site.lanes)
+        written, room = (gradient(stage.input),), depthwise_backward.room_size(stage, site.lanes)
         launches.append(
             Launch("depthwise.input_gradient", site.of, Images(), read, written, scratch=room)
         )

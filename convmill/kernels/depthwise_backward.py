@@ -18,33 +18,20 @@ from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.lang import Emitter, Index, cover
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import DepthwiseStage
-from convmill.lower.subgrids import SubGrid, beyond, subgrids
+from convmill.lower.subgrids import Room, room_around
 
 
-class Room:
-    """A thread's room for the gradient of one vector of channels inside a border of zeros, as wide
-    as the sub-grids of the input look: a plane of rows x columns x lanes for each filter."""
+def room_size(stage: DepthwiseStage, lanes: int) -> int:
+    """Float32 elements of a thread's room for the gradient of one vector of channels between zeros:
+    a plane of rows x columns x lanes for each filter."""
+    rows, columns = room_around(stage).extent
+    return stage.multiplier * rows * columns * lanes
 
-    def __init__(self, stage: DepthwiseStage) -> None:
-        self.grids: list[tuple[SubGrid, ...]] = []
-        self.border, self.extent = [0, 0], [0, 0]
-        sizes = (stage.input.height, stage.input.width), (stage.output.height, stage.output.width)
-        for axis, (read, written) in enumerate(zip(*sizes, strict=True)):
-            window = (stage.kernel_size[axis], stage.strides[axis], stage.dilation[axis])
-            grids = subgrids(read, *window, stage.padding[2 * axis])
-            before, after = beyond(grids, written)
-            self.grids.append(grids)
-            self.border[axis], self.extent[axis] = before, before + written + after
-        self.planes = stage.multiplier
 
-    def size(self, lanes: int) -> int:
-        """float32 elements of it."""
-        return self.planes * self.extent[0] * self.extent[1] * lanes
-
-    def place(self, e: Emitter, plane: int, row: Index, column: Index) -> Index:
-        """Offset of an output place."""
-        line = e.add(row, self.border[0] + plane * self.extent[0])
-        return e.mul(e.add(e.mul(line, self.extent[1]), column, self.border[1]), e.lanes)
+def _place(e: Emitter, room: Room, plane: int, row: Index, column: Index) -> Index:
+    """Offset of an output place in a plane of the room."""
+    line = e.add(row, room.border[0] + plane * room.extent[0])
+    return e.mul(e.add(e.mul(line, room.extent[1]), column, room.border[1]), e.lanes)
 
 
 def input_gradient(k: Kernel) -> None:
@@ -55,9 +42,9 @@ def input_gradient(k: Kernel) -> None:
     """
     stage = k.stage(DepthwiseStage)
     assert stage.choice is not None
-    room, space, columns = Room(stage), k.told("scratch"), stage.choice.columns
+    room, space, columns = room_around(stage), k.told("scratch"), stage.choice.columns
     result = k.pointer(gradient(stage.input))
-    k.fill_zero(space, room.size(k.lanes))
+    k.fill_zero(space, room_size(stage, k.lanes))
 
     def one_vector(channel: Index, count: int) -> None:
         _lay_out(k, stage, room, channel, count)
@@ -68,7 +55,7 @@ def input_gradient(k: Kernel) -> None:
             for along in room.grids[1]:
                 lines = [
                     (
-                        room.place(k, plane, offset, 0),
+                        _place(k, room, plane, offset, 0),
                         [(held[i][j], place) for j, place in along.taps],
                     )
                     for plane, held in enumerate(weights)
@@ -98,7 +85,7 @@ def _lay_out(k: Kernel, stage: DepthwiseStage, room: Room, channel: Index, count
         pixel = k.add(pixel_at(k, stage.output, row, column), k.mul(channel, stage.multiplier))
         for filter_ in range(stage.multiplier):
             one = load_apart(k, behind, k.add(pixel, filter_), stage.multiplier, count)
-            k.store(one, space, room.place(k, filter_, row, column))
+            k.store(one, space, _place(k, room, filter_, row, column))
 
 
 def weight_gradient(k: Kernel) -> None:

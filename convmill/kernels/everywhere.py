@@ -10,42 +10,20 @@ from __future__ import annotations
 from llvmlite import ir
 
 from convmill.kernels.build import Kernel
+from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.lang import Emitter, Index, cover
 from convmill.kernels.pieces import Piece, pieces
 from convmill.lower.choices import Gathered, Outer
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
-from convmill.lower.subgrids import SubGrid, beyond, subgrids
+from convmill.lower.subgrids import Room, SubGrid, room_around
 
 # The gradient of x -------------------------------------------------------------------------------
 
 
-def _grids(stage: ConvolutionStage) -> tuple[tuple[SubGrid, ...], tuple[SubGrid, ...]]:
-    """Sub-grids of rows and of columns of the input."""
-    sizes = (stage.input.height, stage.input.width)
-    rows, columns = (
-        subgrids(
-            sizes[axis],
-            stage.kernel_size[axis],
-            stage.strides[axis],
-            stage.dilation[axis],
-            stage.padding[2 * axis],
-        )
-        for axis in (0, 1)
-    )
-    return rows, columns
-
-
-def _borders(stage: ConvolutionStage) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Places before and behind the output's rows, and its columns, that are looked at."""
-    rows, columns = _grids(stage)
-    return beyond(rows, stage.output.height), beyond(columns, stage.output.width)
-
-
-def room(stage: ConvolutionStage) -> int:
+def room_size(stage: ConvolutionStage) -> int:
     """Float32 elements that an image's gradients take between zeros."""
-    (above, below), (left, right) = _borders(stage)
-    rows, columns = above + stage.output.height + below, left + stage.output.width + right
+    rows, columns = room_around(stage).extent
     return rows * columns * stage.output.channels
 
 
@@ -56,8 +34,9 @@ def input_gradient(k: Kernel) -> None:
     assert stage.choice is not None
     tile = stage.choice.input_gradient
     assert isinstance(tile, Gathered)
-    _lay_out(k, stage)
-    rows, columns = _grids(stage)
+    room = room_around(stage)
+    rows, columns = room.grids
+    _lay_out(k, stage, room)
     for channel, counts in k.runs(stage.input.channels, tile.vectors):
         for down in rows:
             for along in columns:
@@ -65,15 +44,14 @@ def input_gradient(k: Kernel) -> None:
                     for first, last, wide in cover(along.count, tile.places):
                         with k.loop(first, last, wide) as column:
                             at = (row, column, channel)
-                            _gather(k, stage, (down, along), at, wide, counts)
+                            _gather(k, stage, room, (down, along), at, wide, counts)
 
 
-def _lay_out(k: Kernel, stage: ConvolutionStage) -> None:
+def _lay_out(k: Kernel, stage: ConvolutionStage, room: Room) -> None:
     """The gradient of y between zeros, in the thread's scratch."""
     output, space = stage.output, k.told("scratch")
-    (above, _), (left, right) = _borders(stage)
-    line = (left + output.width + right) * output.channels
-    k.fill_zero(space, room(stage))
+    (above, left), line = room.border, room.extent[1] * output.channels
+    k.fill_zero(space, room_size(stage))
     with k.loop(0, output.height) as row:
         start = k.add(output.origin, k.mul(row, output.row))
         goal = k.add(k.mul(k.add(row, above), line), left * output.channels)
@@ -88,6 +66,7 @@ def _lay_out(k: Kernel, stage: ConvolutionStage) -> None:
 def _gather(
     k: Kernel,
     stage: ConvolutionStage,
+    room: Room,
     grids: tuple[SubGrid, SubGrid],
     at: tuple[Index, Index, Index],
     wide: int,
@@ -96,8 +75,7 @@ def _gather(
     """``wide`` places beside each other of a sub-grid, vectors of channels each."""
     space, weights = k.told("scratch"), k.pointer(of_matrix("parameter", stage.kernel))
     filters, channels = stage.output.channels, stage.input.channels
-    (above, _), (left, right) = _borders(stage)
-    line = (left + stage.output.width + right) * filters
+    (above, left), line = room.border, room.extent[1] * filters
     (down, along), (row, column, channel) = grids, at
     sums = [[k.variable(k.constant(0.0)) for _ in counts] for _ in range(wide)]
     with k.loop(0, len(down.taps)) as i, k.loop(0, len(along.taps)) as j:
@@ -182,7 +160,7 @@ def _outer(
         with k.loop(0, output.height) as row, k.loop(0, output.width) as column:
             window = k.at(x, k.add(k.mul(row, down), k.mul(column, along), stage.corner))
             read = [k.load(window, place, count) for place, _, count in piece]
-            pixel = k.add(output.origin, k.mul(row, output.row), k.mul(column, output.channels))
+            pixel = pixel_at(k, output, row, column)
             for f, totals in enumerate(sums):
                 slope = k.broadcast(k.load_scalar(behind, k.add(pixel, filter_, f)))
                 for total, one in zip(totals, read, strict=True):

@@ -9,7 +9,14 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Site
 from convmill.lower.launches import Launch, Shares, Slot, of_matrix
-from convmill.lower.stages import ConvolutionStage, DepthwiseStage, Moments, WeightedStage
+from convmill.lower.stages import (
+    BatchNormalizationStage,
+    ConvolutionStage,
+    DepthwiseStage,
+    Moments,
+    Stage,
+    WeightedStage,
+)
 
 MEAN, INVERSE, SCALE, SHIFT = range(4)  # rows of what belongs to a channel
 
@@ -27,9 +34,14 @@ def parameters(moments: Moments) -> tuple[Slot, ...]:
 def fold(site: Site, moments: Moments) -> Launch:
     """Scale and shift out of the moving statistics."""
     over, written = Shares(moments.channels, site.lanes), (statistics(moments),)
-    bias = getattr(site.stage, "bias", None)
+    bias = _bias_of(site.stage)
     own = () if bias is None else (of_matrix("parameter", bias),)
     return Launch("folding.fold", site.of, over, (*parameters(moments), *own), written)
+
+
+def _bias_of(stage: Stage) -> int | None:
+    """The bias that lies before the normalization, inside its stage."""
+    return stage.bias if isinstance(stage, WeightedStage) else None
 
 
 def prepare(site: Site[ConvolutionStage] | Site[DepthwiseStage]) -> list[Launch]:
@@ -67,7 +79,7 @@ def keep(
     b = k.builder
     root = k.intrinsic("sqrt", b.fadd(variance, k.constant(moments.epsilon)))
     inverse = b.fdiv(k.constant(1.0), root)
-    bias = getattr(k.build.network.stages[k.launch.number], "bias", None)
+    bias = _bias_of(k.build.network.stages[k.launch.number])
     gamma, beta, before = (
         None if index is None else k.load(k.pointer(of_matrix("parameter", index)), channel, count)
         for index in (moments.gamma, moments.beta, bias)
@@ -84,10 +96,10 @@ def keep(
 
 def write_fold(k: Kernel) -> None:
     """Scale and shift out of the moving statistics."""
-    moments = getattr(k.build.network.stages[k.launch.number], "folded", None)
-    if moments is None:
-        moments = getattr(k.build.network.stages[k.launch.number], "moments", None)
-    assert isinstance(moments, Moments)
+    stage = k.build.network.stages[k.launch.number]
+    assert isinstance(stage, BatchNormalizationStage | WeightedStage)
+    moments = stage.moments if isinstance(stage, BatchNormalizationStage) else stage.folded
+    assert moments is not None
     for channel, count in k.share(moments.channels):
         mean, variance = (
             k.load(k.pointer(of_matrix("parameter", index)), channel, count)

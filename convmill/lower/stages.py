@@ -422,21 +422,24 @@ class Network:
         )
 
     @cached_property
+    def normalizations(self) -> tuple[BatchNormalizationStage, ...]:
+        """The stages that normalize by the statistics of batches."""
+        return tuple(one for one in self.stages if isinstance(one, BatchNormalizationStage))
+
+    @cached_property
     def whole_batches(self) -> bool:
         """Whether images of a batch need one another in training: none is cut into parts. A loss
         that is computed outside sees them all."""
         bridged = self.recipe is not None and bool(self.recipe.bridged)
-        return bridged or any(
-            isinstance(stage, BatchNormalizationStage) and not stage.frozen for stage in self.stages
-        )
+        return bridged or any(not stage.frozen for stage in self.normalizations)
 
     @property
     def written(self) -> frozenset[int]:
         """The parameters that a step of training changes."""
         moving = (
             index
-            for stage in self.stages
-            if isinstance(stage, BatchNormalizationStage) and not stage.frozen
+            for stage in self.normalizations
+            if not stage.frozen
             for index in (stage.moments.mean, stage.moments.variance)
         )
         moved = () if self.recipe and self.recipe.optimizer.bridged else self.trainable

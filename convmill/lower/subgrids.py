@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from convmill.lower.stages import WindowedStage
+from convmill.plan.graph import Pair
+
 
 @dataclass(frozen=True)
 class SubGrid:
@@ -44,3 +47,32 @@ def beyond(grids: Iterable[SubGrid], size: int) -> tuple[int, int]:
             before = max(before, -offset)
             after = max(after, offset + grid.count - size)
     return before, after
+
+
+@dataclass(frozen=True)
+class Room:
+    """A stage's output between zeros, as wide as the sub-grids of its input look: ``grids`` of rows
+    and of columns, ``border`` places before the output's first, and ``extent``, all places."""
+
+    grids: tuple[tuple[SubGrid, ...], tuple[SubGrid, ...]]
+    border: Pair
+    extent: Pair
+
+
+def room_around(stage: WindowedStage) -> Room:
+    """The room in which the gradient of a stage's input is gathered."""
+    sizes = (stage.input.height, stage.input.width)
+    rows, columns = (
+        subgrids(
+            sizes[axis],
+            stage.kernel_size[axis],
+            stage.strides[axis],
+            stage.dilation[axis],
+            stage.padding[2 * axis],
+        )
+        for axis in (0, 1)
+    )
+    height, width = stage.output.height, stage.output.width
+    (above, below), (left, right) = beyond(rows, height), beyond(columns, width)
+    extent = (above + height + below, left + width + right)
+    return Room((rows, columns), (above, left), extent)

@@ -71,12 +71,12 @@ class Program:
         self._work = work_of(graph)
         debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
-        self.networks: dict[Kind, Network] = {
-            "training": self.network,
-            "inference": lower(graph, recipe, self.machine, training=False),
-        }
+        inference = self.network
+        if self.network.normalizations:  # else there is nothing to fold
+            inference = lower(graph, recipe, self.machine, training=False)
+        self.networks: dict[Kind, Network] = {"training": self.network, "inference": inference}
         names = [one.name for one in graph.parameters]
-        self._weights = Weights(self.network, self.networks["inference"], names)
+        self._weights = Weights(self.network, inference, names)
         self._memory: dict[Kind, Held] = {kind: Held() for kind in get_args(Kind)}
         self._codes: dict[Kind, Compiled] = {}
         self._last: Context | None = None  # the last run's

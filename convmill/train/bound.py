@@ -267,9 +267,7 @@ class Bound:
 
     def evaluate(self, part: Part, outputs: Outputs | None, watch: Watch) -> Measured:
         """Measures losses and predictions of a part, at the weights of ``pull_weights``."""
-        # penalties of what layers compute are means over a batch: each is looked at by itself
-        at_once = 1 if self.graph.penalties else max(1, _AT_ONCE // part.batch_size)
-        pieces = _Pieces(part, outputs, watch, at_once=at_once)
+        pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
         stop: Stop = signals.waiting
         while pieces.remain:
             with self._turn():

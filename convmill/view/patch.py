@@ -14,7 +14,13 @@ from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
 from convmill.view.filters import Kernels, kernels_of, values_of
 from convmill.view.images import one_image
-from convmill.view.layers import check_one_input, find, is_convolution, model_to
+from convmill.view.layers import (
+    check_channels_last,
+    check_one_input,
+    find,
+    is_convolution,
+    model_to,
+)
 from convmill.whole import check_whole, is_whole
 
 Array = NDArray[np.float64]
@@ -84,6 +90,7 @@ def patch(
     """
     check_one_input(model)
     call = find(model, layer, _is_plain, "Conv2D")
+    check_channels_last(call)
     pixels = one_image(model, image)
     reads = _windows(model, pixels.shape[1:], call.name)
     kernels = kernels_of(call.layer)

@@ -16,7 +16,7 @@ from keras import layers
 
 import convmill
 from convmill import models
-from tests.train.nets import SHAPE, X, Y, compiled, seeded_fit, use_all
+from tests.train.nets import ALL, SHAPE, X, Y, compiled, seeded_fit, use_all
 
 
 def sequential():
@@ -191,8 +191,18 @@ def test_methods_of_the_class_run_compiled(runs):
 # Derived classes --------------------------------------------------------------------------------
 
 
-def test_a_subclass_with_a_call_of_its_own_runs_as_keras_runs_it(runs, capsys):
+def test_a_subclass_with_a_call_of_its_own_runs_compiled(runs, capsys):
     use_all(compiled(Net()))
+    assert runs == ALL
+    assert not capsys.readouterr().err
+
+
+def test_a_subclass_whose_call_is_not_known_runs_as_keras_runs_it(runs, capsys):
+    class Sorting(Net):
+        def call(self, inputs):
+            return super().call(keras.ops.sort(inputs, axis=1))
+
+    use_all(compiled(Sorting()))
     assert runs == []
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

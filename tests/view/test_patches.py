@@ -181,7 +181,7 @@ def test_other_convolutions_are_refused_by_name():
 
 def test_channels_first():
     model = chain(layers.Conv2D(1, 2, data_format="channels_first"), shape=SHAPE)
-    with pytest.raises(ValueError, match="convolution over"):
+    with pytest.raises(ValueError, match="drawn of channels last"):
         patches(model, random_images(1))
 
 
