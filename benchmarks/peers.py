@@ -112,6 +112,7 @@ def worker_environment(peer: Peer, threads: int) -> dict[str, str]:
         "TF_NUM_INTEROP_THREADS": count,
         "NPROC": count,  # the size of XLA's thread pool
         "CONVMILL_THREADS": count,
+        "CONVMILL_CACHE": "",  # each first step compiles
         "TF_CPP_MIN_LOG_LEVEL": "3",
         **peer.environment,
     }

@@ -8,6 +8,7 @@ They are read at each use, so a program may set them while it runs.
 | ``CONVMILL_THREADS`` | threads to compute with; default: one for each core |
 | ``CONVMILL_DATA`` | folder that holds data sets |
 | ``CONVMILL_OFFLINE`` | 1: nothing is downloaded |
+| ``CONVMILL_CACHE`` | folder for native code, or nothing; default: ``~/.cache/convmill`` |
 | ``CONVMILL_DEBUG`` | 1 to 4: what is compiled, and how, on standard error (``runtime/debug.py``) |
 | ``NO_COLOR`` | set to anything: no colours (https://no-color.org) |
 | ``KERAS_HOME`` | Keras' folder, with its cache of data sets; default: ``~/.keras`` |
@@ -37,6 +38,15 @@ def data_folder() -> Path | None:
     """The folder with the user's data sets."""
     value = os.environ.get("CONVMILL_DATA")
     return expanded(value) if value else None
+
+
+def cache_folder() -> Path | None:
+    """Where native code is kept between processes; None where none shall be."""
+    value = os.environ.get("CONVMILL_CACHE")
+    if value is not None:
+        return expanded(value) if value else None
+    caches = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    return Path(caches or expanded("~/.cache")) / "convmill"
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

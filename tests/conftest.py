@@ -29,7 +29,7 @@ for _name in (
     *("CONVMILL_STRICT", "CONVMILL_THREADS", "CONVMILL_OFFLINE"),
 ):
     os.environ.pop(_name, None)
-os.environ.update(TERM="xterm", no_proxy="*")
+os.environ.update(TERM="xterm", no_proxy="*", CONVMILL_CACHE="")  # code is compiled anew
 
 # What nohup starts, and a script with &, ignores Ctrl-C, and so would the processes of tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)

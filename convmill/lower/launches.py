@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from convmill.lower.stages import Matrix, Tensor
@@ -72,7 +73,7 @@ class Launch:
         """The number of the stage or the parameter."""
         return int(self.of.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
-    @property
+    @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """What is read and written, each once."""
         return tuple(dict.fromkeys((*self.reads, *self.writes)))

@@ -161,11 +161,11 @@ def _check_phase(phase: Phase) -> None:
         _hold(alike, f"{work[0].kernel} of {work[0].of}: one work over other shares")
         kinds = {isinstance(launch.over, Images) for launch in work}
         _hold(kinds == {phase.over_images}, f"{work[0].kernel}: images and shares in one phase")
+    touched = [{slot.name for launch in work for slot in launch.slots} for work in phase.works]
     for number, work in enumerate(phase.works):
-        writes = {slot for launch in work for slot in launch.writes}
-        for other in phase.works[number + 1 :] + phase.works[:number]:
-            touched = {slot for launch in other for slot in launch.slots}
-            both = sorted(slot.name for slot in writes & touched)
+        writes = {slot.name for launch in work for slot in launch.writes}
+        for other in (*touched[:number], *touched[number + 1 :]):
+            both = sorted(writes & other)
             _hold(not both, f"a barrier is missing: {', '.join(both)}")
 
 

@@ -42,7 +42,8 @@ class StageReport:
 @dataclass(frozen=True)
 class ProgramReport:
     """A program as it was compiled. ``image_bytes`` are kept for each image of a batch,
-    ``thread_bytes`` for each thread; seconds are of this process."""
+    ``thread_bytes`` for each thread; seconds are of this process, in which the code was ``kept`` on
+    disk or compiled."""
 
     stages: tuple[StageReport, ...]
     lanes: int
@@ -50,6 +51,7 @@ class ProgramReport:
     parameter_bytes: int
     image_bytes: int
     thread_bytes: int
+    kept: bool
     build_seconds: float
     compile_seconds: float
     program: Program
@@ -115,6 +117,7 @@ def report(program: Program) -> ProgramReport:
         4 * (size * kinds + program.network.pack_elements),
         memory.image_bytes,
         memory.thread_bytes * program.network.images_per_group + 4 * memory.scratch,
+        all(code.kept for code in codes),
         sum(code.build_seconds for code in codes),
         sum(code.compile_seconds for code in codes),
         program,

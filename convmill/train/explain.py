@@ -148,10 +148,19 @@ def _summary(found: ProgramReport) -> str:
             f"Memory: {_bytes(found.parameter_bytes)} for weights and optimizer, "
             f"{_bytes(found.image_bytes)} for each image of a batch, "
             f"{_bytes(found.thread_bytes)} for each thread.",
-            f"Compiled in {found.build_seconds + found.compile_seconds:.2f} s: "
-            f"{found.build_seconds:.2f} s to build the LLVM IR, "
-            f"{found.compile_seconds:.2f} s to compile it.",
+            _compiling(found),
         ]
+    )
+
+
+def _compiling(found: ProgramReport) -> str:
+    """How long native code took to come about."""
+    seconds = found.build_seconds + found.compile_seconds
+    if found.kept:
+        return f"Loaded in {seconds:.2f} s from the code that an earlier process compiled."
+    return (
+        f"Compiled in {seconds:.2f} s: {found.build_seconds:.2f} s to build the LLVM IR, "
+        f"{found.compile_seconds:.2f} s to compile it."
     )
 
 

@@ -6,7 +6,6 @@ import ctypes
 import math
 from collections.abc import Callable
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from llvmlite import ir
@@ -14,8 +13,7 @@ from llvmlite import ir
 from convmill.kernels import math as kernels
 from convmill.kernels.lang import POINTER, Emitter
 from convmill.plan.graph import Activation
-from convmill.runtime import host
-from convmill.runtime.jit import optimize, target_machine
+from convmill.runtime import machine_code
 from tests.engine.nets import WIDTHS, activate, graph_of, named, program_of
 from tests.twin import elementwise
 
@@ -33,13 +31,7 @@ def native(function, x, lanes):
         len(x), lambda at, count: e.store(function(e, e.load(source, at, count)), target, at, count)
     )
     e.finish()
-    host.initialize()
-    machine = target_machine()
-    parsed = llvm.parse_assembly(str(module))
-    parsed.verify()
-    optimize(parsed, machine)
-    engine = llvm.create_mcjit_compiler(parsed, machine)
-    engine.finalize_object()
+    engine = machine_code.linked(machine_code.object_code(str(module)))
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
         engine.get_function_address("run")
     )

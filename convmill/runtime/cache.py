@@ -1,0 +1,111 @@
+"""Native code on disk: what one process has compiled, the next ones load.
+
+A file is named by a hash of all that its code was made from: the lowered net, the processor, LLVM,
+and our own source. It begins with a hash of what follows, so that a damaged one is noticed. Files
+appear whole or not at all. A cache that cannot be read or written costs time, never a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+from convmill import settings
+from convmill.lower.machine import Machine
+from convmill.lower.stages import Network
+from convmill.printing import say
+from convmill.runtime import machine_code
+
+MOST_BYTES = 256 << 20  # of all files; those that were not used for longest go first
+ENDING, UNFINISHED = ".code", ".part"
+LONG_AGO = 600.0  # seconds after which whoever was writing a file has died
+DIGEST = hashlib.sha256().digest_size
+SOURCES = ("plan", "lower", "kernels", "runtime")  # our folders that code depends on
+
+
+def name_of(network: Network, machine: Machine, training: bool, guard: int) -> str:
+    """A name for the code of a lowered net, which another process finds as well."""
+    made_from = (network, machine, training, guard, machine_code.compiler(), _own_source())
+    return hashlib.sha256(repr(made_from).encode()).hexdigest()
+
+
+@cache
+def _own_source() -> str:
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def load(name: str) -> bytes | None:
+    """The code of that name; None where none is kept. A file that is damaged, or that others than
+    the user may have written, is passed over with a line that says so."""
+    folder = settings.cache_folder()
+    if folder is None:
+        return None
+    path = folder / f"{name}{ENDING}"
+    try:
+        if not _is_ours(folder) or not _is_ours(path):
+            _say(f"{path} may have been written by others, and is not used.")
+            return None
+        content = path.read_bytes()
+    except OSError:
+        return None
+    code = content[DIGEST:]
+    if not code or hashlib.sha256(code).digest() != content[:DIGEST]:
+        _say(f"{path} is damaged; the net is compiled anew.")
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the last use
+    return code
+
+
+def keep(name: str, code: bytes) -> None:
+    """Keeps code for other processes, unless there is no place for it."""
+    folder = settings.cache_folder()
+    if folder is None:
+        return
+    part = folder / f".{name}-{secrets.token_hex(4)}{UNFINISHED}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
+                new.write(hashlib.sha256(code).digest() + code)
+            os.replace(part, folder / f"{name}{ENDING}")
+        finally:
+            part.unlink(missing_ok=True)
+        _make_room(folder)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether nobody but the user may write there: code is run as the user."""
+    state = path.stat()
+    return os.name == "nt" or (state.st_uid == os.geteuid() and not state.st_mode & 0o022)
+
+
+def _make_room(folder: Path) -> None:
+    """Removes what was not used for longest, and what was left unfinished long ago."""
+    for path in folder.glob(f".*{UNFINISHED}"):
+        if time.time() - path.stat().st_mtime > LONG_AGO:
+            path.unlink(missing_ok=True)
+    files = [(path.stat(), path) for path in folder.glob(f"*{ENDING}")]
+    total = sum(state.st_size for state, _ in files)
+    for state, path in sorted(files, key=lambda each: each[0].st_mtime_ns):
+        if total <= MOST_BYTES:
+            return
+        path.unlink(missing_ok=True)
+        total -= state.st_size
+
+
+def _say(text: str) -> None:
+    say(f"convmill: {text}", sys.stderr)
