@@ -36,6 +36,7 @@ def folder(
     interpolation: str = "bilinear",
     follow_links: bool = False,
     crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
     data_format: str | None = None,
     verbose: bool = True,
     *,
@@ -70,7 +71,12 @@ def folder(
     wanted = _wanted(labels if label_mode else None, class_names)
     _check_split(validation_split, subset, shuffle, seed)
     batch_size = check_whole("batch_size", batch_size, 1)
-    form = Form(_size(image_size), color_mode, interpolation, bool(crop_to_aspect_ratio))
+    crop, pad = bool(crop_to_aspect_ratio), bool(pad_to_aspect_ratio)
+    if crop and pad:
+        raise ValueError(
+            "crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other. Received: both True"
+        )
+    form = Form(_size(image_size), color_mode, interpolation, crop, pad)
     files = find(os.fspath(expanded(directory)), wanted, class_names, follow_links)
     _check_classes(files, label_mode)
     if verbose:

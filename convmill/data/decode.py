@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from convmill.data.dataset import Array, DataError
-from convmill.data.resize import cropped, resized
+from convmill.data.resize import cropped, padded, resized
 
 # How Pillow calls images of so many channels.
 MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}  # a letter for each channel
@@ -29,6 +29,7 @@ class Form:
     color_mode: str
     interpolation: str
     crop: bool
+    pad: bool
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -46,6 +47,8 @@ class Form:
         pixels = pixels.reshape(*pixels.shape[:2], self.shape[2])
         if self.crop:
             pixels = cropped(pixels, self.size)
+        elif self.pad:
+            pixels = padded(pixels, self.size)
         return resized(pixels, self.size, self.interpolation)
 
     def keeps_bytes(self, path: str) -> bool:

@@ -76,6 +76,14 @@ def cropped(image: Array, size: tuple[int, int]) -> Array:
     return image[top : top + tall, left : left + wide]
 
 
+def padded(image: Array, size: tuple[int, int]) -> Array:
+    """An image amid as much black as it takes to have the proportions of ``size``."""
+    height, width = image.shape[:2]
+    top = max(int(width * size[0] / size[1]) - height, 0) // 2
+    left = max(int(height * size[1] / size[0]) - width, 0) // 2
+    return np.pad(image, ((top, top), (left, left), (0, 0)))
+
+
 def _centres(length: int, wanted: int) -> Array:
     """Where the centres of the new pixels lie, counted in old pixels from their first edge."""
     return (np.arange(wanted) + 0.5) * (length / wanted)

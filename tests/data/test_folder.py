@@ -13,7 +13,7 @@ from PIL import Image
 from convmill.data import DataError
 from convmill.data import decode as decode_module
 from convmill.data.image_files import ENDINGS
-from convmill.data.resize import INTERPOLATIONS, cropped, resized
+from convmill.data.resize import INTERPOLATIONS, cropped, padded, resized
 from convmill.datasets import folder
 
 SIZE = (6, 5)
@@ -112,6 +112,22 @@ def test_cropped_as_keras_crops(size):
     np.testing.assert_array_equal(resized(cropped(image, size), size, "nearest"), theirs)
 
 
+@pytest.mark.parametrize("size", [(4, 9), (9, 4), (7, 11), (20, 20), (8, 11)])
+def test_padded_as_keras_pads(size):
+    image = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    theirs = keras.ops.image.resize(
+        image.astype(np.float32), size, "bilinear", antialias=False, pad_to_aspect_ratio=True
+    )
+    ours = resized(padded(image, size), size, "bilinear")
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_a_folder_of_padded_images(tmp_path):
+    pixels = write(tmp_path / "a" / "wide.png", (2, 4))
+    x = folder(tmp_path, None, image_size=(4, 4), pad_to_aspect_ratio=True, cache=False)[0]
+    np.testing.assert_array_equal(x[0], np.pad(pixels, ((1, 1), (0, 0), (0, 0))))
+
+
 @pytest.mark.parametrize(
     ("color_mode", "pillow"), [("grayscale", "L"), ("rgb", "RGB"), ("rgba", "RGBA")]
 )
@@ -200,6 +216,7 @@ WRONG = [
     ({"validation_split": 0.2, "subset": "test", "seed": 1}, "subset must be one of"),
     ({"validation_split": 0.2, "subset": "both"}, "a seed is needed"),
     ({"validation_split": 0.01, "subset": "both", "seed": 1}, "leaves no images"),
+    ({"crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True}, "exclude each other"),
     ({"workers": 0}, "workers must be a whole number"),
 ]
 
