@@ -60,6 +60,13 @@ class Draws:
         width = ir.Constant(F32, high - low)
         return b.fadd(b.fmul(share, width), ir.Constant(F32, low))
 
+    def below(self, number: int, count: int) -> ir.Value:
+        """A whole number of 0 to ``count`` - 1, a scalar; ``number`` counts them."""
+        b = self.k.builder
+        bits = b.extract_element(self.bits(self.k.whole(number)), ir.Constant(I32, 0))
+        scaled = b.mul(b.zext(bits, I64), ir.Constant(I64, count))
+        return b.lshr(scaled, ir.Constant(I64, 32))
+
     def normal(self, numbers: ir.Value) -> ir.Value:
         """Of mean 0 and deviation 1 (Box and Muller 1958)."""
         k, b = self.k, self.k.builder

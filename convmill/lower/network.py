@@ -95,6 +95,7 @@ def lower(
     Raises NotCovered where it is not.
     """
     check_covered(graph)
+    graph = graph if training else graph.outside_training()
     lowered = lower_stages(
         graph, machine, None if recipe is None else recipe.asked, training=training
     )

@@ -85,6 +85,12 @@ _AROUND: dict[str, Callable[[], Any]] = {
     "SpectralNormalization": lambda: layers.SpectralNormalization(layers.Conv2D(2, 3)),
     "TimeDistributed": lambda: layers.TimeDistributed(layers.Dense(2)),
 }
+# What stands behind an example: Flatten alone computes nothing, and RandomCrop alone writes images
+# of another size in training than otherwise.
+_BEHIND: dict[str, Callable[[], Any]] = {
+    "Flatten": layers.ReLU,
+    "RandomCrop": lambda: layers.CenterCrop(5, 6),
+}
 # No model can be made of these, or only where other packages are: never compiled.
 _APART = {
     "Equalization": "counts values of a whole image",
@@ -206,8 +212,8 @@ def refused(layer: Any, shapes: tuple[tuple[int, ...], ...]) -> str:
     """Why a model of this layer alone is not compiled, without the layer's name; "" where it is."""
     inputs = [keras.Input(shape) for shape in shapes]
     outputs = layer(inputs[0]) if len(inputs) == 1 else layer(*_together(layer, inputs))
-    if layer.__class__ is layers.Flatten:  # which alone computes nothing
-        outputs = layers.ReLU()(outputs)
+    if type(layer).__name__ in _BEHIND:
+        outputs = _BEHIND[type(layer).__name__]()(outputs)
     try:
         read(keras.Model(inputs, outputs))
     except NotCovered as error:

@@ -31,6 +31,7 @@ from convmill.plan.graph import (
     Penalize,
     Pooling,
     Prelu,
+    RandomCrop,
     Reduce,
     Refusal,
     Resample,
@@ -92,8 +93,9 @@ def _refusals(graph: Graph) -> Iterator[Refusal | None]:
     for node in graph.nodes:
         yield _of_place(graph, node)
     yield _of_parameters(graph)
-    for node in graph.nodes:
-        yield _of_size(graph, node)
+    for either in (graph, graph.outside_training()):
+        for node in either.nodes:
+            yield _of_size(either, node)
     if all(isinstance(node.operation, (Input, Flatten)) for node in graph.nodes):
         yield Refusal("the model computes nothing", "add a layer such as Dense or Conv2D")
 
@@ -122,7 +124,7 @@ _COMPILED = (
     *AUGMENTATIONS,
     *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Reduce),
     *(Flatten, Dense),
-    *(Dropout, Noise),
+    *(Dropout, Noise, RandomCrop),
     *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 

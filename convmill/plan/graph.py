@@ -7,7 +7,7 @@ image, channels last. Which graphs are compiled is told by ``covered.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -357,6 +357,14 @@ class Tone:
 
 
 @dataclass(frozen=True)
+class RandomCrop:
+    """In training cuts a window of the node's shape out of each image, at a place that is drawn
+    once a step: the same for all images of a batch. It is smaller than the image both ways."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
 class Penalize:
     """Changes nothing, and adds the ``regularizer`` of its values to the loss: the mean over the
     images of a batch."""
@@ -465,6 +473,7 @@ Operation = (
     | Flip
     | Warp
     | Tone
+    | RandomCrop
     | Augment
     | Penalize
     | Activate
@@ -477,7 +486,8 @@ Operation = (
 
 
 AUGMENTATIONS = (Flip, Warp, Tone)
-RANDOM = (Dropout, Noise, *AUGMENTATIONS)  # what draws random numbers, and has a ``seed``
+# What draws random numbers, and has a ``seed``.
+RANDOM = (Dropout, Noise, RandomCrop, *AUGMENTATIONS)
 
 
 # Nodes -------------------------------------------------------------------------------------------
@@ -529,6 +539,7 @@ class Graph:
     channels first: then places are not known. ``dead_end`` is set where the model cannot be built
     for the size asked for; the nodes then end before that layer. ``refusal`` is what the model as a
     whole asks for and no node says. Parameters that no node holds are the model's own.
+    ``inference`` are the same nodes outside training, where images have other sizes there.
     """
 
     nodes: tuple[Node, ...]
@@ -538,6 +549,7 @@ class Graph:
     channels_last: bool = True
     dead_end: DeadEnd | None = None
     refusal: Refusal | None = None
+    inference: tuple[Node, ...] | None = None
 
     @property
     def input_shape(self) -> Shape:
@@ -564,8 +576,14 @@ class Graph:
         """How often each call that draws random numbers asks Keras for a seed in a step, by its
         ``seed``: once, or once for each number that an image needs."""
         found = (node.operation for node in self.nodes if isinstance(node.operation, RANDOM))
-        counts = {one.seed: len(one.ranges) if isinstance(one, Warp) else 1 for one in found}
+        counts = {one.seed: _draws_of(one) for one in found}
         return tuple(counts[seed] for seed in sorted(counts))
+
+    def outside_training(self) -> Graph:
+        """The graph of evaluation and prediction."""
+        if self.inference is None:
+            return self
+        return replace(self, nodes=self.inference, inference=None)
 
     def node(self, name: str) -> Node:
         """The node called ``name``; KeyError where there is none."""
@@ -596,6 +614,15 @@ class Graph:
             for name in dict.fromkeys(node.inputs):
                 readers.setdefault(name, []).append(node)
         return readers
+
+
+def _draws_of(operation: Operation) -> int:
+    match operation:
+        case Warp(ranges=ranges):
+            return len(ranges)
+        case RandomCrop():  # a row and a column
+            return 2
+    return 1
 
 
 class NotCovered(Exception):

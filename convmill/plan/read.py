@@ -28,6 +28,7 @@ from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refu
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
+from convmill.plan.outside import walk_outside
 from convmill.plan.rebuild import rebuild
 from convmill.plan.trace import Trace, Untraceable, is_followed, trace_model
 from convmill.plan.walk import Call, Walk, given_ends, walk
@@ -128,6 +129,31 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
     followed = walk(model, follow=True)
     own = original if isinstance(model, Trace) else model
     parameters = Parameters(own.trainable_variables)
+    nodes, handed_out = _nodes(followed, parameters)
+    held = _held(original, parameters if original is own else None)
+    graph = Graph(
+        nodes=nodes,
+        parameters=(*parameters.found, *held.found),
+        inputs=followed.inputs,
+        outputs=handed_out,
+        channels_last=all(is_channels_last(call.layer) for call in followed.calls),
+        dead_end=dead_end,
+        refusal=next(_of_model(model, followed), None),
+    )
+    outside = walk_outside(model, followed)
+    if isinstance(outside, Refusal):
+        graph = replace(graph, refusal=graph.refusal or outside)
+    elif outside is not None:
+        same = Parameters(own.trainable_variables)  # the same ones in the same order
+        graph = replace(graph, inference=_nodes(outside, same)[0])
+    variables = (*parameters.variables, *held.variables)
+    inputs, outputs = map(ends_of, given_ends(model))
+    notes = tuple(_notes(model, followed))
+    return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs, notes)
+
+
+def _nodes(followed: Walk, parameters: Parameters) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    """What calls compute, and which of it is handed out; ``parameters`` collects the weights."""
     first: dict[int, str] = {}  # the first call of each layer
     shapes: dict[str, Shape] = {}
     channels = Channels()
@@ -142,21 +168,8 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
             channels.follow(penalty, call.name)
         first.setdefault(id(call.layer), call.name)
         shapes[call.name] = call.shape
-    held = _held(original, parameters if original is own else None)
     handed_out = tuple(map(channels.as_given, followed.outputs))
-    graph = Graph(
-        nodes=tuple(channels.nodes),
-        parameters=(*parameters.found, *held.found),
-        inputs=followed.inputs,
-        outputs=handed_out,
-        channels_last=all(is_channels_last(call.layer) for call in followed.calls),
-        dead_end=dead_end,
-        refusal=next(_of_model(model, followed), None),
-    )
-    variables = (*parameters.variables, *held.variables)
-    inputs, outputs = map(ends_of, given_ends(model))
-    notes = tuple(_notes(model, followed))
-    return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs, notes)
+    return tuple(channels.nodes), handed_out
 
 
 def _notes(model: Any, followed: Walk) -> Iterator[str]:

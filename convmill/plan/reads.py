@@ -21,6 +21,7 @@ from convmill.plan.graph import (
     Pad,
     Pair,
     Pooling,
+    RandomCrop,
     Reduce,
     Resample,
     Reshape,
@@ -110,6 +111,10 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
         case Pad((top, bottom, left, right)):
             return Windows((1, 1), (1, 1), (1, 1), (top, bottom, left, right))
         case Crop((top, bottom, left, right)):  # padding by less than nothing
+            return Windows((1, 1), (1, 1), (1, 1), (-top, -bottom, -left, -right))
+        case RandomCrop():  # as if it were cut from the middle
+            top, left = ((read[axis] - written[axis]) // 2 for axis in (0, 1))
+            bottom, right = read[0] - written[0] - top, read[1] - written[1] - left
             return Windows((1, 1), (1, 1), (1, 1), (-top, -bottom, -left, -right))
         case Upsample() | Resample():
             return _resampled(operation, read, written)

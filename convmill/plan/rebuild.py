@@ -158,7 +158,8 @@ def _copy(model: Any, input_shape: Shape) -> tuple[Any, DeadEnd | None]:
             read, dead_end = dead_ends[0]
             return keras.Model(image, read, name=model.name), dead_end
         raise ValueError(
-            f"model {model.name!r} cannot be built for input_shape={input_shape}: {_reason(error)}"
+            f"model {model.name!r} cannot be built for input_shape={input_shape}: "
+            f"{reason_of(error)}"
         ) from error
 
 
@@ -167,15 +168,15 @@ def _why(layer: Any, read: Shape, error: Exception) -> str:
     size = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if size and len(read) == 3 and any(size[axis] > read[axis] for axis in (0, 1)):
         return f"its window of {_text(size)} is larger than the {_text(read[:2])} map that it reads"
-    return f"it reads {_text(read)}: {_reason(error)}"
+    return f"it reads {_text(read)}: {reason_of(error)}"
 
 
 def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
 
 
-def _reason(error: Exception) -> str:
-    """The first line that says something, without Keras' colours and its introduction."""
+def reason_of(error: Exception) -> str:
+    """The first line of an error that says something, without Keras' colours and introduction."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("Exception encountered when calling")]

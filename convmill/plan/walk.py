@@ -43,7 +43,7 @@ class Call:
     variable; a call ``reads_weights`` where some of what it reads comes from such alone, and is
     ``of_weights`` where all does. ``untraceable`` says
     why the Python code of a layer could not be followed. Shapes of a ``turned`` call have channels
-    last where the layer counts them first.
+    last where the layer counts them first. ``training`` says for which of both the shapes are.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Call:
     reads_weights: bool = False
     untraceable: str = ""
     turned: bool = False
+    training: bool = True
 
     @property
     def channels_last(self) -> bool:
@@ -92,11 +93,11 @@ class Walk:
     inner: tuple[Inner, ...]
 
 
-def walk(model: Any, follow: bool = False) -> Walk:
+def walk(model: Any, follow: bool = False, training: bool = True) -> Walk:
     """The calls of a built Sequential or functional model, or of a Trace of another one, models
     inside it included; those that the Python code of layers makes, too, where it is to ``follow``
-    them."""
-    walker = _Walker(follow)
+    them. Shapes are those of ``training``, or those outside it."""
+    walker = _Walker(follow, training)
     made: _Made = {}
     for tensor in model.inputs:
         layer, shape = tensor._keras_history.operation, _shape_of(tensor)
@@ -108,6 +109,12 @@ def walk(model: Any, follow: bool = False) -> Walk:
     walker.enter(model, made, "")
     outputs = tuple(made[id(tensor)].name for tensor in model.outputs)
     return Walk(tuple(walker.calls), inputs, outputs, tuple(walker.inner))
+
+
+def is_left_outside(layer: Any) -> bool:
+    """Whether a layer leaves images as they are outside training, and cuts them in training
+    (https://github.com/keras-team/keras/issues/21868)."""
+    return isinstance(layer, keras.layers.RandomCrop)
 
 
 def given_ends(model: Any) -> tuple[Any, Any]:
@@ -142,8 +149,8 @@ _Made = dict[int, Any]  # by the tensor's id: its _Source, or the Keras variable
 class _Walker:
     """Collects calls under unique names."""
 
-    def __init__(self, follow: bool) -> None:
-        self.follow = follow
+    def __init__(self, follow: bool, training: bool) -> None:
+        self.follow, self.training = follow, training
         self.calls: list[Call] = []
         self.inner: list[Inner] = []
         self.names: set[str] = set()
@@ -220,7 +227,9 @@ class _Walker:
     def _add(self, node: Any, made: _Made, name: str, read: list[_Source], **told: Any) -> None:
         """Adds the call of a layer or an operation; notes who made what it writes."""
         of_weights = bool(read) and all(source.of_weights for source in read)
-        shapes = _written(node, made, of_weights)
+        shapes = [source.shape for source in read]
+        if self.training or not is_left_outside(node.operation):
+            shapes = _written(node, made, of_weights)
         call = Call(
             name=name,
             layer=node.operation,
@@ -231,6 +240,7 @@ class _Walker:
             given=(*node.arguments.args, *node.arguments.kwargs.values()),
             of_weights=of_weights,
             reads_weights=any(source.of_weights for source in read),
+            training=self.training,
             **told,
         )
         added = self.add(call)

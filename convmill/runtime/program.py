@@ -72,7 +72,7 @@ class Program:
         debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
         inference = self.network
-        if self.network.normalizations:  # else there is nothing to fold
+        if self.network.normalizations or graph.inference:  # else nothing to fold, or other sizes
             inference = lower(graph, recipe, self.machine, training=False)
         self.networks: dict[Kind, Network] = {"training": self.network, "inference": inference}
         names = [one.name for one in graph.parameters]

@@ -71,7 +71,8 @@ def _crop(call: Call, parameters: Parameters) -> Operation:
 def _border(given: Any) -> Border:
     """((top, bottom), (left, right)), or (left, right) along one axis."""
     rows, columns = given if isinstance(given[0], (tuple, list)) else ((0, 0), given)
-    return (*rows, *columns)
+    top, bottom, left, right = map(int, (*rows, *columns))
+    return top, bottom, left, right
 
 
 def _upsample(call: Call, parameters: Parameters) -> Operation:
@@ -91,11 +92,11 @@ def _resize(call: Call, parameters: Parameters) -> Operation:
     goal = (layer.height, layer.width)
     if layer.pad_to_aspect_ratio and height * goal[1] != width * goal[0]:
         return Opaque("shape")
-    cropping = _to_ratio((height, width), goal) if layer.crop_to_aspect_ratio else (0, 0, 0, 0)
+    cropping = to_ratio((height, width), goal) if layer.crop_to_aspect_ratio else (0, 0, 0, 0)
     return Resample(layer.interpolation, layer.antialias, cropping)
 
 
-def _to_ratio(size: Pair, goal: Pair) -> Border:
+def to_ratio(size: Pair, goal: Pair) -> Border:
     """What Keras cuts off so that an image has the ratio of ``goal``, by its own roundings."""
     border: list[int] = []
     for axis, other in ((0, 1), (1, 0)):

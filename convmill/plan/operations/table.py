@@ -10,6 +10,7 @@ from convmill.plan.graph import Opaque, Operation, Role, Weight
 from convmill.plan.operations import (
     activations,
     convolutions,
+    crops,
     dense,
     merges,
     noise,
@@ -25,6 +26,7 @@ Reader = Callable[[Call, Parameters], Operation]
 
 LAYERS: dict[type, Reader] = {
     **shapes.TABLE,
+    **crops.TABLE,
     **normalization.TABLE,
     **convolutions.TABLE,
     **pooling.TABLE,
