@@ -66,7 +66,7 @@ def _of_operation(call: Call, operation: Operation) -> Refusal | None:
     if isinstance(operation, Opaque):
         return Refusal(f"{says} is not covered", "express it with a layer")
     if call.output.dtype not in ("float32", "float16", "bfloat16"):  # halves of mixed policies
-        return Refusal(f"{says}: dtype={call.output.dtype}", ONE_DTYPE)
+        return Refusal(f"{says}: dtype={call.output.dtype}", float32_for(call.output.dtype))
     return _of_weights(call, operation, says)
 
 
@@ -111,10 +111,21 @@ def beyond_input(layer: Any) -> Refusal | None:
     """What a keras.Input asks for."""
     says = f"layer {layer.name!r} ({type(layer).__name__}): "
     if layer.dtype not in ("float32", *WHOLE):
-        return Refusal(f"{says}dtype={layer.dtype!r}", ONE_DTYPE)
+        return Refusal(f"{says}dtype={layer.dtype!r}", float32_for(layer.dtype))
     if layer.sparse or layer.optional or layer.ragged:
         return Refusal(f"{says}is sparse, ragged or optional", "use a plain keras.Input")
     return None
+
+
+def float32_for(dtype: str, otherwise: str = ONE_DTYPE) -> str:
+    """What would help where something has ``dtype``, which may be what Keras is set to."""
+    for name, default in (
+        ("floatx", keras.config.floatx()),
+        ("dtype_policy", keras.config.dtype_policy().name),
+    ):
+        if dtype == default:
+            return f'call keras.config.set_{name}("float32") before the model is made'
+    return otherwise
 
 
 def _said(call: Call, operation: Operation) -> Iterator[Said]:
@@ -159,7 +170,8 @@ def is_mixed(layer: Any) -> bool:
 def _dtype(layer: Any) -> Said:
     if layer.dtype_policy.name == "float32" or is_mixed(layer):
         return None
-    return f"dtype={layer.dtype_policy.name!r}", 'use dtype="float32", Keras\' default'
+    name = layer.dtype_policy.name
+    return f"dtype={name!r}", float32_for(name, 'use dtype="float32", Keras\' default')
 
 
 def _quantized(layer: Any) -> Said:

@@ -13,12 +13,12 @@ from typing import Any
 import keras
 
 from convmill.plan.beyond import (
-    ONE_DTYPE,
     WHOLE,
     beyond,
     beyond_followed,
     beyond_input,
     beyond_whole,
+    float32_for,
     is_mixed,
 )
 from convmill.plan.channels import Channels, turned
@@ -272,4 +272,5 @@ def _is_whole(layer: Any) -> bool:
 def _of_ends(model: Any) -> Iterator[Refusal]:
     for tensor in model.inputs:
         if tensor.dtype not in ("float32", *WHOLE):
-            yield Refusal(f"model {model.name!r} reads dtype {tensor.dtype}", ONE_DTYPE)
+            says = f"model {model.name!r} reads dtype {tensor.dtype}"
+            yield Refusal(says, float32_for(tensor.dtype))

@@ -188,6 +188,8 @@ class Bound:
 
     def _write_optimizer(self) -> None:
         assert self.recipe is not None
+        if not self.model.trainable_variables:
+            return  # Keras counts no step where there is nothing to train
         slots = self.program.get_slots()
         optimizer_state.write_slots(self.optimizer, self.reading, self.recipe, slots)
         optimizer_state.write_iterations(self.optimizer, self.program.iterations)

@@ -91,6 +91,20 @@ def test_quantized_layers_are_refused() -> None:
         read(model)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
+@pytest.mark.parametrize("setting", ["floatx", "dtype_policy"])
+def test_a_dtype_that_keras_is_set_to_is_told_by_its_setting(setting: str, dtype: str) -> None:
+    change = getattr(keras.config, f"set_{setting}")
+    change(dtype)
+    try:
+        model = keras.Sequential([keras.Input(IMAGE), layers.Flatten(), layers.Dense(2)])
+        with pytest.raises(NotCovered, match=dtype) as refusal:
+            read(model)
+    finally:
+        change("float32")
+    assert f'keras.config.set_{setting}("float32")' in refusal.value.remedy
+
+
 def an_operation() -> keras.Model:
     image = keras.Input(IMAGE)
     return keras.Model(image, layers.Flatten()(keras.ops.cumsum(image, 1)))

@@ -206,6 +206,23 @@ def test_layers_frozen_after_compile_stay_as_they_are():
     assert not np.array_equal(head[0], model.layers[-1].get_weights()[0])
 
 
+@pytest.mark.parametrize("optimizer", ["nadam", "adafactor"])  # compiled, bridged
+def test_where_nothing_is_trained_no_step_is_counted(optimizer):
+    """As halves of a GAN whose layers were frozen after ``compile``."""
+    histories = []
+    for door in (convmill.accelerate, lambda model: model):
+        keras.utils.set_random_seed(1)
+        body = layers.Flatten(), layers.BatchNormalization()
+        head = layers.Dense(CLASSES, activation="softmax")
+        model = keras.Sequential([keras.Input(X.shape[1:]), *body, head])
+        model.compile(optimizer, "categorical_crossentropy")
+        model.trainable = False
+        history = door(model).fit(X, Y, epochs=2, verbose=0).history["loss"]
+        assert int(model.optimizer.iterations.numpy()) == 0
+        histories.append(history)
+    np.testing.assert_allclose(*histories, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float64", "int32", "bool"])
 def test_other_kinds_of_numbers_train_as_in_keras(dtype):
     x = (X * 4).astype(dtype)
