@@ -45,13 +45,16 @@ def told(launch: Launch) -> dict[str, ir.Type]:
 @dataclass(frozen=True, eq=False)
 class Build:
     """What every emitting function needs: the module being filled, the lowered net, its memory and
-    the processor. ``helpers`` are functions that several launches call."""
+    the processor. ``helpers`` are functions that several launches call; launches of equal code
+    ``share`` it: blocks of a net that are alike are compiled once."""
 
     module: ir.Module
     network: Network
     memory: Memory
     machine: Machine
+    share: bool = True
     helpers: dict[object, ir.Function] = field(default_factory=dict)
+    _texts: dict[str, ir.Function] = field(default_factory=dict)
 
     def matrix(self, launch: Launch) -> Matrix:
         """The parameter of a launch."""
@@ -62,6 +65,25 @@ class Build:
         if key not in self.helpers:
             self.helpers[key] = write()
         return self.helpers[key]
+
+    def once(self, function: ir.Function) -> ir.Function:
+        """``function``, or the one before it that differs from it in its name alone."""
+        if not self.share:
+            return function
+        before, _, body = str(function).partition(f'@"{function.name}"')
+        known = self._texts.setdefault(before + body, function)
+        if known is not function:
+            del self.module.globals[function.name]
+        return known
+
+    def text(self) -> str:
+        """The module as LLVM IR; what ``once`` has written down is not written again."""
+        written = {
+            function.name: body.replace("(", f'@"{function.name}"(', 1)
+            for body, function in self._texts.items()
+        }
+        lines = (written.get(name) or str(each) for name, each in self.module.globals.items())
+        return "\n".join(lines)
 
 
 class Kernel(Emitter):

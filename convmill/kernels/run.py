@@ -28,20 +28,27 @@ ZERO, ONE = ir.Constant(I64, 0), ir.Constant(F32, 1.0)
 
 
 def build_program(
-    network: Network, step: Step, memory: Memory, machine: Machine, training: bool
-) -> ir.Module:
-    """A module with ``run(context, thread)``: the ``steps`` batches of the context.
+    network: Network,
+    step: Step,
+    memory: Memory,
+    machine: Machine,
+    training: bool,
+    *,
+    share: bool = True,
+) -> str:
+    """LLVM IR with ``run(context, thread)``: the ``steps`` batches of the context. Launches whose
+    code is equal ``share`` it.
 
     In training a stop is heeded between steps, and ``finished`` counts those that are done; else
     between groups of images, and ``finished`` counts images.
     """
-    build = Build(ir.Module(ENTRY), network, memory, machine)
+    build = Build(ir.Module(ENTRY), network, memory, machine, share)
     program = _Program(build, step, training)
     e = Emitter(build.module, ENTRY, [POINTER, I64], machine.lanes, exported=True)
     with denormals_as_zero(e, machine):
         program.write(e)
     e.finish()
-    return build.module
+    return build.text()
 
 
 def kernel_of(build: Build, launch: Launch) -> ir.Function:
@@ -50,7 +57,7 @@ def kernel_of(build: Build, launch: Launch) -> ir.Function:
     def write() -> ir.Function:
         kernel = Kernel(build, launch)
         KERNELS[launch.kernel](kernel)
-        return kernel.finish()
+        return build.once(kernel.finish())
 
     return build.helper(launch, write)
 

@@ -44,7 +44,7 @@ class Compiled:
 
     @cached_property
     def source(self) -> str:
-        """LLVM IR before optimization, written again."""
+        """LLVM IR before optimization, written again: here each launch has a function."""
         return self._write()
 
     @cached_property
@@ -82,8 +82,8 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
     step, memory = planned(network, machine, training, guard)
     kind = "training" if training else "inference"
 
-    def write() -> str:
-        return str(build_program(network, step, memory, machine, training))
+    def write(share: bool = False) -> str:
+        return build_program(network, step, memory, machine, training, share=share)
 
     debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
     debug.show(debug.IR, f"LLVM IR of {kind}", write)
@@ -91,7 +91,7 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
     code = cache.load(name)
     kept, built = code is not None, time.perf_counter()
     if code is None:
-        source = write()
+        source = write(share=True)
         built = time.perf_counter()
         reserve.require(reserve.COMPILING + reserve.PER_BYTE * len(source), f"compiling {kind}")
         code = machine_code.object_code(source)

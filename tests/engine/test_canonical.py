@@ -10,6 +10,7 @@ import pytest
 from keras import layers
 
 import convmill
+from convmill.kernels.run import build_program
 from convmill.lower.network import lower
 from convmill.plan.read import read
 from convmill.runtime import host, jit
@@ -74,12 +75,12 @@ def test_two_threads_compile_an_equal_model_once(monkeypatch):
     lock, plain, calls, found = Announced(), jit.build_program, [], []
     second = threading.Thread(target=lambda: found.append(compiled(network, host.machine(), False)))
 
-    def build(*arguments):
+    def build(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 1:
             second.start()
             lock.came.acquire()
-        return plain(*arguments)
+        return plain(*arguments, **options)
 
     monkeypatch.setattr(jit, "_COMPILING", lock)
     monkeypatch.setattr(jit, "build_program", build)
@@ -134,3 +135,17 @@ def test_reports_still_say_the_names():
     assert found.stages[0].fused == ("pool",)
     assert "stage1.dense_forward" in found.ir("stage0", "inference")
 
+
+
+def test_blocks_that_are_alike_share_code():
+    """The first two have borders around what they read and write, the third writes without one."""
+    image = keras.Input((8, 8, 4))
+    x = image
+    for _ in range(3):
+        x = layers.Conv2D(4, 3, padding="same", activation="tanh")(x)
+    network = lower(read(keras.Model(image, x)).graph, None, host.machine())
+    code = compiled(network, host.machine(), False)
+    shared = build_program(network, code.step, code.memory, host.machine(), False)
+    for text, counts in ((code.source, [1, 1, 1]), (shared, [1, 0, 1])):
+        defined = [text.count(f'define internal void @"stage{number}.') for number in range(3)]
+        assert defined == counts
