@@ -1,5 +1,5 @@
-"""Images changed at random in training: turned over, rotated, zoomed, moved, lighter, of more
-contrast. Outside training a copy. Nothing goes back: they stand before all that is trained."""
+"""Images changed at random in training: turned over, rotated, zoomed, moved, sheared, lighter, of
+more contrast. Outside training a copy. Nothing goes back: they stand before all that is trained."""
 
 from __future__ import annotations
 
@@ -144,8 +144,21 @@ def _translation(k: Kernel, stage: PlainStage, numbers: list[ir.Value]) -> tuple
     return (zero, one, down), (one, zero, right)
 
 
+def _shear(k: Kernel, stage: PlainStage, numbers: list[ir.Value]) -> tuple[Scalars, Scalars]:
+    """From the corner, so many rows for each column, and columns for each row."""
+    b, zero, one = k.builder, ir.Constant(F32, 0.0), ir.Constant(F32, 1.0)
+    forwards = b.fcmp_ordered("<=", numbers[0], ir.Constant(F32, 0.5))
+    down, across = (b.select(forwards, number, b.fneg(number)) for number in numbers[1:])
+    return (down, one, zero), (one, across, zero)
+
+
 _Map = Callable[[Kernel, PlainStage, list[ir.Value]], tuple[Scalars, Scalars]]
-_MAPS: dict[str, _Map] = {"rotation": _rotation, "zoom": _zoom, "translation": _translation}
+_MAPS: dict[str, _Map] = {
+    "rotation": _rotation,
+    "zoom": _zoom,
+    "translation": _translation,
+    "shear": _shear,
+}
 
 Tap = tuple[Index, ir.Value, ir.Value]  # a place inside the image, whether it is real, its weight
 

@@ -16,6 +16,7 @@ from convmill.plan.graph import (
     Crop,
     Dense,
     Dropout,
+    Erase,
     Flatten,
     Graph,
     Input,
@@ -124,7 +125,7 @@ _COMPILED = (
     *AUGMENTATIONS,
     *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Reduce),
     *(Flatten, Dense),
-    *(Dropout, Noise, RandomCrop),
+    *(Dropout, Noise, RandomCrop, Erase),
     *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 

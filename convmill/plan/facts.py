@@ -21,6 +21,7 @@ from convmill.plan.graph import (
     Crop,
     Dense,
     Dropout,
+    Erase,
     Flatten,
     Flip,
     Graph,
@@ -122,6 +123,7 @@ _KINDS: dict[type, Kind] = {
     Warp: "dropout",
     Tone: "dropout",
     RandomCrop: "shape",
+    Erase: "dropout",
     Penalize: "other",
     Merge: "merge",
     Concatenate: "merge",
@@ -198,7 +200,7 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
             return values * down.count * across.count
         case Rescale() | Affine() | Normalize() | Prelu() | Penalize():
             return values
-        case Dropout() | Noise() | Tone():
+        case Dropout() | Noise() | Tone() | Erase():
             return values
         case Activate():
             return values if operation.activation != LINEAR else 0

@@ -19,7 +19,7 @@ MergeKind = Literal["add", "subtract", "multiply", "divide", "average", "maximum
 NormalizeKind = Literal["batch", "layer", "rms", "group", "unit", "fixed"]
 Role = Literal["weight", "statistic", "constant"]
 NoiseKind = Literal["sum", "product", "alpha"]
-WarpKind = Literal["rotation", "zoom", "translation"]
+WarpKind = Literal["rotation", "zoom", "translation", "shear"]
 ToneKind = Literal["contrast", "brightness"]
 Kind = Literal[
     "input",
@@ -330,8 +330,9 @@ class Flip:
 
 @dataclass(frozen=True)
 class Warp:
-    """Turns, zooms or moves each image in training, by numbers from ``ranges``: an angle in turns;
-    factors of height and width (one: of both); shares of height and width.
+    """Turns, zooms, moves or shears each image in training, by numbers from ``ranges``: an angle in
+    turns; factors of height and width (one: of both); shares of height and width; rows for each
+    column and columns for each row, backwards where the number before them is above a half.
 
     What lies outside is filled: by "constant" ``fill_value``, by the "nearest" pixel, or as images
     ``wrap`` or ``reflect``.
@@ -352,6 +353,20 @@ class Tone:
 
     kind: ToneKind
     range: tuple[float, float]
+    limits: tuple[float, float]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Erase:
+    """In training fills a rectangle of an image, by a chance from ``chances`` for each: its height
+    and width are shares of the image's whose squares are from ``areas``. It is filled with one
+    number for each channel or for all, or with normal numbers times the upper of ``limits``, held
+    to both, where ``fill`` is None."""
+
+    chances: tuple[float, float]
+    areas: tuple[float, float]
+    fill: tuple[float, ...] | None
     limits: tuple[float, float]
     seed: int
 
@@ -474,6 +489,7 @@ Operation = (
     | Warp
     | Tone
     | RandomCrop
+    | Erase
     | Augment
     | Penalize
     | Activate
@@ -487,7 +503,7 @@ Operation = (
 
 AUGMENTATIONS = (Flip, Warp, Tone)
 # What draws random numbers, and has a ``seed``.
-RANDOM = (Dropout, Noise, RandomCrop, *AUGMENTATIONS)
+RANDOM = (Dropout, Noise, RandomCrop, Erase, *AUGMENTATIONS)
 
 
 # Nodes -------------------------------------------------------------------------------------------
@@ -622,6 +638,8 @@ def _draws_of(operation: Operation) -> int:
             return len(ranges)
         case RandomCrop():  # a row and a column
             return 2
+        case Erase(fill=fill):  # both sizes, two places, two of chance, what it is filled with
+            return 5 if fill else 6
     return 1
 
 

@@ -65,6 +65,33 @@ def test_the_nearest_pixel(name):
     np.testing.assert_array_equal(changed(layer, images, width="8 lanes"), theirs)
 
 
+@pytest.mark.parametrize("fill", FILLS)
+def test_shear_goes_both_ways(fill):
+    """By known shares, forwards or backwards, which is drawn for each image."""
+    images = some(40, (9, 8, 3))
+    options = {"interpolation": "bilinear", "fill_mode": fill, "fill_value": 7.0}
+    found = changed(layers.RandomShear((0.3, 0.3), (0.12, 0.12), **options), images)
+    both = [
+        np.asarray(keras.ops.image.affine_transform(
+            images, np.float32([[1, 0.3 * sign, 0, 0.12 * sign, 1, 0, 0, 0]] * 40), **options))
+        for sign in (1, -1)
+    ]  # fmt: skip
+    off = np.array([np.abs(found - one).max(axis=(1, 2, 3)) for one in both])
+    assert off.min(axis=0).max() < 2e-3
+    assert abs((off[0] < off[1]).sum() - 20) < 5 * math.sqrt(10)
+
+
+def test_shear_is_drawn_from_both_factors():
+    """Where a ramp of rows and one of columns went tells by how much an image was sheared."""
+    rows, columns = np.meshgrid(np.arange(20.0), np.arange(20.0), indexing="ij")
+    images = np.broadcast_to(np.stack([rows, columns], -1), (200, 20, 20, 2)).astype(np.float32)
+    layer = layers.RandomShear(0.2, (0.1, 0.3), fill_mode="constant")
+    found = changed(layer, np.ascontiguousarray(images))
+    down, across = ((found - images)[:, 10, 10] / 10).T
+    assert_uniform(across, -0.2, 0.2)
+    assert_uniform(np.abs(down), 0.1, 0.3)
+
+
 @pytest.mark.parametrize(
     ("mode", "axes"),
     [("horizontal", (2,)), ("vertical", (1,)), ("horizontal_and_vertical", (1, 2))],
@@ -131,6 +158,30 @@ def test_numbers_depend_on_seed_and_step_and_not_on_threads():
         np.testing.assert_array_equal(first, again)
     for options in ({"seed": 6}, {"iterations": 1}):
         assert not np.array_equal(first, changed(layers.RandomRotation(0.5), images, **options))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.RandomFlip(),
+        lambda: layers.RandomRotation(0.1),
+        lambda: layers.RandomZoom(0.1),
+        lambda: layers.RandomZoom(0.1, 0.1),
+        lambda: layers.RandomTranslation(0.1, 0.1),
+        lambda: layers.RandomContrast(0.1),
+        lambda: layers.RandomBrightness(0.1),
+        lambda: layers.RandomCrop(5, 4),
+        lambda: layers.RandomShear(0.1, 0.1),
+        lambda: layers.RandomErasing(),
+        lambda: layers.RandomErasing(fill_value=0),
+    ],
+)
+def test_seeds_are_drawn_as_often_as_in_keras(layer):
+    """What is saved of a layer's state is what Keras would save."""
+    drawing, middle = layer(), layers.CenterCrop(3, 3)
+    drawing(some(2), training=True)
+    draws = read(keras.Sequential([keras.Input(SHAPE), drawing, middle])).graph.draws
+    assert draws == (int(drawing.generator.state.numpy()[1]),)
 
 
 def test_behind_trained_weights_keras_goes_on():

@@ -12,6 +12,7 @@ from convmill.plan.graph import (
     Activate,
     Augment,
     Dropout,
+    Erase,
     Flip,
     Noise,
     Operation,
@@ -103,6 +104,12 @@ def _translation(call: Call, parameters: Parameters) -> Operation:
     return _warp(call, parameters, "translation", height, (layer.width_lower, layer.width_upper))
 
 
+def _shear(call: Call, parameters: Parameters) -> Operation:
+    """Forwards or backwards, by the first number."""
+    layer = call.layer
+    return _warp(call, parameters, "shear", (0, 1), layer.y_factor, layer.x_factor)
+
+
 def _warp(
     call: Call, parameters: Parameters, kind: WarpKind, *ranges: tuple[float, float]
 ) -> Operation:
@@ -136,6 +143,23 @@ def _tone(
     return Tone(kind, bounds, (float(low), float(high)), parameters.dropout(call.layer))
 
 
+def _erasing(call: Call, parameters: Parameters) -> Operation:
+    """A list is Keras' for three channels that come last."""
+    layer, fill = call.layer, call.layer.fill_value
+    low, high = map(float, layer.value_range)
+    if isinstance(fill, (list, tuple)):
+        known = len(fill) == 3 and call.shape[-1] == 3 and not call.turned
+    else:
+        known = fill is None or isinstance(fill, (int, float))
+        fill = fill if fill is None else [fill]
+    if not _is_image(call) or not known:
+        return Augment()
+    held = None if fill is None else tuple(min(max(float(one), low), high) for one in fill)
+    chances, areas = layer.factor, layer.scale
+    ranges = ((float(chances[0]), float(chances[1])), (float(areas[0]), float(areas[1])))
+    return Erase(*ranges, held, (low, high), parameters.dropout(layer))
+
+
 def _is_image(call: Call) -> bool:
     return len(call.shape) == 3 and call.channels_last
 
@@ -158,9 +182,9 @@ TABLE = {
     layers.RandomZoom: _zoom,
     layers.RandomContrast: _contrast,
     layers.RandomBrightness: _brightness,
-    layers.RandomErasing: _augmentation,
+    layers.RandomErasing: _erasing,
     layers.RandomGrayscale: _augmentation,
     layers.RandomHue: _augmentation,
     layers.RandomSaturation: _augmentation,
-    layers.RandomShear: _augmentation,
+    layers.RandomShear: _shear,
 }
