@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from convmill.plan.graph import Graph
+from convmill.plan.halves import Half
 from convmill.runtime.batches import room
 from convmill.runtime.factors import momenta_product
 from convmill.train import signals
@@ -21,7 +23,7 @@ from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import Part
 from convmill.train.keras_steps import Moved
 from convmill.train.loaded import Snapshot, known, snapshot
-from convmill.train.reading import read_model
+from convmill.train.reading import ModelReading, half_of, read_model
 from convmill.train.samples import Samples
 from convmill.train.session import session
 from convmill.train.turns import Keys, Turn, in_child
@@ -47,7 +49,7 @@ Outputs = list[np.ndarray]  # room for predictions, for each output float32 (m, 
 
 
 class Bound:
-    """One model bound to one Program, for one call.
+    """One model, or one half of it, bound to one Program, for one call.
 
     Training leaves the Program ahead of Keras' variables; ``push`` writes back all that its steps
     have changed (weights, slots, iterations, dropout seeds), and until that is done they count as
@@ -63,13 +65,22 @@ class Bound:
     def reread(self) -> None:
         """Reads the model anew, if layers may have been frozen, or the optimizer changed."""
         self.push()
-        found = read_model(self.model, self.training)
-        self.reading, self.recipe, self.optimizer = found.reading, found.recipe, found.optimizer
+        self._take(read_model(self.model, self.training), "whole")
+
+    def half(self, half: Half) -> Bound:
+        """One half of the model, which has a frozen base, as it was read last."""
+        other = copy(self)
+        other._take(self._found, half)
+        return other
+
+    def _take(self, found: ModelReading, half: Half) -> None:
+        self.reading, self.optimizer = half_of(found.reading, half), found.optimizer
+        self.recipe = None if half == "base" else found.recipe  # nothing of a base is trained
         self.losses = found.losses  # that Keras computes, by output
         self._found = found
         self._moved: Moved = []
         current = session(self.model)
-        self.loaded = current.loaded(self.graph, self.recipe)
+        self.loaded = current.loaded(self.graph, self.recipe, half)
         shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)
         self.keys = frozenset(id(one) for one in shared if one is not None)
         self._weights: Sequence[Snapshot] | None = None
@@ -110,11 +121,16 @@ class Bound:
             self._push_all()
             self._weights = [snapshot(variable) for variable in self.reading.variables]
 
+    @property
+    def weights(self) -> Sequence[Snapshot]:
+        """The weights of ``pull_weights``."""
+        assert self._weights is not None, "pull_weights comes first"
+        return self._weights
+
     def _load_weights(self) -> None:
         """The weights into the Program, for a pass without training."""
         self._push_all()
-        assert self._weights is not None, "pull_weights comes first"
-        self.loaded.take_weights(self._weights)
+        self.loaded.take_weights(self.weights)
 
     def _load(self) -> None:
         """Weights, slots, iterations and dropout seeds, unless the Program is ahead of them."""
@@ -287,12 +303,16 @@ class Bound:
 
     def predict(self, x: tuple[np.ndarray, ...]) -> Outputs:
         """All outputs for images, at the weights of ``pull_weights``."""
+        outputs = self.room(len(x[0]))
+        self.predict_into(outputs, x, lambda measured: None)
+        return outputs
+
+    def predict_into(self, outputs: Outputs, x: tuple[np.ndarray, ...], watch: Watch) -> None:
+        """All outputs for images into ``outputs``, at the weights of ``pull_weights``."""
         samples = Samples(x)
-        outputs = self.room(len(samples))
         if len(samples):
             part = Part(samples, np.arange(len(samples), dtype=np.int64), _AT_ONCE)
-            self.evaluate(part, outputs, lambda measured: None)
-        return outputs
+            self.evaluate(part, outputs, watch)
 
     def room(self, count: int) -> Outputs:
         """Room for the predictions of so many images."""
@@ -300,10 +320,9 @@ class Bound:
 
     def penalty(self) -> float:
         """The regularizers' loss at the weights of ``pull_weights``."""
-        assert self._weights is not None, "pull_weights comes first"
         total = 0.0
         for parameter, variable, value in zip(
-            self.graph.parameters, self.reading.variables, self._weights, strict=True
+            self.graph.parameters, self.reading.variables, self.weights, strict=True
         ):
             if not parameter.trainable or variable.regularizer is None:
                 continue

@@ -13,6 +13,7 @@ from convmill.train import arguments as checks
 from convmill.train import attach, fallback
 from convmill.train.bound import Bound
 from convmill.train.feed import Part, Uncovered
+from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation
 from convmill.train.progress import Progress, progress_for
@@ -33,6 +34,7 @@ class Measuring:
     scores: Scores
     callbacks: Any
     progress: Progress
+    base: FrozenBase | None = None
 
 
 def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
@@ -89,17 +91,18 @@ def measure(call: Measuring) -> dict[str, Any]:
     callbacks.on_test_begin()
     scores.catch_up()
     scores.reset()
-    call.bound.pull_weights()
-    penalty = call.bound.penalty()
     hooked = hears_batches(callbacks.callbacks, "test")
     heard = hooked or model.stop_evaluating
+    bound = call.bound if call.base is None else call.base.begin(call.progress, heard)
+    bound.pull_weights()
+    penalty = bound.penalty()
     for execution in call.feed.epoch(whole=not heard):
         if hooked:
             callbacks.on_test_batch_begin(execution.first)
         there = False
         for part in execution.parts:
             there = True
-            measure_part(call.bound, scores, part, penalty, call.progress)
+            measure_part(bound, scores, part, penalty, call.progress)
         if hooked and there:
             callbacks.on_test_batch_end(execution.last, scores.logs())
         if heard and model.stop_evaluating:  # else another call's callback said so

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from convmill.plain_text import plain_text
 from convmill.plan.graph import NotCovered
+from convmill.plan.halves import halves
 from convmill.runtime.program import Kind
 from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound
@@ -102,6 +103,10 @@ def explain(model: Any) -> Explanation:
         found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
         losses = dict.fromkeys(f"the loss {loss.name}" for loss in bound.losses.values())
         done, notes = (*losses, *found), bound.reading.notes
+        base = halves(bound.graph) if training else None
+        if base is not None:
+            layers = "1 layer" if base.layers == 1 else f"{base.layers} layers"
+            notes += (f"the frozen base, {layers}, is computed once a fit",)
         return Explanation(model.name, report(bound.program), bridged=done, notes=notes)
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)

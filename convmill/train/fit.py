@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,15 @@ from convmill.train import arguments as checks
 from convmill.train import attach
 from convmill.train.bound import Bound
 from convmill.train.evaluate import Measuring, keras_step, measure
-from convmill.train.feed import BadBatch, Part, Uncovered
+from convmill.train.feed import ArrayFeed, BadBatch, Part, Uncovered
+from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation, is_stream
 from convmill.train.progress import Progress, progress_for
 from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Measured
+    from convmill.runtime.program import Kind, Measured
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Validation:
 
     open: Callable[[], Feeds]
     every: Any  # a number of epochs, or a list of epochs counted from 1
+    arrays: ArrayFeed | None = None  # what it opens, where that is no stream
+    base: FrozenBase | None = None
 
     def is_due(self, epoch: int) -> bool:
         """Whether epoch, counted from 0, ends with validation."""
@@ -50,6 +53,7 @@ class Fit:
     model: Any
     bound: Bound
     feed: Feeds
+    base: FrozenBase | None
     validation: Validation | None
     epochs: int
     initial_epoch: int
@@ -86,13 +90,17 @@ def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
         validation = _validation(ready, arguments, *keras.utils.unpack_x_y_sample_weight(held_out))
     checks.verbosity(given("verbose", "auto"))
     ready.build_training(feed)
-    bound = ready.compile("training")
+    base = _base(ready, feed, last - first)
+    listed = keras.tree.flatten(given("callbacks"))
+    _compile(ready, "training", base, heard=hears_batches(listed, "train"))
     if validation is not None:
-        ready.compile("inference")
+        validation = replace(validation, base=_base(ready, validation.arrays, last - first))
+        _compile(ready, "inference", validation.base, heard=hears_batches(listed, "test"))
     call = Fit(
         model=model,
-        bound=bound,
+        bound=ready.bind(),
         feed=feed,
+        base=base,
         validation=validation,
         epochs=_capped(last),
         initial_epoch=first,
@@ -116,7 +124,21 @@ def _validation(
         )
     size = size or checks.optional_whole("batch_size", given("batch_size"), 1)
     arrays = ready.arrays(x, y, sample_weight, size, steps)
-    return Validation(lambda: arrays, every)
+    return Validation(lambda: arrays, every, arrays)
+
+
+def _base(ready: Preparation, feed: Feeds | None, epochs: int) -> FrozenBase | None:
+    """What computes a frozen base once for many epochs; None where they are not several of the
+    same images."""
+    if epochs < 2 or not isinstance(feed, ArrayFeed) or feed.keeps:
+        return None
+    return FrozenBase(ready.bind(), feed)
+
+
+def _compile(ready: Preparation, kind: Kind, base: FrozenBase | None, heard: bool) -> None:
+    """Native code for what is about to run."""
+    if base is None or heard or not base.compile(kind):
+        ready.compile(kind)
 
 
 def _split(ready: Preparation, data: tuple[Any, Any, Any], split: float) -> tuple[Any, Any]:
@@ -220,7 +242,8 @@ def _epoch(
     if call.validation is not None and call.validation.is_due(epoch):
         feed = call.validation.open()
         feed.reset()
-        measuring = Measuring(call.model, call.bound, feed, scores, callbacks, Progress())
+        base = call.validation.base
+        measuring = Measuring(call.model, call.bound, feed, scores, callbacks, Progress(), base)
         with _told(epoch, scores, "validation data"):
             validated = measure(measuring)
         logs |= {f"val_{name}": value for name, value in validated.items()}
@@ -233,7 +256,10 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
     """The steps of one epoch, with batch hooks where a callback has them."""
     model, bound = call.model, call.bound
     hooked = hears_batches(callbacks.callbacks, "train")
-    for execution in call.feed.epoch(whole=not (hooked or model.stop_training)):
+    heard = hooked or model.stop_training
+    if call.base is not None:
+        bound = call.base.begin(progress, heard)
+    for execution in call.feed.epoch(whole=not heard):
         if hooked:
             callbacks.on_train_batch_begin(execution.first)
             scores.catch_up()

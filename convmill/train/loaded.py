@@ -31,6 +31,11 @@ def known(variable: Any) -> Snapshot | None:
     return variable.value if _immutable() else None
 
 
+def is_same(value: Snapshot, other: Snapshot) -> bool:
+    """Whether two snapshots have the same numbers."""
+    return value is other or np.array_equal(np.asarray(value), np.asarray(other))
+
+
 def _immutable() -> bool:
     return keras.backend.backend() == "jax"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 from convmill.plan.graph import NotCovered
+from convmill.plan.halves import Half, halves
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.train import attach
@@ -71,6 +72,20 @@ def read_model(model: Any, training: bool) -> ModelReading:
     if isinstance(found, NotCovered):
         raise found.with_traceback(None)
     return found
+
+
+def half_of(reading: Reading, half: Half) -> Reading:
+    """What one half of a model computes, of one that has a frozen base."""
+    if half == "whole":
+        return reading
+    both = halves(reading.graph)
+    assert both is not None, "the model has no frozen base"
+    graph, held = both.head, both.head_parameters
+    if half == "base":
+        graph, held = both.base, both.base_parameters
+    variables = tuple(reading.variables[number] for number in held)
+    dropouts = reading.dropouts if half == "head" else ()  # all that draws is the head's
+    return replace(reading, graph=graph, variables=variables, dropouts=dropouts)
 
 
 def _read(model: Any, training: bool) -> ModelReading:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,6 +96,12 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.given)
 
+    def over(self, x: tuple[np.ndarray, ...]) -> Arrays:
+        """The same labels and weights beside other images, which nobody looks through."""
+        other = copy(self)
+        other.given = other.current = replace(self.given, x=x)
+        return other
+
     def renew(self, convert: bool) -> None:
         """Begins anew. ``convert`` is False where no callback can run before all is read."""
         self.current = self.given
@@ -164,7 +171,7 @@ def _class_weights(given: Given, class_weight: Mapping[int, float]) -> ByOutput:
 
 def samples(given: Given, target: Target) -> Samples:
     """What ``checked`` returned, in the form that a Program reads."""
-    x = tuple(map(_in_place, given.x))
+    x = tuple(map(in_place, given.x))
     if target.losses is None or given.y is None:
         return Samples(x)
     y, weight = _measured_by(given, target)
@@ -207,7 +214,8 @@ def _is_in_place(x: np.ndarray) -> bool:
     return x.dtype in IN_PLACE and x[0].flags.c_contiguous and x.flags.aligned
 
 
-def _in_place(x: np.ndarray) -> np.ndarray:
+def in_place(x: np.ndarray) -> np.ndarray:
+    """``x`` as a Program reads it: itself, or a copy."""
     if _is_in_place(x):
         return x
     return np.ascontiguousarray(x, dtype=x.dtype if x.dtype in IN_PLACE else np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 
 from convmill import settings
 from convmill.plan.graph import Graph
+from convmill.plan.halves import Half
 from convmill.plan.recipe import Recipe
 from convmill.runtime import reserve
 from convmill.train import turns
@@ -22,15 +23,15 @@ class Session:
         self.threads: int | None = None
         self.said: set[str] = set()
         self.counting: Any = None  # whose figures Keras' metrics hold
-        # The last Program, and what it was made for: graph, recipe and threads.
-        self._made: tuple[Loaded, Graph, Recipe | None, int | None] | None = None
+        # The last Program of each half, and what it was made for: graph, recipe and threads.
+        self._made: dict[Half, tuple[Loaded, Graph, Recipe | None, int | None]] = {}
 
     @property
     def is_strict(self) -> bool:
         """Whether what is not covered is an error for this model."""
         return settings.strict() if self.strict is None else self.strict
 
-    def loaded(self, graph: Graph, recipe: Recipe | None) -> Loaded:
+    def loaded(self, graph: Graph, recipe: Recipe | None, half: Half = "whole") -> Loaded:
         """A Program for a graph: the last one where it fits, so that weights fit in memory once.
 
         Any Program of the same graph serves where ``recipe`` is None, which is for prediction.
@@ -40,19 +41,19 @@ class Session:
         from convmill.runtime.program import Program  # brings LLVM: not before it is needed
 
         threads = settings.threads() if self.threads is None else self.threads
-        if self._made is not None:
-            known, known_graph, known_recipe, known_threads = self._made
+        if half in self._made:
+            known, known_graph, known_recipe, known_threads = self._made[half]
             fits = recipe is None or recipe == known_recipe
             if fits and graph == known_graph and threads == known_threads:
                 return known
         # Two threads that come here at once make one each, and the last one stays.
         made = Loaded(Program(graph, recipe, threads=threads))
-        self._made = made, graph, recipe, threads
+        self._made[half] = made, graph, recipe, threads
         return made
 
     def forget(self) -> None:
-        """Lets the Program go."""
-        self._made = None
+        """Lets the Programs go."""
+        self._made.clear()
 
 
 _sessions: weakref.WeakKeyDictionary[Any, Session] = weakref.WeakKeyDictionary()
