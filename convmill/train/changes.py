@@ -27,7 +27,8 @@ _KNOWN = (
     keras.Regularizer,
     keras.constraints.Constraint,
 )
-_HOLDERS = (list, tuple, set, frozenset)
+_HOLDERS = (list, set)
+_CONSTANT = (tuple, frozenset)  # the same one holds the same things
 
 
 class Unchanged:
@@ -64,6 +65,8 @@ class Unchanged:
             return values
         elif isinstance(found, _HOLDERS):
             self._holders.append((found, list(found)))
+            return list(found)
+        elif isinstance(found, _CONSTANT):
             return list(found)
         return []
 
