@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -23,8 +21,10 @@ from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import Part
 from convmill.train.keras_steps import Moved
 from convmill.train.loaded import Snapshot, known, snapshot
+from convmill.train.pieces import Outputs, Pieces
 from convmill.train.reading import ModelReading, half_of, read_model
 from convmill.train.samples import Samples
+from convmill.train.seeds import read_seeds
 from convmill.train.session import session
 from convmill.train.turns import Keys, Turn, in_child
 
@@ -32,20 +32,11 @@ if TYPE_CHECKING:
     from convmill.runtime.bridge import Bridge
     from convmill.runtime.program import Measured, Program, Stop, Watch
 
-# Odd constants of SplitMix64 (Steele, Lea and Flood 2014), which turns close seeds into far ones.
-_GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_BITS_64 = (1 << 64) - 1
-
-
 # Images that a pass without training goes through at once: nothing of it is kept if it is stopped.
 _AT_ONCE = 16_384
 
-# Seconds between two looks at a run of which every step is a piece.
-_SHOWN = 0.05
-
 # Those whose Programs have made steps that Keras' variables do not have.
 _ahead: list[Bound] = []
-Outputs = list[np.ndarray]  # room for predictions, for each output float32 (m, *output shape)
 
 
 class Bound:
@@ -145,9 +136,7 @@ class Bound:
         self.loaded.take_slots(slots)
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
         self._first_product = optimizer_state.read_product(self.optimizer)
-        self._seed_states = [
-            np.array(keras.ops.convert_to_numpy(generator.state)) for generator in self._generators
-        ]
+        self._seeds = read_seeds(self.reading.dropouts, self.graph.draws, self._first)
 
     def push(self) -> None:
         """Writes back what the Program's steps have changed, if it is ahead."""
@@ -190,12 +179,7 @@ class Bound:
             variable.assign(moved)
         if not self.bridged:
             self._write_optimizer()
-        steps = self.program.iterations - self._first
-        calls = zip(self._generators, self._seed_states, self._draws, strict=True)
-        for generator, state, draws in calls:
-            seed, uses = state
-            used = np.array([seed, uses + np.asarray(draws * steps, state.dtype)], state.dtype)
-            generator.state.assign(used)
+        self._seeds.write(self.program.iterations - self._first)
         if not self.bridged:  # else the Program's weights are those before the step
             self.loaded.is_written_back(
                 [known(variable) for variable in self.reading.variables],
@@ -220,7 +204,7 @@ class Bound:
 
         A signal, and another thread that wants the model, are let in between two steps.
         """
-        pieces = _Pieces(part, outputs, watch, at_once=1 if self.bridged else None)
+        pieces = Pieces(part, outputs, watch, at_once=1 if self.bridged else None)
         for output, loss in self.losses.items():
             loss.prepare(part, self.graph.node(self.graph.outputs[output]).shape)
         while pieces.remain:
@@ -233,7 +217,7 @@ class Bound:
                     pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
         return pieces.measured()
 
-    def _train(self, pieces: _Pieces, stop: Stop) -> Measured:
+    def _train(self, pieces: Pieces, stop: Stop) -> Measured:
         iterations = self.program.iterations
         part = pieces.rest
         rates = learning_rates(self.optimizer, part.steps, iterations)
@@ -245,7 +229,7 @@ class Bound:
             rates,
             iterations=iterations,
             product=self._product(),
-            seeds=self._seeds(),
+            seeds=self._seeds.of_calls(),
             outputs=pieces.outputs,
             bridge=self._bridge(part),
             watch=pieces.watch,
@@ -264,7 +248,7 @@ class Bound:
 
         return compute
 
-    def _train_bridged(self, pieces: _Pieces) -> Measured:
+    def _train_bridged(self, pieces: Pieces) -> Measured:
         """One step: the Program computes the gradients, and Keras' optimizer moves the weights."""
         part = pieces.rest
         self.loaded.is_trained()
@@ -272,7 +256,7 @@ class Bound:
             _batches(part),
             np.zeros(1),
             iterations=self._first,
-            seeds=self._seeds(),
+            seeds=self._seeds.of_calls(),
             outputs=pieces.outputs,
             bridge=self._bridge(part),
         )
@@ -285,7 +269,7 @@ class Bound:
 
     def evaluate(self, part: Part, outputs: Outputs | None, watch: Watch) -> Measured:
         """Measures losses and predictions of a part, at the weights of ``pull_weights``."""
-        pieces = _Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
+        pieces = Pieces(part, outputs, watch, at_once=max(1, _AT_ONCE // part.batch_size))
         stop: Stop = signals.waiting
         while pieces.remain:
             with self._turn():
@@ -343,42 +327,6 @@ class Bound:
         last = self.program.iterations
         return momenta_product(self.recipe.optimizer, self._first_product, self._first, last)
 
-    def _seeds(self) -> np.ndarray:
-        """One uint64 for each call of a dropout layer, from its seed and how often it was used.
-
-        A Program mixes the number of the step into each mask. So the seed holds only by how much
-        the layer's uses exceed the optimizer's steps: masks do not depend on how many calls an
-        epoch is cut into, and differ in a second fit with a new optimizer. Calls that share a
-        generator differ by their place among its calls.
-        """
-        seeds, calls = [], Counter[int]()
-        for generator, (seed, uses), draws in zip(
-            self._generators, self._seed_states, self._draws, strict=True
-        ):
-            ahead = (int(uses) - draws * self._first) & 0xFFFFFFFF
-            value = ((int(seed) & 0xFFFFFFFF) << 32) | ahead
-            seeds.append(_mix(value + calls[id(generator)] * _GOLDEN))
-            calls[id(generator)] += 1
-        return np.array(seeds, np.uint64)
-
-    @property
-    def _generators(self) -> list[Any]:
-        """The generator of each call of a dropout layer; several may share one."""
-        return [_generator(layer) for layer in self.reading.dropouts]
-
-    @property
-    def _draws(self) -> list[int]:
-        """How often a step draws from the generator of each call."""
-        total = Counter[int]()
-        for generator, draws in zip(self._generators, self.graph.draws, strict=True):
-            total[id(generator)] += draws
-        return [total[id(generator)] for generator in self._generators]
-
-
-def _generator(layer: Any) -> Any:
-    """The seeds of a layer; those that change images call it otherwise."""
-    return getattr(layer, "seed_generator", None) or layer.generator
-
 
 def settle(model: Any) -> None:
     """Writes back what any call's steps have changed of this model."""
@@ -395,76 +343,6 @@ def _forget(lost: Keys) -> None:
 in_child(_forget)
 
 
-# Pieces of a part -------------------------------------------------------------------------------
-
-
-class _Pieces:
-    """A part that is gone through piece by piece: what is done, and what is next.
-
-    A piece is ``at_once`` steps, or the rest; ``outputs`` are the piece's share of the part's.
-    """
-
-    def __init__(
-        self, part: Part, outputs: Outputs | None, watch: Watch, at_once: int | None = None
-    ) -> None:
-        self.part, self.at_once = part, at_once
-        self._outputs, self._watch = outputs, watch
-        self.done: list[Measured] = []
-        self.steps = 0  # that are done
-        self._shown = time.monotonic()
-
-    @property
-    def remain(self) -> bool:
-        """Whether there are steps to do."""
-        return self.steps < self.part.steps
-
-    @property
-    def rest(self) -> Part:
-        """The next piece."""
-        return replace(self.part, order=self.part.order[self._places()])
-
-    @property
-    def outputs(self) -> Outputs | None:
-        """Where the next piece's predictions go."""
-        return None if self._outputs is None else [one[self._places()] for one in self._outputs]
-
-    def _places(self) -> slice:
-        size = self.part.batch_size
-        first = self.steps * size
-        return slice(first, None if self.at_once is None else first + self.at_once * size)
-
-    def add(self, measured: Measured) -> None:
-        """Counts steps of the next piece as done."""
-        self.done.append(measured)
-        self.steps += measured.steps
-
-    def watch(self, measured: Measured) -> None:
-        """Shows what is done of this piece and those before."""
-        self._watch(_joined([*self.done, measured]))
-
-    def show(self) -> None:
-        """Shows what is done, some twenty times a second and at the end."""
-        if not self.remain or time.monotonic() - self._shown > _SHOWN:
-            self._watch(_joined(self.done))
-            self._shown = time.monotonic()
-
-    def measured(self) -> Measured:
-        """What was measured, of all pieces."""
-        return _joined(self.done)
-
-
-def _joined(pieces: Sequence[Measured]) -> Measured:
-    if len(pieces) == 1:
-        return pieces[0]
-    return replace(
-        pieces[0],
-        losses=np.concatenate([measured.losses for measured in pieces], axis=1),
-        rights=np.concatenate([measured.rights for measured in pieces], axis=1),
-        penalty=np.concatenate([measured.penalty for measured in pieces]),
-        steps=sum(measured.steps for measured in pieces),
-    )
-
-
 def _never() -> bool:
     return False
 
@@ -474,11 +352,3 @@ def _batches(part: Part) -> Any:
 
     samples = part.samples
     return Batches(samples.x, part.order, part.batch_size, samples.y, samples.weight)
-
-
-def _mix(value: int) -> int:
-    """SplitMix64's output function: a bijection of 64 bits in which each bit moves half."""
-    value = (value + _GOLDEN) & _BITS_64
-    value = ((value ^ (value >> 30)) * _MIX_1) & _BITS_64
-    value = ((value ^ (value >> 27)) * _MIX_2) & _BITS_64
-    return value ^ (value >> 31)

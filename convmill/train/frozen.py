@@ -17,9 +17,10 @@ from convmill.plan.graph import Graph
 from convmill.plan.halves import Halves, halves
 from convmill.train import attach
 from convmill.train.arrays import Given
-from convmill.train.bound import Bound, Outputs
+from convmill.train.bound import Bound
 from convmill.train.feed import ArrayFeed
 from convmill.train.loaded import Snapshot, is_same
+from convmill.train.pieces import Outputs
 from convmill.train.progress import Progress
 from convmill.train.samples import AT_ONCE_BYTES, in_place
 

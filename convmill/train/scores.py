@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from convmill.plan.recipe import Recipe
 from convmill.train import attach
 from convmill.train.arrays import Interface
-from convmill.train.bound import Bound, Outputs
+from convmill.train.bound import Bound
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.fed import Batch, Fed
 from convmill.train.feed import Part
 from convmill.train.kept import kept
 from convmill.train.loaded import Snapshot, snapshot
+from convmill.train.pieces import Outputs
 from convmill.train.samples import Samples
 from convmill.train.session import session
 from convmill.train.totals import Measure, Sums, Totals
