@@ -176,6 +176,8 @@ def run_fit(call: Fit) -> Any:
     scores = Scores(call.bound)
     logs: dict[str, Any] = {}
     with progress_for(call.verbose if shows else 0, call.epochs) as progress:
+        if shows:
+            callbacks.callbacks.append(_Summary(progress))
         callbacks.on_train_begin()
         try:
             for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
@@ -188,6 +190,17 @@ def run_fit(call: Fit) -> Any:
     # Another thread's fit on this model has a history too, and ``model.history`` is the last one.
     mine = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))
     return next(mine, model.history)
+
+
+class _Summary(keras.callbacks.Callback):
+    """Says how an epoch went: the last of all callbacks, some of which add to the logs."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.progress.end(logs or {})
 
 
 @contextmanager
@@ -247,7 +260,7 @@ def _epoch(
         with _told(epoch, scores, "validation data"):
             validated = measure(measuring)
         logs |= {f"val_{name}": value for name, value in validated.items()}
-    progress.end(logs, images)
+    progress.rest(images)
     callbacks.on_epoch_end(epoch, logs)
     return logs
 

@@ -44,8 +44,11 @@ class Progress:
     def update(self, images: int, figures: Mapping[str, float]) -> None:
         """So many images of the epoch are done."""
 
-    def end(self, logs: Mapping[str, Any], images: int) -> None:
-        """The epoch ended with these logs, after that many images."""
+    def rest(self, images: int) -> None:
+        """The work of the epoch is done, on that many images; others may write before ``end``."""
+
+    def end(self, logs: Mapping[str, Any]) -> None:
+        """The epoch ended with these logs."""
 
     def close(self) -> None:
         """Leaves the terminal as it was found."""
@@ -87,18 +90,22 @@ def _print(line: str) -> None:
 
 
 class _Timed(Progress):
-    """Knows its epoch and when it began."""
+    """Knows its epoch, when it began, and the seconds and images that its work took."""
 
     def __init__(self, epochs: int, title: str) -> None:
         self.epochs, self.title = epochs, title
         self.began = time.perf_counter()
+        self.seconds, self.done = 0.0, 0
 
     def begin(self, epoch: int, images: int | None, steps: int | None) -> None:
         self.epoch, self.images, self.steps = epoch, images, steps
         self.began = time.perf_counter()
 
+    def rest(self, images: int) -> None:
+        self.seconds, self.done = self.passed, images
+
     @property
-    def seconds(self) -> float:
+    def passed(self) -> float:
         """Seconds since the epoch began."""
         return max(time.perf_counter() - self.began, 1e-9)
 
@@ -112,8 +119,8 @@ class _Timed(Progress):
 class PlainLines(_Timed):
     """One line at the end of each epoch, without control characters."""
 
-    def end(self, logs: Mapping[str, Any], images: int) -> None:
-        _print(f"{self.name}: " + ", ".join(summary(logs, images, self.seconds)))
+    def end(self, logs: Mapping[str, Any]) -> None:
+        _print(f"{self.name}: " + ", ".join(summary(logs, self.done, self.seconds)))
 
 
 class StepLines(_Timed):
@@ -124,7 +131,7 @@ class StepLines(_Timed):
         if self.epochs > 1:
             _print(f"Epoch {epoch + 1}/{self.epochs}")
 
-    def end(self, logs: Mapping[str, Any], images: int) -> None:
+    def end(self, logs: Mapping[str, Any]) -> None:
         steps = self.steps or 1
         parts = [f"{steps}/{steps}", f"{self.seconds:.0f}s", f"{_step_time(self.seconds / steps)}"]
         _print(" - ".join([*parts, *(f"{n}: {_figure(v)}" for n, v in logs.items())]))
@@ -144,12 +151,18 @@ class LiveLine(_Timed):
 
     def update(self, images: int, figures: Mapping[str, float]) -> None:
         self.drawn = time.perf_counter()
-        state = State(self.name, images, self.images, self.seconds, figures)
+        state = State(self.name, images, self.images, self.passed, figures)
         self._write("\r" + live(state, self._width(), _bars(self.stream)) + "\x1b[K")
         self.open = True
 
-    def end(self, logs: Mapping[str, Any], images: int) -> None:
-        text = wrapped(self.name, summary(logs, images, self.seconds), self._width())
+    def rest(self, images: int) -> None:
+        super().rest(images)
+        if self.open:
+            self._write("\r\x1b[K")
+            self.open = False
+
+    def end(self, logs: Mapping[str, Any]) -> None:
+        text = wrapped(self.name, summary(logs, self.done, self.seconds), self._width())
         self._write("\r\x1b[K" + text + "\n")
         self.open = False
 

@@ -156,16 +156,28 @@ def test_elsewhere_each_epoch_is_one_plain_line(why, monkeypatch):
 
 
 def test_verbose_two_gives_keras_lines(monkeypatch):
-    text = shown(monkeypatch, io.StringIO(), verbose=2)
+    """Those of callbacks too, in their places, and what callbacks add to the logs."""
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=9.0, verbose=1)
+    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print("told", epoch))
+    arguments = {"callbacks": [plateau, told], "epochs": 3, "verbose": 2}
+    text = shown(monkeypatch, io.StringIO(), **arguments)
     theirs = io.StringIO()
     monkeypatch.setattr("sys.stdout", theirs)
-    arguments = {"validation_data": (X, Y), "epochs": 2, "verbose": 2}
+    arguments["validation_data"] = X, Y
     seeded_fit(compiled(convnet(keras.Sequential)), X, Y, **arguments)
+    assert "learning_rate" in text
 
     def without_times(text):
         return re.sub(r"\d+(s|ms|us)", "TIME", text)
 
     assert without_times(text) == without_times(theirs.getvalue())
+
+
+def test_a_callback_writes_on_a_line_of_its_own(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: print("told", epoch))
+    lines = shown(monkeypatch, Terminal(), callbacks=[told]).split("\n")
+    assert [line.rpartition("\r\x1b[K")[2] for line in lines[::2]] == ["told 0", "told 1", ""]
 
 
 @pytest.mark.parametrize("verbose", [0, False])
