@@ -12,7 +12,7 @@ import copy
 import inspect
 import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -60,15 +60,23 @@ def trace(layer: Any, *positional: Any, **named: Any) -> Trace:
         Untraceable: it cannot be followed, does something else in training, or its numbers differ.
     """
     given = _Given(positional, {name: one for name, one in named.items() if name != "training"})
-    by_training = "training" in inspect.signature(layer.call).parameters
+    return _traced(layer, given, training=False)
+
+
+def _traced(layer: Any, given: _Given, training: bool | None) -> Trace:
+    """``training`` is None where nobody tells the layers that it calls."""
     with _undisturbed(layer):
-        found = _followed(layer, given, training=False if by_training else None)
-        if by_training:
+        found = _followed(layer, given, training)
+        if _takes_training(layer):
             trained = _followed(layer, given, training=True)
             if _signature(found) != _signature(trained):
                 raise Untraceable("does something else in training")
-        _compare(layer, given, found)
+        _compare(layer, given, found, training)
     return found
+
+
+def _takes_training(layer: Any) -> bool:
+    return "training" in inspect.signature(layer.call).parameters
 
 
 def trace_model(model: Any) -> Trace | None:
@@ -77,7 +85,8 @@ def trace_model(model: Any) -> Trace | None:
     config = model.get_build_config() if model.built else None
     if not config or "input_shape" not in config:
         return None
-    return trace(model, _inputs_of(config["input_shape"], "input"))
+    given = _Given((_inputs_of(config["input_shape"], "input"),), {})
+    return _traced(model, given, training=False if _takes_training(model) else None)
 
 
 def _inputs_of(shape: Any, name: str) -> Any:
@@ -114,13 +123,15 @@ class _Given:
 
 def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
     inputs, named = given.symbols, dict(given.named)
-    if training is not None:
+    if _takes_training(layer):
         named["training"] = training
     symbols: dict[int, tuple[Any, Any]] = {}  # by a variable's id: it, and its symbol
     stand_in = _stand_in(layer, symbols)
     try:
         with _Scope():
-            written = type(layer).call(stand_in, *given.positional, **named)
+            written = _inside_a_call(
+                training, lambda: type(layer).call(stand_in, *given.positional, **named)
+            )
     except Untraceable:
         raise
     except Exception as error:  # whatever the user's code raises
@@ -214,6 +225,41 @@ def _undisturbed(layer: Any) -> Iterator[None]:
             del calls[count:]
 
 
+class _Caller(keras.Layer):
+    """Calls something as Keras does inside the call of a layer."""
+
+    def __init__(self, body: Callable[[], None]) -> None:
+        super().__init__(name="caller", dtype="float32")
+        self.body = body
+
+    def call(self, symbol: Any, training: Any = None) -> Any:
+        return symbol
+
+    def compute_output_spec(self, symbol: Any, training: Any = None) -> Any:
+        self.body()
+        return symbol
+
+
+def _inside_a_call(training: bool | None, body: Callable[[], Any]) -> Any:
+    """What ``body`` gives. Layers that it calls without a ``training`` of their own have this one;
+    that of their own call where it is None. What ``body`` raises Keras would wrap up."""
+    if training is None:
+        return body()
+    given: list[tuple[Any, Exception | None]] = []
+
+    def run() -> None:
+        try:
+            given.append((body(), None))
+        except Exception as error:
+            given.append((None, error))
+
+    _Caller(run)(keras.KerasTensor((None, 1)), training=training)
+    found, raised = given[0]
+    if raised is not None:
+        raise raised
+    return found
+
+
 # What must hold of a trace -----------------------------------------------------------------------
 
 
@@ -268,7 +314,7 @@ def _nodes(found: Trace) -> Iterator[Any]:
         yield from (node for node in by_depth[depth] if not node.is_input)
 
 
-def _compare(layer: Any, given: _Given, found: Trace) -> None:
+def _compare(layer: Any, given: _Given, found: Trace, training: bool | None) -> None:
     """Numbers of the trace and of the layer itself, for random weights and images."""
     present = _signature(found)
     if _compared.get(layer) == present:
@@ -284,13 +330,13 @@ def _compare(layer: Any, given: _Given, found: Trace) -> None:
     try:
         with keras.StatelessScope(state_mapping=values):
             weights = [keras.ops.convert_to_tensor(each) for each in found.weights.values()]
-            theirs = keras.tree.flatten(layer(*positional, **named))
+            theirs = _inside_a_call(training, lambda: layer(*positional, **named))
             by_symbol = dict(zip(map(id, given.symbols), images, strict=True))
             read = [by_symbol[id(symbol)] for symbol in found.inputs]
-            ours = keras.tree.flatten(found.function([*read, *weights]))
+            ours = _inside_a_call(training, lambda: found.function([*read, *weights]))
     except Exception as error:  # whatever the user's code raises
         raise Untraceable(f"ends in {type(error).__name__}: {_first_line(error)}") from error
-    pairs = zip(theirs, ours, strict=True)
+    pairs = zip(*map(keras.tree.flatten, (theirs, ours)), strict=True)
     arrays = [tuple(map(keras.ops.convert_to_numpy, pair)) for pair in pairs]
     near = 1e-3 if layer.compute_dtype == "float32" else 0.1  # halves have few digits
     if not all(np.allclose(a, b, rtol=near, atol=0.1 * near, equal_nan=True) for a, b in arrays):

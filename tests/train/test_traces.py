@@ -128,6 +128,65 @@ def test_training_follows_keras(make: Any) -> None:
     np.testing.assert_allclose(found, expected, atol=5e-5)
 
 
+class Untold(keras.Model):
+    """A call that does not say whether it is training: Keras' fit cannot tell its layers either."""
+
+    def __init__(self, *stack: Any) -> None:
+        super().__init__(name="net")
+        self.stack = [*stack, layers.Flatten(), layers.Dense(3, activation="softmax")]
+
+    def call(self, x: Any) -> Any:
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+
+class Stacked(layers.Layer):
+    def __init__(self, *stack: Any) -> None:
+        super().__init__()
+        self.stack = list(stack)
+
+    def call(self, x: Any) -> Any:
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+
+class Told(Untold):
+    def call(self, x: Any, training: Any = None) -> Any:
+        return super().call(x)
+
+
+@pytest.mark.parametrize("make", [layers.BatchNormalization, lambda: layers.Dropout(0.9)])
+def test_a_call_without_training_is_fitted_by_keras(make: Any) -> None:
+    """As outside training, which nobody means: the line says what to write."""
+    ours, theirs = both(lambda: Untold(make()))
+    x, y = data()
+    with pytest.raises(NotCovered, match=r"layer .* as outside training") as refusal:
+        ours.fit(x, y, verbose=0)
+    assert "training=None" in refusal.value.remedy
+    found, expected = (model.predict(x, verbose=0) for model in (ours, theirs))
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+    seeded_fit(both(lambda: Untold(layers.LayerNormalization()))[0], x, y)
+
+
+def test_layers_are_told_of_training_as_keras_tells_them() -> None:
+    """A model's call that takes ``training`` need not hand it on; and layers inside a layer."""
+    flip, dropout = layers.RandomFlip(seed=1), layers.Dropout(0.2, seed=2)
+    stack = (Stacked(flip, dropout), flip, dropout, layers.BatchNormalization())
+    model = convmill.accelerate(Told(*stack), strict=True)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = data()
+    seeded_fit(model, x, y)
+    uses = (flip.generator.state.numpy()[1], dropout.seed_generator.state.numpy()[1])
+    assert uses == (4, 4)  # twice in each of two steps
+    found, expected = model.predict(x, verbose=0), np.asarray(model(x, training=False))
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+    told = sequential(layers.Lambda(lambda x: flip(x, training=True)))
+    with pytest.raises(NotCovered, match=r"calls 'random_flip.*' with training=True"):
+        read(told)
+
+
 class TwoEnds(keras.Model):
     """Lists in, a dict out, and a layer that no call reads."""
 

@@ -6,15 +6,17 @@ NaN, a negative clipnorm) raises ``ValueError`` with what was received.
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import NotCovered, Shape
+from convmill.plan.graph import RANDOM, Graph, Normalize, NotCovered, Shape
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
+from convmill.plan.written import own_call
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.loss import LOSS_REMEDY, read_loss
@@ -30,8 +32,23 @@ def read_training(model: Any) -> tuple[Reading, Recipe]:
         ValueError: something in them makes no sense.
     """
     reading = read(model)
+    _check_training(model, reading.graph)
     recipe = read_recipe(model, reading)
     return mark_decay(model.optimizer, reading), recipe
+
+
+def _check_training(model: Any, graph: Graph) -> None:
+    """Where a model's own call has no ``training``, Keras does not tell its layers that it fits."""
+    if own_call(model) is None or "training" in inspect.signature(model.call).parameters:
+        return
+    for node in graph.nodes:
+        normalizes = isinstance(node.operation, Normalize) and node.operation.kind == "batch"
+        if isinstance(node.operation, RANDOM) or normalizes:
+            raise NotCovered(
+                f"model {model.name!r} ({type(model).__name__}) has a call without `training`, so "
+                f"that Keras fits it with layer {node.name!r} ({node.layer}) as outside training",
+                "write call(self, inputs, training=None)",
+            )
 
 
 def read_recipe(model: Any, reading: Reading) -> Recipe:
