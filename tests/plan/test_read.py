@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from keras import layers, regularizers
@@ -312,6 +313,20 @@ def test_a_subclass_that_computes_the_same_is_read() -> None:
             super().__init__(filters, 3)
 
     assert operation(Three(4))[1] == (6, 7, 4)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Conv2D(2, (np.int64(2), np.int32(3)), strides=(np.int64(2), 1)),
+        layers.UpSampling2D((np.int64(2), np.int64(1))),
+        layers.Cropping2D(((np.int64(1), 2), (0, np.int64(1)))),
+        layers.LeakyReLU(np.float32(0.25)),
+    ],
+)
+def test_numbers_of_numpy_are_those_of_python(layer: Any) -> None:
+    """Kernels take any other number for one that is computed."""
+    assert "np." not in repr(operation(layer)[0])
 
 
 def test_frozen_layers_have_no_penalty() -> None:

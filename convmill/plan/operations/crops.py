@@ -57,7 +57,7 @@ def _resized(size: Pair, cut: Border, goal: Pair) -> Operation:
 def _sizes(call: Call) -> tuple[Pair, Pair]:
     """Of the image, and those that the layer wants."""
     height, width, _ = call.read[0]
-    return (height, width), (int(call.layer.height), int(call.layer.width))
+    return (height, width), (call.layer.height, call.layer.width)
 
 
 def _is_image(call: Call) -> bool:

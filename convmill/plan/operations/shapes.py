@@ -71,8 +71,7 @@ def _crop(call: Call, parameters: Parameters) -> Operation:
 def _border(given: Any) -> Border:
     """((top, bottom), (left, right)), or (left, right) along one axis."""
     rows, columns = given if isinstance(given[0], (tuple, list)) else ((0, 0), given)
-    top, bottom, left, right = map(int, (*rows, *columns))
-    return top, bottom, left, right
+    return (*rows, *columns)
 
 
 def _upsample(call: Call, parameters: Parameters) -> Operation:

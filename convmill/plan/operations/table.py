@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import keras
+import numpy as np
 
 from convmill.plan.graph import Opaque, Operation, Role, Weight
 from convmill.plan.operations import (
@@ -51,7 +54,20 @@ def operation_of(call: Call, parameters: Parameters) -> Operation:
         role: Role = "constant" if call.layer.name == CONSTANT else "weight"
         return Weight(parameters.index(call.layer, role))
     reader = _reader(call.layer)
-    return reader(call, parameters) if reader else Opaque()
+    operation: Operation = _plain(reader(call, parameters)) if reader else Opaque()
+    return operation
+
+
+def _plain(value: Any) -> Any:
+    """With Python's numbers in the place of NumPy's, which Keras takes in tuples."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        return replace(value, **parts)
+    return value
 
 
 def _reader(layer: object) -> Reader | None:
