@@ -17,6 +17,7 @@ from convmill.runtime.program import Kind
 from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound
 from convmill.train.compilation.optimizer import bridged
+from convmill.train.prepare import check_class
 
 TEXT_WIDTH = 118
 
@@ -98,11 +99,13 @@ def explain(model: Any) -> Explanation:
     inference alone. Native code that is not there yet is built; the model is not changed.
     """
     try:
-        training = getattr(model, "optimizer", None) is not None
+        check_class(model, training=False)
+        training, notes = _trains(model)
         bound = Bound(model, training=training)
         found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
         losses = dict.fromkeys(f"the loss {loss.name}" for loss in bound.losses.values())
-        done, notes = (*losses, *found), bound.reading.notes
+        done = (*losses, *found)
+        notes += bound.reading.notes
         base = halves(bound.graph) if training else None
         if base is not None:
             layers = "1 layer" if base.layers == 1 else f"{base.layers} layers"
@@ -110,6 +113,17 @@ def explain(model: Any) -> Explanation:
         return Explanation(model.name, report(bound.program), bridged=done, notes=notes)
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
+
+
+def _trains(model: Any) -> tuple[bool, tuple[str, ...]]:
+    """Whether training is compiled, as far as the model's class goes; where not, a note."""
+    if getattr(model, "optimizer", None) is None:
+        return False, ()
+    try:
+        check_class(model, training=True)
+    except NotCovered as gap:
+        return False, (f"training runs on Keras' own path: {gap.reason}",)
+    return True, ()
 
 
 def _table(model: str, found: ProgramReport) -> Table:

@@ -85,3 +85,24 @@ def test_products_of_winograds_tiles_are_counted_as_done() -> None:
     assert found.tiles.startswith("Winograd")
     assert found.dense == 12 * 12 * 9 * 32 * 64
     assert found.done == 6 * 6 * 16 * 32 * 64  # 6 x 6 tiles of 2 x 2 places, 16 products each
+
+
+class OwnStep(keras.Sequential):
+    def train_step(self, *arguments, **named):
+        return super().train_step(*arguments, **named)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "words"),
+    [
+        (OwnStep, {}, "OwnStep defines its own train_step"),
+        (keras.Sequential, {"run_eagerly": True}, "run_eagerly=True"),
+    ],
+)
+def test_a_training_of_keras_own_is_told(cls, arguments, words) -> None:
+    """Where ``fit`` falls back, nobody is told that training is compiled."""
+    model = cls([keras.Input((4,)), layers.Dense(2)])
+    model.compile("sgd", "mse", **arguments)
+    assert words in str(convmill.explain(model))
+    with pytest.raises(convmill.NotCovered, match=words):
+        convmill.accelerate(model, strict=True).fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
