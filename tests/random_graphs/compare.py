@@ -124,8 +124,8 @@ def data(
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Of images (n,), or of places (n, height, width), where Keras wants it so."""
-    return rng.uniform(0, 2, shape[:-1] if len(shape) > 3 else shape[:1]).astype("float32")
+    """Of images (n,), or of places (n, ...) where there are such: Keras wants it so."""
+    return rng.uniform(0, 2, shape[:-1] if len(shape) > 2 else shape[:1]).astype("float32")
 
 
 def _labels(rng: np.random.Generator, shape: tuple[int, ...], loss: str) -> np.ndarray:

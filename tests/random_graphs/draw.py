@@ -203,8 +203,12 @@ def _again(one: Drawing) -> None:
     first = int(one.rng.integers(len(one.inputs), len(one.tensors)))
     root = one.nodes[first - len(one.inputs)]
     place = one.some()
-    alike = len(root.inputs) == 1 and len(one.shape(place)) == len(one.shape(root.inputs[0]))
-    if root.shares is None and alike:
+    if root.shares is not None or len(root.inputs) != 1:
+        return
+    here, there = one.shape(place), one.shape(root.inputs[0])
+    # Weights along any axes fit one size; Keras notices another one only when it computes.
+    alike = here == there if "axis" in root.arguments else len(here) == len(there)
+    if alike:
         one.add(root.layer, dict(root.arguments), place, shares=first, frozen=root.frozen)
 
 
