@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.images import one_hot
 from benchmarks.nets import NETS, Net
 from convmill.lower.machine import Machine
+from convmill.plan.graph import Parameter
 from convmill.runtime import host
 
 MOST_IMAGES = 64  # of a batch: beyond that steps take longer and show nothing more
@@ -51,7 +52,7 @@ def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
     random = np.random.default_rng(7)
     recipe = one_goal(Loss("categorical_crossentropy"), Optimizer(net.optimizer), "categorical")
     program = Program(graph, recipe, threads=threads, machine=machine)
-    program.set_parameters([_drawn(random, each.shape) for each in graph.parameters])
+    program.set_parameters([_drawn(random, each) for each in graph.parameters])
     batch = min(net.batch, MOST_IMAGES)
     count = batch * steps - batch // 2  # the last batch is a partial one
     x = random.random((count, *net.input_shape), dtype=np.float32)
@@ -67,11 +68,13 @@ def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
     return found.hexdigest()[:16]
 
 
-def _drawn(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights spread as He initializers spread them; biases small, and none of them zero."""
-    inputs = int(np.prod(shape[:-1]))
-    spread = np.sqrt(2 / inputs) if len(shape) > 1 else 0.01
-    return (spread * random.standard_normal(shape)).astype(np.float32)
+def _drawn(random: np.random.Generator, parameter: Parameter) -> np.ndarray:
+    """Weights spread as He initializers spread them; scales and variances near one; biases small,
+    and none of them zero."""
+    shape = parameter.shape
+    spread = np.sqrt(2 / int(np.prod(shape[:-1]))) if len(shape) > 1 else 0.01
+    middle = 1.0 if parameter.name.endswith(("/gamma", "/moving_variance")) else 0.0
+    return (middle + spread * random.standard_normal(shape)).astype(np.float32)
 
 
 def main() -> None:

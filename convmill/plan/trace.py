@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from convmill.plan.rebuild import reason_of
 from convmill.plan.written import own_call
 
 _IMAGES = 2  # that a trace and its layer are compared on
@@ -135,7 +135,7 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
     except Untraceable:
         raise
     except Exception as error:  # whatever the user's code raises
-        raise Untraceable(f"ends in {type(error).__name__}: {_first_line(error)}") from error
+        raise Untraceable(f"ends in {type(error).__name__}: {reason_of(error)}") from error
     outputs = keras.tree.flatten(written)
     if not outputs or not all(isinstance(each, keras.KerasTensor) for each in outputs):
         raise Untraceable("gives something else than tensors computed from its input")
@@ -148,7 +148,7 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
     try:
         function = keras.Function([*inputs, *(symbol for _, symbol in held)], outputs)
     except ValueError as error:
-        raise Untraceable(f"makes no graph: {_first_line(error)}") from error
+        raise Untraceable(f"makes no graph: {reason_of(error)}") from error
     weights = {id(symbol): variable for variable, symbol in held}
     read = given.positional[0] if given.positional else given.named
     handed_out = keras.tree.pack_sequence_as(written, outputs)
@@ -335,7 +335,7 @@ def _compare(layer: Any, given: _Given, found: Trace, training: bool | None) -> 
             read = [by_symbol[id(symbol)] for symbol in found.inputs]
             ours = _inside_a_call(training, lambda: found.function([*read, *weights]))
     except Exception as error:  # whatever the user's code raises
-        raise Untraceable(f"ends in {type(error).__name__}: {_first_line(error)}") from error
+        raise Untraceable(f"ends in {type(error).__name__}: {reason_of(error)}") from error
     pairs = zip(*map(keras.tree.flatten, (theirs, ours)), strict=True)
     arrays = [tuple(map(keras.ops.convert_to_numpy, pair)) for pair in pairs]
     near = 1e-3 if layer.compute_dtype == "float32" else 0.1  # halves have few digits
@@ -347,11 +347,3 @@ def _compare(layer: Any, given: _Given, found: Trace, training: bool | None) -> 
 def _random(rng: np.random.Generator, shape: Sequence[int]) -> Any:
     """Positive, since weights may be variances."""
     return keras.ops.convert_to_tensor(rng.uniform(0.1, 1.0, tuple(shape)).astype("float32"))
-
-
-def _first_line(error: Exception) -> str:
-    """The first line that says something, without Keras' colours and its introduction."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("Exception encountered when calling")]
-    return (said or lines or [""])[0]
