@@ -23,6 +23,7 @@ from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
 
 from convmill.plan.ends import Ends
+from convmill.plan.graph import NotCovered
 from convmill.plan.written import own_call
 from convmill.train.arrays import Given, Interface
 from convmill.train.turns import Turn
@@ -429,7 +430,7 @@ class Asked:
 def asked_losses(model: Any, outputs: Ends) -> list[Asked]:
     """The losses that ``compile`` was given, in Keras' order; several may look at one output.
 
-    Raises ValueError where they do not fit the outputs.
+    Raises ValueError where they do not fit the outputs, NotCovered where one looks at several.
     """
     compiled = getattr(model, "_compile_loss", None)
     if compiled is None:
@@ -464,7 +465,8 @@ def _build(trial: Any, outputs: Ends, title: str, received: Mapping[str, Any]) -
         keys = ", ".join(map(repr, outputs.keys))
         given = ", ".join(f"{name}={one!r}" for name, one in received.items() if one is not None)
         raise ValueError(
-            f"{title} must be a list or a dict with one for each output, {keys}. Received: {given}"
+            f"{title} must be a list or a dict with one for each output, {keys}. "
+            f"Received: {given}. Keras says: {error}"
         ) from error
 
 
@@ -482,12 +484,15 @@ def _mark(given: Any) -> Any:
 
 
 def _number(path: tuple[Any, ...], outputs: Ends) -> int:
-    """The number of the output to which a path of Keras leads."""
+    """The number of the output to which a path of Keras leads. NotCovered where it leads to several
+    at once."""
     found = outputs.structure
     for key in path:
         named = isinstance(key, str) and not isinstance(found, Mapping)
         found = outputs.names.index(key) if named else found[key]
-    return int(found)
+    if not isinstance(found, int):
+        raise NotCovered("a loss looks at several outputs at once", "give each output its own")
+    return found
 
 
 # Other metrics ----------------------------------------------------------------------------------

@@ -222,4 +222,12 @@ EXPLAINED = {
         "exact weights are 3.162e-5 and 1.00001581; Keras has 3.827e-5, convmill 3.159e-5."
     ),
     "models.functional_test.FunctionalTest.test_required_none_raises_in_fit": _OWN_WORDS,
+    "models.model_test.ModelTest.test_functional_dict_outputs_dict_losses_invalid_keys": (
+        "Keras raises a KeyError; here it is a ValueError, as for lists; it ends with Keras' words."
+    ),
+    "layers.regularization.activity_regularization_test.ActivityRegularizationTest"
+    ".test_activity_regularization_basics": (
+        "It looks at the losses that a layer has kept of a call on numbers. Here a model was "
+        "called, and the loss went into its training."
+    ),
 }

@@ -212,6 +212,24 @@ def test_structures_in_structures() -> None:
     compare(make, x, y, options, epochs=1)
 
 
+def test_a_loss_of_several_outputs_at_once_is_keras_own(capsys: Any) -> None:
+    def far(y: Any, predicted: Any) -> Any:
+        pairs = zip(keras.tree.flatten(y), keras.tree.flatten(predicted), strict=True)
+        return sum(keras.losses.mean_absolute_error(*pair) for pair in pairs)
+
+    image = keras.Input((4,))
+    inner = (layers.Dense(1, name="a")(image), layers.Dense(1, name="b")(image))
+    made = [keras.Model(image, [inner, layers.Dense(1)(image)]) for _ in range(2)]
+    made[1].set_weights(made[0].get_weights())
+    convmill.accelerate(made[0])
+    for model in made:
+        model.compile("sgd", [far, "mse"])
+        model.fit(RIGHT, [(SIZE, SIZE), SIZE], batch_size=10, shuffle=False, verbose=0)
+    for ours, theirs in zip(made[0].get_weights(), made[1].get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert "a loss looks at several outputs at once" in capsys.readouterr().err
+
+
 def test_four_heads() -> None:
     def make() -> keras.Model:
         keras.utils.set_random_seed(5)

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 import convmill
 from convmill import NotCovered
@@ -24,7 +25,8 @@ def route(modules: Mapping[str, ModuleType]) -> None:
 def _routed(self: Any, *args: Any, **kwargs: Any) -> Any:
     training = kwargs.get("training")
     plain = len(args) == 1 and not set(kwargs) - {"training"} and training in (None, False, True)
-    if not plain or isinstance(self, keras.Model) or not _are_batches(args[0]):
+    inside = in_stateless_scope()  # of a step that Keras makes eagerly
+    if inside or not plain or isinstance(self, keras.Model) or not _are_batches(args[0]):
         return _call(self, *args, **kwargs)
     try:
         outputs = _through_model(self, args[0], bool(training))
@@ -72,6 +74,7 @@ def _training_outputs(model: Any, x: Any) -> np.ndarray:
             seen.append(np.array(y_pred))
         return keras.ops.zeros(count)
 
-    model.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse", metrics=[outputs])
+    # Nothing is traced: a metric sees numbers.
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=[outputs], jit_compile=False)
     model.train_on_batch(x, np.zeros((count, *model.output_shape[1:]), np.float32))
     return seen[-1]

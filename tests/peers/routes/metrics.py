@@ -36,7 +36,7 @@ def _routed(update: Any) -> Any:
         y_pred, weight = (*given, named.get("y_pred"), None)[:2]
         weight = named.get("sample_weight", weight if len(given) > 1 else None)
         with once() as first:
-            if first and _is_fresh(self) and _fit(y_true, y_pred, weight):
+            if first and _fit(y_true, y_pred, weight) and _is_fresh(self):
                 try:
                     return _through_model(self, np.asarray(y_true), np.asarray(y_pred), weight)
                 except NotCovered:  # counted where it was raised
