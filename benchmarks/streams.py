@@ -1,0 +1,95 @@
+"""`python -m benchmarks.streams`: training on streams, over training on arrays. It asserts no time.
+
+One model is trained on the same images as arrays, from a PyDataset and from a generator, in turns,
+an epoch each; what a stream does itself (cutting batches out of an array) is counted.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.images import one_hot
+from benchmarks.nets import NETS
+
+IMAGES = 32_768
+
+
+@click.command()
+@click.option("--nets", default="notebook,cifar10-cnn", show_default=True, help="Names.")
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds.")
+def main(nets: str, repeats: int) -> None:
+    """Measure epochs, in images a second: median (least..greatest), and the ratio of medians."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    for name in nets.split(","):
+        if name not in NETS:
+            raise click.BadParameter(f"Received: {name!r}. Known: {', '.join(NETS)}.")
+        epochs = _epochs(name)
+        for epoch in epochs.values():
+            epoch()  # compiles
+        seconds: dict[str, list[float]] = {kind: [] for kind in epochs}
+        for _ in range(repeats):
+            for kind, epoch in epochs.items():
+                start = time.perf_counter()
+                count = epoch()
+                seconds[kind].append(count / (time.perf_counter() - start))
+        arrays = statistics.median(seconds["arrays"])
+        for kind, rates in seconds.items():
+            middle = statistics.median(rates)
+            spread = f"{middle:,.0f} ({min(rates):,.0f}..{max(rates):,.0f})"
+            click.echo(f"{name}, {kind}: {spread} images/s, {middle / arrays:.2f} of arrays")
+
+
+def _epochs(name: str) -> dict[str, Callable[[], int]]:
+    """An epoch of each kind; it returns how many images it trained on."""
+    import keras
+
+    import convmill
+    from benchmarks.workers.keras_nets import build
+
+    net = NETS[name]
+    model = build(net)
+    model.compile(net.optimizer, "categorical_crossentropy", metrics=["accuracy"])
+    convmill.accelerate(model, strict=True)
+    count = IMAGES if net.input_shape[0] <= 28 else IMAGES // 8
+    random = np.random.default_rng(0)
+    x = random.random((count, *net.input_shape), dtype=np.float32)
+    y = one_hot(random.integers(0, net.classes, count), net.classes)
+    steps = count // net.batch
+
+    def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+        part = slice(step * net.batch, (step + 1) * net.batch)
+        return x[part], y[part]
+
+    class Stream(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return steps
+
+        def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+            return batch(step)
+
+    def endless() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        while True:
+            yield from map(batch, range(steps))
+
+    def fit(*data: Any, **options: Any) -> Callable[[], int]:
+        def epoch() -> int:
+            model.fit(*data, verbose=0, **options)
+            return steps * net.batch
+
+        return epoch
+
+    return {
+        "arrays": fit(x[: steps * net.batch], y[: steps * net.batch], batch_size=net.batch),
+        "PyDataset": fit(Stream()),
+        "PyDataset, 2 workers": fit(Stream(workers=2)),
+        "generator": fit(endless(), steps_per_epoch=steps),
+    }
+
+
+if __name__ == "__main__":
+    main()
