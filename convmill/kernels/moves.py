@@ -144,8 +144,9 @@ class _Side:
         self.found = _steps(tensor, start, sizes, steps)
 
     def goes_by_one(self, number: int) -> bool:
-        """Whether a loop's turns are neighbours in memory."""
-        return self.steps[number] == 1 and self.found is not None
+        """Whether a loop's turns are neighbours in memory: those of rows of one value are not,
+        where rows have a border."""
+        return self.found is not None and self.found[1][number] == 1
 
     def offset(self, turns: Sequence[Index]) -> Index:
         """Where the value of these turns lies."""

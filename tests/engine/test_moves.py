@@ -72,6 +72,15 @@ def test_what_a_padded_convolution_reads(name):
     follows_keras(bordered(IMAGE, CASES[name]()), width="8 lanes")
 
 
+@pytest.mark.parametrize("shape", [(6, 1, 1), (1, 6, 1), (2, 3, 1), (1, 1, 6)])
+def test_rows_of_one_value_inside_a_border(shape):
+    """As neighbours in the image they are none in memory; random graphs found them taken for it."""
+    image = keras.Input((6,))
+    x = layers.Reshape(shape)(layers.Dense(6)(image))
+    x = layers.Conv2D(2, 3, padding="same", activation="tanh")(x)
+    follows_keras(keras.Model(image, layers.Dense(3)(layers.Flatten()(x))))
+
+
 def test_along_one_axis():
     """Padding, cropping and repeating of steps, of images made into steps and back."""
     model = around(
