@@ -1,7 +1,6 @@
 """`python -m benchmarks`: measure, then show the table. It never asserts a time."""
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,37 +8,12 @@ import click
 from rich.console import Console
 
 from benchmarks import fma_peak, imports, machine, report, results, setup_peers
+from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
 from benchmarks.peers import PEERS, before
 from benchmarks.rounds import Settings, measure
 
 SECONDS = click.FloatRange(0, min_open=True)
-
-
-class Names(click.ParamType[list[str]]):
-    """A comma-separated list out of known names, or "all"."""
-
-    name = "NAME,..."
-
-    def __init__(self, known: Iterable[str]) -> None:
-        self.known = list(known)
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[str]:
-        if value == "all":
-            return self.known
-        names = [name.strip() for name in str(value).split(",") if name.strip()]
-        for name in names:
-            if name not in self.known:
-                near = difflib.get_close_matches(name, self.known, 1, 0)[0]
-                self.fail(
-                    f"unknown name. Received: {name!r}. Did you mean {near!r}? "
-                    f"Known: {', '.join(self.known)}."
-                )
-        if not names:
-            self.fail("no name given")
-        return list(dict.fromkeys(names))
 
 
 def _new_file(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
@@ -56,13 +30,9 @@ def _progress(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(f"\x1b[2K{text}", end="\r", markup=False, highlight=False)
 
 
-def _choice(names: Iterable[str]) -> str:
-    return f'"all", or some of {", ".join(names)}.'
-
-
 @click.command(help=__doc__, context_settings={"show_default": True})
-@click.option("--nets", type=Names(NETS), default="notebook", help=_choice(NETS))
-@click.option("--peers", type=Names(PEERS), default="all", help=_choice(PEERS))
+@click.option("--nets", type=Names(NETS), default="notebook", help=choice(NETS))
+@click.option("--peers", type=Names(PEERS), default="all", help=choice(PEERS))
 @click.option("--repeats", type=click.IntRange(1), default=5, help="Interleaved rounds.")
 @click.option(
     "--threads",

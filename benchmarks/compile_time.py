@@ -6,7 +6,6 @@ the code on disk. Every figure is from a process of its own.
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,8 +13,10 @@ from collections.abc import Sequence
 
 import click
 
+from benchmarks.names import Names
 from benchmarks.nets import NETS
 from benchmarks.peers import ROOT
+from benchmarks.results import summarise
 
 _PROGRAM = """
 import convmill, json, sys, time
@@ -55,13 +56,11 @@ def _seconds(net: str, folder: str) -> list[float]:
 
 
 @click.command()
-@click.option("--nets", default="notebook,resnet-20", show_default=True, help="Names, or 'all'.")
+@click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Processes.")
-def main(nets: str, repeats: int) -> None:
+def main(nets: list[str], repeats: int) -> None:
     """Measure compiling for training, in seconds: median (least..greatest)."""
-    for net in NETS if nets == "all" else nets.split(","):
-        if net not in NETS:
-            raise click.BadParameter(f"Received: {net!r}. Known: {', '.join(NETS)}.")
+    for net in nets:
         compiled = [_seconds(net, "") for _ in range(repeats)]
         with tempfile.TemporaryDirectory() as folder:
             _seconds(net, folder)
@@ -74,7 +73,7 @@ def main(nets: str, repeats: int) -> None:
 
 
 def _summary(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):.3f} ({min(values):.3f}..{max(values):.3f})"
+    return summarise(values).told(".3f")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ Once Keras is imported: importing what `inspect` needs of convmill, the first ca
 """
 
 import json
-import statistics
 import subprocess
 import sys
 
 import click
 
+from benchmarks.names import Names
 from benchmarks.nets import NETS
 from benchmarks.peers import ROOT
+from benchmarks.results import summarise
 
 _PROGRAM = """
 import convmill, json, keras, sys, time
@@ -39,13 +40,11 @@ def _milliseconds(net: str) -> list[float]:
 
 
 @click.command()
-@click.option("--nets", default="notebook,resnet-20", show_default=True, help="Names, or 'all'.")
+@click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Processes.")
-def main(nets: str, repeats: int) -> None:
+def main(nets: list[str], repeats: int) -> None:
     """Measure `convmill.inspect`, in milliseconds: median (least..greatest)."""
-    for net in NETS if nets == "all" else nets.split(","):
-        if net not in NETS:
-            raise click.BadParameter(f"Received: {net!r}. Known: {', '.join(NETS)}.")
+    for net in nets:
         calls = [_milliseconds(net) for _ in range(repeats)]
         parts = {
             "import": [each[0] for each in calls],
@@ -57,7 +56,7 @@ def main(nets: str, repeats: int) -> None:
 
 
 def _summary(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f}..{max(values):.1f})"
+    return summarise(values).told(".1f")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def _rate_cells(peer: PeerResult, best: PeerResult | None, what: str) -> list[st
     """The rate with its spread, and its ratio to the best of the others."""
     summary = summarise([chunk.rate for chunk in getattr(peer, what)])
     ratio = f"{summary.median / _median(best, what):.2f}" if best else "-"
-    return [f"{summary.median:,.0f} ({summary.low:,.0f}..{summary.high:,.0f})", ratio]
+    return [summary.told(), ratio]
 
 
 def _speed_grid(result: NetResult, limit: float | None) -> Grid:

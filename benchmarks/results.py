@@ -5,6 +5,7 @@ import json
 import os
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,12 @@ class Summary:
     low: float
     high: float
 
+    def told(self, form: str = ",.0f") -> str:
+        """The median, with the least and the greatest."""
+        return f"{self.median:{form}} ({self.low:{form}}..{self.high:{form}})"
 
-def summarise(samples: list[float]) -> Summary:
+
+def summarise(samples: Sequence[float]) -> Summary:
     """The summary of at least one sample."""
     return Summary(statistics.median(samples), min(samples), max(samples))
 

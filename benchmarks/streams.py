@@ -5,7 +5,6 @@ an epoch each; what a stream does itself (cutting batches out of an array) is co
 """
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,34 +13,34 @@ import click
 import numpy as np
 
 from benchmarks.images import one_hot
+from benchmarks.names import Names
 from benchmarks.nets import NETS
+from benchmarks.results import summarise
 
 IMAGES = 32_768
 
 
 @click.command()
-@click.option("--nets", default="notebook,cifar10-cnn", show_default=True, help="Names.")
+@click.option("--nets", type=Names(NETS), default="notebook,cifar10-cnn", show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds.")
-def main(nets: str, repeats: int) -> None:
+def main(nets: list[str], repeats: int) -> None:
     """Measure epochs, in images a second: median (least..greatest), and the ratio of medians."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    for name in nets.split(","):
-        if name not in NETS:
-            raise click.BadParameter(f"Received: {name!r}. Known: {', '.join(NETS)}.")
+    for name in nets:
         epochs = _epochs(name)
         for epoch in epochs.values():
             epoch()  # compiles
-        seconds: dict[str, list[float]] = {kind: [] for kind in epochs}
+        rates: dict[str, list[float]] = {kind: [] for kind in epochs}
         for _ in range(repeats):
             for kind, epoch in epochs.items():
                 start = time.perf_counter()
                 count = epoch()
-                seconds[kind].append(count / (time.perf_counter() - start))
-        arrays = statistics.median(seconds["arrays"])
-        for kind, rates in seconds.items():
-            middle = statistics.median(rates)
-            spread = f"{middle:,.0f} ({min(rates):,.0f}..{max(rates):,.0f})"
-            click.echo(f"{name}, {kind}: {spread} images/s, {middle / arrays:.2f} of arrays")
+                rates[kind].append(count / (time.perf_counter() - start))
+        arrays = summarise(rates["arrays"]).median
+        for kind, found in rates.items():
+            summary = summarise(found)
+            ratio = summary.median / arrays
+            click.echo(f"{name}, {kind}: {summary.told()} images/s, {ratio:.2f} of arrays")
 
 
 def _epochs(name: str) -> dict[str, Callable[[], int]]:
