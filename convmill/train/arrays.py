@@ -203,7 +203,7 @@ def _array(value: Any, argument: str) -> np.ndarray:
     if array.dtype.kind == "O" and not isinstance(value, np.ndarray | list | tuple):  # sparse ones
         raise NotCovered(f"{argument} of type {type(value).__name__}", "pass a NumPy array")
     check.numbers(array, argument)
-    if str(array.dtype) == "bfloat16":
+    if array.dtype.kind not in "buif":  # bfloat16
         array = array.astype(np.float32)
     return array
 

@@ -1,6 +1,7 @@
 """Where a run's batches come from: arrays, in the order that Keras would take, or a stream.
 
-Nothing is read before Keras would read it: a batch is read behind the hook that announces it.
+Where there are hooks, a batch is read behind the one that announces it, as in Keras. Where there
+are none, the small batches of a stream are read a few ahead of the steps that are made of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from convmill.plan.graph import NotCovered
 from convmill.train import attach
 from convmill.train.arrays import Given
+from convmill.train.gather import Together, gathered
 from convmill.train.samples import Arrays, Samples
 
 
@@ -181,12 +183,13 @@ class StreamFeed:
         adapter: Any,
         prepare: Callable[[Given], Samples],
         take: Callable[[Any, Any, Any], Given],
+        pack: Callable[[Given], tuple[Any, Any, Any]],
         *,
         steps: int | None,
         together: int = 1,
     ) -> None:
         self.epochs = attach.adapter_epochs(adapter, steps, together)
-        self.prepare, self.take = prepare, take
+        self.prepare, self.take, self.pack = prepare, take, pack
 
     @property
     def steps(self) -> int | None:
@@ -211,20 +214,52 @@ class StreamFeed:
         self.epochs.reset()
 
     def epoch(self, whole: bool) -> Iterator[Execution]:
-        for first, last, batches in self.epochs.epoch():
-            yield Execution(first, last, self._parts(first, batches))
+        executions = self.epochs.epoch()
+        if whole:
+            every = (batch for _, _, batches in executions for batch in batches)
+            yield Execution(0, 0, self._parts(0, gathered(self._taken(0, every))))
+            return
+        for first, last, batches in executions:
+            yield Execution(first, last, self._parts(first, self._taken(first, batches)))
 
-    def _parts(self, first: int, batches: Iterator[Any]) -> Iterator[Part | Uncovered]:
+    def _parts(
+        self, step: int, batches: Iterator[Together | Given | Uncovered]
+    ) -> Iterator[Part | Uncovered]:
+        for found in batches:
+            if isinstance(found, Uncovered):
+                yield found
+                step += 1
+                continue
+            together = found if isinstance(found, Together) else Together(found, len(found))
+            yield from self._read(step, together)
+            step += together.batches
+
+    def _taken(self, first: int, batches: Iterator[Any]) -> Iterator[Given | Uncovered]:
+        """The arrays in each batch."""
         for step, batch in enumerate(batches, first):
+            x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
             try:
-                part = self._part(*keras.utils.unpack_x_y_sample_weight(batch))
+                taken = self.take(x, y, weight)
+            except NotCovered as gap:
+                yield Uncovered(x, y, weight, gap)
+                continue
             except ValueError as error:
                 raise BadBatch(step, error) from error
-            yield part
+            yield taken
 
-    def _part(self, x: Any, y: Any, weight: Any) -> Part | Uncovered:
+    def _read(self, step: int, found: Together) -> Iterator[Part | Uncovered]:
+        """Batches, of which the first is that of ``step``, as the Program reads them: where that
+        cannot be, one by one, up to those that are in the way."""
         try:
-            samples = self.prepare(self.take(x, y, weight))
-        except NotCovered as gap:
-            return Uncovered(x, y, weight, gap)
-        return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
+            samples = self.prepare(found.given)
+        except (NotCovered, ValueError) as error:
+            if found.batches > 1:
+                for number, one in enumerate(found):
+                    yield from self._read(step + number, one)
+                return
+            if isinstance(error, ValueError):
+                raise BadBatch(step, error) from error
+            x, y, weight = self.pack(found.given)
+            yield Uncovered(x, y, weight, error)
+            return
+        yield Part(samples, np.arange(len(samples), dtype=np.int64), found.batch_size)

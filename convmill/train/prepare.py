@@ -143,11 +143,17 @@ class Preparation:
     def stream(self, adapter: Any, steps: int | None) -> StreamFeed:
         """The feed for the batches of one of Keras' data adapters."""
         together = int(self.model.steps_per_execution)
-        return StreamFeed(adapter, self.samples, self.take, steps=steps, together=together)
+        return StreamFeed(
+            adapter, self.samples, self.take, self.pack, steps=steps, together=together
+        )
 
     def take(self, x: Any, y: Any, sample_weight: Any) -> Given:
         """The arrays in a batch."""
         return take(x, y, sample_weight, self.interface)
+
+    def pack(self, given: Given) -> tuple[Any, Any, Any]:
+        """x, y and weights as the model takes them."""
+        return self.interface.pack(given)
 
     def target(self) -> Target:
         """What arrays must fit; a callback may have compiled the model anew."""

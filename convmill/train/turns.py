@@ -23,6 +23,20 @@ LOOK_SECONDS = 0.05
 _line: list[Turn] = []
 
 
+class _Here(threading.local):
+    """This thread."""
+
+    begun = 0  # turns
+
+
+_here = _Here()
+
+
+def begun() -> int:
+    """How many turns this thread has begun so far."""
+    return _here.begun
+
+
 class Turn:
     """``with Turn(keys):`` waits until all that came earlier for one of these keys are done.
 
@@ -42,6 +56,7 @@ class Turn:
                 "convmill: a model was called from code that runs in the middle of a step of "
                 "training or prediction. Call it from a callback, or from another thread."
             )
+        _here.begun += 1
         while True:
             signals.hold()
             try:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from convmill import models
+from convmill.train import gather
 from tests.train.nets import (
     assert_same_history,
     assert_same_state,
@@ -22,6 +23,28 @@ pytestmark = [
 
 X, Y = images()
 SIZE = 16
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """What may be gathered is gathered, however long it takes to come."""
+    monkeypatch.setattr(gather, "LONG_SECONDS", float("inf"))
+    monkeypatch.setattr(gather, "AT_ONCE_SECONDS", float("inf"))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The batches of each call of Program.train: the list is filled while a model is fitted."""
+    from convmill.runtime.program import Program
+
+    found, original = [], Program.train
+
+    def spy(self, given, *args, **kwargs):
+        found.append(given)
+        return original(self, given, *args, **kwargs)
+
+    monkeypatch.setattr(Program, "train", spy)
+    return found
 
 
 def batches(x=X, y=Y, size=SIZE, weights=None):
@@ -88,9 +111,7 @@ def test_a_second_fit_on_a_dataset_is_shuffled_as_in_keras():
     theirs, ours = pair()
     for _ in range(2):
         expected = seeded_fit(theirs, Rows(), batch_size=None, shuffle=True)
-        assert_same_history(
-            seeded_fit(ours, Rows(), batch_size=None, shuffle=True), expected
-        )
+        assert_same_history(seeded_fit(ours, Rows(), batch_size=None, shuffle=True), expected)
 
 
 def test_a_dataset_with_class_weights():
@@ -230,22 +251,49 @@ def test_a_stream_takes_no_validation_split():
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize("make", [Rows, batches])
-@pytest.mark.parametrize("method", ["fit", "evaluate"])
-def test_images_of_a_batch_are_read_where_they_are(method, make, dtype, monkeypatch):
-    from convmill.runtime.program import Program
+def test_images_of_a_large_batch_are_read_where_they_are(make, dtype, monkeypatch, calls):
+    monkeypatch.setattr(gather, "AT_ONCE_BYTES", 0)
+    model = compiled(convnet(models.Sequential))
+    x = (X * 200).astype(dtype)
+    model.fit(make(x, Y), verbose=0, steps_per_epoch=2)
+    assert [np.shares_memory(given.inputs[0], x) for given in calls] == [True, True]
+
+
+def test_a_batch_that_was_long_in_coming_is_not_kept_waiting(monkeypatch, calls):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    model = compiled(convnet(models.Sequential))
+    model.fit(batches(), verbose=0, steps_per_epoch=3)
+    assert [len(given.order) for given in calls] == [16, 16, 16]
+
+
+def same_place(sizes, weights):
+    """Batches that all come in the same arrays, filled anew each time."""
+    x, y, weight = np.empty_like(X[:16]), np.empty_like(Y[:16]), np.empty(16)
+    start = 0
+    for size in sizes:
+        part = slice(start, start := start + size)
+        x[:size], y[:size], weight[:size] = X[part], Y[part], weights[part]
+        yield x[:size], y[:size], weight[:size]
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_small_batches_are_trained_in_one_call(monkeypatch, calls):
+    together, alone = compiled(convnet(models.Sequential)), compiled(convnet(models.Sequential))
+    weights = np.linspace(0, 2, len(X))
+    sizes = (9, 9, 5, 5, 4, 8, 8)
+    seeded_fit(together, same_place(sizes, weights), batch_size=None)
+    assert [(given.batch_size, len(given.order)) for given in calls] == [(9, 23), (5, 9), (8, 16)]
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    seeded_fit(alone, same_place(sizes, weights), batch_size=None)
+    assert_same_state(together, alone, tolerance=0)
+
+
+@pytest.mark.parametrize("odd", [(X[:16].astype(complex), Y[:16]), (X[:16, 1:], Y[:16])])
+def test_what_is_odd_in_the_midst_is_told_of_in_its_place(odd, calls):
+    def mixed():
+        yield from ((X[:16], Y[:16]), (X[:16], Y[:16]), odd)
 
     model = compiled(convnet(models.Sequential))
-    model.fit(X, Y, verbose=0)
-    x = (X * 200).astype(dtype)
-    read = []
-    name = "train" if method == "fit" else "evaluate"
-    original = getattr(Program, name)
-
-    def spy(self, given, *args, **kwargs):
-        read.append(np.shares_memory(given.inputs[0], x))
-        return original(self, given, *args, **kwargs)
-
-    monkeypatch.setattr(Program, name, spy)
-    steps = {"steps_per_epoch" if method == "fit" else "steps": 2}
-    getattr(model, method)(make(x, Y), verbose=0, **steps)
-    assert read == [True, True]
+    with pytest.raises(ValueError, match="batch 2"):
+        model.fit(mixed(), steps_per_epoch=3, verbose=0)
+    assert [len(given.order) for given in calls] == [32]
