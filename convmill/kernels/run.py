@@ -92,9 +92,11 @@ class _Program:
     def write(self, e: Emitter) -> None:
         """All batches, one behind the other."""
         context = e.arguments[0]
-        for phase in self.step.call:
-            self._run(e, phase, _Batch(ZERO, ZERO, ZERO, ONE), 0, 0)
-            e.call(self.wait, context)
+        made = field(e, context, "prepared")
+        with e.when(e.builder.icmp_signed("==", made, ZERO)):
+            for phase in self.step.call:
+                self._run(e, phase, _Batch(ZERO, ZERO, ZERO, ONE), 0, 0)
+                e.call(self.wait, context)
         step = e.variable(ZERO)
 
         def remain() -> ir.Value:

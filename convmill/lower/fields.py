@@ -44,6 +44,7 @@ NUMBERS = (
     "iterations",
     "has_labels",
     "has_outputs",
+    "prepared",  # whether what is made of weights once a call is there already
 )
 # Written by several threads, each on a cache line of its own.
 SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished", "failed")

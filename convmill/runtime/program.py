@@ -153,7 +153,6 @@ class Program:
             raise ValueError("training needs a recipe and labels")
         if np.shape(rates) != (steps,):
             raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")
-        code = self.code("training")
         context["batch_size"] = batches.batch_size
         self._hold_images(context, "training", min(batches.batch_size, count))
         context["hyper"] = factors_of(self.recipe.optimizer, rates, iterations, product)
@@ -176,7 +175,7 @@ class Program:
         crossing = Crossing(context, self.graph, self.recipe, bridge, batches.batch_size, losses)
         run = self._work.training_run(count, steps, self.threads)
         self._trained = context
-        result = self._run(code, context, run, measured, watch, stop)
+        result = self._run("training", context, run, measured, watch, stop)
         crossing.check()
         return result
 
@@ -191,7 +190,6 @@ class Program:
         """Losses (where there are labels), and predictions into ``outputs``; nothing is trained."""
         count = len(batches.order)
         context = self._context(batches, outputs)
-        code = self.code("inference")
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
         self._hold_images(context, "inference", count)
         losses, correct, activities = _measurements(context, self.graph, count)
@@ -206,7 +204,7 @@ class Program:
             return Measured(losses[:, :shown], correct[:, :shown], penalty, done)
 
         run = self._work.inference_run(count, self.threads)
-        return self._run(code, context, run, measured, watch, stop)
+        return self._run("inference", context, run, measured, watch, stop)
 
     def predict(
         self, x: Several, *, batch_size: int | None = None, watch: Watch | None = None
@@ -309,7 +307,7 @@ class Program:
 
     def _run(
         self,
-        code: Compiled,
+        kind: Kind,
         context: Context,
         run: Run,
         measured: Callable[[], Measured],
@@ -323,11 +321,14 @@ class Program:
                 watch(measured())
             return stop is not None and stop()
 
-        self._last = context
+        self._last, weights = context, self._weights
+        context["prepared"] = int(weights.prepared == kind)
+        weights.prepared = None  # until the run has ended well
         try:
-            workers.run(code, context, run.threads, None if run.short else look)
+            workers.run(self.code(kind), context, run.threads, None if run.short else look)
         finally:
             context.release()
+        weights.prepared = kind
         result = measured()
         if watch is not None:
             watch(result)

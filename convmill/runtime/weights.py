@@ -12,7 +12,13 @@ from convmill.runtime.memory import aligned
 
 class Weights:
     """Flat float32 arrays of all parameters, which ``names`` names to the user; convolution kernels
-    with their filters first."""
+    with their filters first.
+
+    What native code makes of them once a call (transposed and transformed copies, scales and
+    shifts) stays in ``packs`` and ``statistics``, and steps of training keep it up to date.
+    ``prepared`` says for which kind of run it is that of the present parameters; who runs native
+    code sets it.
+    """
 
     def __init__(self, network: Network, inference: Network, names: Sequence[str]) -> None:
         self.network, self.names = network, names
@@ -21,13 +27,15 @@ class Weights:
         self.parameters = aligned(size, np.float32)
         self.gradients = aligned(size, np.float32)
         self.slots = aligned(size * len(self._kinds), np.float32)
-        both = (network, inference)  # made anew at the beginning of each call
+        both = (network, inference)
         self.packs = aligned(max(one.pack_elements for one in both), np.float32)
         self.statistics = aligned(max(one.statistic_elements for one in both), np.float32)
+        self.prepared: str | None = None
 
     def set_parameters(self, values: Sequence[np.ndarray | None]) -> None:
         """Take weights in Keras' layout, in the order of the graph's parameters; None stays."""
         arrays = self._checked(self.network.matrices, "values", values)
+        self.prepared = None
         self._write(self.parameters, self.network.matrices, arrays)
 
     def get_parameters(self) -> list[np.ndarray]:
