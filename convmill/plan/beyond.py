@@ -15,7 +15,7 @@ from keras import layers
 from convmill.plan.graph import Activate, Affine, Merge, Opaque, Operation, Refusal, Rescale
 from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
-from convmill.plan.walk import Call
+from convmill.plan.walk import Call, Penalty
 from convmill.plan.written import is_keras_class, own_call
 
 ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"
@@ -40,14 +40,14 @@ def beyond(call: Call, operation: Operation) -> Refusal | None:
     """What the call asks for and ``operation`` does not say; None where there is nothing."""
     layer = call.layer
     name = type(layer).__name__
-    if isinstance(layer, keras.Variable):
+    if isinstance(layer, keras.Variable | Penalty):
         return None
     if not isinstance(layer, keras.Layer):
         return _of_operation(call, operation)
     if call.untraceable:
         return Refusal(
-            f"layer {call.name!r} ({name}): its call {call.untraceable}",
-            "make its call of layers and operations of Keras alone",
+            f"layer {call.name!r} ({name}): {call.untraceable}",
+            "make that of layers and operations of Keras alone",
         )
     if isinstance(layer, keras.Model):
         return _of_model(layer)
@@ -84,17 +84,19 @@ def _of_weights(call: Call, operation: Operation, says: str) -> Refusal | None:
 
 def beyond_followed(name: str, layer: Any) -> Refusal | None:
     """What a layer asks for beside its call, which was followed."""
-    for said in (_dtype(layer), _quantized(layer), _penalty(layer)):
+    for said in (_dtype(layer), _quantized(layer), _activity(layer)):
         if said is not None:
             return Refusal(f"layer {name!r} ({type(layer).__name__}): {said[0]}", said[1])
     return None
 
 
-def _penalty(layer: Any) -> Said:
-    if layer.activity_regularizer is None:
+def beyond_model(model: Any) -> Refusal | None:
+    """What a model asks for beside its graph: one that is read, or of which a Penalty is none."""
+    given = model.activity_regularizer
+    if given is None:
         return None
-    given = type(layer.activity_regularizer).__name__
-    return f"activity_regularizer={given}", "use keras.layers.ActivityRegularization"
+    says = f"model {model.name!r} has activity_regularizer={type(given).__name__}"
+    return Refusal(says, "give it to a layer, from keras.regularizers L1, L2 or L1L2")
 
 
 def _of_model(model: Any) -> Refusal:
@@ -132,7 +134,6 @@ def _said(call: Call, operation: Operation) -> Iterator[Said]:
     for check in _CHECKS:
         yield check(call.layer)
     yield _data_format(call)
-    yield _axes(call.layer, operation)
     if call.options:
         yield f"is called with {list(call.options)}", "call it with its input alone"
 
@@ -217,15 +218,6 @@ def _noise_shape(layer: Any) -> Said:
     if given is None or given[0] in (None, 1):
         return None
     return f"noise_shape={given}", "leave the batch open in noise_shape: (None, 1, 1, channels)"
-
-
-def _axes(layer: Any, operation: Operation) -> Said:
-    """Of a Softmax inside another layer."""
-    inner = getattr(layer, "activation", None)
-    apart = isinstance(operation, Activate)
-    if isinstance(inner, layers.Softmax) and not apart and inner.axis not in (-1, [-1], (-1,)):
-        return f"axis={inner.axis}", "use axis=-1"
-    return None
 
 
 _CHECKS: tuple[Callable[[Any], Said], ...] = (

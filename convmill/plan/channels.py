@@ -12,6 +12,7 @@ from typing import Any
 
 from keras import layers
 
+from convmill.plan.functions import OF_ALL
 from convmill.plan.graph import (
     Activate,
     Concatenate,
@@ -75,12 +76,6 @@ class Channels:
         else:
             self._put(replace(node, inputs=tuple(map(self.as_given, node.inputs))), self._first)
 
-    def follow(self, node: Node, name: str) -> None:
-        """Adds what goes by each value of the tensor ``name``, and hands it on under that name."""
-        place = self._last if name in self._last else self._first
-        shape = self._nodes[place[name]].shape
-        self._put(replace(node, inputs=(place[name],), shape=shape), place, name)
-
     def as_given(self, name: str) -> str:
         """The node that has a tensor in its model's own order."""
         if name not in self._first:
@@ -114,7 +109,7 @@ class Channels:
         sizes = {self._nodes[self._last[name]].shape for name in node.inputs}
         match node.operation:
             case Activate(activation):
-                return activation.name not in ("softmax", "log_softmax")
+                return activation.name not in OF_ALL
             case Dropout() | Noise():
                 return not node.operation.shared
             case Merge():

@@ -17,6 +17,7 @@ from convmill.plan.beyond import (
     beyond,
     beyond_followed,
     beyond_input,
+    beyond_model,
     beyond_whole,
     float32_for,
     is_mixed,
@@ -24,14 +25,14 @@ from convmill.plan.beyond import (
 from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.ends import Ends, ends_of
-from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refusal, Shape
+from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
 from convmill.plan.outside import walk_outside
 from convmill.plan.rebuild import rebuild
 from convmill.plan.trace import Trace, Untraceable, is_followed, trace_model
-from convmill.plan.walk import Call, Walk, given_ends, walk
+from convmill.plan.walk import Call, Penalty, Walk, given_ends, walk
 from convmill.plan.written import own_call
 
 
@@ -164,8 +165,6 @@ def _nodes(followed: Walk, parameters: Parameters) -> tuple[tuple[Node, ...], tu
         repeats = first.get(id(call.layer))
         read = call.read if other else ()
         channels.add(replace(node, read=read, repeats=repeats), here.turned)
-        for penalty in _penalties(call):
-            channels.follow(penalty, call.name)
         first.setdefault(id(call.layer), call.name)
         shapes[call.name] = call.shape
     handed_out = tuple(map(channels.as_given, followed.outputs))
@@ -181,14 +180,6 @@ def _notes(model: Any, followed: Walk) -> Iterator[str]:
         yield f"layers of dtype {' and '.join(mixed)} are computed in float32"
 
 
-def _penalties(call: Call) -> Iterator[Node]:
-    """What a layer's activity_regularizer adds, as a node behind the layer's."""
-    regularizer = regularizer_of(getattr(call.layer, "activity_regularizer", None))
-    if regularizer is not None and (regularizer.l1 or regularizer.l2):
-        name = f"{call.name}/activity"
-        yield Node(name, Penalize(regularizer), (call.name,), call.shape, "ActivityRegularization")
-
-
 def _node(call: Call, parameters: Parameters) -> Node:
     layer = call.layer
     if None in call.shape:
@@ -200,13 +191,16 @@ def _node(call: Call, parameters: Parameters) -> Node:
     weights = [layer] if isinstance(layer, keras.Variable) else ()
     if isinstance(layer, keras.Layer):
         weights = layer.weights
+    if call.is_bare and isinstance(layer.activation, keras.Layer):  # a node of its own holds them
+        apart = {id(variable) for variable in layer.activation.weights}
+        weights = [variable for variable in weights if id(variable) not in apart]
     weights = [*weights, *(one for one in call.operands if isinstance(one, keras.Variable))]
     return Node(
         name=call.name,
         operation=operation,
         inputs=call.sources,
         shape=call.shape,
-        layer=type(layer).__name__,
+        layer="ActivityRegularization" if isinstance(layer, Penalty) else type(layer).__name__,
         parameters=tuple(map(parameters.index, weights)),
         refusal=beyond(call, operation),
     )
@@ -236,10 +230,7 @@ def _in_layers(model: Any) -> set[int]:
 
 def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
     """What a model, or one inside it, asks for as a whole."""
-    if isinstance(model, Trace):
-        found = beyond_followed(model.layer.name, model.layer)
-        if found is not None:
-            yield found
+    yield from _of_class(getattr(model, "layer", model), isinstance(model, Trace))
     models = (inner.model for inner in followed.inner if isinstance(inner.model, keras.Model))
     for each in (model, *models):
         yield from _of_ends(each)
@@ -254,15 +245,26 @@ def _of_model(model: Any, followed: Walk) -> Iterator[Refusal]:
             if found is not None:
                 yield found
     for inner in followed.inner:
+        found = None
         if not isinstance(inner.model, keras.Model):
             found = beyond_followed(inner.name, inner.model)
-            if found is not None:
-                yield found
+        elif regularizer_of(inner.model.activity_regularizer) is None:
+            found = beyond_model(inner.model)
+        if found is not None:
+            yield found
         if inner.options:
             yield Refusal(
                 f"model {inner.model.name!r} is called with {list(inner.options)}",
                 "call it with its input alone",
             )
+
+
+def _of_class(model: Any, is_followed: bool) -> Iterator[Refusal]:
+    """What the model that is read asks for beside its graph, or its call that was followed."""
+    followed = beyond_followed(model.name, model) if is_followed else None
+    for found in (followed, beyond_model(model)):
+        if found is not None:
+            yield found
 
 
 def _is_whole(layer: Any) -> bool:

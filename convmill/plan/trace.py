@@ -23,7 +23,7 @@ from convmill.plan.rebuild import reason_of
 from convmill.plan.written import own_call
 
 _IMAGES = 2  # that a trace and its layer are compared on
-# The signature of the trace that a layer's numbers agreed with.
+# The signature of the trace that a layer's numbers, or those of its activation, agreed with.
 _compared: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
@@ -63,15 +63,22 @@ def trace(layer: Any, *positional: Any, **named: Any) -> Trace:
     return _traced(layer, given, training=False)
 
 
-def _traced(layer: Any, given: _Given, training: bool | None) -> Trace:
-    """``training`` is None where nobody tells the layers that it calls."""
+def trace_activation(layer: Any, tensor: Any) -> Trace:
+    """Follows what a layer is given as its activation, for a symbol. Raises Untraceable."""
+    called = keras.layers.Lambda(layer.activation, dtype=layer.dtype_policy, name="activation")
+    return _traced(called, _Given((tensor,), {}), training=False, owner=layer)
+
+
+def _traced(layer: Any, given: _Given, training: bool | None, owner: Any = None) -> Trace:
+    """``training`` is None where nobody tells the layers that it calls. That its numbers agreed is
+    kept by its ``owner``, itself or what it was made for."""
     with _undisturbed(layer):
         found = _followed(layer, given, training)
         if _takes_training(layer):
             trained = _followed(layer, given, training=True)
             if _signature(found) != _signature(trained):
                 raise Untraceable("does something else in training")
-        _compare(layer, given, found, training)
+        _compare(layer, given, found, training, layer if owner is None else owner)
     return found
 
 
@@ -290,6 +297,8 @@ def _named(node: Any) -> dict[str, Any]:
 
 
 def _kind(operation: Any) -> Any:
+    if isinstance(operation, keras.layers.Identity):  # may be made here
+        return "identity"
     if isinstance(operation, keras.Layer):
         return id(operation)
     arguments = {name: value for name, value in vars(operation).items() if name[0] != "_"}
@@ -314,10 +323,12 @@ def _nodes(found: Trace) -> Iterator[Any]:
         yield from (node for node in by_depth[depth] if not node.is_input)
 
 
-def _compare(layer: Any, given: _Given, found: Trace, training: bool | None) -> None:
+def _compare(
+    layer: Any, given: _Given, found: Trace, training: bool | None, owner: Any
+) -> None:
     """Numbers of the trace and of the layer itself, for random weights and images."""
     present = _signature(found)
-    if _compared.get(layer) == present:
+    if _compared.get(owner) == present:
         return
     rng = np.random.default_rng(0)
     images = [_random(rng, (_IMAGES, *symbol.shape[1:])) for symbol in given.symbols]
@@ -341,7 +352,7 @@ def _compare(layer: Any, given: _Given, found: Trace, training: bool | None) -> 
     near = 1e-3 if layer.compute_dtype == "float32" else 0.1  # halves have few digits
     if not all(np.allclose(a, b, rtol=near, atol=0.1 * near, equal_nan=True) for a, b in arrays):
         raise Untraceable("computes other numbers than the graph that it makes")
-    _compared[layer] = present
+    _compared[owner] = present
 
 
 def _random(rng: np.random.Generator, shape: Sequence[int]) -> Any:

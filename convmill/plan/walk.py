@@ -13,9 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import Shape
+from convmill.plan.functions import activation_of, own_activation
+from convmill.plan.graph import Regularizer, Shape
 from convmill.plan.operations.layout import is_channels_last
-from convmill.plan.trace import Trace, Untraceable, is_followed, trace
+from convmill.plan.operations.parameters import regularizer_of
+from convmill.plan.trace import Trace, Untraceable, is_followed, trace, trace_activation
 from convmill.plan.written import own_call
 
 CONSTANT = "constant"  # the name of variables that are made of numbers and arrays
@@ -41,9 +43,10 @@ class Call:
     ``operands`` are what an operation is called with in its order: names of calls, numbers, and the
     weights of a product. The weights that other operations read are calls of their own, of a Keras
     variable; a call ``reads_weights`` where some of what it reads comes from such alone, and is
-    ``of_weights`` where all does. ``untraceable`` says
-    why the Python code of a layer could not be followed. Shapes of a ``turned`` call have channels
-    last where the layer counts them first. ``training`` says for which of both the shapes are.
+    ``of_weights`` where all does. ``untraceable`` says which Python code of a layer could not be
+    followed, and why. A call that ``is_bare`` is a layer without its activation, which has calls of
+    its own. Shapes of a ``turned`` call have channels last where the layer counts them first.
+    ``training`` says for which of both the shapes are.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Call:
     of_weights: bool = False
     reads_weights: bool = False
     untraceable: str = ""
+    is_bare: bool = False
     turned: bool = False
     training: bool = True
 
@@ -70,6 +74,13 @@ class Call:
     def inputs(self) -> tuple[str, ...]:
         """The calls that this one reads, each once."""
         return tuple(dict.fromkeys(self.sources))
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What is called in the place of a layer's activity_regularizer: hands values on."""
+
+    regularizer: Regularizer
 
 
 @dataclass(frozen=True)
@@ -163,24 +174,44 @@ class _Walker:
             operation = node.operation
             if _is_graph(operation):
                 self._enter_inner(node, made, prefix)
+                self._add_penalties(node, made, prefix)
             elif not isinstance(operation, keras.Layer):
                 # Keras counts the names of what a trace makes on and on
                 is_traced = isinstance(model, Trace)
                 name = type(operation).__name__.lower() if is_traced else operation.name
                 self._add_operation(node, made, prefix, name)
-            elif self.follow and is_followed(operation):
-                self._enter_trace(node, made, prefix)
             else:
-                self._add_layer(node, made, prefix, operation.name)
+                self._add_any_layer(node, made, prefix)
+                self._add_penalties(node, made, prefix)
+
+    def _add_any_layer(self, node: Any, made: _Made, prefix: str) -> None:
+        layer = node.operation
+        if self.follow and is_followed(layer):
+            self._enter_trace(node, made, prefix)
+        elif self.follow and own_activation(layer) is not None:
+            self._add_activated(node, made, prefix)
+        else:
+            self._add_layer(node, made, prefix, layer.name)
+
+    def _add_penalties(self, node: Any, made: _Made, prefix: str) -> None:
+        """Adds what a layer's activity_regularizer asks for, behind all that it writes."""
+        regularizer = regularizer_of(node.operation.activity_regularizer)
+        if not self.follow or regularizer is None or not (regularizer.l1 or regularizer.l2):
+            return
+        for tensor in node.output_tensors:
+            source = made[id(tensor)]
+            name = f"{prefix}{node.operation.name}/activity"
+            read = (source.name,), (source.shape,)
+            made_here = Call(name, Penalty(regularizer), *read, source.shape, tensor)
+            made[id(tensor)] = replace(source, name=self.add(made_here))
 
     def _add_layer(
-        self, node: Any, made: _Made, prefix: str, name: str, untraceable: str = ""
+        self, node: Any, made: _Made, prefix: str, name: str, **more: Any
     ) -> None:
         # an optional input that was left out comes from nowhere
         read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
         read = [self._source(source, prefix) for source in read]
-        told = {"options": _options(node), "untraceable": untraceable}
-        self._add(node, made, prefix + name, read, **told)
+        self._add(node, made, prefix + name, read, options=_options(node), **more)
 
     def _add_operation(self, node: Any, made: _Made, prefix: str, name: str) -> None:
         kind = type(node.operation).__name__
@@ -267,20 +298,48 @@ class _Walker:
         try:
             found = trace(layer, *positional, **named)
         except Untraceable as reason:
-            self._add_layer(node, made, prefix, layer.name, untraceable=str(reason))
+            self._add_layer(node, made, prefix, layer.name, untraceable=f"its call {reason}")
             return
         self.inner.append(Inner(prefix + layer.name, layer, ()))
-        inner = {id(symbol): made[outside] for outside, symbol in here.items()} | found.weights
+        inner = {id(symbol): made[outside] for outside, symbol in here.items()}
+        written = self._enter_found(found, inner, prefix, layer.name)
+        made.update(zip(map(id, node.output_tensors), written, strict=True))
+
+    def _add_activated(self, node: Any, made: _Made, prefix: str) -> None:
+        """Adds a layer without its activation, and the calls that this one makes; an Activation
+        makes no others."""
+        layer = node.operation
+        name, (output,) = layer.name, node.output_tensors
+        source = made[id(node.input_tensors[0])]
+        is_apart = isinstance(layer, keras.layers.Activation)
+        if not is_apart:
+            self._add_layer(node, made, prefix, name, is_bare=True)
+            source, name = made[id(output)], f"{name}/activation"
+        symbol = keras.KerasTensor(_whole(source), dtype=output.dtype)
+        try:
+            found = trace_activation(layer, symbol)
+        except Untraceable as reason:
+            said = f"its activation {activation_of(layer.activation).name} {reason}"
+            if is_apart:
+                self._add_layer(node, made, prefix, name, untraceable=said)
+            else:
+                self.calls[-1] = replace(self.calls[-1], untraceable=said)
+            return
+        (made[id(output)],) = self._enter_found(found, {id(symbol): source}, prefix, name)
+
+    def _enter_found(self, found: Trace, made: _Made, prefix: str, name: str) -> list[_Source]:
+        """Adds the calls of a trace, under its ``name`` where it is one operation; returns what
+        they write."""
+        made |= found.weights
         calls = list(nodes(found))
         first = calls[0].operation
         if len(calls) == 1 and not isinstance(first, keras.Layer):
-            self._add_operation(calls[0], inner, prefix, layer.name)
+            self._add_operation(calls[0], made, prefix, name)
         elif len(calls) == 1 and isinstance(first, keras.layers.Identity):
-            self._add_layer(calls[0], inner, prefix, layer.name)
+            self._add_layer(calls[0], made, prefix, name)
         else:
-            self.enter(found, inner, f"{prefix}{layer.name}/")
-        for inside, outside in zip(found.outputs, node.output_tensors, strict=True):
-            made[id(outside)] = self._source(inner[id(inside)], prefix)
+            self.enter(found, made, f"{prefix}{name}/")
+        return [self._source(made[id(inside)], prefix) for inside in found.outputs]
 
     def add(self, call: Call) -> str:
         """Adds one call, under a name that no other has; returns it."""

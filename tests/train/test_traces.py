@@ -1,5 +1,6 @@
 """What layers and models compute in Python code: followed, compiled, trained as Keras does."""
 
+import functools
 from typing import Any
 
 import keras
@@ -90,7 +91,24 @@ def arithmetic() -> keras.Model:
     return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
 
 
+def swish(x: Any) -> Any:
+    return x * ops.sigmoid(x)
+
+
+def activated() -> keras.Model:
+    """Functions and layers as activations: of the user's, with weights, with axes, penalized."""
+    leaky = functools.partial(keras.activations.relu, negative_slope=0.1)
+    return sequential(
+        layers.Conv2D(4, 1, activation=swish, activity_regularizer="l2"),
+        layers.Conv2D(3, 2, activation="softmax", data_format="channels_first"),
+        layers.Dense(3, activation=layers.PReLU(alpha_initializer="ones")),
+        layers.Activation(leaky),
+        layers.Activation(lambda x: x),
+    )
+
+
 MODELS = {
+    "activations": activated,
     "arithmetic": arithmetic,
     "lambda": lambda: sequential(layers.Lambda(lambda x, by: x * by - 1, arguments={"by": 3})),
     "weights": lambda: sequential(Scaled()),

@@ -24,7 +24,7 @@ def _convolution(call: Call, parameters: Parameters) -> Operation:
         kernel_size=pair(layer.kernel_size),
         strides=pair(layer.strides),
         padding=_padding(call),
-        activation=inside(layer),
+        activation=inside(call),
         kernel=kernel,
         bias=parameters.named(layer, "bias"),
         dilation=pair(layer.dilation_rate),
@@ -50,7 +50,7 @@ def _separable(call: Call, parameters: Parameters) -> Operation:
         kernel_size=(1, 1),
         strides=(1, 1),
         padding=(0, 0, 0, 0),
-        activation=inside(layer),
+        activation=inside(call),
         kernel=point,
         bias=parameters.named(layer, "bias"),
     )
@@ -65,7 +65,7 @@ def _by_depth(call: Call, kernel: int, bias: int | None, activation: Any = None)
         kernel_size=pair(layer.kernel_size),
         strides=pair(layer.strides),
         padding=_padding(call),
-        activation=activation or inside(layer),
+        activation=activation or inside(call),
         kernel=kernel,
         bias=bias,
         dilation=pair(layer.dilation_rate),
@@ -93,7 +93,7 @@ def _transposed(call: Call, parameters: Parameters) -> Operation:
         kernel_size=pair(layer.kernel_size),
         strides=pair(layer.strides),
         padding=(padding[0], padding[1], padding[2], padding[3]),
-        activation=inside(layer),
+        activation=inside(call),
         kernel=kernel,
         bias=parameters.named(layer, "bias"),
         dilation=pair(layer.dilation_rate),
@@ -125,7 +125,7 @@ def _opaque(call: Call, multiply_adds: int) -> Opaque:
     return Opaque(
         "convolution",
         multiply_adds,
-        activation=inside(call.layer),
+        activation=inside(call),
         adds_bias=bool(call.layer.use_bias),
     )
 

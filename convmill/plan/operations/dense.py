@@ -15,9 +15,9 @@ from convmill.plan.walk import CONSTANT, Call
 def _dense(call: Call, parameters: Parameters) -> Operation:
     layer, kernel = call.layer, parameters.named(call.layer, "kernel")
     if kernel is None:
-        return Opaque("dense", activation=inside(layer), adds_bias=bool(layer.use_bias))
+        return Opaque("dense", activation=inside(call), adds_bias=bool(layer.use_bias))
     bias = parameters.named(layer, "bias")
-    return Dense(units=layer.units, activation=inside(layer), kernel=kernel, bias=bias)
+    return Dense(units=layer.units, activation=inside(call), kernel=kernel, bias=bias)
 
 
 def _product(call: Call, parameters: Parameters) -> Operation:
@@ -39,7 +39,7 @@ def _einsum(call: Call, parameters: Parameters) -> Operation:
     sizes = dict(zip(reversed(read.replace(".", "")), reversed(call.read[0]), strict=False))
     summed = [size for letter, size in {**sizes, **kernel}.items() if letter not in written]
     work = math.prod(call.shape) * math.prod(summed)
-    return Opaque("dense", work, activation=inside(layer), adds_bias=layer.bias is not None)
+    return Opaque("dense", work, activation=inside(call), adds_bias=layer.bias is not None)
 
 
 TABLE = {layers.Dense: _dense, layers.EinsumDense: _einsum}

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import Opaque, Operation, Role, Weight
+from convmill.plan.graph import Opaque, Operation, Penalize, Role, Weight
 from convmill.plan.operations import (
     activations,
     convolutions,
@@ -22,7 +22,7 @@ from convmill.plan.operations import (
     shapes,
 )
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import CONSTANT, Call
+from convmill.plan.walk import CONSTANT, Call, Penalty
 from convmill.plan.written import class_of, is_keras_class
 
 Reader = Callable[[Call, Parameters], Operation]
@@ -53,6 +53,8 @@ def operation_of(call: Call, parameters: Parameters) -> Operation:
     if isinstance(call.layer, keras.Variable):
         role: Role = "constant" if call.layer.name == CONSTANT else "weight"
         return Weight(parameters.index(call.layer, role))
+    if isinstance(call.layer, Penalty):
+        return Penalize(call.layer.regularizer)
     reader = _reader(call.layer)
     operation: Operation = _plain(reader(call, parameters)) if reader else Opaque()
     return operation
