@@ -105,6 +105,16 @@ class Group:
         self.values(add)
         return self._joined(e.get(total), "fadd")
 
+    def mean(self, term: Callable[[Place, int], ir.Value]) -> ir.Value:
+        """The mean of ``term``, by what it is away from the group's first value: so values that are
+        alike have a mean that is exact."""
+        e = self.e
+        first = term(self.place, 1 if self.of.across_lanes else self.count)
+        if self.of.across_lanes:
+            first = e.broadcast(e.builder.extract_element(first, ir.Constant(ir.IntType(32), 0)))
+        away = self.sum(lambda place, count: e.builder.fsub(term(place, count), first))
+        return e.builder.fadd(first, e.builder.fmul(away, e.constant(1 / self.of.size)))
+
     def largest(self, term: Callable[[Place, int], ir.Value]) -> ir.Value:
         """The largest of ``term``."""
         e = self.e

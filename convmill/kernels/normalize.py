@@ -144,7 +144,7 @@ def _statistics(k: Kernel, stage: PlainStage, group: Group) -> tuple[ir.Value | 
     if operation.kind == "fixed":
         return None, one
     if operation.kind in ("layer", "group"):
-        mean = b.fmul(group.sum(load), share)
+        mean = group.mean(load)
 
     def square(place: Place, count: int) -> ir.Value:
         away = load(place, count) if mean is None else b.fsub(load(place, count), mean)
@@ -198,7 +198,7 @@ def write_backward(k: Kernel) -> None:
         share = k.constant(1.0 if operation.kind == "unit" else 1 / group.of.size)
         mean = along_n = None
         if operation.kind in ("layer", "group"):
-            mean = b.fmul(group.sum(slope), share)
+            mean = group.mean(slope)
         if operation.kind != "fixed":
             along_n = b.fmul(group.sum(product), share)
 

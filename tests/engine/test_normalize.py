@@ -108,6 +108,31 @@ def test_frozen_weights_have_no_gradient():
     follows_keras(inside(layer), tolerance=2e-5)
 
 
+@settings(max_examples=6, phases=(Phase.explicit, Phase.generate))
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from((3, 6, 21))),
+    axes=st.sets(st.integers(1, 3), min_size=1),
+    kind=st.sampled_from(("layer", "group", "instance")),
+    value=st.floats(-1e4, 1e4, width=32),
+)
+def test_values_that_are_alike_become_exactly_zero(shape, axes, kind, value):
+    """A later normalization would make any rounding as large as real values."""
+    layer = CASES[kind]()
+    if kind == "layer":
+        layer = layers.LayerNormalization(axis=sorted(axes))
+    elif kind == "group":
+        layer.groups = 3
+    model = keras.Sequential([keras.Input(shape), layer])
+    graph = read(model).graph
+    scales = [one.name.endswith("gamma") for one in graph.parameters]
+    weights = [
+        np.full(one.shape, scale, np.float32)
+        for one, scale in zip(graph.parameters, scales, strict=True)
+    ]
+    found = program_of(graph, None, weights).predict(np.full((2, *shape), value, np.float32))
+    np.testing.assert_array_equal(found, 0)
+
+
 def test_a_vector_of_zeros_keeps_unit_length_of_zero():
     model = keras.Sequential([keras.Input((4,)), layers.UnitNormalization()])
     program = program_of(read(model).graph, None, [])
