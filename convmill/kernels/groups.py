@@ -116,7 +116,7 @@ class Group:
         return e.builder.fadd(first, e.builder.fmul(away, e.constant(1 / self.of.size)))
 
     def largest(self, term: Callable[[Place, int], ir.Value]) -> ir.Value:
-        """The largest of ``term``."""
+        """The largest of ``term``; what is no number wins."""
         e = self.e
         lowest = e.constant(float("-inf"))
         found = e.variable(lowest)
@@ -125,10 +125,10 @@ class Group:
             part = term(place, count)
             if self.of.across_lanes and count < e.lanes:
                 part = e.builder.select(e.mask(count), part, lowest)
-            e.set(found, e.larger(e.get(found), part))
+            e.set(found, e.largest(e.get(found), part))
 
         self.values(look)
-        return self._joined(e.get(found), "fmax")
+        return self._joined(e.get(found), "fmaximum")
 
     def _joined(self, lanes: ir.Value, name: str) -> ir.Value:
         return self.e.broadcast(self.e.reduce(name, lanes)) if self.of.across_lanes else lanes

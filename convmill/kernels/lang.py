@@ -310,19 +310,27 @@ class Emitter:
         return self.builder.call(function, list(values))
 
     def reduce(self, name: str, value: ir.Value) -> ir.Value:
-        """One scalar from a vector: ``fadd`` (a fixed tree) or ``fmax``."""
+        """One scalar from a vector: ``fadd`` (a fixed tree), ``fmax`` or ``fmaximum``."""
+        joined = {"fadd": self.builder.fadd, "fmax": self.larger, "fmaximum": self.largest}[name]
         width = self.lanes
         while width > 1:
             width //= 2
             order = [lane ^ width for lane in range(self.lanes)]
             selector = ir.Constant(self.integers, order)
             other = self.builder.shuffle_vector(value, value, selector)
-            value = self.builder.fadd(value, other) if name == "fadd" else self.larger(value, other)
+            value = joined(value, other)
         return self.builder.extract_element(value, ir.Constant(I32, 0))
 
     def larger(self, a: ir.Value, b: ir.Value) -> ir.Value:
         """The larger of two floats or of two vectors of them, lane by lane."""
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def largest(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The larger one; what is no number wins."""
+        first = self.builder.fcmp_ordered(">", a, b)
+        return self.builder.select(
+            self.builder.or_(first, self.builder.fcmp_unordered("uno", a, a)), a, b
+        )
 
     def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
         """``lanes`` vectors as a square, transposed by log2(lanes) rounds of shuffles."""

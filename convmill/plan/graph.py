@@ -207,10 +207,11 @@ class AdaptivePooling:
 
 @dataclass(frozen=True)
 class Reduce:
-    """The sum, or the mean, of the values along ``axes``, counted from the last, -1; the node's
-    shape is without these axes, or has one value along each."""
+    """The sum of the values along ``axes``, counted from the last, -1, or their mean, largest or
+    least; the node's shape is without these axes, or has one value along each. Where several reach
+    the "max" or the "min", they share its gradient."""
 
-    kind: Literal["sum", "mean"]
+    kind: Literal["sum", "mean", "max", "min"]
     axes: tuple[int, ...]
 
 

@@ -12,6 +12,15 @@ from convmill.plan.read import read
 from tests.engine.keras_layers import follows_keras
 
 IMAGE = (4, 5, 3)
+
+
+def attention(x):
+    """To places, by the mean and the maximum of their channels (CBAM)."""
+    both = [ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)]
+    together = layers.Concatenate()(both)
+    return layers.Conv2D(1, 3, padding="same", activation="sigmoid")(together)
+
+
 CASES = {
     "scaled to one": lambda x: x / 127.5 - 1,
     "from a number": lambda x: 2.0 - x,
@@ -38,6 +47,12 @@ CASES = {
     "sums": lambda x: ops.sum(x, axis=1)[:, None] + ops.sum(x, axis=(1, -1), keepdims=True),
     "means": lambda x: ops.mean(x, 2, keepdims=True) * ops.mean(x, (1, 2, 3), keepdims=True),
     "mean of channels": lambda x: layers.Conv1D(2, 3, padding="same")(ops.mean(x, axis=-1)),
+    "extremes": lambda x: (
+        ops.max(x, -1, keepdims=True) * ops.amin(x, 1)[:, None] + ops.amax(x, 2)[:, :, None]
+    ),
+    "extremes of all": lambda x: ops.min(x, (1, 2)) * ops.max(x, (1, 2, 3), keepdims=True)[:, 0, 0],
+    "extremes that are shared": lambda x: ops.max(ops.relu(x), -1) + ops.min(ops.relu6(9 * x), 3),
+    "attention": lambda x: x * attention(x),
     "log softmax": lambda x: ops.log_softmax(x, axis=2),
 }
 
@@ -57,7 +72,7 @@ def test_operation(name):
         lambda x: ops.cumsum(x, axis=1),
         lambda x: ops.roll(x, 1, axis=1),
         lambda x: ops.sum(x, axis=0, keepdims=True) + x,
-        lambda x: ops.max(x, axis=3),
+        lambda x: ops.max(x, axis=3, initial=0.5),
     ],
 )
 def test_what_is_not_known_is_refused(operation):

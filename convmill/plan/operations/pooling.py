@@ -62,17 +62,26 @@ def _over_image(call: Call, kind: PoolingKind, ties: Literal["first", "share"]) 
 
 
 def _reduction(call: Call, parameters: Parameters) -> Operation:
-    """keras.ops.sum, mean or max along axes; over all places of a map together it is pooling."""
-    rank, kind = len(call.read[0]), type(call.layer).__name__
+    """keras.ops.sum, mean, max or min along axes; the mean or the maximum over all places of a map
+    together is pooling."""
+    rank, kind = len(call.read[0]), _REDUCTIONS[type(call.layer).__name__]
     axes = from_last(call.layer.axis, rank)
-    if axes == {2: (-2,), 3: (-3, -2)}.get(rank) and kind != "Sum":
-        return _over_image(call, "max" if kind == "Max" else "average", _TIES[kind])
-    if axes is None or kind == "Max" or rank > 3:
+    if axes is None or rank > 3 or getattr(call.layer, "initial", None) is not None:
         return Opaque()
-    return Reduce("sum" if kind == "Sum" else "mean", axes)
+    if axes == {2: (-2,), 3: (-3, -2)}.get(rank) and kind in ("mean", "max"):
+        is_max = kind == "max"
+        return _over_image(call, "max" if is_max else "average", "share" if is_max else "first")
+    return Reduce(kind, axes)
 
 
-_TIES: dict[str, Literal["first", "share"]] = {"Max": "share", "Mean": "first"}
+_REDUCTIONS: dict[str, Literal["sum", "mean", "max", "min"]] = {
+    "Sum": "sum",
+    "Mean": "mean",
+    "Max": "max",
+    "Amax": "max",
+    "Min": "min",
+    "Amin": "min",
+}
 
 
 TABLE = {
@@ -95,4 +104,4 @@ TABLE = {
     layers.AdaptiveAveragePooling2D: _adaptive,
     layers.AdaptiveAveragePooling3D: _adaptive,
 }
-OPERATIONS = dict.fromkeys(("Sum", "Mean", "Max"), _reduction)
+OPERATIONS = dict.fromkeys(_REDUCTIONS, _reduction)
