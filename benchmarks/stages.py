@@ -16,12 +16,12 @@ import os
 import time
 
 import numpy as np
-from llvmlite import ir
 
 from benchmarks.images import load, one_hot
 from benchmarks.nets import NETS
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import I64, POINTER
+from convmill.kernels.lang import I64
 from convmill.kernels.operation import Write
 from convmill.kernels.operations import KERNELS
 from convmill.plan.read import read
@@ -44,9 +44,9 @@ def timed(write: Write) -> Write:
         write(k)
         spent = k.builder.sub(k.builder.call(now, []), start)
         if "cycles" not in k.module.globals:
-            clocks = ir.GlobalVariable(k.module, ir.ArrayType(I64, CLOCKS), "cycles")
-            clocks.initializer = ir.Constant(ir.ArrayType(I64, CLOCKS), None)
-        address = k.builder.bitcast(k.module.globals["cycles"], POINTER)
+            zeros = ir.Constant(ir.ArrayType(I64, CLOCKS), None)
+            ir.Array(k.module, zeros, "cycles", exported=True)
+        address = k.module.globals["cycles"]
         k.builder.atomic_rmw("add", k.at(address, place, I64), spent, "monotonic")
 
     return run

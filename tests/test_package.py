@@ -22,7 +22,7 @@ ORDER = (
 )
 # Packages that may be imported in few places only, and packages that some layers never import.
 ONLY_IN = {
-    "llvmlite": ("kernels/", "runtime/"),
+    "llvmlite": ("runtime/",),
     "keras.src": ("train/attach.py",),
     "jax": ("train/attach.py", "train/keras_steps.py", "view/gradient.py"),
     "matplotlib": ("view/",),

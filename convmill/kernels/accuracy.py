@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.case import Case, only
 from convmill.kernels.lang import F32, I32, I64, Emitter, Index
 from convmill.plan.recipe import Accuracy

@@ -4,8 +4,7 @@ its logarithm, over groups."""
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixels, rows
 from convmill.kernels.functions import activate, gate_input

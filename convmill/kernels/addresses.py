@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Build
 from convmill.kernels.context import field
 from convmill.kernels.lang import F32, I8, Emitter, Index

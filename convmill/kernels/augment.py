@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.dropout import copied
 from convmill.kernels.elementwise import rows
 from convmill.kernels.groups import Group, Groups, Place, offset
-from convmill.kernels.lang import F32, I64, Index
+from convmill.kernels.lang import BIT, F32, I64, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws, cosine_of_turns
 from convmill.lower.launches import SEEDS, Images, Launch, value
@@ -182,7 +181,7 @@ def _tap(k: Kernel, place: ir.Value, weight: ir.Value, size: int, operation: War
     b = k.builder
     held = k.index(k.maximum(k.minimum(place, size - 1), 0))
     inside = b.icmp_signed("==", held, place)
-    always = ir.Constant(ir.IntType(1), 1)
+    always = ir.Constant(BIT, 1)
     match operation.fill_mode:
         case "constant":
             return held, inside, weight

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
-from convmill.kernels import folding
+from convmill.kernels import folding, ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.folding import INVERSE, MEAN, SCALE, SHIFT

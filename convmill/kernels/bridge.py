@@ -8,8 +8,7 @@ called gets (step, output, images); it fills in gradients and the batch's loss.
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.context import usual_mode
 from convmill.kernels.elementwise import rows
@@ -62,9 +61,8 @@ def write_over(k: Kernel) -> None:
 
 def write_call(k: Kernel) -> None:
     """The call, in the processor's usual mode."""
-    kind = ir.FunctionType(VOID, [I64, I64, I64]).as_pointer()
-    # By way of a number: for llvmlite all pointers are alike, and a cast between them is nothing.
-    function = k.builder.inttoptr(k.builder.ptrtoint(k.pointer(BRIDGE), I64), kind)
+    kind = ir.Signature(VOID, (I64, I64, I64))
+    function = ir.Callee(kind, k.pointer(BRIDGE).text)
     with usual_mode(k, k.build.machine):
         k.call(function, k.told("step"), k.launch.number, k.told("images"))
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.groups import Place
 from convmill.kernels.lang import Emitter, Index

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from llvmlite import ir
-
-from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
+from convmill.kernels import ir
+from convmill.kernels.lang import BIT, F32, I8, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Images, Launch, Slot
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
@@ -23,7 +22,7 @@ S = TypeVar("S", bound=Stage)
 # stands in the order of all images and in its batch, the optimizer's step, the loss' factor, memory
 # of the thread's own; or the step of the call, how many images of the batch are there, whether they
 # are its first, and the share to take.
-EACH_IMAGE = {
+EACH_IMAGE: dict[str, ir.Type] = {
     "context": POINTER,
     "position": I64,
     "place": I64,
@@ -32,7 +31,7 @@ EACH_IMAGE = {
     "scratch": POINTER,
 }
 TOGETHER = {**EACH_IMAGE, "images": I64}
-SHARE = {"step": I64, "images": I64, "fresh": I64, "first": I64, "last": I64}
+SHARE: dict[str, ir.Type] = {"step": I64, "images": I64, "fresh": I64, "first": I64, "last": I64}
 
 
 def told(launch: Launch) -> dict[str, ir.Type]:
@@ -70,20 +69,10 @@ class Build:
         """``function``, or the one before it that differs from it in its name alone."""
         if not self.share:
             return function
-        before, _, body = str(function).partition(f'@"{function.name}"')
-        known = self._texts.setdefault(before + body, function)
+        known = self._texts.setdefault(function.body(), function)
         if known is not function:
             del self.module.globals[function.name]
         return known
-
-    def text(self) -> str:
-        """The module as LLVM IR; what ``once`` has written down is not written again."""
-        written = {
-            function.name: body.replace("(", f'@"{function.name}"(', 1)
-            for body, function in self._texts.items()
-        }
-        lines = (written.get(name) or str(each) for name, each in self.module.globals.items())
-        return "\n".join(lines)
 
 
 class Kernel(Emitter):
@@ -124,7 +113,7 @@ class Kernel(Emitter):
     def is_fresh(self) -> ir.Value:
         """Whether nothing is stored yet: the images at hand are the first of their batch."""
         if self.launch.adds:
-            return ir.Constant(ir.IntType(1), 0)
+            return ir.Constant(BIT, 0)
         return self.builder.icmp_signed("!=", self.told("fresh"), ir.Constant(I64, 0))
 
     def share(self, size: int) -> Iterator[tuple[Index, int]]:

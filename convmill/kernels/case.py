@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.lang import I32, Emitter, Index
 from convmill.plan.recipe import Loss
 

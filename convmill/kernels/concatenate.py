@@ -5,8 +5,7 @@ Tensors are rows x columns x channels inside their borders.
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site

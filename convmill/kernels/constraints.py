@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix

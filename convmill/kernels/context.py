@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
 from convmill.lower.fields import POINTERS, field_offset
 from convmill.lower.machine import Machine

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llvmlite import ir
-
-from convmill.kernels import winograd
+from convmill.kernels import ir, winograd
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvmlite import ir
-
-from convmill.kernels import biases, gating
+from convmill.kernels import biases, gating, ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import Index

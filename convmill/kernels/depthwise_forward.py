@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llvmlite import ir
-
-from convmill.kernels import folding
+from convmill.kernels import folding, ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.functions import activate
-from convmill.kernels.lang import Emitter, Index, cover
+from convmill.kernels.lang import I32, Emitter, Index, cover
 from convmill.lower.launches import of_matrix, value
 from convmill.lower.stages import DepthwiseStage
 
@@ -137,4 +135,4 @@ def store_apart(
 
 
 def _lane(number: int) -> ir.Constant:
-    return ir.Constant(ir.IntType(32), number)
+    return ir.Constant(I32, number)

@@ -7,9 +7,7 @@ copy, taps x filters, vectors along filters.
 
 from __future__ import annotations
 
-from llvmlite import ir
-
-from convmill.kernels import folding
+from convmill.kernels import folding, ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import I8, Emitter, Index, cover

@@ -5,8 +5,7 @@ Formulas are Keras', its clipping of probabilities included.
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.activation import softmax
 from convmill.kernels.case import Case, label, only
 from convmill.kernels.lang import F32, I32, Emitter, Index

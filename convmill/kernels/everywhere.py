@@ -7,8 +7,7 @@ activation lie in the place of those behind it (``gating.py``).
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.lang import Emitter, Index, cover

@@ -3,8 +3,7 @@ its activation. Scale and shift of each channel follow from the moving statistic
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Site

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.kinked import KINKED
 from convmill.kernels.lang import Emitter
 from convmill.kernels.smooth import SMOOTH

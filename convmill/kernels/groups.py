@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llvmlite import ir
-
-from convmill.kernels.lang import Emitter, Index
+from convmill.kernels import ir
+from convmill.kernels.lang import I32, Emitter, Index
 from convmill.lower.stages import Tensor
 
 Place = tuple[Index, Index, Index]  # row, column, channel
@@ -136,7 +135,7 @@ class Group:
     def keep(self, found: ir.Value, pointer: ir.Value) -> None:
         """Stores what was found of the group, by its number."""
         if self.of.across_lanes:
-            first = self.e.builder.extract_element(found, ir.Constant(ir.IntType(32), 0))
+            first = self.e.builder.extract_element(found, ir.Constant(I32, 0))
             self.e.store_scalar(first, pointer, self.number)
         else:
             self.e.store(found, pointer, self.number, self.count)

@@ -3,8 +3,7 @@ its last ones into the caller's."""
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, F64, I8, I64, POINTER, Index
 from convmill.lower.fields import IMAGE_ENTRY

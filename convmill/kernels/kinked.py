@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.lang import Emitter
 from convmill.kernels.math import exponential, exponential_minus_one
 from convmill.kernels.smooth import Function, minus_one

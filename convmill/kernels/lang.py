@@ -1,4 +1,4 @@
-"""The small kernel language: one native function being written, on top of llvmlite.
+"""The small kernel language: one native function being written.
 
 Python is the template language. An index is a Python int (folded while emitting) or an ``i64``
 value; offsets count elements of the type that is loaded. ``lanes`` float32 make one vector, and
@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from llvmlite import ir
+from convmill.kernels import ir
+from convmill.kernels.instructions import Builder
 
-F32, F64 = ir.FloatType(), ir.DoubleType()
-BIT, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
-POINTER, VOID = ir.PointerType(), ir.VoidType()
+F32, F64, POINTER, VOID = ir.F32, ir.F64, ir.POINTER, ir.VOID
+BIT, I8, I32, I64 = (ir.IntType(width) for width in (1, 8, 32, 64))
 
 Index: TypeAlias = int | ir.Value
 
@@ -38,23 +38,19 @@ class Emitter:
         self.integers = ir.VectorType(I32, lanes)
         self.bytes = ir.VectorType(I8, lanes)
         self.bits = ir.VectorType(BIT, lanes)
-        self.function = ir.Function(module, ir.FunctionType(VOID, list(arguments)), name)
-        if not exported:
-            self.function.linkage = "internal"
-            self.function.attributes.add("noinline")
-        self.function.attributes.add("nounwind")
-        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.function = ir.Function(module, ir.Signature(VOID, tuple(arguments)), name)
+        self.function.exported = exported
+        self.function.attributes += ["nounwind"] if exported else ["noinline", "nounwind"]
+        self.builder = Builder(self.function)
 
     @property
-    def arguments(self) -> tuple[ir.Argument, ...]:
+    def arguments(self) -> list[ir.Value]:
         """The function's arguments."""
-        return self.function.args
+        return self.function.arguments
 
     def no_alias(self) -> None:
         """Promise that no two pointer arguments reach the same memory."""
-        for argument in self.function.args:
-            if isinstance(argument.type, ir.PointerType):
-                argument.add_attribute("noalias")
+        self.function.noalias = True
 
     def finish(self) -> ir.Function:
         """End the function with a return."""
@@ -73,10 +69,10 @@ class Emitter:
         total: ir.Value | None = None
         for term in terms:
             if not isinstance(term, int):
-                total = term if total is None else self.builder.add(total, term, flags=["nsw"])
+                total = term if total is None else self.builder.add(total, term, nsw=True)
         if total is None:
             return known
-        return self.builder.add(total, self.index(known), flags=["nsw"]) if known else total
+        return self.builder.add(total, self.index(known), nsw=True) if known else total
 
     def mul(self, a: Index, b: Index) -> Index:
         """Product of two indices."""
@@ -84,13 +80,13 @@ class Emitter:
             return a * b
         if a == 1 or b == 1:
             return b if a == 1 else a
-        return self.builder.mul(self.index(a), self.index(b), flags=["nsw"])
+        return self.builder.mul(self.index(a), self.index(b), nsw=True)
 
     def sub(self, a: Index, b: Index) -> Index:
         """Difference of two indices."""
         if isinstance(a, int) and isinstance(b, int):
             return a - b
-        return self.builder.sub(self.index(a), self.index(b), flags=["nsw"])
+        return self.builder.sub(self.index(a), self.index(b), nsw=True)
 
     def minimum(self, a: Index, b: Index) -> Index:
         """The smaller of two indices."""
@@ -132,7 +128,7 @@ class Emitter:
         index = builder.phi(I64)
         index.add_incoming(first, before)
         yield index
-        following = builder.add(index, self.index(step), flags=["nsw"])
+        following = builder.add(index, self.index(step), nsw=True)
         index.add_incoming(following, builder.block)
         builder.cbranch(builder.icmp_signed("<", following, last), body, done)
         builder.position_at_end(done)
@@ -149,14 +145,13 @@ class Emitter:
 
     def variable(self, initial: ir.Value) -> ir.Value:
         """A mutable register: LLVM keeps it out of memory. Read by ``get``, written by ``set``."""
-        with self.builder.goto_entry_block():
-            slot = self.builder.alloca(initial.type)
-        slot.held = initial.type
-        self.builder.store(initial, slot)
-        return slot
+        made = self.builder.alloca(initial.type)
+        self.builder.store(initial, made)
+        return made
 
     def get(self, variable: ir.Value) -> ir.Value:
         """Value of a variable."""
+        assert isinstance(variable, ir.Memory)
         return self.builder.load(variable, typ=variable.held)
 
     def set(self, variable: ir.Value, value: ir.Value) -> None:
@@ -165,22 +160,14 @@ class Emitter:
 
     def scratch(self, element: ir.Type, count: int) -> ir.Value:
         """``count`` elements on the stack, aligned to 64 bytes."""
-        with self.builder.goto_entry_block():
-            space = self.builder.alloca(ir.ArrayType(element, count))
-            space.align = 64
-            space.type = POINTER  # llvmlite types an alloca's pointer; all others here are opaque
-            return space
+        return self.builder.alloca(ir.ArrayType(element, count), align=64)
 
     def table(self, values: Sequence[float], element: ir.Type = F32) -> ir.Value:
         """Address of constants."""
         kind = ir.ArrayType(element, len(values))
-        held = ir.GlobalVariable(self.module, kind, self.module.get_unique_name("table"))
-        held.linkage, held.global_constant = "internal", True
-        held.initializer = ir.Constant(kind, list(values))
-        held.type = POINTER  # as for an alloca
-        return held
+        return ir.Array(self.module, ir.Constant(kind, values))
 
-    def call(self, function: ir.Function, *arguments: Index | float) -> ir.Value:
+    def call(self, function: ir.Callee, *arguments: Index | float) -> ir.Value:
         """Call another kernel; Python ints become ``i64``, floats ``float``."""
         values = [
             ir.Constant(F32, value)
@@ -198,7 +185,7 @@ class Emitter:
         """Address ``offset`` elements behind ``pointer``."""
         if isinstance(offset, int) and offset == 0:
             return pointer
-        return self.builder.gep(pointer, [self.index(offset)], True, source_etype=element)
+        return self.builder.gep(pointer, self.index(offset), element)
 
     def load_scalar(self, pointer: ir.Value, offset: Index, element: ir.Type = F32) -> ir.Value:
         """One element."""
@@ -244,7 +231,7 @@ class Emitter:
         function = self.declare(name, VOID, [value.type, POINTER, I32, self.bits])
         self.builder.call(function, [value, address, ir.Constant(I32, size), self.mask(count)])
 
-    def mask(self, count: int) -> ir.Constant:
+    def mask(self, count: int) -> ir.Value:
         """Bits that are set for the first ``count`` lanes."""
         return ir.Constant(self.bits, [int(lane < count) for lane in range(self.lanes)])
 
@@ -277,20 +264,23 @@ class Emitter:
     def declare(self, name: str, result: ir.Type, arguments: Sequence[ir.Type]) -> ir.Function:
         """A function of LLVM or of the process, declared once in a module."""
         known = self.module.globals.get(name)
-        return known or ir.Function(self.module, ir.FunctionType(result, list(arguments)), name)
+        if known is None:
+            known = ir.Function(self.module, ir.Signature(result, tuple(arguments)), name)
+        assert isinstance(known, ir.Function)
+        return known
 
-    def constant(self, value: float) -> ir.Constant:
+    def constant(self, value: float) -> ir.Value:
         """A vector with ``value`` in every lane."""
         return ir.Constant(self.vector, [float(value)] * self.lanes)
 
-    def whole(self, value: int) -> ir.Constant:
+    def whole(self, value: int) -> ir.Value:
         """A vector of ``i32`` with ``value`` in every lane."""
         return ir.Constant(self.integers, [value] * self.lanes)
 
     def broadcast(self, scalar: ir.Value) -> ir.Value:
         """A scalar in every lane."""
         kind = ir.VectorType(scalar.type, self.lanes)
-        empty = ir.Constant(kind, ir.Undefined)
+        empty = ir.Undefined(kind)
         first = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(first, empty, self.whole(0))
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
 from convmill.kernels.functions import gate
@@ -155,7 +154,7 @@ def input_gradient(k: Kernel) -> None:
         here = k.at(weights, k.mul(filter_, stage.taps))
         read = k.at(result, _first_channel(k, stage, filter_))
 
-        def scatter(piece: Piece, _: ir.Value) -> None:
+        def scatter(piece: Piece, is_first: ir.Value) -> None:
             taps = [k.load(here, at, count) for _, at, count in piece]
             with _live(k, stage, filter_, live, offsets, counts) as (one, offset):
                 window = k.at(read, offset)

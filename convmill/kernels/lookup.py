@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, I64, Index
 from convmill.kernels.operation import Operation, Site

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.case import Case, label, only
 from convmill.kernels.entropies import categorical, focal
 from convmill.kernels.lang import F32, Index

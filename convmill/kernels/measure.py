@@ -3,9 +3,7 @@ gradient that the backward pass begins with."""
 
 from __future__ import annotations
 
-from llvmlite import ir
-
-from convmill.kernels import bridge, losses, places
+from convmill.kernels import bridge, ir, losses, places
 from convmill.kernels.build import Kernel
 from convmill.kernels.context import field
 from convmill.kernels.images import entry

@@ -7,8 +7,7 @@ its mean, less n times the mean of its product with n, all times r. In training 
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.broadcast import Pattern, along, write_gradient
 from convmill.kernels.build import Kernel
 from convmill.kernels.groups import Group, Groups, Place, offset

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from llvmlite import ir
-
-from convmill.kernels import math
+from convmill.kernels import ir, math
 from convmill.kernels.lang import Emitter
 from convmill.plan.recipe import Optimizer, OptimizerName
 

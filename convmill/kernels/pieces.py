@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.lang import I64, Emitter, Index, cover
 from convmill.lower.stages import ConvolutionStage
 

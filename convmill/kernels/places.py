@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llvmlite import ir
-
-from convmill.kernels import losses
+from convmill.kernels import ir, losses
 from convmill.kernels.accuracy import right
 from convmill.kernels.case import Case
 from convmill.kernels.elementwise import pixels

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.broadcast import Pattern, write_gradient
 from convmill.kernels.build import Kernel
 from convmill.kernels.groups import Groups, Place, offset

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.groups import Group, Groups, Place, offset
 from convmill.kernels.operation import Operation, Site

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.broadcast import Pattern
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import rows

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.addresses import Bases, address
 from convmill.kernels.build import Build, Kernel
 from convmill.kernels.context import barrier, denormals_as_zero, field, read, shared, tasks, write
@@ -42,13 +41,13 @@ def build_program(
     In training a stop is heeded between steps, and ``finished`` counts those that are done; else
     between groups of images, and ``finished`` counts images.
     """
-    build = Build(ir.Module(ENTRY), network, memory, machine, share)
+    build = Build(ir.Module(), network, memory, machine, share)
     program = _Program(build, step, training)
     e = Emitter(build.module, ENTRY, [POINTER, I64], machine.lanes, exported=True)
     with denormals_as_zero(e, machine):
         program.write(e)
     e.finish()
-    return build.text()
+    return build.module.text()
 
 
 def kernel_of(build: Build, launch: Launch) -> ir.Function:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.case import Case, label, only
 from convmill.kernels.lang import F32, I32, Index
 from convmill.kernels.terms import above

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.lang import Emitter
 from convmill.kernels.math import exp, log, log_any, power, sigmoid, tanh
 from convmill.plan.recipe import Loss, LossName

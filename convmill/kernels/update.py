@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from llvmlite import ir
-
-from convmill.kernels import optimizers
+from convmill.kernels import ir, optimizers
 from convmill.kernels.build import Build, Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.kernels.optimizers import Case, Factors

@@ -7,8 +7,7 @@ tile is the window of 2x2 pooling. Factors are 0, 1 and 1/2, so that small integ
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import biases, store_window
 from convmill.kernels.lang import I64, POINTER, Emitter, Index, cover

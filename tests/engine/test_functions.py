@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import pytest
 from keras import activations, layers, ops
-from llvmlite import ir
 
+from convmill.kernels import ir
 from convmill.kernels.functions import FUNCTIONS, activate, gate_input
 from convmill.plan.graph import Activation
 from convmill.plan.operations.activations import activation_of
