@@ -41,6 +41,9 @@ class Ends:
 
     def pack(self, values: Sequence[Any]) -> Any:
         """One value for each of them, in the model's own structure."""
+        if self.structure == 0:
+            (value,) = values
+            return value
         return keras.tree.pack_sequence_as(self.structure, list(values))
 
     def flat(self, values: Any) -> list[Any]:

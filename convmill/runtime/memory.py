@@ -13,6 +13,7 @@ from convmill.lower.lifetimes import CACHE_LINE
 # Where each field is, in the context's whole numbers of 8 bytes.
 _PLACES = {name: field_offset(name) // 8 for name in (*FIELDS, *SHARED)}
 _POINTERS = frozenset(POINTERS)
+_SHARED = slice(_PLACES[SHARED[0]], None)
 
 
 def aligned(count: int, dtype: np.dtype | type) -> np.ndarray:
@@ -42,6 +43,10 @@ class Context:
     def address(self) -> int:
         """Where native code finds the context."""
         return self._space.ctypes.data
+
+    def renew(self) -> None:
+        """Ready for another run: what threads have written among themselves is forgotten."""
+        self._space[_SHARED] = 0
 
     def release(self) -> None:
         """Keep no array alive any more: no native code runs on them. Numbers can still be read."""

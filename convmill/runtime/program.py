@@ -34,6 +34,7 @@ from convmill.runtime.factors import factors_of
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, aligned
 from convmill.runtime.records import Held
+from convmill.runtime.repeat import Prediction
 from convmill.runtime.weights import Weights
 from convmill.runtime.work import Run, work_of
 
@@ -154,7 +155,8 @@ class Program:
         if np.shape(rates) != (steps,):
             raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")
         context["batch_size"] = batches.batch_size
-        self._hold_images(context, "training", min(batches.batch_size, count))
+        size = min(batches.batch_size, count)
+        self._hold_images(context, "training", size, self.threads, self._memory["training"])
         context["hyper"] = factors_of(self.recipe.optimizer, rates, iterations, product)
         context["seeds"] = seeds_of(seeds, self.graph)
         context["slots"], context["gradients"] = self._weights.slots, self._weights.gradients
@@ -191,7 +193,7 @@ class Program:
         count = len(batches.order)
         context = self._context(batches, outputs)
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
-        self._hold_images(context, "inference", count)
+        self._hold_images(context, "inference", count, self.threads, self._memory["inference"])
         losses, correct, activities = _measurements(context, self.graph, count)
         steps = -(-count // batches.batch_size)
 
@@ -225,6 +227,23 @@ class Program:
             batches = Batches(inputs, order, batch_size or PREDICT_BATCH)
             self.evaluate(batches, outputs=outputs, watch=watch)
         return outputs
+
+    def prediction(self, x: Several) -> Prediction | None:
+        """Predictions for arrays like these, again and again; None where they are work for several
+        threads, or so much that somebody should look at it."""
+        given = tuple(one for one in in_order(x) if one is not None)
+        count = len(given[0])
+        run = self._work.inference_run(count, self.threads)
+        if run.threads > 1 or not run.short:
+            return None
+        inputs = tuple(np.zeros(one.shape, one.dtype) for one in given)
+        batches = Batches(inputs, np.arange(count, dtype=np.int64), count)
+        outputs = room(count, self.graph)
+        context = self._context(batches, outputs)
+        context["batch_size"], context["steps"], context["threads"] = count, 1, 1
+        self._hold_images(context, "inference", count, 1, Held())
+        _measurements(context, self.graph, count)
+        return Prediction(self.code("inference"), context, self._weights, inputs, outputs)
 
     def code(self, kind: Kind) -> Compiled:
         """Native code of one kind, with its texts and the seconds it took; built if need be.
@@ -269,13 +288,14 @@ class Program:
         first run, and where images leave nothing behind for one another."""
         return self._memory[kind].images
 
-    def _hold_images(self, context: Context, kind: Kind, count: int) -> None:
+    def _hold_images(
+        self, context: Context, kind: Kind, count: int, threads: int, held: Held
+    ) -> None:
         """Hands memory for ``count`` images over, or for as large a part of them as may be at
         once."""
-        held, memory = self._memory[kind], self.code(kind).memory
+        memory, network = self.code(kind).memory, self.networks[kind]
         whole = kind == "training" and self.network.whole_batches
-        network = self.networks[kind]
-        context["part_size"] = held.hold(network, memory, count, self.threads, whole=whole)
+        context["part_size"] = held.hold(network, memory, count, threads, whole=whole)
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
         context["scratch"] = records.scratch

@@ -10,11 +10,14 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import keras
 import numpy as np
 from keras.src import backend
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.variables import get_autocast_scope
 from keras.src.models import cloning
 from keras.src.trainers import data_adapters
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
@@ -340,6 +343,21 @@ def with_gradient(model: Any, value: Callable[..., Any]) -> Callable[..., tuple[
     found = jax.value_and_grad(assigning_nothing)
     traced: Callable[..., tuple[Any, Any]] = jax.jit(found) if model.jit_compile else found
     return traced
+
+
+# Variables --------------------------------------------------------------------------------------
+
+
+def held_values(variables: Sequence[Any]) -> list[Any] | None:
+    """What variables hold, without asking each of them for its value; None where that would be
+    another one: within scopes of Keras', and before there is one."""
+    if in_stateless_scope() or get_autocast_scope() is not None:
+        return None
+    values = list(map(_HELD, variables))
+    return None if any(value is None for value in values) else values
+
+
+_HELD = attrgetter("_value")
 
 
 # Keras' own steps -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from convmill.train.feed import Part
 from convmill.train.fit import train_part
 from convmill.train.prepare import Preparation
 from convmill.train.progress import Progress
+from convmill.train.repeat import keep_prediction
 from convmill.train.scores import Scores
 
 
@@ -57,7 +58,9 @@ def prepare_predict_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[
 
     def run() -> Any:
         bound.pull_weights()
-        return bound.reading.outputs.pack(bound.predict(samples.x))
+        outputs = bound.predict(samples.x)
+        keep_prediction(bound, arguments["x"], samples.x)
+        return bound.reading.outputs.pack(outputs)
 
     return run
 

@@ -20,7 +20,7 @@ from convmill.train.compilation import slots as optimizer_state
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import Part
 from convmill.train.keras_steps import Moved
-from convmill.train.loaded import Snapshot, known, snapshot
+from convmill.train.loaded import Snapshot, known, snapshot, snapshots
 from convmill.train.pieces import Outputs, Pieces
 from convmill.train.reading import ModelReading, half_of, read_model
 from convmill.train.samples import Samples
@@ -31,6 +31,7 @@ from convmill.train.turns import Keys, Turn, in_child
 if TYPE_CHECKING:
     from convmill.runtime.bridge import Bridge
     from convmill.runtime.program import Measured, Program, Stop, Watch
+    from convmill.runtime.repeat import Prediction
 
 # Images that a pass without training goes through at once: nothing of it is kept if it is stopped.
 _AT_ONCE = 16_384
@@ -87,6 +88,16 @@ class Bound:
         return self.recipe is not None and self.recipe.optimizer.bridged
 
     @property
+    def repeats(self) -> dict[Any, Any]:
+        """What was prepared for calls that find the model as it was read for this one."""
+        return self._found.repeats
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its Program is the one by which the model runs now."""
+        return session(self.model).holds(self.loaded)
+
+    @property
     def program(self) -> Program:
         """The model's Program."""
         return self.loaded.program
@@ -103,6 +114,8 @@ class Bound:
                     return
 
     def _all_keys(self) -> Keys:
+        if not _ahead:
+            return self.keys
         ahead = (other.keys for other in _ahead.copy() if other.keys & self.keys)
         return self.keys.union(*ahead)
 
@@ -110,7 +123,7 @@ class Bound:
         """Takes the weights that ``evaluate`` and ``predict`` go by, from Keras' variables."""
         with self._turn():
             self._push_all()
-            self._weights = [snapshot(variable) for variable in self.reading.variables]
+            self._weights = snapshots(self.reading.variables)
 
     @property
     def weights(self) -> Sequence[Snapshot]:
@@ -132,7 +145,7 @@ class Bound:
         if not self.optimizer.built:  # in Keras' order, by which files hold its state
             self.optimizer.build(self.model.trainable_variables)
         slots = optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
-        self.loaded.take_weights([snapshot(variable) for variable in self.reading.variables])
+        self.loaded.take_weights(snapshots(self.reading.variables))
         self.loaded.take_slots(slots)
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
         self._first_product = optimizer_state.read_product(self.optimizer)
@@ -297,6 +310,13 @@ class Bound:
         if len(samples):
             part = Part(samples, np.arange(len(samples), dtype=np.int64), _AT_ONCE)
             self.evaluate(part, outputs, watch)
+
+    def repeat(self, prediction: Prediction, x: tuple[np.ndarray, ...]) -> Outputs:
+        """All outputs for images, as many as ``prediction`` is for, at the weights of now."""
+        with self._turn():
+            self._push_all()
+            self.loaded.take_weights(snapshots(self.reading.variables))
+            return prediction(x)
 
     def room(self, count: int) -> Outputs:
         """Room for the predictions of so many images."""

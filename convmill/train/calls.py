@@ -16,14 +16,17 @@ def whole(model: Any, work: Callable[[], Result]) -> Result:
     """``work()``, with what its steps have changed written back, and signals heard in between."""
     reserve.require(reserve.KERAS, "an operation of Keras' backend")
     depth, outer = signals.depth(), turns.mine()
+    ended = False
     try:
         try:
             signals.begin(lambda: settle(model))
             return work()
         finally:
             _end(model, depth, outer)
+            ended = True
     finally:
-        _end(model, depth, outer)  # again: an interrupt may have come while it ended
+        if not ended:  # an interrupt came while it ended
+            _end(model, depth, outer)
 
 
 def _end(model: Any, depth: int, outer: list[turns.Turn]) -> None:

@@ -3,14 +3,17 @@
 What a model is, is written in attributes of Keras' objects: of the model, its layers, optimizer,
 loss, metrics, regularizers and constraints, and in lists and dicts that these hold. Setting any of
 them puts another object in its place, so the same objects in all places mean that nothing was set.
-That takes some thousand comparisons of addresses, a fraction of what reading takes. Values of
+That takes some thousand comparisons, which Python's own lists make in a few microseconds. Values of
 variables do not count: only whether a variable is trained, and what is added to or asked of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from operator import is_
+import math
+from collections.abc import Iterator, Mapping
+from inspect import Signature
+from operator import attrgetter, is_
+from types import MethodType
 from typing import Any
 
 import keras
@@ -27,20 +30,47 @@ _KNOWN = (
     keras.Regularizer,
     keras.constraints.Constraint,
 )
+_BY_ADDRESS: Any = object.__eq__
 _HOLDERS = (list, set)
 _CONSTANT = (tuple, frozenset)  # the same one holds the same things
+# Objects of these classes that are equal do the same.
+_BY_VALUE = (bool, int, float, complex, str, bytes, MethodType, Signature)
+_DEEP = 4  # holders within one another that are looked through for what they hold
+
+
+class _Same:
+    """Equal to one object alone, whatever that is equal to."""
+
+    __slots__ = ("_one",)
+
+    def __init__(self, one: Any) -> None:
+        self._one = one
+
+    def __eq__(self, other: object) -> bool:
+        return other is self._one
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Unchanged:
-    """What was found in all places, so that it can be found again."""
+    """What was found in all places, so that it can be found again.
+
+    Lists compare the addresses of what they hold first, and ask only objects that are not the same
+    whether they are equal. Where these could say so of others than themselves, ``_Same`` stands for
+    them in what was found, or addresses alone are compared.
+    """
 
     def __init__(self, model: Any) -> None:
-        self._mappings: list[tuple[Mapping[Any, Any], list[Any]]] = []
-        self._holders: list[tuple[Iterable[Any], list[Any]]] = []
-        self._variables: list[tuple[Any, tuple[Any, ...]]] = []
+        self._mappings: list[Any] = []  # views of the values of each
+        self._values: list[list[Any]] = []
+        self._holders: list[Any] = []
+        self._held: list[Any] = []
+        self._exact: list[tuple[Any, list[Any]]] = []  # holders to be compared by addresses
+        self._variables: list[Any] = []
         self._settings = _settings()
         self._clear = True  # whether all that was met can be told by its address
         self._look_into(model)
+        self._asked = list(map(_asked, self._variables))
 
     def _look_into(self, model: Any) -> None:
         seen: set[int] = set()
@@ -56,15 +86,20 @@ class Unchanged:
         if isinstance(found, _KNOWN):
             return [vars(found), *_own_classes(type(found))]
         if isinstance(found, keras.Variable):
-            self._variables.append((found, _asked(found)))
+            self._variables.append(found)
         elif isinstance(found, np.ndarray):
             self._clear = False  # its numbers may be set
         elif isinstance(found, Mapping):
             values = list(found.values())
-            self._mappings.append((found, values))
+            self._mappings.append(found.values())
+            self._values.append([one if _tells(one) else _Same(one) for one in values])
             return values
         elif isinstance(found, _HOLDERS):
-            self._holders.append((found, list(found)))
+            if _tells(found):
+                self._holders.append(found)
+                self._held.append(found.copy())
+            else:
+                self._exact.append((found, list(found)))
             return list(found)
         elif isinstance(found, _CONSTANT):
             return list(found)
@@ -72,27 +107,45 @@ class Unchanged:
 
     def holds(self) -> bool:
         """Whether nothing has changed, for certain."""
-        return (
-            self._clear
-            and self._settings == _settings()
-            and all(
-                len(holder) == len(values) and all(map(is_, holder.values(), values))
-                for holder, values in self._mappings
+        try:
+            return (
+                self._clear
+                and self._values == list(map(list, self._mappings))
+                and self._held == self._holders
+                and all(
+                    len(holder) == len(values) and all(map(is_, holder, values))
+                    for holder, values in self._exact
+                )
+                and self._asked == list(map(_asked, self._variables))
+                and self._settings == _settings()
             )
-            and all(
-                len(holder) == len(values) and all(map(is_, holder, values))  # type: ignore[arg-type]
-                for holder, values in self._holders
-            )
-            and all(_asked(variable) == asked for variable, asked in self._variables)
-        )
+        except Exception:  # arrays and the like, which are not equal in one word
+            return False
 
 
 def _settings() -> tuple[Any, ...]:
-    return keras.config.epsilon(), keras.config.floatx(), keras.config.dtype_policy()
+    config = keras.config
+    distribution = keras.distribution.distribution()
+    return config.epsilon(), config.floatx(), config.dtype_policy(), distribution
 
 
-def _asked(variable: Any) -> tuple[Any, ...]:
-    return variable.trainable, variable.regularizer, variable.constraint
+_asked = attrgetter("trainable", "regularizer", "constraint")
+
+
+def _tells(found: Any, deep: int = _DEEP) -> bool:
+    """Whether what is equal to an object does the same, now and later.
+
+    Variables may be equal by chance of their values, and go apart; those of several values do not
+    say in one word whether they are.
+    """
+    if isinstance(found, keras.Variable):
+        return math.prod(found.shape) > 1
+    if isinstance(found, Mapping):
+        return deep > 0 and all(_tells(one, deep - 1) for one in found.values())
+    if isinstance(found, (*_HOLDERS, *_CONSTANT)):
+        return deep > 0 and all(_tells(one, deep - 1) for one in found)
+    cls = type(found)
+    return cls.__eq__ is _BY_ADDRESS or cls in _BY_VALUE or is_keras_class(cls)
 
 
 def _own_classes(cls: type) -> Iterator[Mapping[str, Any]]:

@@ -12,11 +12,12 @@ import numpy as np
 from convmill.train import arguments as checks
 from convmill.train import attach, fallback
 from convmill.train.bound import Bound
-from convmill.train.feed import Part, Uncovered
+from convmill.train.feed import ArrayFeed, Part, Uncovered
 from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation
 from convmill.train.progress import Progress, progress_for
+from convmill.train.repeat import keep_prediction
 from convmill.train.scores import Scores
 from convmill.train.session import session
 
@@ -156,7 +157,14 @@ def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     verbose = given("verbose", "auto")
     checks.verbosity(verbose)
     bound = ready.compile("inference")
-    return lambda: _predict(model, bound, feed, given("callbacks"), verbose)
+
+    def run() -> Any:
+        predicted = _predict(model, bound, feed, given("callbacks"), verbose)
+        if isinstance(feed, ArrayFeed):
+            keep_prediction(bound, given("x"), feed.arrays.given.x)
+        return predicted
+
+    return run
 
 
 def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any) -> Any:

@@ -9,10 +9,13 @@ are the same.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
+from convmill.train import attach
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Program
@@ -24,6 +27,12 @@ Slots = Mapping[str, Sequence[Snapshot]]
 def snapshot(variable: Any) -> Snapshot:
     """The present value of a Keras variable, for good; NumPy reads it as an array."""
     return variable.value if _immutable() else np.array(keras.ops.convert_to_numpy(variable))
+
+
+def snapshots(variables: Sequence[Any]) -> list[Snapshot]:
+    """The present values of Keras variables."""
+    values = attach.held_values(variables) if _immutable() else None
+    return list(map(snapshot, variables)) if values is None else values
 
 
 def known(variable: Any) -> Snapshot | None:
@@ -50,7 +59,10 @@ class Loaded:
 
     def take_weights(self, values: Sequence[Snapshot]) -> None:
         """Copies those weights into the Program that it does not hold."""
-        before, self._weights = self._weights, ()  # unknown until all is copied
+        before = self._weights
+        if len(values) == len(before) and all(map(is_, values, before)):
+            return
+        self._weights = ()  # unknown until all is copied
         changed = _changed(values, before)
         if any(value is not None for value in changed):
             self.program.set_parameters(changed)

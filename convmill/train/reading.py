@@ -32,6 +32,7 @@ class ModelReading:
     optimizer: Any = None
     losses: Mapping[int, KerasLoss] = field(default_factory=dict)
     jit: bool = True
+    repeats: dict[Any, Any] = field(default_factory=dict)  # what calls have prepared for others
 
     @cached_property
     def keras_steps(self) -> KerasSteps:
@@ -54,6 +55,16 @@ class _Kept:
 
     def __init__(self) -> None:
         self.last: tuple[Unchanged, dict[bool, ModelReading | NotCovered]] | None = None
+
+
+def last_reading(model: Any, training: bool) -> ModelReading | None:
+    """How a model was read last, if nothing of it has changed since, and it was covered."""
+    kept = vars(model).get(_PLACE)
+    if kept is None or kept.last is None:
+        return None
+    unchanged, by_training = kept.last
+    found = by_training.get(training)
+    return found if isinstance(found, ModelReading) and unchanged.holds() else None
 
 
 def read_model(model: Any, training: bool) -> ModelReading:

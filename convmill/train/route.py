@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convmill.plan.graph import NotCovered
-from convmill.train import attach, fallback
+from convmill.train import attach, fallback, repeat
 from convmill.train.batch import (
     prepare_predict_on_batch,
     prepare_test_on_batch,
@@ -25,6 +25,11 @@ _PREPARE: dict[str, Callable[[Any, dict[str, Any]], Callable[[], Any]]] = {
     "train_on_batch": prepare_train_on_batch,
     "test_on_batch": prepare_test_on_batch,
     "predict_on_batch": prepare_predict_on_batch,
+}
+# What takes a shorter way where a call is like one before.
+_REPEAT: dict[str, Callable[..., Any]] = {
+    "predict": repeat.predict,
+    "predict_on_batch": repeat.predict_on_batch,
 }
 _NEED_COMPILE = ("fit", "evaluate", "train_on_batch", "test_on_batch")
 
@@ -66,8 +71,12 @@ def _run(name: str, model: Any, arguments: dict[str, Any]) -> Any:
 def method(name: str) -> Callable[..., Any]:
     """A method that stands where Keras' method ``name`` stands."""
 
+    again = _REPEAT.get(name)
+
     @functools.wraps(attach.KERAS[name])
     def routed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if again is not None and (found := again(self, *args, **kwargs)) is not None:
+            return found
         return call(name, self, args, kwargs)
 
     return routed

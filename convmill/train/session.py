@@ -51,6 +51,12 @@ class Session:
         self._made[half] = made, graph, recipe, threads
         return made
 
+    def holds(self, loaded: Loaded) -> bool:
+        """Whether this is the last Program for the whole model, with as many threads as now."""
+        made = self._made.get("whole")
+        threads = settings.threads() if self.threads is None else self.threads
+        return made is not None and made[0] is loaded and made[3] == threads
+
     def forget(self) -> None:
         """Lets the Programs go."""
         self._made.clear()

@@ -48,7 +48,7 @@ class Turn:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
         self.thread = threading.get_ident()
-        self._moved = threading.Semaphore(0)  # the line has moved
+        self._moved: threading.Semaphore | None = None  # the line has moved; made by who waits
 
     def __enter__(self) -> Turn:
         if mine():
@@ -70,10 +70,13 @@ class Turn:
     def _wait(self) -> bool:
         """Whether the turn has come; False where a signal came first."""
         _line.append(self)
+        if not self._is_behind():
+            return True
+        moved = self._moved = threading.Semaphore(0)
         while self._is_behind():
             if signals.waiting():
                 return False
-            self._moved.acquire(timeout=LOOK_SECONDS)
+            moved.acquire(timeout=LOOK_SECONDS)
         return True
 
     def _is_behind(self) -> bool:
@@ -93,7 +96,8 @@ class Turn:
         if self in _line:
             _line.remove(self)
             for other in _line.copy():
-                other._moved.release()
+                if other._moved is not None:
+                    other._moved.release()
         signals.release()
 
     def __exit__(
