@@ -29,7 +29,6 @@ from convmill.plan.recipe import Loss, Optimizer, one_goal
 from convmill.runtime.program import Batches, Program
 
 CLOCKS = 128
-BATCH = 64
 names: list[str] = []
 
 
@@ -66,6 +65,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
+    os.environ["CONVMILL_CACHE"] = ""  # code that is loaded has no stopwatch
     from benchmarks.workers.keras_nets import build  # brings Keras
 
     install()
@@ -80,8 +80,8 @@ def main() -> None:
     images_ = load(net, "float64")
     x = images_.x[: options.images]
     y = one_hot(images_.labels[: len(x)], reading.graph.output_shape[0])
-    batches = Batches(x, np.arange(len(x)), BATCH, y)
-    rates = np.full(-(-len(x) // BATCH), 1e-3)
+    batches = Batches(x, np.arange(len(x)), net.batch, y)
+    rates = np.full(-(-len(x) // net.batch), 1e-3)
     least = np.full(CLOCKS, np.inf)
     for _ in range(options.repeats):
         clocks[:] = 0

@@ -21,7 +21,7 @@ S = TypeVar("S", bound=Stage)
 # What a launch is told beside the addresses of its slots, by name: the context, where an image
 # stands in the order of all images and in its batch, the optimizer's step, the loss' factor, memory
 # of the thread's own; or the step of the call, how many images of the batch are there, whether they
-# are its first, and the share to take.
+# are its first, memory of the thread's own, and the share to take.
 EACH_IMAGE: dict[str, ir.Type] = {
     "context": POINTER,
     "position": I64,
@@ -31,7 +31,14 @@ EACH_IMAGE: dict[str, ir.Type] = {
     "scratch": POINTER,
 }
 TOGETHER = {**EACH_IMAGE, "images": I64}
-SHARE: dict[str, ir.Type] = {"step": I64, "images": I64, "fresh": I64, "first": I64, "last": I64}
+SHARE: dict[str, ir.Type] = {
+    "step": I64,
+    "images": I64,
+    "fresh": I64,
+    "scratch": POINTER,
+    "first": I64,
+    "last": I64,
+}
 
 
 def told(launch: Launch) -> dict[str, ir.Type]:

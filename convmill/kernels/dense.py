@@ -1,29 +1,19 @@
-"""Dense layers: one matrix product for forward and input gradient, one for the weight gradient.
-
-Activations of an image lie in its record, so rows of the left factor are a record apart.
-"""
+"""Dense layers: one matrix product for forward and input gradient, one for the weight gradient."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convmill.kernels import biases, gating, ir
+from convmill.kernels import biases, gating, ir, product
 from convmill.kernels.build import Kernel
-from convmill.kernels.functions import activate
-from convmill.kernels.lang import Index
+from convmill.kernels.lang import I8, Index
 from convmill.kernels.operation import Operation, Site
-from convmill.lower.choices import MatrixTile
-from convmill.lower.launches import (
-    Images,
-    Launch,
-    Shares,
-    Slot,
-    gradient,
-    of_matrix,
-    value,
-)
+from convmill.kernels.product import Product
+from convmill.lower.launches import FLOAT_BYTES, Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.stages import DenseStage
-from convmill.plan.graph import LINEAR, Activation
+from convmill.plan.graph import LINEAR
+
+MOST_LAID_OUT = 512  # images whose gradients lie side by side: they stay in the second cache
 
 # Launches ----------------------------------------------------------------------------------------
 
@@ -32,28 +22,44 @@ def forward(site: Site[DenseStage]) -> list[Launch]:
     """y = activation(x kernel + bias)."""
     stage = site.stage
     weights = tuple(of_matrix("parameter", index) for index in stage.parameters)
-    read = (value(stage.input), *weights)
-    over = Images(together=True)
-    return [Launch("dense.forward", site.of, over, read, (value(stage.output),))]
+    read, over = (value(stage.input), *weights), _over(stage, stage.output.channels, site.lanes)
+    return [Launch("dense.forward", site.of, over, read, (value(stage.output),), _work(stage))]
 
 
 def backward(site: Site[DenseStage]) -> list[Launch]:
     """The gradient before the activation, in place, and the gradient of x."""
     stage, behind, launches = site.stage, gradient(site.stage.output), gating.gated(site)
+    assert stage.choice is not None
     if site.gradients.input:
-        read, over = (behind, of_matrix("pack", stage.kernel)), Images(together=True)
-        written = (gradient(stage.input),)
-        launches.append(Launch("dense.input_gradient", site.of, over, read, written))
+        kind = "pack" if stage.choice.panel is None else "parameter"
+        read, written = (behind, of_matrix(kind, stage.kernel)), (gradient(stage.input),)
+        over = _over(stage, stage.input.channels, site.lanes)
+        launches.append(Launch("dense.input_gradient", site.of, over, read, written, _work(stage)))
     return launches
+
+
+def _over(stage: DenseStage, columns: int, lanes: int) -> Images | Shares:
+    """What a product goes over: groups of images, or shares of its columns."""
+    assert stage.choice is not None
+    return Images(together=True) if stage.choice.panel is None else Shares(columns, lanes)
+
+
+def _work(stage: DenseStage) -> int:
+    return stage.input.channels * stage.output.channels
 
 
 def weight_gradients(site: Site[DenseStage]) -> list[Launch]:
     """Gradients of kernel and bias, summed over the images in their order."""
     stage, behind = site.stage, gradient(site.stage.output)
-    work = stage.input.channels * stage.output.channels
     read, written = (value(stage.input), behind), (of_matrix("gradient_of", stage.kernel),)
     over = Shares(stage.input.channels)
-    launch = Launch("dense.weight_gradient", site.of, over, read, written, work)
+    assert stage.choice is not None
+    tile, scratch = stage.choice.weight_gradient, 0
+    assert tile is not None
+    if stage.choice.panel is not None:
+        scratch = MOST_LAID_OUT * tile.vectors * site.lanes
+    name, work = "dense.weight_gradient", _work(stage)
+    launch = Launch(name, site.of, over, read, written, work, scratch=scratch)
     return [launch, *biases.gradients(site)]
 
 
@@ -68,135 +74,145 @@ def tiles(stage: DenseStage) -> str:
     assert stage.choice is not None
     tile, back = stage.choice.forward, stage.choice.weight_gradient
     text = f"{tile.rows} images x {tile.vectors}"
+    if stage.choice.panel is not None:
+        text += f", {stage.choice.panel} inputs at a time for the whole batch"
     return text if back is None else f"{text}; dW {back.rows} inputs x {back.vectors}"
 
 
 # Kernels -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Product:
-    """y[image, column] = f(bias[column] + sum over j < inner of x[image, j] weights[j, column]);
-    weights are inner x ``weight_row``."""
-
-    x: Slot
-    weights: ir.Value
-    bias: ir.Value | None
-    y: Slot
-    inner: int
-    columns: int
-    weight_row: int
-    activation: Activation
-
-
 def write_forward(k: Kernel) -> None:
     """y = activation(x kernel + bias); a tile of images x units stays in registers."""
     stage = k.stage(DenseStage)
     assert stage.choice is not None
-    units = stage.output.channels
+    units, inner = stage.output.channels, stage.input.channels
     weights = k.pointer(of_matrix("parameter", stage.kernel))
     bias = None if stage.bias is None else k.pointer(of_matrix("parameter", stage.bias))
-    x, y, inner = value(stage.input), value(stage.output), stage.input.channels
-    product = _Product(x, weights, bias, y, inner, units, units, stage.activation)
-    _multiply(k, product, stage.choice.forward)
+    x, y = value(stage.input), value(stage.output)
+    wanted, tile = Product(x, bias, y, inner, units, stage.activation), stage.choice.forward
+    if stage.choice.panel is None:
+        product.over_group(k, wanted, weights, units, tile)
+    else:
+        fill = product.straight(k, weights, units)
+        product.over_batch(k, wanted, tile, stage.choice.panel, fill)
 
 
 def write_input_gradient(k: Kernel) -> None:
     """gradient of x = gradient of y times the transposed kernel; tiles of images x inputs."""
     stage = k.stage(DenseStage)
     assert stage.choice is not None
-    assert stage.choice.input_gradient is not None
-    weights = k.pointer(of_matrix("pack", stage.kernel))
-    row = k.build.network.matrices[stage.kernel].pack_row
-    behind, result = gradient(stage.output), gradient(stage.input)
+    tile = stage.choice.input_gradient
+    assert tile is not None
     inner, columns = stage.output.channels, stage.input.channels
-    product = _Product(behind, weights, None, result, inner, columns, row, LINEAR)
-    _multiply(k, product, stage.choice.input_gradient)
-
-
-def _multiply(k: Kernel, product: _Product, tile: MatrixTile) -> None:
-    """A product for all images of a group: ``tile`` images x vectors of columns stay in registers
-    while the sums run."""
-    images = k.told("images")
-    full = k.mul(k.divide(images, tile.rows), tile.rows)
-    for first, last, rows in ((0, full, tile.rows), (full, images, 1)):
-        with k.loop(first, last, rows) as image:
-            for column, counts in k.runs(product.columns, tile.vectors):
-                _product_tile(k, product, image, column, rows, counts)
-
-
-def _product_tile(
-    k: Kernel, product: _Product, image: Index, column: Index, rows: int, counts: list[int]
-) -> None:
-    """``rows`` images times ``len(counts)`` vectors of columns."""
-    steps = [k.add(column, v * k.lanes) for v in range(len(counts))]
-    starts = [
-        k.constant(0.0) if product.bias is None else k.load(product.bias, step, count)
-        for step, count in zip(steps, counts, strict=True)
-    ]
-    sources = [k.record(product.x, k.add(image, row)) for row in range(rows)]
-    sums = [[k.variable(start) for start in starts] for _ in range(rows)]
-    with k.loop(0, product.inner) as j:
-        line = k.mul(j, product.weight_row)
-        factors = [
-            k.load(product.weights, k.add(line, step), count)
-            for step, count in zip(steps, counts, strict=True)
-        ]
-        for source, totals in zip(sources, sums, strict=True):
-            every = k.broadcast(k.load_scalar(source, j))
-            for total, factor in zip(totals, factors, strict=True):
-                k.set(total, k.fma(every, factor, k.get(total)))
-    for row, totals in enumerate(sums):
-        target = k.record(product.y, k.add(image, row))
-        for total, step, count in zip(totals, steps, counts, strict=True):
-            k.store(activate(k, product.activation, k.get(total)), target, step, count)
+    wanted = Product(gradient(stage.output), None, gradient(stage.input), inner, columns, LINEAR)
+    if stage.choice.panel is None:
+        weights = k.pointer(of_matrix("pack", stage.kernel))
+        row = k.build.network.matrices[stage.kernel].pack_row
+        product.over_group(k, wanted, weights, row, tile)
+    else:
+        fill = product.turned(k, k.pointer(of_matrix("parameter", stage.kernel)), wanted)
+        product.over_batch(k, wanted, tile, stage.choice.panel, fill)
 
 
 def write_weight_gradient(k: Kernel) -> None:
     """gradient[input, unit] = sum over images, in order, of x[image, input] gradient[image, unit].
 
     For a share of the inputs, a tile of inputs x vectors of units stays in registers while the
-    images go by; it goes on from what is stored where the images are not a batch's first.
+    images go by; it goes on from what is stored where the images are not a batch's first. Where
+    the layer is large, the units' gradients of many images are laid out side by side first.
     """
     stage = k.stage(DenseStage)
     assert stage.choice is not None
     tile = stage.choice.weight_gradient
     assert tile is not None
+    behind, images, fresh = gradient(stage.output), k.told("images"), k.is_fresh()
+    for unit, counts in k.runs(stage.output.channels, tile.vectors):
+        if stage.choice.panel is None:
+            rows = _Rows(
+                k.at(k.pointer(behind), unit), k.build.memory.stride(behind.name), 0, images
+            )
+            _weight_rows(k, stage, rows, unit, counts, fresh)
+            continue
+        with k.loop(0, images, MOST_LAID_OUT) as start:
+            rows = _Rows(
+                k.told("scratch"),
+                FLOAT_BYTES * len(counts) * k.lanes,
+                start,
+                k.minimum(MOST_LAID_OUT, k.sub(images, start)),
+            )
+            with k.loop(0, rows.count) as image:
+                source = k.record(behind, k.add(start, image))
+                for v, count in enumerate(counts):
+                    one = k.load(source, k.add(unit, v * k.lanes), count)
+                    k.store(one, rows.of(k, image), v * k.lanes)
+            first = k.builder.and_(fresh, k.builder.icmp_signed("==", k.index(start), k.index(0)))
+            _weight_rows(k, stage, rows, unit, counts, first)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Gradients of some units for ``count`` images from ``start`` on, ``stride`` bytes apart."""
+
+    pointer: ir.Value
+    stride: int
+    start: Index
+    count: Index
+
+    def of(self, k: Kernel, image: Index) -> ir.Value:
+        """Where those of an image lie, counted from ``start``."""
+        return k.at(self.pointer, k.mul(image, self.stride), I8)
+
+
+def _weight_rows(
+    k: Kernel, stage: DenseStage, rows: _Rows, unit: Index, counts: list[int], fresh: ir.Value
+) -> None:
+    """The share's inputs, a tile of them at a time, times ``len(counts)`` vectors of units."""
+    assert stage.choice is not None
+    tile = stage.choice.weight_gradient
+    assert tile is not None
     first, last = k.told("first"), k.told("last")
     full = k.add(first, k.mul(k.divide(k.sub(last, first), tile.rows), tile.rows))
-    for start, stop, rows in ((first, full, tile.rows), (full, last, 1)):
-        with k.loop(start, stop, rows) as row:
-            for unit, counts in k.runs(stage.output.channels, tile.vectors):
-                _weight_tile(k, stage, row, unit, rows, counts)
+    for start, stop, together in ((first, full, tile.rows), (full, last, 1)):
+        with k.loop(start, stop, together) as row:
+            _weight_tile(k, stage, rows, (row, unit), together, counts, fresh)
 
 
 def _weight_tile(
-    k: Kernel, stage: DenseStage, row: Index, unit: Index, rows: int, counts: list[int]
+    k: Kernel,
+    stage: DenseStage,
+    rows: _Rows,
+    place: tuple[Index, Index],
+    together: int,
+    counts: list[int],
+    fresh: ir.Value,
 ) -> None:
-    """``rows`` inputs times ``len(counts)`` vectors of units."""
-    result = k.pointer(of_matrix("gradient_of", stage.kernel))
-    steps = [k.add(unit, v * k.lanes) for v in range(len(counts))]
-    lines = [k.mul(k.add(row, r), stage.output.channels) for r in range(rows)]
+    """So many inputs ``together`` times ``len(counts)`` vectors of units, at (input, unit)."""
+    result, (row, unit) = k.pointer(of_matrix("gradient_of", stage.kernel)), place
+    steps = [v * k.lanes for v in range(len(counts))]
+    parts = list(zip(steps, counts, strict=True))
+    lines = [
+        k.at(result, k.add(k.mul(k.add(row, r), stage.output.channels), unit))
+        for r in range(together)
+    ]
+    zero = k.constant(0.0)
     sums = [
         [
-            k.variable(k.unless_fresh(k.load(result, k.add(line, step), count)))
-            for step, count in zip(steps, counts, strict=True)
+            k.variable(k.builder.select(fresh, zero, k.load(line, step, count)))
+            for step, count in parts
         ]
         for line in lines
     ]
-    with k.loop(0, k.told("images")) as image:
-        inputs = k.record(value(stage.input), image)
-        outputs = k.record(gradient(stage.output), image)
-        factors = [
-            k.load(outputs, step, count) for step, count in zip(steps, counts, strict=True)
-        ]
+    with k.loop(0, rows.count) as image:
+        inputs = k.record(value(stage.input), k.add(rows.start, image))
+        factors = [k.load(rows.of(k, image), step, count) for step, count in parts]
         for r, totals in enumerate(sums):
             every = k.broadcast(k.load_scalar(inputs, k.add(row, r)))
             for total, factor in zip(totals, factors, strict=True):
                 k.set(total, k.fma(every, factor, k.get(total)))
     for line, totals in zip(lines, sums, strict=True):
-        for total, step, count in zip(totals, steps, counts, strict=True):
-            k.store(k.get(total), result, k.add(line, step), count)
+        for total, (step, count) in zip(totals, parts, strict=True):
+            k.store(k.get(total), line, step, count)
 
 
 OPERATION = Operation(

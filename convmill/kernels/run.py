@@ -78,6 +78,7 @@ class _Program:
     def __init__(self, build: Build, step: Step, training: bool) -> None:
         self.build, self.step, self.training = build, step, training
         self.wait = barrier(build.module, build.machine)
+        self.last = [phase for phase in step.part if phase.over_images][-1]
         self.functions = {
             id(phase): self._phase(f"phase{number}", phase)
             for number, phase in enumerate(step.phases)
@@ -120,7 +121,8 @@ class _Program:
         scale = b.fdiv(ONE, b.sitofp(count, F32)) if self.training else ONE
         batch = _Batch(step, e.index(start), count, scale)
         done = e.variable(ZERO)
-        with _while(e, None, lambda: e.less(e.get(done), count)):
+        stopped = None if self.training else context  # a step of training is whole
+        with _while(e, stopped, lambda: e.less(e.get(done), count)):
             here = e.get(done)
             images = e.minimum(part, e.sub(count, here))
             for phase in self.step.part:
@@ -147,21 +149,27 @@ class _Program:
         context = e.arguments[0]
         function = self.functions[id(phase)]
         if phase.over_images:
-            self._groups(e, function, batch, done, images)
+            self._groups(e, phase, batch, done, images)
             return
         fresh = e.builder.zext(e.builder.icmp_signed("==", e.index(done), ZERO), I64)
-        e.call(function, context, batch.step, images, fresh)
+        e.call(function, context, batch.step, images, fresh, self._scratch(e))
+
+    def _scratch(self, e: Emitter) -> ir.Value:
+        """This thread's scratch."""
+        context, thread = e.arguments
+        return e.at(field(e, context, "scratch"), e.mul(thread, self.build.memory.scratch))
 
     def _groups(
-        self, e: Emitter, function: ir.Function, batch: _Batch, done: Index, images: Index
+        self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index
     ) -> None:
         """Groups of images, as long as nobody stops what has no steps."""
         context, thread = e.arguments
+        function = self.functions[id(phase)]
         memory, most = self.build.memory, self.build.network.images_per_group
         groups = e.divide(e.add(images, most - 1), most)
         own = e.mul(thread, most * memory.thread_bytes)
         own = e.at(field(e, context, "own"), own, I8)
-        scratch = e.at(field(e, context, "scratch"), e.mul(thread, memory.scratch))
+        scratch = self._scratch(e)
         iteration = e.add(field(e, context, "iterations"), batch.step)
         with tasks(e, context, groups) as task:
             first = e.mul(task, most)
@@ -175,8 +183,9 @@ class _Program:
             else:
                 with e.when(e.builder.icmp_signed("==", read(e, context, "stop"), ZERO)):
                     e.call(function, *arguments, records, own)
-                    finished = shared(e, context, "finished")
-                    e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
+                    if phase is self.last:
+                        finished = shared(e, context, "finished")
+                        e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
 
 
 @contextmanager
@@ -236,10 +245,11 @@ def _call_for_group(build: Build, e: Emitter, launch: Launch, function: ir.Funct
 
 
 def _shares_function(build: Build, name: str, works: Sequence[Work]) -> ir.Function:
-    """(context, step, images, fresh): take tasks until there are none; task = work x parts + part,
-    with as many parts as threads."""
+    """(context, step, images, fresh, scratch): take tasks until there are none; task = work x parts
+    + part, with as many parts as threads."""
     functions = [[kernel_of(build, launch) for launch in work] for work in works]
-    e = Emitter(build.module, name, [POINTER, I64, I64, I64], build.machine.lanes)
+    kinds = [POINTER, I64, I64, I64, POINTER]
+    e = Emitter(build.module, name, kinds, build.machine.lanes)
     context, b = e.arguments[0], e.builder
     threads = field(e, context, "threads")
     with tasks(e, context, e.mul(len(works), threads)) as task:
@@ -265,7 +275,7 @@ def _call_for_share(
     share: tuple[Index, Index],
 ) -> None:
     """The calls of a work for a share (part, of so many parts), unless nothing is left for it."""
-    context, step, images, fresh = e.arguments
+    context, step, images, fresh, scratch = e.arguments
     bases = Bases(context, field(e, context, "records"))
     over = work[0].over
     assert isinstance(over, Shares)
@@ -277,4 +287,4 @@ def _call_for_share(
     with e.when(e.less(first, last)):
         for launch, function in zip(work, functions, strict=True):
             slots = [address(build, e, bases, slot) for slot in launch.slots]
-            e.call(function, *slots, step, images, fresh, first, last)
+            e.call(function, *slots, step, images, fresh, scratch, first, last)

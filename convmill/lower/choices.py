@@ -120,8 +120,11 @@ class TransposedChoice:
 
 @dataclass(frozen=True)
 class DenseChoice:
-    """Tiles of a dense layer's products; None where a gradient is not wanted."""
+    """Tiles of a dense layer's products; None where a gradient is not wanted. Forward and for the
+    input's gradient they go over groups of images; or, where there is a ``panel``, over all images
+    of a batch for each share of their columns, by so many rows of weights at a time."""
 
     forward: MatrixTile
     input_gradient: MatrixTile | None = None
     weight_gradient: MatrixTile | None = None
+    panel: int | None = None

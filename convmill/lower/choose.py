@@ -42,6 +42,9 @@ WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
+LARGE_BYTES = 512 * 1024  # of a dense layer's weights: above, each group of images waits for them
+LEAST_SHARED = 4  # vectors of columns, for threads to share
+PANEL_BYTES = 24 * 1024  # of weights that stay in the first cache
 MOST_COLUMNS = 8  # of a depthwise convolution: more bring nothing
 CUTTING = ("relu",)  # activations behind which many gradients are zero
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
@@ -271,7 +274,18 @@ def choose_dense(stage: DenseStage, wanted: Gradients, machine: Machine) -> Dens
         product_tile(stage.output.channels, machine),
         product_tile(stage.input.channels, machine) if wanted.input else None,
         weight_tile(stage, machine) if wanted.weights else None,
+        panel_rows(stage, machine),
     )
+
+
+def panel_rows(stage: DenseStage, machine: Machine) -> int | None:
+    """Rows of weights that are laid out at a time for all images of a batch, whole squares of
+    lanes; None where all weights stay in the second cache, or there are few columns to share."""
+    inner, units = stage.input.channels, stage.output.channels
+    if 4 * inner * units < LARGE_BYTES or min(inner, units) < LEAST_SHARED * machine.lanes:
+        return None
+    widest = product_tile(max(inner, units), machine).vectors * machine.lanes
+    return PANEL_BYTES // (4 * widest) // machine.lanes * machine.lanes
 
 
 def product_tile(columns: int, machine: Machine) -> MatrixTile:

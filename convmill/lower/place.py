@@ -16,6 +16,7 @@ from convmill.lower.stages import (
     NO_HALO,
     BatchNormalizationStage,
     ConvolutionStage,
+    DenseStage,
     DepthwiseStage,
     Halo,
     Matrix,
@@ -102,7 +103,7 @@ def place_parameters(
             parameter.decays,
             parameter.constraint,
         )
-        if is_kernel:
+        if is_kernel and not any(_reads_panels(stage) for stage in uses):
             matrix, packed = _with_copies(matrix, uses, lanes, packed)
         matrices.append(matrix)
         offset = round_up(offset + matrix.size, ALIGNMENT)
@@ -130,6 +131,11 @@ def _sizes(shape: Shape, axes: tuple[int, ...], is_kernel: bool) -> tuple[int, i
         return 1, total
     rows = shape[axes[0]]
     return rows, total // rows
+
+
+def _reads_panels(stage: Stage) -> bool:
+    """Whether a dense layer turns its weights itself."""
+    return isinstance(stage, DenseStage) and bool(stage.choice and stage.choice.panel)
 
 
 def _with_copies(

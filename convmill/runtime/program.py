@@ -293,9 +293,15 @@ class Program:
     ) -> None:
         """Hands memory for ``count`` images over, or for as large a part of them as may be at
         once."""
-        memory, network = self.code(kind).memory, self.networks[kind]
-        whole = kind == "training" and self.network.whole_batches
-        context["part_size"] = held.hold(network, memory, count, threads, whole=whole)
+        training, network = kind == "training", self.networks[kind]
+        context["part_size"] = held.hold(
+            network,
+            self.code(kind).memory,
+            count,
+            threads,
+            training=training,
+            whole=training and self.network.whole_batches,
+        )
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
         context["scratch"] = records.scratch

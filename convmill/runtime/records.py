@@ -12,7 +12,10 @@ from convmill.lower.stages import Network, Tensor
 from convmill.runtime.memory import aligned
 
 POISON = 0xFF  # four of them are a float32 that is no number
-MOST_BYTES = 256 * 1024 * 1024  # of a batch's records: a larger batch goes in parts
+# Bytes of a batch's records: a larger batch goes in parts. Without training only what crosses a
+# barrier is in a record, and parts cost little.
+MOST_BYTES = 256 * 1024 * 1024
+MOST_BYTES_UNTRAINED = 16 * 1024 * 1024
 
 
 class Records:
@@ -99,7 +102,14 @@ class Held:
         return self._records is None or self._records.intact()
 
     def hold(
-        self, network: Network, memory: Memory, count: int, threads: int, *, whole: bool
+        self,
+        network: Network,
+        memory: Memory,
+        count: int,
+        threads: int,
+        *,
+        training: bool,
+        whole: bool,
     ) -> int:
         """Holds records for ``count`` images, or for as large a part of them as may be at once;
         returns the part.
@@ -109,9 +119,9 @@ class Held:
         least of them.
         """
         least = count if whole else min(count, whole_images(network.stages))
-        part = count
-        if not whole and memory.image_bytes * count > MOST_BYTES:
-            part = max(MOST_BYTES // memory.image_bytes // least, 1) * least
+        part, most = count, MOST_BYTES if training else MOST_BYTES_UNTRAINED
+        if not whole and memory.image_bytes * count > most:
+            part = max(most // memory.image_bytes // least, 1) * least
         kept = part if memory.image_bytes else 0
         if not self._fits(kept, threads):
             self._records = None  # so that both are never there at once
