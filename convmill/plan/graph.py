@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 Shape = tuple[int, ...]
+Sizes = tuple[Shape, ...]  # of one image at each input, of a model that takes several sizes
 Pair = tuple[int, int]  # along height and width
 Border = tuple[int, int, int, int]  # top, bottom, left, right
 PoolingKind = Literal["max", "average"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from convmill.plan.graph import Refusal
+from convmill.plan.graph import Refusal, Sizes
 from convmill.plan.rebuild import reason_of
 from convmill.plan.walk import Walk, given_ends, is_left_outside, walk
 
@@ -32,7 +32,7 @@ class _Outside(keras.Operation):
             raise
 
 
-def walk_outside(model: Any, followed: Walk) -> Walk | Refusal | None:
+def walk_outside(model: Any, followed: Walk, sizes: Sizes | None) -> Walk | Refusal | None:
     """The calls of a built model, or of a Trace, with the sizes that they have outside training;
     None where those are the sizes of ``followed``, a Refusal where Keras cannot run it so."""
     cuts = (call for call in followed.calls if is_left_outside(call.layer))
@@ -44,13 +44,23 @@ def walk_outside(model: Any, followed: Walk) -> Walk | Refusal | None:
     remedy = f"put keras.layers.CenterCrop({layer.height}, {layer.width}) behind it"
     called = _Outside(getattr(model, "layer", model))
     try:
-        written = called.compute_output_spec(given_ends(model)[0])
-        outside = walk(model, follow=True, training=False)
+        written = called.compute_output_spec(_of_sizes(given_ends(model)[0], sizes))
+        outside = walk(model, follow=True, training=False, sizes=sizes)
     except Exception as error:  # whatever Keras or a user's layer raises
         why = reason_of(called.raised or error)
         return Refusal(f"{says}training, where they do not fit: {why}", remedy)
     shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(written)]
-    if shapes != [tuple(tensor.shape[1:]) for tensor in model.outputs]:
+    by_name = {call.name: call.shape for call in followed.calls}
+    if shapes != [by_name[name] for name in followed.outputs]:
         written = " and ".join(map(str, shapes))
         return Refusal(f"{says}training, where the model writes {written}", remedy)
     return outside
+
+
+def _of_sizes(inputs: Any, sizes: Sizes | None) -> Any:
+    """Symbols like a model's inputs, for images of ``sizes``."""
+    if sizes is None:
+        return inputs
+    flat = zip(keras.tree.flatten(inputs), sizes, strict=True)
+    symbols = [keras.KerasTensor((None, *shape), one.dtype) for one, shape in flat]
+    return keras.tree.pack_sequence_as(inputs, symbols)

@@ -6,7 +6,7 @@ which graphs are compiled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,13 +25,13 @@ from convmill.plan.beyond import (
 from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.ends import Ends, ends_of
-from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape
+from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
 from convmill.plan.outside import walk_outside
 from convmill.plan.rebuild import rebuild
-from convmill.plan.trace import Trace, Untraceable, is_followed, trace_model
+from convmill.plan.trace import Trace, Untraceable, built_shape, is_followed, trace_model
 from convmill.plan.walk import Call, Penalty, Walk, given_ends, walk
 from convmill.plan.written import own_call
 
@@ -54,17 +54,36 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def read(model: Any) -> Reading:
-    """Reads a built Keras model that is compiled.
+def read(model: Any, sizes: Sizes | None = None) -> Reading:
+    """Reads a built Keras model that is compiled, for images of ``sizes``, where it takes several.
 
     Raises:
         TypeError: it is no Keras model.
         NotCovered: it is not compiled: a layer, an argument or a connection.
         ValueError: a size of zero, or a number that is not finite.
     """
-    reading = _reading(model, _readable(model))
+    reading = _reading(model, _readable(model, sizes), sizes=sizes)
     check_covered(reading.graph)
     return reading
+
+
+def input_shapes(model: Any) -> tuple[tuple[int | None, ...], ...]:
+    """The shape of one image at each input of a built model, with None for a size that is left
+    open."""
+    if own_call(model) is None:
+        return tuple(tuple(tensor.shape[1:]) for tensor in getattr(model, "inputs", None) or ())
+    shape = built_shape(model)
+    if shape is None or not is_followed(model):
+        return ()
+    found: list[tuple[int | None, ...]] = []
+    keras.tree.map_shape_structure(lambda one: found.append(tuple(one[1:])), shape)
+    return tuple(found)
+
+
+def ends(model: Any) -> tuple[Ends, Ends]:
+    """How a built graph of layers takes its inputs and gives its outputs."""
+    taken, given = map(ends_of, given_ends(model))
+    return taken, given
 
 
 def describe(model: Any, input_shape: Shape | None = None) -> Graph:
@@ -83,51 +102,54 @@ def describe(model: Any, input_shape: Shape | None = None) -> Graph:
     return _reading(model, built, dead_end).graph
 
 
-def _readable(model: Any) -> Any:
+def _readable(model: Any, sizes: Sizes | None) -> Any:
     """``model``, or the Trace of its own call: a graph of layers for images of one size. Raises
     NotCovered where there is none."""
     if not isinstance(model, keras.Model):
         raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
-    readable = _traced(model) if own_call(model) is not None else model
+    readable = _traced(model, sizes) if own_call(model) is not None else model
     if readable is None or not model.built or not hasattr(readable, "inputs"):
         raise NotCovered(
             f"model {model.name!r} is not built, so that its shapes are unknown",
             "begin it with keras.Input(shape), or call model.build((None, *image_shape))",
         )
-    _check_sizes(model, readable.inputs)
+    shapes = sizes or (tuple(tensor.shape[1:]) for tensor in readable.inputs)
+    _check_sizes(model, shapes)
     return readable
 
 
-def _traced(model: Any) -> Trace | None:
+def _traced(model: Any, sizes: Sizes | None) -> Trace | None:
     """The graph of a model that computes by a ``call`` of its own; None where it is not built."""
     says = f"model {model.name!r} ({type(model).__name__}) defines {own_call(model)} in Python"
     remedy = "build it from layers with keras.Sequential or keras.Model(inputs, outputs)"
     if not is_followed(model):
         raise NotCovered(says, remedy)
     try:
-        return trace_model(model)
+        return trace_model(model, sizes)
     except Untraceable as reason:
         raise NotCovered(f"{says}, which {reason}", remedy) from reason
 
 
-def _check_sizes(model: Any, inputs: Sequence[Any]) -> None:
-    for tensor in inputs:
-        shape = tuple(tensor.shape[1:])
+def _check_sizes(model: Any, shapes: Iterable[tuple[int | None, ...]]) -> None:
+    for shape in shapes:
         if any(size is None for size in shape) or not shape:
             raise NotCovered(
                 f"model {model.name!r} reads images of shape {shape}",
-                "give keras.Input a shape without None, such as (28, 28, 1)",
+                "give it images, or give keras.Input a shape without None, such as (28, 28, 1)",
             )
-        if min(shape) < 1:
+        if 0 in shape:
             raise ValueError(
                 f"Every size in keras.Input(shape) must be at least 1. Received: shape={shape}"
             )
 
 
-def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Reading:
-    """The Reading of ``model``, what ``rebuild`` made of ``original``, or the Trace of that one;
-    ValueError for sizes that are not said."""
-    followed = walk(model, follow=True)
+def _reading(
+    original: Any, model: Any, dead_end: DeadEnd | None = None, sizes: Sizes | None = None
+) -> Reading:
+    """The Reading of ``model``, what ``rebuild`` made of ``original``, or the Trace of that one,
+    which is of ``sizes`` already; ValueError for sizes that are not said."""
+    sizes = None if isinstance(model, Trace) else sizes
+    followed = walk(model, follow=True, sizes=sizes)
     own = original if isinstance(model, Trace) else model
     parameters = Parameters(own.trainable_variables)
     nodes, handed_out = _nodes(followed, parameters)
@@ -141,16 +163,15 @@ def _reading(original: Any, model: Any, dead_end: DeadEnd | None = None) -> Read
         dead_end=dead_end,
         refusal=next(_of_model(model, followed), None),
     )
-    outside = walk_outside(model, followed)
+    outside = walk_outside(model, followed, sizes)
     if isinstance(outside, Refusal):
         graph = replace(graph, refusal=graph.refusal or outside)
     elif outside is not None:
         same = Parameters(own.trainable_variables)  # the same ones in the same order
         graph = replace(graph, inference=_nodes(outside, same)[0])
     variables = (*parameters.variables, *held.variables)
-    inputs, outputs = map(ends_of, given_ends(model))
     notes = tuple(_notes(model, followed))
-    return Reading(graph, variables, tuple(parameters.dropouts), inputs, outputs, notes)
+    return Reading(graph, variables, tuple(parameters.dropouts), *ends(model), notes)
 
 
 def _nodes(followed: Walk, parameters: Parameters) -> tuple[tuple[Node, ...], tuple[str, ...]]:

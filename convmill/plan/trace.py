@@ -19,6 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from convmill.plan.graph import Sizes
 from convmill.plan.rebuild import reason_of
 from convmill.plan.written import own_call
 
@@ -86,14 +87,35 @@ def _takes_training(layer: Any) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def trace_model(model: Any) -> Trace | None:
-    """Follows the call of a model of the user's own class, for images of the sizes for which it was
-    built; None where it is not built. Raises Untraceable."""
-    config = model.get_build_config() if model.built else None
-    if not config or "input_shape" not in config:
+def trace_model(model: Any, sizes: Sizes | None = None) -> Trace | None:
+    """Follows the call of a model of the user's own class, for images of ``sizes``, or of those for
+    which it was built; None where it is not built. Raises Untraceable."""
+    given = built_for(model, sizes)
+    if given is None:
         return None
-    given = _Given((_inputs_of(config["input_shape"], "input"),), {})
-    return _traced(model, given, training=False if _takes_training(model) else None)
+    return _traced(model, _Given((given,), {}), training=False if _takes_training(model) else None)
+
+
+def built_shape(model: Any) -> Any:
+    """The shapes, with a batch, in lists and dicts, for which a model of the user's own class was
+    built; None where it is not."""
+    config = model.get_build_config() if model.built else None
+    return config.get("input_shape") if config else None
+
+
+def built_for(model: Any, sizes: Sizes | None = None) -> Any:
+    """Inputs, in lists and dicts, like those for which a model of the user's own class was built,
+    or of ``sizes``; None where it is not built."""
+    shape = built_shape(model)
+    if shape is None:
+        return None
+    inputs = _inputs_of(shape, "input")
+    if sizes is None:
+        return inputs
+    flat = zip(keras.tree.flatten(inputs), sizes, strict=True)
+    return keras.tree.pack_sequence_as(
+        inputs, [keras.Input(shape, name=one.name) for one, shape in flat]
+    )
 
 
 def _inputs_of(shape: Any, name: str) -> Any:

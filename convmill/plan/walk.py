@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from convmill.plan.functions import activation_of, own_activation
-from convmill.plan.graph import Regularizer, Shape
+from convmill.plan.graph import Regularizer, Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import regularizer_of
 from convmill.plan.trace import Trace, Untraceable, is_followed, trace, trace_activation
@@ -104,14 +104,18 @@ class Walk:
     inner: tuple[Inner, ...]
 
 
-def walk(model: Any, follow: bool = False, training: bool = True) -> Walk:
+def walk(
+    model: Any, follow: bool = False, training: bool = True, sizes: Sizes | None = None
+) -> Walk:
     """The calls of a built Sequential or functional model, or of a Trace of another one, models
     inside it included; those that the Python code of layers makes, too, where it is to ``follow``
-    them. Shapes are those of ``training``, or those outside it."""
+    them. Shapes are those of ``training``, or those outside it, for images of ``sizes`` where the
+    model leaves them open."""
     walker = _Walker(follow, training)
     made: _Made = {}
-    for tensor in model.inputs:
-        layer, shape = tensor._keras_history.operation, _shape_of(tensor)
+    shapes = sizes or tuple(map(_shape_of, model.inputs))
+    for tensor, shape in zip(model.inputs, shapes, strict=True):
+        layer = tensor._keras_history.operation
         name = walker.add(Call(layer.name, layer, (), (), shape, tensor))
         made[id(tensor)] = _Source(name, shape)
     inputs = tuple(source.name for source in made.values())

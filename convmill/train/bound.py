@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import Graph
+from convmill.plan.graph import Graph, Sizes
 from convmill.plan.halves import Half
 from convmill.runtime.batches import room
 from convmill.runtime.factors import momenta_product
@@ -49,15 +49,25 @@ class Bound:
     raise NotCovered.
     """
 
-    def __init__(self, model: Any, training: bool = True) -> None:
+    def __init__(self, model: Any, training: bool = True, sizes: Sizes | None = None) -> None:
         self.model = model
         self.training = training
+        self.sizes = sizes  # for which the model is read, where it takes several
         self.reread()
 
     def reread(self) -> None:
         """Reads the model anew, if layers may have been frozen, or the optimizer changed."""
         self.push()
-        self._take(read_model(self.model, self.training), "whole")
+        self._take(read_model(self.model, self.training, self.sizes), "whole")
+
+    def resize(self, sizes: Sizes | None) -> bool:
+        """Reads the model for images of other sizes, if it is to work on such; whether it is."""
+        if sizes == self.sizes:
+            return False
+        self.push()
+        self.sizes = sizes
+        self.reread()
+        return True
 
     def half(self, half: Half) -> Bound:
         """One half of the model, which has a frozen base, as it was read last."""
@@ -72,7 +82,8 @@ class Bound:
         self._found = found
         self._moved: Moved = []
         current = session(self.model)
-        self.loaded = current.loaded(self.graph, self.recipe, half)
+        current.sizes = self.sizes
+        self.loaded = current.loaded(self.graph, self.recipe, half, self.sizes)
         shared = (*self.reading.variables, *self.reading.dropouts, self.optimizer, current)
         self.keys = frozenset(id(one) for one in shared if one is not None)
         self._weights: Sequence[Snapshot] | None = None
@@ -95,7 +106,7 @@ class Bound:
     @property
     def is_current(self) -> bool:
         """Whether its Program is the one by which the model runs now."""
-        return session(self.model).holds(self.loaded)
+        return session(self.model).holds(self.loaded, self.sizes)
 
     @property
     def program(self) -> Program:

@@ -123,6 +123,8 @@ def measure_part(
     if isinstance(part, Uncovered):
         keras_step("test_on_batch", bound, part, scores)
         return
+    if bound.resize(part.samples.sizes):
+        bound.pull_weights()
     scores.build(part.samples)
     wanted = scores.need_outputs or bound.losses
     outputs = bound.room(len(part.order)) if wanted else None
@@ -206,6 +208,8 @@ def _predict_part(bound: Bound, part: Part | Uncovered) -> Sequence[np.ndarray]:
         fallback.fall_back(session(bound.model), part.gap, bound.model)
         predicted = attach.KERAS["predict_on_batch"](bound.model, part.x)
         return [np.asarray(one) for one in bound.reading.outputs.flat(predicted)]
+    if bound.resize(part.samples.sizes):
+        bound.pull_weights()
     # Nothing is shuffled here: a part's images lie side by side.
     side_by_side = slice(part.order[0], part.order[-1] + 1)
     return bound.predict(tuple(x[side_by_side] for x in part.samples.x))

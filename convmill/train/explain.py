@@ -18,6 +18,7 @@ from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound
 from convmill.train.compilation.optimizer import bridged
 from convmill.train.prepare import check_class
+from convmill.train.session import session
 
 TEXT_WIDTH = 118
 
@@ -96,12 +97,13 @@ def explain(model: Any) -> Explanation:
     """What convmill makes of a Keras model: stages, tiles, arithmetic, memory, seconds.
 
     A compiled model (``model.compile``) is explained for training and inference, else for
-    inference alone. Native code that is not there yet is built; the model is not changed.
+    inference alone; one that takes images of several sizes for those that it has seen last. Native
+    code that is not there yet is built; the model is not changed.
     """
     try:
         check_class(model, training=False)
         training, notes = _trains(model)
-        bound = Bound(model, training=training)
+        bound = Bound(model, training, session(model).sizes)
         found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
         losses = dict.fromkeys(f"the loss {loss.name}" for loss in bound.losses.values())
         done = (*losses, *found)

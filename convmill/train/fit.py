@@ -295,6 +295,7 @@ def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: P
         keras_step("train_on_batch", bound, part, scores)
         scores.trained += 1
         return
+    bound.resize(part.samples.sizes)
     scores.build(part.samples)
     outputs = bound.room(len(part.order)) if scores.need_outputs else None
 

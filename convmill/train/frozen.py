@@ -56,11 +56,13 @@ class FrozenBase:
     def __init__(self, bound: Bound, feed: ArrayFeed) -> None:
         self.bound, self.feed = bound, feed
         self._arrays = feed.arrays
+        self._sizes = feed.arrays.target().sizes
         self._computed: _Computed | None = None
 
     def compile(self, kind: Kind) -> bool:
         """Builds native code for both halves, the head's of a ``kind``; False where the whole net
         would run."""
+        self.bound.resize(self._sizes)
         if self._halves() is None:
             return False
         self.bound.half("head").program.code(kind)
@@ -71,6 +73,7 @@ class FrozenBase:
         """What an epoch that begins runs on the feed: the head, or the whole net. That runs where
         somebody is ``heard`` in the midst of the epoch, who may change images, and where Keras
         builds metrics on them."""
+        self.bound.resize(self._sizes)  # it may have been at work on others
         both = None if heard or not attach.measures_built(self.bound.model) else self._halves()
         if both is None:
             self._let_go()

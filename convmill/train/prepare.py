@@ -8,11 +8,14 @@ before Keras would: it reads one to build a model, and all others behind the hoo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.graph import Graph, NotCovered, Sizes
+from convmill.plan.read import ends
+from convmill.plan.written import own_call
 from convmill.train import attach
 from convmill.train.arguments import optional_whole
 from convmill.train.arrays import Given, Interface, take
@@ -23,6 +26,7 @@ from convmill.train.feed import ArrayFeed, BadBatch, StreamFeed
 from convmill.train.reading import read_model
 from convmill.train.samples import Arrays, Samples, Target, prepare, samples
 from convmill.train.session import session
+from convmill.train.sizes import Open, open_shapes, sizes_called, sizes_of, tried
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Kind
@@ -42,29 +46,62 @@ class Preparation:
         self.arguments = arguments
         self.training = training
         self.bound: Bound | None = None
+        self._called: Graph | None = None  # for which a model with a call of its own was built
+        self._seen = False  # whether there were images
         built = attach.training_built(model) if training else attach.layers_built(model)
         self.keras_looks = not built  # whether Keras would read a batch to build the model
-        if attach.layers_built(model):
+        self.open = open_shapes(model) if attach.layers_built(model) else None
+        if attach.layers_built(model) and self.open is None:
             self.bind()
 
-    def bind(self) -> Bound:
-        """Reads the model, whose layers are built by now."""
+    def bind(self, sizes: Sizes | None = None) -> Bound:
+        """Reads the model, whose layers are built by now; one that leaves ``sizes`` open for those
+        that are given, or for any that go."""
         if self.bound is None:
+            if self.open is not None and sizes is None:
+                sizes = self._any_sizes(self.open)
             try:
                 check_class(self.model, self.training)
             except NotCovered:
-                read_model(self.model, training=False)  # what is in the way there too is said first
+                # what is in the way there too is said first
+                read_model(self.model, training=False, sizes=sizes)
                 raise
-            self.bound = Bound(self.model, self.training)
+            self.bound = Bound(self.model, self.training, sizes)
+            self._called = None if own_call(self.model) is None else self.bound.graph
             for note in self.bound.reading.notes:
                 remark(session(self.model), note, self.model)
             if self.bound.recipe is not None and not self.bound.recipe.optimizer.bridged:
                 learning_rates(self.model.optimizer, 1)
         return self.bound
 
+    def _any_sizes(self, shapes: Open) -> Sizes:
+        """The sizes of the images seen last; before there are any, such that the model is read."""
+        last = session(self.model).sizes
+        gap: Exception | None = None
+        for sizes in tried(shapes) if last is None else [last]:
+            try:
+                read_model(self.model, self.training, sizes)
+                return sizes
+            except (NotCovered, ValueError) as error:  # too small for its layers, say
+                gap = error
+        assert gap is not None
+        raise gap
+
+    def sizes(self, given: Given) -> Sizes | None:
+        """For which sizes the model is read to work on arrays; None where it takes one alone."""
+        if self.open is not None:
+            return sizes_of(given.x, self.open)
+        return None if self._called is None else sizes_called(given.x, self._called)
+
     @property
     def interface(self) -> Interface:
         """How the model takes x, y and weights; before its layers are built one array each."""
+        if self.open is not None and own_call(self.model) is not None:
+            self.bind()
+        if self.bound is None and self.open is not None:
+            inputs, outputs = ends(self.model)
+            losses = attach.asked_losses(self.model, outputs) if self.training else []
+            return Interface(inputs, outputs, tuple(sorted({one.output for one in losses})))
         if self.bound is None:
             return Interface()
         recipe, reading = self.bound.recipe, self.bound.reading
@@ -81,9 +118,15 @@ class Preparation:
 
     def build_layers(self, x: Any) -> None:
         """Builds layers that are not built, for images like ``x``, and binds the model."""
+        first = not self._seen
+        self._seen = True
         if self.bound is None:
             attach.build_layers(self.model, x)
-            self.bind()
+        if self.bound is None or (first and own_call(self.model) is not None):
+            sizes = None
+            if self.open is not None or self.bound is not None:
+                sizes = self.sizes(Given(tuple(self.interface.inputs.flat(x))))
+            self.bind(sizes).resize(sizes)
 
     def feed(
         self,
@@ -126,12 +169,14 @@ class Preparation:
         class_weight: Mapping[int, float] | None = None,
     ) -> ArrayFeed:
         """The feed for arrays, which are checked at once."""
-        if self.bound is None and len(keras.tree.flatten(x)) > 1 and attach.is_array_data(x):
+        unknown = self.bound is None and self.open is None
+        if unknown and len(keras.tree.flatten(x)) > 1 and attach.is_array_data(x):
             self.build_layers(x)  # how many inputs a model of its own class has is known then
         given = self.take(x, y, sample_weight)
         self.build_layers(self.interface.inputs.pack(given.x))
-        arrays = Arrays(given, self.target, class_weight)
-        self._try_losses(samples(arrays.given.part(0, 1), self.target()))
+        target = partial(self.target, self.sizes(given))
+        arrays = Arrays(given, target, class_weight)
+        self._try_losses(samples(arrays.given.part(0, 1), target()), target().graph)
         return ArrayFeed(
             arrays,
             batch_size=batch_size,
@@ -155,23 +200,27 @@ class Preparation:
         """x, y and weights as the model takes them."""
         return self.interface.pack(given)
 
-    def target(self) -> Target:
-        """What arrays must fit; a callback may have compiled the model anew."""
-        bound = self.bind()
-        if bound.recipe is None:
-            return Target(bound.graph, self.interface, None)
-        losses = tuple(None if goal is None else goal.loss for goal in bound.recipe.goals)
-        return Target(bound.graph, self.interface, losses)
+    def target(self, sizes: Sizes | None) -> Target:
+        """What arrays of ``sizes`` must fit; a callback may have compiled the model anew."""
+        bound = self.bind(sizes)
+        graph, recipe = bound.graph, bound.recipe
+        if sizes != bound.sizes:
+            found = read_model(self.model, self.training, sizes)
+            graph, recipe = found.reading.graph, found.recipe
+        if recipe is None:
+            return Target(graph, self.interface, None, sizes)
+        losses = tuple(None if goal is None else goal.loss for goal in recipe.goals)
+        return Target(graph, self.interface, losses, sizes)
 
     def samples(self, given: Given, class_weight: Mapping[int, float] | None = None) -> Samples:
         """Arrays checked for this model."""
-        found = prepare(given, self.target(), class_weight)
-        self._try_losses(found)
+        target = self.target(self.sizes(given))
+        found = prepare(given, target, class_weight)
+        self._try_losses(found, target.graph)
         return found
 
-    def _try_losses(self, found: Samples) -> None:
+    def _try_losses(self, found: Samples, graph: Graph) -> None:
         """Tries losses that Keras computes. NotCovered where one wants more than predictions."""
-        graph = self.bind().graph
         for output, loss in self.bind().losses.items():
             if found.given is not None:
                 loss.check(self.model, found, graph.node(graph.outputs[output]).shape)

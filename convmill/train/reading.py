@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.graph import NotCovered, Sizes
 from convmill.plan.halves import Half, halves
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
@@ -20,6 +20,8 @@ from convmill.train.keras_steps import KerasSteps
 
 # On the model itself: anywhere else it would keep the model alive, for it leads back to it.
 _PLACE = "_convmill_reading"
+_Key = tuple[bool, Sizes | None]
+_MOST = 16  # readings of one model that are kept
 
 
 @dataclass(frozen=True)
@@ -49,37 +51,41 @@ class ModelReading:
 
 
 class _Kept:
-    """Readings for training (True) and for inference (False), or why there are none, and the state
-    that they are of.
-    Keras saves nothing of it."""
+    """Readings for training (True) and for inference (False), by the sizes of images, or why there
+    are none, and the state that they are of. Keras saves nothing of it."""
 
     def __init__(self) -> None:
-        self.last: tuple[Unchanged, dict[bool, ModelReading | NotCovered]] | None = None
+        self.last: tuple[Unchanged, dict[_Key, ModelReading | NotCovered]] | None = None
 
 
-def last_reading(model: Any, training: bool) -> ModelReading | None:
-    """How a model was read last, if nothing of it has changed since, and it was covered."""
+def last_readings(model: Any, training: bool, sizes: Sizes) -> list[ModelReading]:
+    """How a model was read last, if nothing of it has changed since, and it was covered: for images
+    of the sizes that it takes, and of these where it takes several."""
     kept = vars(model).get(_PLACE)
     if kept is None or kept.last is None:
-        return None
-    unchanged, by_training = kept.last
-    found = by_training.get(training)
-    return found if isinstance(found, ModelReading) and unchanged.holds() else None
+        return []
+    unchanged, before = kept.last
+    every = (before.get((training, each)) for each in (None, sizes))
+    found = [one for one in every if isinstance(one, ModelReading)]
+    return found if found and unchanged.holds() else []
 
 
-def read_model(model: Any, training: bool) -> ModelReading:
-    """Reads a model, if it may have changed since it was read last. Raises NotCovered."""
+def read_model(model: Any, training: bool, sizes: Sizes | None = None) -> ModelReading:
+    """Reads a model, if it may have changed since it was read last; for images of ``sizes``, where
+    it takes several. Raises NotCovered."""
     kept: _Kept = vars(model).setdefault(_PLACE, _Kept())
     last = kept.last
     if last is None or not last[0].holds():
         last = kept.last = Unchanged(model), {}  # before it is read: what changes then is seen
-    by_training = last[1]
-    if training not in by_training:
+    found_before, key = last[1], (training, sizes)
+    if key not in found_before:
+        if len(found_before) >= _MOST:
+            found_before.clear()
         try:
-            by_training[training] = _read(model, training)
+            found_before[key] = _read(model, training, sizes)
         except NotCovered as gap:
-            by_training[training] = gap
-    found = by_training[training]
+            found_before[key] = gap
+    found = found_before[key]
     if isinstance(found, NotCovered):
         raise found.with_traceback(None)
     return found
@@ -99,10 +105,10 @@ def half_of(reading: Reading, half: Half) -> Reading:
     return replace(reading, graph=graph, variables=variables, dropouts=dropouts)
 
 
-def _read(model: Any, training: bool) -> ModelReading:
+def _read(model: Any, training: bool, sizes: Sizes | None) -> ModelReading:
     if not training:
-        return ModelReading(read(model))
-    reading, recipe = read_training(model)
+        return ModelReading(read(model, sizes))
+    reading, recipe = read_training(model, sizes)
     # Keras traces a loss anew where a model is compiled anew, not before.
     compiled = attach.compilation(model)[1]
     losses = {

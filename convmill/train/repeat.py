@@ -16,7 +16,7 @@ import numpy as np
 
 from convmill.train.bound import Bound
 from convmill.train.calls import whole
-from convmill.train.reading import last_reading
+from convmill.train.reading import last_readings
 
 if TYPE_CHECKING:
     from convmill.runtime.repeat import Prediction
@@ -66,8 +66,9 @@ def predict(model: Any, *args: Any, **kwargs: Any) -> Any:
 def _predict(model: Any, x: Any) -> Any:
     if type(x) is not np.ndarray:
         return None
-    found = last_reading(model, training=False)
-    repeat = None if found is None else found.repeats.get(_kind(x))
+    found = last_readings(model, training=False, sizes=(x.shape[1:],))
+    kind = _kind(x)
+    repeat = next((one.repeats[kind] for one in found if kind in one.repeats), None)
     if repeat is None or not repeat.bound.is_current:
         return None
     bound = repeat.bound

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import Graph, Input, Node, NotCovered, Shape
+from convmill.plan.graph import Graph, Input, Node, NotCovered, Shape, Sizes
 from convmill.plan.recipe import Loss
 from convmill.train import check
 from convmill.train.arrays import ByOutput, Given, Interface
@@ -42,6 +42,7 @@ class Samples:
     weight: ByOutput | None = None
     given: ByOutput | None = None
     given_weight: ByOutput | None = None
+    sizes: Sizes | None = None  # for which the model is read, where it takes several
 
     def __len__(self) -> int:
         return len(self.x[0])
@@ -55,11 +56,12 @@ class Samples:
 @dataclass(frozen=True)
 class Target:
     """What arrays must fit: the model's graph and how it takes them, and the losses of its outputs
-    unless only x is wanted."""
+    unless only x is wanted. ``sizes`` are those of the graph, of a model that takes several."""
 
     graph: Graph
     interface: Interface
     losses: tuple[Loss | None, ...] | None
+    sizes: Sizes | None = None
 
 
 def prepare(
@@ -173,10 +175,10 @@ def samples(given: Given, target: Target) -> Samples:
     """What ``checked`` returned, in the form that a Program reads."""
     x = tuple(map(in_place, given.x))
     if target.losses is None or given.y is None:
-        return Samples(x)
+        return Samples(x, sizes=target.sizes)
     y, weight = _measured_by(given, target)
     seen = Given((), given.y, given.weight).each(_as_keras_sees)
-    return Samples(x, y, weight, seen.y, seen.weight)
+    return Samples(x, y, weight, seen.y, seen.weight, target.sizes)
 
 
 def _input(x: np.ndarray, node: Node, argument: str) -> np.ndarray:

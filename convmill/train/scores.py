@@ -51,15 +51,9 @@ class Scores:
     def follow(self) -> None:
         """Takes up what the model is compiled with now; what was counted so far is forgotten."""
         self._compilation = attach.compilation(self.model)
-        recipe, graph = self.bound.recipe, self.bound.graph
+        recipe = self.bound.recipe
         assert recipe is not None
-        self.shapes = [graph.node(name).shape for name in graph.outputs]
-        self.measures: dict[int, Measure] = {}
-        for output in recipe.asked:
-            goal = recipe.goals[output]
-            assert goal is not None
-            places = math.prod(self.shapes[output][:-1])
-            self.measures[output] = Measure(places, goal.loss.reduction == "mean", goal.weight)
+        self.fit_sizes()
         self.totals = self._nothing()
         # Metrics that a Program counts itself, and those that Keras must count.
         self.native: list[attach.Compiled] = []
@@ -70,6 +64,18 @@ class Scores:
         if self._built:
             jit, of = bool(self.model.jit_compile), self._compilation[2]
             self._fed = kept(self.model, "metrics", of, lambda: Fed(self.others, jit))
+
+    def fit_sizes(self) -> None:
+        """Takes up how many places the outputs have, for images of the sizes at hand."""
+        recipe, self._graph = self.bound.recipe, self.bound.graph
+        assert recipe is not None
+        self.shapes = [self._graph.node(name).shape for name in self._graph.outputs]
+        self.measures: dict[int, Measure] = {}
+        for output in recipe.asked:
+            goal = recipe.goals[output]
+            assert goal is not None
+            places = math.prod(self.shapes[output][:-1])
+            self.measures[output] = Measure(places, goal.loss.reduction == "mean", goal.weight)
 
     def _nothing(self) -> Totals:
         return Totals(dict.fromkeys(self.measures, Sums()))
@@ -100,6 +106,8 @@ class Scores:
     def build(self, samples: Samples) -> None:
         """Builds on a batch the metrics of a model that was compiled in the midst of a run; checks
         that all of them find what they read."""
+        if self.bound.graph is not self._graph:
+            self.fit_sizes()
         if not self._built:
             inputs, outputs = self.bound.reading.inputs, self.bound.reading.outputs
             attach.build_on(self.model, Interface(inputs, outputs), samples.seen)

@@ -7,12 +7,15 @@ import weakref
 from typing import Any
 
 from convmill import settings
-from convmill.plan.graph import Graph
+from convmill.plan.graph import Graph, Sizes
 from convmill.plan.halves import Half
 from convmill.plan.recipe import Recipe
 from convmill.runtime import reserve
 from convmill.train import turns
 from convmill.train.loaded import Loaded
+
+_Key = tuple[Half, Sizes | None]
+_MOST_SIZES = 4  # for which Programs are kept
 
 
 class Session:
@@ -23,16 +26,25 @@ class Session:
         self.threads: int | None = None
         self.said: set[str] = set()
         self.counting: Any = None  # whose figures Keras' metrics hold
-        # The last Program of each half, and what it was made for: graph, recipe and threads.
-        self._made: dict[Half, tuple[Loaded, Graph, Recipe | None, int | None]] = {}
+        self.sizes: Sizes | None = None  # of the images at work, where the model takes several
+        # The last Program of each half, of each size of images, and what it was made for: graph,
+        # recipe and threads.
+        self._made: dict[_Key, tuple[Loaded, Graph, Recipe | None, int | None]] = {}
 
     @property
     def is_strict(self) -> bool:
         """Whether what is not covered is an error for this model."""
         return settings.strict() if self.strict is None else self.strict
 
-    def loaded(self, graph: Graph, recipe: Recipe | None, half: Half = "whole") -> Loaded:
-        """A Program for a graph: the last one where it fits, so that weights fit in memory once.
+    def loaded(
+        self,
+        graph: Graph,
+        recipe: Recipe | None,
+        half: Half = "whole",
+        sizes: Sizes | None = None,
+    ) -> Loaded:
+        """A Program for a graph, of a model read for ``sizes``: the last one where it fits, so that
+        weights fit in memory once, or a few times where there are images of several sizes.
 
         Any Program of the same graph serves where ``recipe`` is None, which is for prediction.
         """
@@ -41,19 +53,25 @@ class Session:
         from convmill.runtime.program import Program  # brings LLVM: not before it is needed
 
         threads = settings.threads() if self.threads is None else self.threads
-        if half in self._made:
-            known, known_graph, known_recipe, known_threads = self._made[half]
+        key = half, sizes
+        if key in self._made:
+            known, known_graph, known_recipe, known_threads = self._made[key]
             fits = recipe is None or recipe == known_recipe
             if fits and graph == known_graph and threads == known_threads:
                 return known
         # Two threads that come here at once make one each, and the last one stays.
         made = Loaded(Program(graph, recipe, threads=threads))
-        self._made[half] = made, graph, recipe, threads
+        self._made.pop(key, None)
+        self._made[key] = made, graph, recipe, threads
+        of_sizes = [key for key in list(self._made) if key[1] is not None]
+        for oldest in of_sizes[:-_MOST_SIZES]:
+            self._made.pop(oldest, None)
         return made
 
-    def holds(self, loaded: Loaded) -> bool:
-        """Whether this is the last Program for the whole model, with as many threads as now."""
-        made = self._made.get("whole")
+    def holds(self, loaded: Loaded, sizes: Sizes | None) -> bool:
+        """Whether this is the last Program for the whole model, read for ``sizes``, with as many
+        threads as now."""
+        made = self._made.get(("whole", sizes))
         threads = settings.threads() if self.threads is None else self.threads
         return made is not None and made[0] is loaded and made[3] == threads
 

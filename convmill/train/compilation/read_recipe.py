@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import RANDOM, Graph, Normalize, NotCovered, Shape
+from convmill.plan.graph import RANDOM, Graph, Normalize, NotCovered, Shape, Sizes
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
 from convmill.plan.written import own_call
@@ -24,14 +24,14 @@ from convmill.train.compilation.numbers import check_number
 from convmill.train.compilation.optimizer import mark_decay, read_optimizer
 
 
-def read_training(model: Any) -> tuple[Reading, Recipe]:
+def read_training(model: Any, sizes: Sizes | None = None) -> tuple[Reading, Recipe]:
     """What a compiled Keras model is and how it is trained, as far as ``fit`` is compiled.
 
     Raises:
         NotCovered: the model, its loss or its optimizer is not.
         ValueError: something in them makes no sense.
     """
-    reading = read(model)
+    reading = read(model, sizes)
     _check_training(model, reading.graph)
     recipe = read_recipe(model, reading)
     return mark_decay(model.optimizer, reading), recipe
