@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convmill.kernels import (
     activation,
+    added_loss,
     augment,
     batch_normalization,
     bridge,
@@ -47,6 +48,7 @@ from convmill.plan.graph import (
     AUGMENTATIONS,
     Activate,
     AdaptivePooling,
+    AddedLoss,
     Affine,
     Concatenate,
     Crop,
@@ -89,6 +91,7 @@ OPERATIONS: dict[type, Operation] = {
     Normalize: normalize.OPERATION,
     Prelu: prelu.OPERATION,
     Penalize: penalize.OPERATION,
+    AddedLoss: added_loss.OPERATION,
     Pooling: pooling.OPERATION,
     AdaptivePooling: resample.OPERATION,
     Reduce: reduce.OPERATION,

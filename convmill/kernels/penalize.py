@@ -11,7 +11,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.update import regularized
 from convmill.lower.launches import ACTIVITIES, Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Penalize
+from convmill.plan.graph import PENALTIES, Penalize
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:
@@ -48,22 +48,32 @@ def write_forward(k: Kernel) -> None:
         k.store(x, target, c, count)
 
     rows(k, stage.input, stage.output, one)
+    write_penalty(k, k.reduce("fadd", k.get(total)))
+
+
+def write_penalty(k: Kernel, found: ir.Value) -> None:
+    """Stores an image's penalty in the row of the stage."""
     before = k.build.network.stages[: k.launch.number]
-    number = sum(isinstance(getattr(each, "operation", None), Penalize) for each in before)
+    number = sum(isinstance(getattr(each, "operation", None), PENALTIES) for each in before)
     positions = field(k, k.told("context"), "positions")
     at = k.add(k.mul(number, positions), k.told("position"))
-    k.store_scalar(k.reduce("fadd", k.get(total)), k.pointer(ACTIVITIES), at)
+    k.store_scalar(found, k.pointer(ACTIVITIES), at)
 
 
-def write_backward(k: Kernel) -> None:
-    """The batch has fewer images where it is the last one."""
-    stage, context = k.stage(PlainStage), k.told("context")
-    regularizer = _operation(stage).regularizer
+def images_of_batch(k: Kernel) -> ir.Value:
+    """How many images the batch has, a float: fewer where it is the last one."""
+    context = k.told("context")
     start = k.sub(k.told("position"), k.told("place"))
     left = k.sub(field(k, context, "positions"), start)
     images = k.index(k.minimum(field(k, context, "batch_size"), left))
-    share = k.builder.fdiv(ir.Constant(F32, 1.0), k.builder.sitofp(images, F32))
-    factor = k.broadcast(share)
+    return k.builder.sitofp(images, F32)
+
+
+def write_backward(k: Kernel) -> None:
+    """The slope of the regularizer, divided by the images of the batch."""
+    stage = k.stage(PlainStage)
+    regularizer = _operation(stage).regularizer
+    factor = k.broadcast(k.builder.fdiv(ir.Constant(F32, 1.0), images_of_batch(k)))
     behind, values = k.pointer(gradient(stage.output)), k.pointer(value(stage.output))
     target = k.pointer(gradient(stage.input))
 

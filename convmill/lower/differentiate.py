@@ -4,7 +4,8 @@
     number_uses    [conv] -> [a], [b]                            =>  gradients of uses 1 and 2
 
 The gradient of a stage's weights is wanted where one of them is trained, that of an input where a
-stage that it comes from is trained; both only where a loss looks at what the stage writes.
+stage that it comes from is trained; both only where a loss looks at what the stage writes, or is
+what it computes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from convmill.lower.stages import Gradients, PlainStage, Stage, Tensor
-from convmill.plan.graph import Parameter
+from convmill.plan.graph import AddedLoss, Parameter
 
 
 def differentiate(
@@ -32,7 +33,8 @@ def differentiate(
     seen: set[int] = set()  # buffers that have a gradient
     for number in reversed(range(len(stages))):
         stage = stages[number]
-        if stage.output.buffer in seen or stage.output.buffer in measured:
+        adds = isinstance(stage, PlainStage) and isinstance(stage.operation, AddedLoss)
+        if adds or stage.output.buffer in seen or stage.output.buffer in measured:
             pairs = zip(stage.inputs, wanted[number].inputs, strict=True)
             seen |= {tensor.buffer for tensor, is_wanted in pairs if is_wanted}
         else:

@@ -10,6 +10,7 @@ from convmill.plan.graph import (
     AUGMENTATIONS,
     Activate,
     AdaptivePooling,
+    AddedLoss,
     Affine,
     Concatenate,
     Convolution,
@@ -126,7 +127,8 @@ _COMPILED = (
     *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Reduce),
     *(Flatten, Dense),
     *(Dropout, Noise, RandomCrop, Erase),
-    *(Penalize, Activate, Merge, Concatenate, Reshape, Pad, Crop, Upsample, Resample, Move),
+    *(Penalize, AddedLoss, Activate, Merge, Concatenate),
+    *(Reshape, Pad, Crop, Upsample, Resample, Move),
 )
 
 

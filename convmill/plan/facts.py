@@ -14,6 +14,7 @@ from convmill.plan.graph import (
     Activate,
     Activation,
     AdaptivePooling,
+    AddedLoss,
     Affine,
     Augment,
     Concatenate,
@@ -125,6 +126,7 @@ _KINDS: dict[type, Kind] = {
     RandomCrop: "shape",
     Erase: "dropout",
     Penalize: "other",
+    AddedLoss: "other",
     Merge: "merge",
     Concatenate: "merge",
     Flatten: "shape",
@@ -187,7 +189,7 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
         case AdaptivePooling():
             rows, columns = (adaptive_spans(read[0][axis], written[axis]) for axis in (0, 1))
             return values_read(rows) * values_read(columns) * written[-1]
-        case Reduce():  # one for each value that is read
+        case Reduce() | AddedLoss():  # one for each value that is read
             return math.prod(read[0])
         case Warp(interpolation="bilinear"):  # each value is a mean of four
             return 4 * values

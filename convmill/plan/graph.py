@@ -390,6 +390,15 @@ class Penalize:
 
 
 @dataclass(frozen=True)
+class AddedLoss:
+    """Adds ``factor`` times the sum of the values to the loss, the mean or the sum ``over`` the
+    images of a batch. Nothing reads it."""
+
+    factor: float
+    over: Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
 class Augment:
     """Changes images in training alone, in a way not looked into."""
 
@@ -494,6 +503,7 @@ Operation = (
     | Erase
     | Augment
     | Penalize
+    | AddedLoss
     | Activate
     | Prelu
     | Normalize
@@ -504,6 +514,7 @@ Operation = (
 
 
 AUGMENTATIONS = (Flip, Warp, Tone)
+PENALTIES = (Penalize, AddedLoss)  # what adds to the loss
 # What draws random numbers, and has a ``seed``.
 RANDOM = (Dropout, Noise, RandomCrop, Erase, *AUGMENTATIONS)
 
@@ -580,9 +591,10 @@ class Graph:
         return self.node(self.outputs[0]).shape
 
     @cached_property
-    def penalties(self) -> int:
-        """How many penalties of what layers compute there are."""
-        return sum(isinstance(node.operation, Penalize) for node in self.nodes)
+    def penalties(self) -> tuple[Literal["mean", "sum"], ...]:
+        """What is taken over a batch's images of each penalty of what layers compute."""
+        found = (node.operation for node in self.nodes if isinstance(node.operation, PENALTIES))
+        return tuple(one.over if isinstance(one, AddedLoss) else "mean" for one in found)
 
     @property
     def dropouts(self) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from convmill.plan.facts import node_multiply_adds
 from convmill.plan.graph import (
+    PENALTIES,
     RANDOM,
     Augment,
     Graph,
@@ -25,7 +26,6 @@ from convmill.plan.graph import (
     Normalize,
     Opaque,
     Operation,
-    Penalize,
     Separable,
     Weight,
 )
@@ -94,7 +94,7 @@ def _settled(graph: Graph) -> set[str]:
             written |= set(_parameters_of(node))
     found: set[str] = set()
     for node in graph.nodes:
-        same = not isinstance(node.operation, (*RANDOM, Augment, Penalize, Opaque))
+        same = not isinstance(node.operation, (*RANDOM, *PENALTIES, Augment, Opaque))
         same = same and written.isdisjoint(_parameters_of(node)) and found.issuperset(node.inputs)
         sources = (graph.node(name).operation for name in node.inputs)
         of_images = not node.inputs or not all(isinstance(one, Weight) for one in sources)

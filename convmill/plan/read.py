@@ -25,7 +25,7 @@ from convmill.plan.beyond import (
 from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.ends import Ends, ends_of
-from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Refusal, Shape, Sizes
+from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refusal, Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
@@ -221,10 +221,16 @@ def _node(call: Call, parameters: Parameters) -> Node:
         operation=operation,
         inputs=call.sources,
         shape=call.shape,
-        layer="ActivityRegularization" if isinstance(layer, Penalty) else type(layer).__name__,
+        layer=_layer_name(layer),
         parameters=tuple(map(parameters.index, weights)),
         refusal=beyond(call, operation),
     )
+
+
+def _layer_name(layer: Any) -> str:
+    if not isinstance(layer, Penalty):
+        return type(layer).__name__
+    return "ActivityRegularization" if isinstance(layer.operation, Penalize) else "add_loss"
 
 
 def _held(model: Any, read: Parameters | None) -> Parameters:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from convmill.plan.graph import (
     Activate,
     AdaptivePooling,
+    AddedLoss,
     Border,
     Concatenate,
     Convolution,
@@ -91,7 +92,7 @@ def reads_of(operation: Operation, read: Shape, written: Shape) -> Reads:
     match operation:
         case Opaque():
             return Whole() if operation.sees_all else Unknown()
-        case Pooling(over_image=True):
+        case Pooling(over_image=True) | AddedLoss():
             return Whole()
         case Convolution() | Separable() | Pooling() if len(written) != 3:  # along one axis
             return Unknown()

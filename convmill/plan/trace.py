@@ -13,12 +13,13 @@ import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from convmill.plan.added import Term, Unadded, terms_of
 from convmill.plan.graph import Sizes
 from convmill.plan.rebuild import reason_of
 from convmill.plan.written import own_call
@@ -35,7 +36,8 @@ class Untraceable(Exception):
 @dataclass(frozen=True, eq=False)
 class Trace:
     """The graph of a call, with the ends that a model has. ``weights`` has the Keras variable that
-    each of the other inputs of ``function`` stands for, by the symbol's id."""
+    each of the other inputs of ``function`` stands for, by the symbol's id; ``losses`` are what the
+    call adds to the loss, outputs of ``function`` behind the others."""
 
     layer: Any
     inputs: list[Any]
@@ -44,6 +46,7 @@ class Trace:
     weights: dict[int, Any]
     input: Any  # in lists and dicts, as the call has them
     output: Any
+    losses: list[Term]
 
 
 def is_followed(layer: Any) -> bool:
@@ -155,7 +158,8 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
     if _takes_training(layer):
         named["training"] = training
     symbols: dict[int, tuple[Any, Any]] = {}  # by a variable's id: it, and its symbol
-    stand_in = _stand_in(layer, symbols)
+    added: list[Term] = []
+    stand_in = _stand_in(layer, symbols, added)
     try:
         with _Scope():
             written = _inside_a_call(
@@ -170,18 +174,23 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
         raise Untraceable("gives something else than tensors computed from its input")
     handed_on = {id(each) for each in (*inputs, *(symbol for _, symbol in symbols.values()))}
     outputs = [_identity(each) if id(each) in handed_on else each for each in outputs]
+    losses = [
+        replace(term, symbol=_identity(term.symbol)) if id(term.symbol) in handed_on else term
+        for term in added
+    ]
     held = [(variable, symbol) for variable, symbol in symbols.values() if _is_read(symbol)]
     inputs = [symbol for symbol in inputs if _is_read(symbol)]
     if not inputs:
         raise Untraceable("computes nothing from its input")
     try:
-        function = keras.Function([*inputs, *(symbol for _, symbol in held)], outputs)
+        ends = [*outputs, *(term.symbol for term in losses)]
+        function = keras.Function([*inputs, *(symbol for _, symbol in held)], ends)
     except ValueError as error:
         raise Untraceable(f"makes no graph: {reason_of(error)}") from error
     weights = {id(symbol): variable for variable, symbol in held}
     read = given.positional[0] if given.positional else given.named
     handed_out = keras.tree.pack_sequence_as(written, outputs)
-    found = Trace(layer, inputs, outputs, function, weights, read, handed_out)
+    found = Trace(layer, inputs, outputs, function, weights, read, handed_out, losses)
     _check_training(found, training)
     return found
 
@@ -199,12 +208,21 @@ def _identity(symbol: Any) -> Any:
 # The stand-in ------------------------------------------------------------------------------------
 
 
-def _stand_in(layer: Any, symbols: dict[int, tuple[Any, Any]]) -> Any:
-    """An object like ``layer`` in which symbols stand for its own weights."""
+def _stand_in(layer: Any, symbols: dict[int, tuple[Any, Any]], added: list[Term]) -> Any:
+    """An object like ``layer`` in which symbols stand for its own weights; ``added`` collects what
+    it adds to the loss."""
     made = object.__new__(type(layer))
     for name, value in vars(layer).items():
         vars(made)[name] = _with_symbols(value, symbols)
-    vars(made)["add_loss"] = _adds_loss
+
+    def add_loss(loss: Any) -> None:
+        try:
+            for one in keras.tree.flatten(loss):
+                added.extend(terms_of(one))
+        except Unadded as reason:
+            raise Untraceable(f"adds a loss {reason}") from reason
+
+    vars(made)["add_loss"] = add_loss
     return made
 
 
@@ -220,10 +238,6 @@ def _with_symbols(value: Any, symbols: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(value, list | tuple) and any(isinstance(v, keras.Variable) for v in value):
         return [_with_symbols(each, symbols) for each in value]
     return copy.copy(value) if type(value) in (list, dict, set) else value
-
-
-def _adds_loss(*arguments: Any, **named: Any) -> None:
-    raise Untraceable("adds a loss of its own")
 
 
 class _Scope(keras.StatelessScope):
@@ -244,14 +258,19 @@ class _Scope(keras.StatelessScope):
 
 @contextmanager
 def _undisturbed(layer: Any) -> Iterator[None]:
-    """Leaves layers without the calls that Keras notes on them when a symbol goes through."""
-    lists = ((each._inbound_nodes, each._outbound_nodes) for each in layer._flatten_layers())
+    """Leaves layers without the calls that Keras notes on them when a symbol goes through, and the
+    losses that they add to a trial."""
+    every = layer._flatten_layers()
+    lists = ((each._inbound_nodes, each._outbound_nodes) for each in every)
     noted = [(calls, len(calls)) for both in lists for calls in both]
+    losses = [(each._loss_ids, set(each._loss_ids)) for each in every]
     try:
         yield
     finally:
         for calls, count in noted:
             del calls[count:]
+        for identities, before in losses:
+            identities.intersection_update(before)
 
 
 class _Caller(keras.Layer):
@@ -311,7 +330,8 @@ def _signature(found: Trace) -> tuple[Any, ...]:
         calls.append((_kind(node.operation), tuple(_of_argument(one, numbers) for one in given)))
         for part, tensor in enumerate(node.output_tensors):
             numbers[id(tensor)] = (place, part, tuple(tensor.shape))
-    return (*calls, tuple(numbers[id(tensor)] for tensor in found.outputs))
+    added = tuple((numbers[id(one.symbol)], one.factor, one.over) for one in found.losses)
+    return (*calls, tuple(numbers[id(tensor)] for tensor in found.outputs), added)
 
 
 def _named(node: Any) -> dict[str, Any]:
@@ -361,20 +381,38 @@ def _compare(
     ]
     positional, named = given.filled(images)
     try:
-        with keras.StatelessScope(state_mapping=values):
+        with keras.StatelessScope(state_mapping=values, collect_losses=True):
             weights = [keras.ops.convert_to_tensor(each) for each in found.weights.values()]
             theirs = _inside_a_call(training, lambda: layer(*positional, **named))
+            added = layer._get_own_losses()  # that of its activity_regularizer is the last one
             by_symbol = dict(zip(map(id, given.symbols), images, strict=True))
             read = [by_symbol[id(symbol)] for symbol in found.inputs]
             ours = _inside_a_call(training, lambda: found.function([*read, *weights]))
     except Exception as error:  # whatever the user's code raises
         raise Untraceable(f"ends in {type(error).__name__}: {reason_of(error)}") from error
-    pairs = zip(*map(keras.tree.flatten, (theirs, ours)), strict=True)
+    ours = keras.tree.flatten(ours)
+    given_out, terms = ours[: len(found.outputs)], ours[len(found.outputs) :]
+    pairs = list(zip(keras.tree.flatten(theirs), given_out, strict=True))
+    pairs.append((_total(added, layer), _of_terms(found.losses, terms)))
     arrays = [tuple(map(keras.ops.convert_to_numpy, pair)) for pair in pairs]
     near = 1e-3 if layer.compute_dtype == "float32" else 0.1  # halves have few digits
     if not all(np.allclose(a, b, rtol=near, atol=0.1 * near, equal_nan=True) for a, b in arrays):
         raise Untraceable("computes other numbers than the graph that it makes")
     _compared[owner] = present
+
+
+def _total(losses: Sequence[Any], layer: Any) -> Any:
+    """The sum of what a layer has added to the loss in its call."""
+    own = losses if layer.activity_regularizer is None else losses[:-1]
+    return sum((keras.ops.sum(one) for one in own), keras.ops.zeros(()))
+
+
+def _of_terms(losses: Sequence[Term], values: Sequence[Any]) -> Any:
+    """The same by the terms, from their ``values``."""
+    images = {"mean": _IMAGES, "sum": 1}
+    pairs = zip(losses, values, strict=True)
+    parts = (keras.ops.sum(value) * (one.factor / images[one.over]) for one, value in pairs)
+    return sum(parts, keras.ops.zeros(()))
 
 
 def _random(rng: np.random.Generator, shape: Sequence[int]) -> Any:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from convmill.plan.functions import activation_of, own_activation
-from convmill.plan.graph import Regularizer, Shape, Sizes
+from convmill.plan.graph import AddedLoss, Penalize, Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import regularizer_of
 from convmill.plan.trace import Trace, Untraceable, is_followed, trace, trace_activation
@@ -78,9 +78,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Penalty:
-    """What is called in the place of a layer's activity_regularizer: hands values on."""
+    """What is called in the place of a layer's activity_regularizer, which hands values on, or of
+    its add_loss."""
 
-    regularizer: Regularizer
+    operation: Penalize | AddedLoss
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def walk(
     if isinstance(model, Trace):
         made.update(model.weights)
     walker.enter(model, made, "")
+    if isinstance(model, Trace):
+        walker.add_losses(model, made, "loss")
     outputs = tuple(made[id(tensor)].name for tensor in model.outputs)
     return Walk(tuple(walker.calls), inputs, outputs, tuple(walker.inner))
 
@@ -206,7 +209,7 @@ class _Walker:
             source = made[id(tensor)]
             name = f"{prefix}{node.operation.name}/activity"
             read = (source.name,), (source.shape,)
-            made_here = Call(name, Penalty(regularizer), *read, source.shape, tensor)
+            made_here = Call(name, Penalty(Penalize(regularizer)), *read, source.shape, tensor)
             made[id(tensor)] = replace(source, name=self.add(made_here))
 
     def _add_layer(
@@ -343,7 +346,15 @@ class _Walker:
             self._add_layer(calls[0], made, prefix, name)
         else:
             self.enter(found, made, f"{prefix}{name}/")
+        self.add_losses(found, made, f"{prefix}{name}/loss")
         return [self._source(made[id(inside)], prefix) for inside in found.outputs]
+
+    def add_losses(self, found: Trace, made: _Made, name: str) -> None:
+        """Adds what a trace adds to the loss."""
+        for term in found.losses:
+            source = made[id(term.symbol)]
+            penalty = Penalty(AddedLoss(term.factor, term.over))
+            self.add(Call(name, penalty, (source.name,), (source.shape,), (), term.symbol))
 
     def add(self, call: Call) -> str:
         """Adds one call, under a name that no other has; returns it."""

@@ -171,12 +171,18 @@ def room(count: int, graph: Graph) -> list[np.ndarray]:
     return [np.empty((count, *graph.node(name).shape), np.float32) for name in graph.outputs]
 
 
-def means(activities: np.ndarray, batch_size: int) -> np.ndarray:
-    """Float64, one for each batch: the sum of all rows, the mean over the batch's images."""
-    totals = activities.sum(axis=0, dtype=np.float64)
-    starts = np.arange(0, len(totals), batch_size)
-    sizes = np.minimum(batch_size, len(totals) - starts)
-    return np.add.reduceat(totals, starts) / sizes if len(starts) else np.zeros(0)
+def penalties_of(activities: np.ndarray, batch_size: int, graph: Graph) -> np.ndarray:
+    """Float64, one for each batch: the sum of all rows, of each the mean or the sum over the
+    batch's images."""
+    count = activities.shape[1]
+    starts = np.arange(0, count, batch_size)
+    sizes = np.minimum(batch_size, count - starts)
+    total = np.zeros(len(starts))
+    for over in ("mean", "sum") if count else ():
+        rows = activities[[one == over for one in graph.penalties]]
+        found = np.add.reduceat(rows.sum(axis=0, dtype=np.float64), starts)
+        total += found / sizes if over == "mean" else found
+    return total
 
 
 def seeds_of(seeds: np.ndarray | None, graph: Graph) -> np.ndarray:

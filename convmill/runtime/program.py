@@ -25,7 +25,7 @@ from convmill.runtime.batches import (
     check_images,
     check_outputs,
     in_order,
-    means,
+    penalties_of,
     room,
     seeds_of,
 )
@@ -171,7 +171,7 @@ class Program:
             done = context["finished"]
             read = min(done * batches.batch_size, count)
             penalty = penalties[:done].sum(axis=1, dtype=np.float64)
-            penalty += means(activities[:, :read], batches.batch_size)
+            penalty += penalties_of(activities[:, :read], batches.batch_size, self.graph)
             return Measured(losses[:, :read], correct[:, :read], penalty, done)
 
         crossing = Crossing(context, self.graph, self.recipe, bridge, batches.batch_size, losses)
@@ -202,7 +202,7 @@ class Program:
             done = steps if read >= count else read // batches.batch_size
             # Groups finish in any order: until the end only their number is certain.
             shown = count if done == steps else 0
-            penalty = means(activities, batches.batch_size)[:done]
+            penalty = penalties_of(activities, batches.batch_size, self.graph)[:done]
             return Measured(losses[:, :shown], correct[:, :shown], penalty, done)
 
         run = self._work.inference_run(count, self.threads)
@@ -367,7 +367,7 @@ def _measurements(
     """Arrays for the loss of each position at each output, whether it was right, and for the
     penalties of what layers compute of it."""
     losses, correct = np.zeros((2, len(graph.outputs), count), np.float32)
-    activities = np.zeros((graph.penalties, count), np.float32)
+    activities = np.zeros((len(graph.penalties), count), np.float32)
     context["losses"], context["correct"] = losses, correct
     context["activities"] = activities
     return losses, correct, activities

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import Opaque, Operation, Penalize, Role, Weight
+from convmill.plan.graph import Opaque, Operation, Role, Weight
 from convmill.plan.operations import (
     activations,
     convolutions,
@@ -54,7 +54,7 @@ def operation_of(call: Call, parameters: Parameters) -> Operation:
         role: Role = "constant" if call.layer.name == CONSTANT else "weight"
         return Weight(parameters.index(call.layer, role))
     if isinstance(call.layer, Penalty):
-        return Penalize(call.layer.regularizer)
+        return call.layer.operation
     reader = _reader(call.layer)
     operation: Operation = _plain(reader(call, parameters)) if reader else Opaque()
     return operation

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import RANDOM, Graph, Normalize, NotCovered, Shape, Sizes
+from convmill.plan.graph import RANDOM, Graph, Normalize, NotCovered, Penalize, Shape, Sizes
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
 from convmill.plan.written import own_call
@@ -67,7 +67,8 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
         goals[asked.output] = _goal(asked, reading)
     if not any(goals):
         raise NotCovered("the model was compiled without a loss", LOSS_REMEDY)
-    if reading.graph.penalties and None in goals:  # its gradient may come from there alone
+    penalized = any(isinstance(node.operation, Penalize) for node in reading.graph.nodes)
+    if penalized and None in goals:  # its gradient may come from there alone
         raise NotCovered(
             "activity_regularizer beside an output without a loss", "give each output a loss"
         )
