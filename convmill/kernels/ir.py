@@ -7,6 +7,7 @@ instruction is a line as soon as it is asked for.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,7 +124,14 @@ class Undefined(Value):
         super().__init__(kind, "undef")
 
 
+def splat(kind: VectorType, number: Number) -> Value:
+    """``number`` in every lane."""
+    return Value(kind, f"splat ({kind.element.text} {_written(kind.element, number)})")
+
+
 def _written(kind: Type, value: Number | Sequence[Number] | None) -> str:
+    if isinstance(value, int) and isinstance(kind, IntType):
+        return str(int(value))
     if value is None:
         return "0.0" if kind in (F32, F64) else "0" if isinstance(kind, IntType) else ZEROS
     if isinstance(kind, VectorType | ArrayType):
@@ -134,13 +142,13 @@ def _written(kind: Type, value: Number | Sequence[Number] | None) -> str:
         start, end = "<>" if isinstance(kind, VectorType) else "[]"
         return start + ", ".join(parts) + end
     assert isinstance(value, int | float)
-    if isinstance(kind, IntType):
-        return str(int(value))
+    assert kind in (F32, F64)
     rounded = struct.unpack("f", struct.pack("f", value))[0] if kind == F32 else float(value)
     return "0x" + struct.pack(">d", rounded).hex()
 
 
 ZEROS = "zeroinitializer"
+SMALLEST_PART = 1 << 16  # characters of a module below which it is not cut
 
 
 class Block:
@@ -252,3 +260,34 @@ class Module:
     def text(self) -> str:
         """All of them."""
         return "\n".join(each.definition() for each in self.globals.values())
+
+    def parts(self, most: int) -> list[str]:
+        """The same functions in at most so many modules of about one size, to be linked when they
+        are loaded. Each function is code by itself: who compiles it where changes nothing."""
+        texts = {name: each.definition() for name, each in self.globals.items()}
+        own = [one for one in self.globals.values() if isinstance(one, Function) and one.blocks]
+        size = sum(len(texts[one.name]) for one in own)
+        count = min(most, len(own), 1 + size // SMALLEST_PART)
+        sizes, chosen = [0] * count, [list[Function]() for _ in range(count)]
+        for function in sorted(own, key=lambda one: -len(texts[one.name])):
+            smallest = sizes.index(min(sizes))
+            chosen[smallest].append(function)
+            sizes[smallest] += len(texts[function.name])
+        return [self._part(functions, texts, first=not n) for n, functions in enumerate(chosen)]
+
+    def _part(self, functions: list[Function], texts: dict[str, str], *, first: bool) -> str:
+        """A module of ``functions``, with what they need; arrays that may be changed are in the
+        ``first``."""
+        lines = [
+            texts[one.name].replace("define internal", "define hidden", 1) for one in functions
+        ]
+        there = {one.name for one in functions}
+        for name in dict.fromkeys(re.findall('@"([^"]*)"', "\n".join(lines))):
+            one = self.globals[name]
+            if isinstance(one, Function):
+                lines += [] if name in there else [one.declaration()]
+            elif one.exported and not first:
+                lines.append(f"{one.text} = external global {one.values.type.text}")
+            else:
+                lines.append(texts[name])
+        return "\n".join(lines)

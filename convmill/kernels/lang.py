@@ -271,11 +271,11 @@ class Emitter:
 
     def constant(self, value: float) -> ir.Value:
         """A vector with ``value`` in every lane."""
-        return ir.Constant(self.vector, [float(value)] * self.lanes)
+        return ir.splat(self.vector, value)
 
     def whole(self, value: int) -> ir.Value:
         """A vector of ``i32`` with ``value`` in every lane."""
-        return ir.Constant(self.integers, [value] * self.lanes)
+        return ir.splat(self.integers, value)
 
     def broadcast(self, scalar: ir.Value) -> ir.Value:
         """A scalar in every lane."""

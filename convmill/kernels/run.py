@@ -34,8 +34,8 @@ def build_program(
     training: bool,
     *,
     share: bool = True,
-) -> str:
-    """LLVM IR with ``run(context, thread)``: the ``steps`` batches of the context. Launches whose
+) -> ir.Module:
+    """A module with ``run(context, thread)``: the ``steps`` batches of the context. Launches whose
     code is equal ``share`` it.
 
     In training a stop is heeded between steps, and ``finished`` counts those that are done; else
@@ -47,7 +47,7 @@ def build_program(
     with denormals_as_zero(e, machine):
         program.write(e)
     e.finish()
-    return build.module.text()
+    return build.module
 
 
 def kernel_of(build: Build, launch: Launch) -> ir.Function:

@@ -19,11 +19,12 @@ from convmill.lower.lifetimes import Memory, place_slots
 from convmill.lower.machine import Machine
 from convmill.lower.stages import Network
 from convmill.lower.text import step_text
-from convmill.runtime import cache, debug, machine_code, reserve
+from convmill.runtime import cache, debug, host, machine_code, reserve
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
-# LLVM's own state is shared in a process: one thread compiles at a time.
+# One net is compiled at a time, by all cores.
 _COMPILING = threading.RLock()
+PARTS = 2  # of a module for each core: who is done first takes another
 KEPT = 64  # networks whose native code stays in memory, the last used
 
 
@@ -82,8 +83,8 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
     step, memory = planned(network, machine, training, guard)
     kind = "training" if training else "inference"
 
-    def write(share: bool = False) -> str:
-        return build_program(network, step, memory, machine, training, share=share)
+    def write() -> str:
+        return build_program(network, step, memory, machine, training, share=False).text()
 
     debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
     debug.show(debug.IR, f"LLVM IR of {kind}", write)
@@ -91,10 +92,12 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
     code = cache.load(name)
     kept, built = code is not None, time.perf_counter()
     if code is None:
-        source = write(share=True)
+        module = build_program(network, step, memory, machine, training)
+        parts = module.parts(PARTS * host.cores())
         built = time.perf_counter()
-        reserve.require(reserve.COMPILING + reserve.PER_BYTE * len(source), f"compiling {kind}")
-        code = machine_code.object_code(source)
+        size = sum(len(part) for part in parts)
+        reserve.require(reserve.COMPILING + reserve.PER_BYTE * size, f"compiling {kind}")
+        code = machine_code.object_code(parts)
         cache.keep(name, code)
     engine = machine_code.linked(code)
     entry, done = NATIVE(engine.get_function_address(ENTRY)), time.perf_counter()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import llvmlite
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from convmill.plan.graph import NotCovered
 from convmill.runtime import host
+
+LENGTH = 8  # bytes before an object file that say how long it is
 
 
 def target_machine() -> llvm.TargetMachine:
@@ -27,30 +35,58 @@ def compiler() -> str:
 
 
 def optimized(source: str) -> llvm.ModuleRef:
-    """A module, checked and through LLVM's passes; loops are vectorized and unrolled by our
-    kernels, not by LLVM. Raises NotCovered where LLVM refuses it."""
+    """A module, checked and with its functions simplified, each by itself. Loops are vectorized and
+    unrolled by our kernels, not by LLVM, and there is nothing to inline. Raises NotCovered where
+    LLVM refuses it."""
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_unrolling = False
     options.loop_vectorization = False
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(target_machine(), options)
+    passes = builder.getFunctionPassManager()
+    simplify = _unlocked(ffi.lib.LLVMPY_RunNewFunctionPassManager)
     try:
-        module = llvm.parse_assembly(source)
+        module = llvm.parse_assembly(source, llvm.create_context())
         module.verify()
-        builder.getModulePassManager().run(module, builder)
+        for function in module.functions:
+            if not function.is_declaration:
+                simplify(passes, function, builder)
     except RuntimeError as error:
         raise _refused(error) from error
     return module
 
 
-def object_code(source: str) -> bytes:
-    """An object file. Raises NotCovered where LLVM refuses the IR."""
-    module = optimized(source)
+def object_code(sources: Sequence[str]) -> bytes:
+    """Object files, one behind the other, of modules that are linked to one another. They are
+    compiled side by side. Raises NotCovered where LLVM refuses one."""
+    target_machine()  # prepares LLVM, once for all threads
     try:
-        code: bytes = target_machine().emit_object(module)
-    except RuntimeError as error:
-        raise _refused(error) from error
-    return code
+        with ThreadPoolExecutor(host.cores()) as threads:
+            objects = list(threads.map(_object, sources))
+    except RuntimeError:  # no thread can be started
+        objects = [_object(source) for source in sources]
+    return b"".join(len(each).to_bytes(LENGTH, "little") + each for each in objects)
+
+
+def _object(source: str) -> bytes:
+    module, target = optimized(source), target_machine()
+    with ffi.OutputString() as fault:
+        emit = _unlocked(ffi.lib.LLVMPY_TargetMachineEmitToMemory)
+        made = emit(target, module, 1, fault)
+        if not made:
+            raise _refused(RuntimeError(str(fault)))
+    try:
+        start, size = ffi.lib.LLVMPY_GetBufferStart(made), ffi.lib.LLVMPY_GetBufferSize(made)
+        return ctypes.string_at(start, size)
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(made)
+
+
+def _unlocked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of llvmlite's without its lock, which lets one thread at a time into LLVM: for
+    those that take long, on a module that has a context of its own, as LLVM asks of threads."""
+    plain: Callable[..., Any] = getattr(function, "_cfn", function)
+    return plain
 
 
 def assembly(optimized_source: str) -> str:
@@ -60,9 +96,12 @@ def assembly(optimized_source: str) -> str:
 
 
 def linked(code: bytes) -> llvm.ExecutionEngine:
-    """An object file loaded into this process; its functions live as long as what is returned."""
+    """Object files loaded into this process; functions live as long as what is returned."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    while code:
+        end = LENGTH + int.from_bytes(code[:LENGTH], "little")
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code[LENGTH:end]))
+        code = code[end:]
     engine.finalize_object()
     return engine
 

@@ -145,7 +145,7 @@ def test_blocks_that_are_alike_share_code():
         x = layers.Conv2D(4, 3, padding="same", activation="tanh")(x)
     network = lower(read(keras.Model(image, x)).graph, None, host.machine())
     code = compiled(network, host.machine(), False)
-    shared = build_program(network, code.step, code.memory, host.machine(), False)
+    shared = build_program(network, code.step, code.memory, host.machine(), False).text()
     for text, counts in ((code.source, [1, 1, 1]), (shared, [1, 0, 1])):
         defined = [text.count(f'define internal void @"stage{number}.') for number in range(3)]
         assert defined == counts

@@ -31,7 +31,7 @@ def native(function, x, lanes):
         len(x), lambda at, count: e.store(function(e, e.load(source, at, count)), target, at, count)
     )
     e.finish()
-    engine = machine_code.linked(machine_code.object_code(module.text()))
+    engine = machine_code.linked(machine_code.object_code([module.text()]))
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
         engine.get_function_address("run")
     )
