@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from convmill.plan.drawn import Drawn
 from convmill.plan.graph import Activate, Affine, Merge, Opaque, Operation, Refusal, Rescale
 from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
@@ -40,7 +41,7 @@ def beyond(call: Call, operation: Operation) -> Refusal | None:
     """What the call asks for and ``operation`` does not say; None where there is nothing."""
     layer = call.layer
     name = type(layer).__name__
-    if isinstance(layer, keras.Variable | Penalty):
+    if isinstance(layer, keras.Variable | Penalty | Drawn):
         return None
     if not isinstance(layer, keras.Layer):
         return _of_operation(call, operation)

@@ -16,6 +16,7 @@ from convmill.plan.graph import (
     Convolution,
     Crop,
     Dense,
+    Draw,
     Dropout,
     Erase,
     Flatten,
@@ -126,7 +127,7 @@ _COMPILED = (
     *AUGMENTATIONS,
     *(Input, Weight, Lookup, Separable, Rescale, Affine, Prelu, Pooling, Reduce),
     *(Flatten, Dense),
-    *(Dropout, Noise, RandomCrop, Erase),
+    *(Dropout, Noise, Draw, RandomCrop, Erase),
     *(Penalize, AddedLoss, Activate, Merge, Concatenate),
     *(Reshape, Pad, Crop, Upsample, Resample, Move),
 )

@@ -21,6 +21,7 @@ from convmill.plan.graph import (
     Convolution,
     Crop,
     Dense,
+    Draw,
     Dropout,
     Erase,
     Flatten,
@@ -119,6 +120,7 @@ _KINDS: dict[type, Kind] = {
     Normalize: "normalization",
     Dropout: "dropout",
     Noise: "dropout",
+    Draw: "other",
     Augment: "dropout",
     Flip: "dropout",
     Warp: "dropout",
@@ -202,6 +204,8 @@ def operations_of(operation: Operation, read: tuple[Shape, ...], written: Shape)
             return values * down.count * across.count
         case Rescale() | Affine() | Normalize() | Prelu() | Penalize():
             return values
+        case Draw():
+            return math.prod(written)
         case Dropout() | Noise() | Tone() | Erase():
             return values
         case Activate():

@@ -322,6 +322,17 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Random numbers for each image, in training and outside it: normal ones of the mean ``first``
+    and the deviation ``second``, or uniform ones from the first to below the second."""
+
+    kind: Literal["normal", "uniform"]
+    first: float
+    second: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class Flip:
     """Turns half of the images in training over, along ``rows``, ``columns`` or both at once."""
 
@@ -496,6 +507,7 @@ Operation = (
     | Dense
     | Dropout
     | Noise
+    | Draw
     | Flip
     | Warp
     | Tone
@@ -516,7 +528,7 @@ Operation = (
 AUGMENTATIONS = (Flip, Warp, Tone)
 PENALTIES = (Penalize, AddedLoss)  # what adds to the loss
 # What draws random numbers, and has a ``seed``.
-RANDOM = (Dropout, Noise, RandomCrop, Erase, *AUGMENTATIONS)
+RANDOM = (Dropout, Noise, Draw, RandomCrop, Erase, *AUGMENTATIONS)
 
 
 # Nodes -------------------------------------------------------------------------------------------
@@ -608,6 +620,13 @@ class Graph:
         found = (node.operation for node in self.nodes if isinstance(node.operation, RANDOM))
         counts = {one.seed: _draws_of(one) for one in found}
         return tuple(counts[seed] for seed in sorted(counts))
+
+    @cached_property
+    def draws_always(self) -> tuple[bool, ...]:
+        """Whether each of these calls draws outside training as well."""
+        found = (node.operation for node in self.nodes if isinstance(node.operation, RANDOM))
+        always = {one.seed: isinstance(one, Draw) for one in found}
+        return tuple(always[seed] for seed in sorted(always))
 
     def outside_training(self) -> Graph:
         """The graph of evaluation and prediction."""

@@ -24,6 +24,7 @@ from convmill.plan.beyond import (
 )
 from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
+from convmill.plan.drawn import Drawn
 from convmill.plan.ends import Ends, ends_of
 from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refusal, Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
@@ -228,6 +229,8 @@ def _node(call: Call, parameters: Parameters) -> Node:
 
 
 def _layer_name(layer: Any) -> str:
+    if isinstance(layer, Drawn):
+        return layer.kind
     if not isinstance(layer, Penalty):
         return type(layer).__name__
     return "ActivityRegularization" if isinstance(layer.operation, Penalize) else "add_loss"

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from convmill.plan.added import Term, Unadded, terms_of
+from convmill.plan.drawn import Drawn, Record, Tape, drawing
 from convmill.plan.graph import Sizes
 from convmill.plan.rebuild import reason_of
 from convmill.plan.written import own_call
@@ -37,7 +38,8 @@ class Untraceable(Exception):
 class Trace:
     """The graph of a call, with the ends that a model has. ``weights`` has the Keras variable that
     each of the other inputs of ``function`` stands for, by the symbol's id; ``losses`` are what the
-    call adds to the loss, outputs of ``function`` behind the others."""
+    call adds to the loss, outputs of ``function`` behind the others; ``draws`` are its random
+    numbers, inputs behind the weights."""
 
     layer: Any
     inputs: list[Any]
@@ -47,6 +49,7 @@ class Trace:
     input: Any  # in lists and dicts, as the call has them
     output: Any
     losses: list[Term]
+    draws: list[tuple[Any, Drawn]]
 
 
 def is_followed(layer: Any) -> bool:
@@ -159,9 +162,10 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
         named["training"] = training
     symbols: dict[int, tuple[Any, Any]] = {}  # by a variable's id: it, and its symbol
     added: list[Term] = []
+    tape = Tape()
     stand_in = _stand_in(layer, symbols, added)
     try:
-        with _Scope():
+        with _Scope(), drawing(tape):
             written = _inside_a_call(
                 training, lambda: type(layer).call(stand_in, *given.positional, **named)
             )
@@ -172,7 +176,8 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
     outputs = keras.tree.flatten(written)
     if not outputs or not all(isinstance(each, keras.KerasTensor) for each in outputs):
         raise Untraceable("gives something else than tensors computed from its input")
-    handed_on = {id(each) for each in (*inputs, *(symbol for _, symbol in symbols.values()))}
+    sources = (symbol for _, symbol in (*symbols.values(), *((0, one) for one, _ in tape.found)))
+    handed_on = {id(each) for each in (*inputs, *sources)}
     outputs = [_identity(each) if id(each) in handed_on else each for each in outputs]
     losses = [
         replace(term, symbol=_identity(term.symbol)) if id(term.symbol) in handed_on else term
@@ -180,17 +185,19 @@ def _followed(layer: Any, given: _Given, training: bool | None) -> Trace:
     ]
     held = [(variable, symbol) for variable, symbol in symbols.values() if _is_read(symbol)]
     inputs = [symbol for symbol in inputs if _is_read(symbol)]
+    draws = [(symbol, one) for symbol, one in tape.found if _is_read(symbol)]
     if not inputs:
         raise Untraceable("computes nothing from its input")
     try:
         ends = [*outputs, *(term.symbol for term in losses)]
-        function = keras.Function([*inputs, *(symbol for _, symbol in held)], ends)
+        drawn = (symbol for symbol, _ in draws)
+        function = keras.Function([*inputs, *(symbol for _, symbol in held), *drawn], ends)
     except ValueError as error:
         raise Untraceable(f"makes no graph: {reason_of(error)}") from error
     weights = {id(symbol): variable for variable, symbol in held}
     read = given.positional[0] if given.positional else given.named
     handed_out = keras.tree.pack_sequence_as(written, outputs)
-    found = Trace(layer, inputs, outputs, function, weights, read, handed_out, losses)
+    found = Trace(layer, inputs, outputs, function, weights, read, handed_out, losses, draws)
     _check_training(found, training)
     return found
 
@@ -324,6 +331,8 @@ def _signature(found: Trace) -> tuple[Any, ...]:
     read by number."""
     numbers: dict[int, Any] = {id(symbol): number for number, symbol in enumerate(found.inputs)}
     numbers.update((symbol, ("weight", id(held))) for symbol, held in found.weights.items())
+    for symbol, one in found.draws:
+        numbers[id(symbol)] = one.kind, one.first, one.second, id(one.generator), one.number
     calls = []
     for place, node in enumerate(_nodes(found)):
         given = keras.tree.flatten((node.arguments.args, _named(node)))
@@ -383,11 +392,14 @@ def _compare(
     try:
         with keras.StatelessScope(state_mapping=values, collect_losses=True):
             weights = [keras.ops.convert_to_tensor(each) for each in found.weights.values()]
-            theirs = _inside_a_call(training, lambda: layer(*positional, **named))
+            record = Record()
+            with drawing(record):
+                theirs = _inside_a_call(training, lambda: layer(*positional, **named))
+            drawn = [record.values[one.number] for _, one in found.draws]
             added = layer._get_own_losses()  # that of its activity_regularizer is the last one
             by_symbol = dict(zip(map(id, given.symbols), images, strict=True))
             read = [by_symbol[id(symbol)] for symbol in found.inputs]
-            ours = _inside_a_call(training, lambda: found.function([*read, *weights]))
+            ours = _inside_a_call(training, lambda: found.function([*read, *weights, *drawn]))
     except Exception as error:  # whatever the user's code raises
         raise Untraceable(f"ends in {type(error).__name__}: {reason_of(error)}") from error
     ours = keras.tree.flatten(ours)

@@ -122,6 +122,7 @@ def walk(
     inputs = tuple(source.name for source in made.values())
     if isinstance(model, Trace):
         made.update(model.weights)
+        walker.add_draws(model, made, "")
     walker.enter(model, made, "")
     if isinstance(model, Trace):
         walker.add_losses(model, made, "loss")
@@ -338,6 +339,7 @@ class _Walker:
         """Adds the calls of a trace, under its ``name`` where it is one operation; returns what
         they write."""
         made |= found.weights
+        self.add_draws(found, made, prefix + name)
         calls = list(nodes(found))
         first = calls[0].operation
         if len(calls) == 1 and not isinstance(first, keras.Layer):
@@ -348,6 +350,13 @@ class _Walker:
             self.enter(found, made, f"{prefix}{name}/")
         self.add_losses(found, made, f"{prefix}{name}/loss")
         return [self._source(made[id(inside)], prefix) for inside in found.outputs]
+
+    def add_draws(self, found: Trace, made: _Made, name: str) -> None:
+        """Adds the random numbers that a trace draws."""
+        for symbol, one in found.draws:
+            shape = _shape_of(symbol)
+            call = Call(f"{name}/{one.kind}" if name else one.kind, one, (), (), shape, symbol)
+            made[id(symbol)] = _Source(self.add(call), shape)
 
     def add_losses(self, found: Trace, made: _Made, name: str) -> None:
         """Adds what a trace adds to the loss."""

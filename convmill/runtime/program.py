@@ -185,13 +185,16 @@ class Program:
         self,
         batches: Batches,
         *,
+        seeds: np.ndarray | None = None,
         outputs: Several | None = None,
         watch: Watch | None = None,
         stop: Stop | None = None,
     ) -> Measured:
-        """Losses (where there are labels), and predictions into ``outputs``; nothing is trained."""
+        """Losses (where there are labels), and predictions into ``outputs``; nothing is trained.
+        ``seeds`` as in ``train``, for layers that draw outside it as well."""
         count = len(batches.order)
         context = self._context(batches, outputs)
+        context["seeds"] = seeds_of(seeds, self.graph)
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
         self._hold_images(context, "inference", count, self.threads, self._memory["inference"])
         losses, correct, activities = _measurements(context, self.graph, count)
@@ -234,7 +237,7 @@ class Program:
         given = tuple(one for one in in_order(x) if one is not None)
         count = len(given[0])
         run = self._work.inference_run(count, self.threads)
-        if run.threads > 1 or not run.short:
+        if run.threads > 1 or not run.short or any(self.graph.draws_always):
             return None
         inputs = tuple(np.zeros(one.shape, one.dtype) for one in given)
         batches = Batches(inputs, np.arange(count, dtype=np.int64), count)

@@ -298,8 +298,16 @@ class Bound:
         while pieces.remain:
             with self._turn():
                 self._load_weights()
+                always = self.graph.draws_always
+                seeds = None
+                if any(always):
+                    seeds = read_seeds(self.reading.dropouts, self.graph.draws, 0)
                 measured = self.program.evaluate(
-                    _batches(pieces.rest), outputs=pieces.outputs, watch=pieces.watch, stop=stop
+                    _batches(pieces.rest),
+                    seeds=None if seeds is None else seeds.of_calls(),
+                    outputs=pieces.outputs,
+                    watch=pieces.watch,
+                    stop=stop,
                 )
                 # A piece that was stopped begins again, and is not stopped a second time: signals
                 # that come faster than pieces end must not keep it from ending.
@@ -307,6 +315,8 @@ class Bound:
                 stop = signals.waiting if whole else _never
                 if whole:
                     pieces.add(measured)
+                    if seeds is not None:
+                        seeds.write(measured.steps, always)
         return pieces.measured()
 
     def predict(self, x: tuple[np.ndarray, ...]) -> Outputs:

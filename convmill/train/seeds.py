@@ -43,10 +43,13 @@ class Seeds:
             calls[id(generator)] += 1
         return np.array(seeds, np.uint64)
 
-    def write(self, steps: int) -> None:
-        """Tells Keras' generators how often so many steps have drawn from them."""
+    def write(self, steps: int, always: Sequence[bool] | None = None) -> None:
+        """Tells Keras' generators how often so many steps have drawn from them; those alone for
+        which ``always`` says so, where it is given."""
         found = zip(self.generators, self.states, self.draws, strict=True)
-        for generator, (seed, uses), draws in found:
+        for number, (generator, (seed, uses), draws) in enumerate(found):
+            if always is not None and not always[number]:
+                continue
             kind = uses.dtype
             generator.state.assign(np.array([seed, uses + np.asarray(draws * steps, kind)], kind))
 
@@ -67,6 +70,8 @@ def read_seeds(layers: Sequence[Any], draws: Sequence[int], first: int) -> Seeds
 
 def _generator(layer: Any) -> Any:
     """The seeds of a layer; those that change images call it otherwise."""
+    if isinstance(layer, keras.random.SeedGenerator):  # of a call that draws by itself
+        return layer
     return getattr(layer, "seed_generator", None) or layer.generator
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import Opaque, Operation, Role, Weight
+from convmill.plan.drawn import Drawn
+from convmill.plan.graph import Draw, Opaque, Operation, Role, Weight
 from convmill.plan.operations import (
     activations,
     convolutions,
@@ -55,6 +56,9 @@ def operation_of(call: Call, parameters: Parameters) -> Operation:
         return Weight(parameters.index(call.layer, role))
     if isinstance(call.layer, Penalty):
         return call.layer.operation
+    if isinstance(call.layer, Drawn):
+        one = call.layer
+        return Draw(one.kind, one.first, one.second, parameters.dropout(one.generator))
     reader = _reader(call.layer)
     operation: Operation = _plain(reader(call, parameters)) if reader else Opaque()
     return operation

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import RANDOM, Graph, Normalize, NotCovered, Penalize, Shape, Sizes
+from convmill.plan.graph import RANDOM, Draw, Graph, Normalize, NotCovered, Penalize, Shape, Sizes
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
 from convmill.plan.written import own_call
@@ -43,7 +43,8 @@ def _check_training(model: Any, graph: Graph) -> None:
         return
     for node in graph.nodes:
         normalizes = isinstance(node.operation, Normalize) and node.operation.kind == "batch"
-        if isinstance(node.operation, RANDOM) or normalizes:
+        random = isinstance(node.operation, RANDOM) and not isinstance(node.operation, Draw)
+        if random or normalizes:
             raise NotCovered(
                 f"model {model.name!r} ({type(model).__name__}) has a call without `training`, so "
                 f"that Keras fits it with layer {node.name!r} ({node.layer}) as outside training",
