@@ -10,9 +10,10 @@ very same shares as the one that it reads goes on in the same task instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from convmill.lower.launches import Images, Launch, Phase, Step
+from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 
 
 def cut(call: Sequence[Launch], launches: Sequence[Launch]) -> Step:
@@ -29,37 +30,51 @@ def _touches_images(launch: Launch) -> bool:
     return isinstance(launch.over, Images) or any(slot.home == "image" for slot in launch.slots)
 
 
+@dataclass
+class _Open:
+    """A phase that launches may still join: its works, and which of them write a slot or touch
+    it."""
+
+    works: list[list[Launch]] = field(default_factory=list)
+    writers: dict[Slot, set[int]] = field(default_factory=dict)
+    users: dict[Slot, set[int]] = field(default_factory=dict)
+
+    def place(self, launch: Launch) -> int | None:
+        """The work that ``launch`` goes on with, ``len(works)`` for one of its own; None where a
+        barrier must stand before it."""
+        first = self.works[0][0]
+        if isinstance(launch.over, Images) or isinstance(first.over, Images):
+            both = isinstance(launch.over, Images) and isinstance(first.over, Images)
+            return 0 if both else None
+        needed = set[int]()  # what writes what the launch touches, or touches what it writes
+        for slot in launch.slots:
+            needed |= self.writers.get(slot, set())
+        for slot in launch.writes:
+            needed |= self.users.get(slot, set())
+        if not needed:
+            return len(self.works)
+        one = needed.pop()
+        return one if not needed and self.works[one][0].over == launch.over else None
+
+    def add(self, launch: Launch, place: int) -> None:
+        """Put ``launch`` behind the others of a work."""
+        if place == len(self.works):
+            self.works.append([])
+        self.works[place].append(launch)
+        for slot in launch.slots:
+            self.users.setdefault(slot, set()).add(place)
+        for slot in launch.writes:
+            self.writers.setdefault(slot, set()).add(place)
+
+
 def _phases(launches: Sequence[Launch]) -> tuple[Phase, ...]:
-    phases: list[list[list[Launch]]] = []
+    phases: list[_Open] = []
     for launch in launches:
-        place = _place(phases[-1], launch) if phases else None
+        place = phases[-1].place(launch) if phases else None
         if place is None:
-            phases.append([[launch]])
-        elif place == len(phases[-1]):
-            phases[-1].append([launch])
-        else:
-            phases[-1][place].append(launch)
-    return tuple(_ordered(works) for works in phases)
-
-
-def _place(works: Sequence[Sequence[Launch]], launch: Launch) -> int | None:
-    """The work of a phase that ``launch`` goes on with, ``len(works)`` for one of its own; None
-    where a barrier must stand before it."""
-    if isinstance(launch.over, Images) or isinstance(works[0][0].over, Images):
-        both = isinstance(launch.over, Images) and isinstance(works[0][0].over, Images)
-        return 0 if both else None
-    needed = [number for number, work in enumerate(works) if _conflict(work, launch)]
-    if not needed:
-        return len(works)
-    alike = len(needed) == 1 and works[needed[0]][0].over == launch.over
-    return needed[0] if alike else None
-
-
-def _conflict(work: Iterable[Launch], launch: Launch) -> bool:
-    """Whether ``launch`` touches what a launch of ``work`` writes, or writes what it reads."""
-    return any(
-        set(one.writes) & set(launch.slots) or set(launch.writes) & set(one.reads) for one in work
-    )
+            phases.append(_Open())
+        phases[-1].add(launch, place or 0)
+    return tuple(_ordered(phase.works) for phase in phases)
 
 
 def _ordered(works: Sequence[Sequence[Launch]]) -> Phase:

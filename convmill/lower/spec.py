@@ -161,12 +161,14 @@ def _check_phase(phase: Phase) -> None:
         _hold(alike, f"{work[0].kernel} of {work[0].of}: one work over other shares")
         kinds = {isinstance(launch.over, Images) for launch in work}
         _hold(kinds == {phase.over_images}, f"{work[0].kernel}: images and shares in one phase")
-    touched = [{slot.name for launch in work for slot in launch.slots} for work in phase.works]
+    users: dict[str, set[int]] = {}
     for number, work in enumerate(phase.works):
-        writes = {slot.name for launch in work for slot in launch.writes}
-        for other in (*touched[:number], *touched[number + 1 :]):
-            both = sorted(writes & other)
-            _hold(not both, f"a barrier is missing: {', '.join(both)}")
+        for launch in work:
+            for slot in launch.slots:
+                users.setdefault(slot.name, set()).add(number)
+    written = {slot.name for work in phase.works for launch in work for slot in launch.writes}
+    both = sorted(name for name in written if len(users[name]) > 1)
+    _hold(not both, f"a barrier is missing: {', '.join(both)}")
 
 
 def check_memory(step: Step, memory: Memory) -> None:

@@ -29,6 +29,11 @@ DIGEST = hashlib.sha256().digest_size
 SOURCES = ("plan", "lower", "kernels", "runtime")  # our folders that code depends on
 
 
+def is_kept() -> bool:
+    """Whether there shall be a cache; else nobody need ask for a name."""
+    return settings.cache_folder() is not None
+
+
 def name_of(network: Network, machine: Machine, training: bool, guard: int) -> str:
     """A name for the code of a lowered net, which another process finds as well."""
     made_from = (network, machine, training, guard, machine_code.compiler(), _own_source())

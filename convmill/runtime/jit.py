@@ -88,8 +88,8 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
 
     debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
     debug.show(debug.IR, f"LLVM IR of {kind}", write)
-    name = cache.name_of(network, machine, training, guard)
-    code = cache.load(name)
+    name = cache.name_of(network, machine, training, guard) if cache.is_kept() else None
+    code = cache.load(name) if name else None
     kept, built = code is not None, time.perf_counter()
     if code is None:
         module = build_program(network, step, memory, machine, training)
@@ -98,7 +98,8 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
         size = sum(len(part) for part in parts)
         reserve.require(reserve.COMPILING + reserve.PER_BYTE * size, f"compiling {kind}")
         code = machine_code.object_code(parts)
-        cache.keep(name, code)
+        if name:
+            cache.keep(name, code)
     engine = machine_code.linked(code)
     entry, done = NATIVE(engine.get_function_address(ENTRY)), time.perf_counter()
     return Compiled(entry, step, memory, kept, built - start, done - built, write, engine)

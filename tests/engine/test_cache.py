@@ -92,6 +92,7 @@ def test_another_process_finds_the_same_name():
 
 def test_nothing_is_kept_where_there_shall_be_no_cache(folder, monkeypatch):
     monkeypatch.setenv("CONVMILL_CACHE", "")
+    monkeypatch.setattr(cache, "name_of", None)  # would raise if it were called
     predicted()
     assert not predicted()[1].kept
     assert not folder.exists()
