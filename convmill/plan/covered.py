@@ -119,7 +119,8 @@ def _has_kernels(operation: Operation) -> bool:
     if isinstance(operation, AdaptivePooling):
         return operation.kind == "average"
     if isinstance(operation, Normalize):
-        return operation.kind != "fixed" or operation.gamma is not None
+        scaled = operation.gamma is not None or operation.beta is not None
+        return operation.kind != "fixed" or scaled
     return isinstance(operation, _COMPILED)
 
 

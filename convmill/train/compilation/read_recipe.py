@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import RANDOM, Draw, Graph, Normalize, NotCovered, Penalize, Shape, Sizes
+from convmill.plan.graph import NotCovered, Penalize, Shape, Sizes
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
+from convmill.plan.untold import outside_training
 from convmill.plan.written import own_call
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
@@ -32,24 +33,10 @@ def read_training(model: Any, sizes: Sizes | None = None) -> tuple[Reading, Reci
         ValueError: something in them makes no sense.
     """
     reading = read(model, sizes)
-    _check_training(model, reading.graph)
+    if own_call(model) is not None and "training" not in inspect.signature(model.call).parameters:
+        reading = outside_training(reading, model)
     recipe = read_recipe(model, reading)
     return mark_decay(model.optimizer, reading), recipe
-
-
-def _check_training(model: Any, graph: Graph) -> None:
-    """Where a model's own call has no ``training``, Keras does not tell its layers that it fits."""
-    if own_call(model) is None or "training" in inspect.signature(model.call).parameters:
-        return
-    for node in graph.nodes:
-        normalizes = isinstance(node.operation, Normalize) and node.operation.kind == "batch"
-        random = isinstance(node.operation, RANDOM) and not isinstance(node.operation, Draw)
-        if random or normalizes:
-            raise NotCovered(
-                f"model {model.name!r} ({type(model).__name__}) has a call without `training`, so "
-                f"that Keras fits it with layer {node.name!r} ({node.layer}) as outside training",
-                "write call(self, inputs, training=None)",
-            )
 
 
 def read_recipe(model: Any, reading: Reading) -> Recipe:
