@@ -34,7 +34,7 @@ from convmill.runtime.factors import factors_of
 from convmill.runtime.jit import Compiled, compiled
 from convmill.runtime.memory import Context, aligned
 from convmill.runtime.records import Held
-from convmill.runtime.repeat import Prediction
+from convmill.runtime.repeat import Prediction, TrainingStep
 from convmill.runtime.weights import Weights
 from convmill.runtime.work import Run, work_of
 
@@ -248,6 +248,37 @@ class Program:
         _measurements(context, self.graph, count)
         return Prediction(self.code("inference"), context, self._weights, inputs, outputs)
 
+    def training_step(self, batch: Batches) -> TrainingStep | None:
+        """A step of training on all of a batch like this one, again and again; None where that is
+        work for several threads, or so much that somebody should look at it."""
+        count, recipe = len(batch.order), self.recipe
+        run = self._work.training_run(count, 1, self.threads)
+        if run.threads > 1 or not run.short or recipe is None or recipe.bridged:
+            return None
+        own = _like(batch)
+        context = self._context(own, None)
+        context["batch_size"], context["steps"], context["threads"] = count, 1, 1
+        self._hold_images(context, "training", count, 1, Held())
+        optimizer, weights = recipe.optimizer, self._weights
+        context["hyper"] = factors_of(optimizer, np.zeros(1), 0)
+        context["seeds"] = seeds_of(None, self.graph)
+        context["slots"], context["gradients"] = weights.slots, weights.gradients
+        regularized = sum(matrix.regularizer is not None for matrix in self.network.matrices)
+        context["penalties"] = np.zeros((1, regularized), np.float32)
+        context["norms"] = aligned(len(self.network.matrices), np.float32)
+        _measurements(context, self.graph, count)
+        code = self.code("training")
+        return TrainingStep(code, context, weights, own, self.graph, optimizer)
+
+    def train_again(
+        self, step: TrainingStep, batch: Batches, rate: float, iterations: int, seeds: np.ndarray
+    ) -> Measured:
+        """What ``train`` does with one batch like the one that ``step`` was made for."""
+        self._trained = iterations
+        step.prepare(batch, rate, iterations, seeds)
+        self._last = self._trained = step.context  # in which no step is done yet
+        return step.run()
+
     def code(self, kind: Kind) -> Compiled:
         """Native code of one kind, with its texts and the seconds it took; built if need be.
 
@@ -362,6 +393,20 @@ class Program:
         if watch is not None:
             watch(result)
         return result
+
+
+def _like(batch: Batches) -> Batches:
+    """Zeros of the shapes and dtypes of all of a batch's arrays."""
+
+    def zeros(arrays: Several | None) -> list[np.ndarray | None] | None:
+        if arrays is None:
+            return None
+        return [None if one is None else np.zeros(one.shape, one.dtype) for one in in_order(arrays)]
+
+    x, y, weight = zeros(batch.inputs), zeros(batch.y), zeros(batch.sample_weight)
+    assert x is not None
+    order = np.arange(len(batch.order), dtype=np.int64)
+    return Batches(x, order, len(order), y, weight)
 
 
 def _measurements(

@@ -13,6 +13,9 @@ from convmill.plan.graph import Graph
 SHORT = 500_000_000
 # Operations that take about as long as waking a thread.
 WORTH_A_THREAD = 2_000_000
+# Operations of a step of training on one group of images that are worth a second thread: it has
+# nothing to do while the first one computes the images, and wakes for weight gradients and updates.
+WORTH_SHARING = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,10 @@ class Work:
 
     def training_run(self, images: int, steps: int, threads: int) -> Run:
         """Steps of training over that many images: three passes each, and an update."""
-        return _run(3 * self.of_image * images + self.of_update * steps, threads)
+        operations = 3 * self.of_image * images + self.of_update * steps
+        if images <= IMAGES_PER_GROUP * steps and operations < WORTH_SHARING * steps:
+            threads = 1
+        return _run(operations, threads)
 
 
 def work_of(graph: Graph) -> Work:

@@ -523,7 +523,7 @@ def metrics_of_calls(model: Any) -> list[Any]:
     return [metric for layer in layers if own_call(layer) for metric in layer._metrics]
 
 
-def flatten_logs(model: Any, logs: Mapping[str, float]) -> Any:
+def flatten_logs(model: Any, logs: Mapping[str, Any]) -> Any:
     """Logs as ``evaluate`` returns them: one number, or a list in the order of the metrics."""
     return model._flatten_metrics_in_order(logs)
 

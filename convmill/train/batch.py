@@ -14,7 +14,7 @@ from convmill.train.feed import Part
 from convmill.train.fit import train_part
 from convmill.train.prepare import Preparation
 from convmill.train.progress import Progress
-from convmill.train.repeat import keep_prediction
+from convmill.train.repeat import keep_prediction, keep_step
 from convmill.train.scores import Scores
 
 
@@ -29,7 +29,9 @@ def prepare_train_on_batch(model: Any, arguments: dict[str, Any]) -> Callable[[]
         scores.reset()
         train_part(bound, part, scores, Progress())
         bound.push()
-        return _logs(model, scores, arguments)
+        logs = _logs(model, scores, arguments)
+        keep_step(ready, scores, part, arguments)
+        return logs
 
     return run
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,29 +17,33 @@ from convmill.plan.graph import Graph, Sizes
 from convmill.plan.halves import Half
 from convmill.runtime.batches import room
 from convmill.runtime.factors import momenta_product
-from convmill.train import signals
+from convmill.train import late, signals
 from convmill.train.compilation import slots as optimizer_state
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.feed import Part
 from convmill.train.keras_steps import Moved
-from convmill.train.loaded import Snapshot, known, snapshot, snapshots
+from convmill.train.loaded import Snapshot, known, snapshots
 from convmill.train.pieces import Outputs, Pieces
 from convmill.train.reading import ModelReading, half_of, read_model
 from convmill.train.samples import Samples
 from convmill.train.seeds import read_seeds
 from convmill.train.session import session
-from convmill.train.turns import Keys, Turn, in_child
+from convmill.train.turns import Keys, Turn, in_child, within
 
 if TYPE_CHECKING:
+    from convmill.runtime.batches import Batches
     from convmill.runtime.bridge import Bridge
     from convmill.runtime.program import Measured, Program, Stop, Watch
-    from convmill.runtime.repeat import Prediction
+    from convmill.runtime.repeat import Prediction, TrainingStep
 
 # Images that a pass without training goes through at once: nothing of it is kept if it is stopped.
 _AT_ONCE = 16_384
 
-# Those whose Programs have made steps that Keras' variables do not have.
+# Those whose Programs have made steps that Keras' variables do not have, in a call that goes on.
 _ahead: list[Bound] = []
+# Those of calls that have ended, which write back when somebody asks for one of the variables: they
+# wait for it (``late.py``), and keep the Bound.
+_late: weakref.WeakSet[Bound] = weakref.WeakSet()
 
 
 class Bound:
@@ -45,8 +51,9 @@ class Bound:
 
     Training leaves the Program ahead of Keras' variables; ``push`` writes back all that its steps
     have changed (weights, slots, iterations, dropout seeds), and until that is done they count as
-    not written. Whoever else wants a variable of them has them pushed first. Reading the model may
-    raise NotCovered.
+    not written. Whoever else wants a variable of them has them pushed first. ``let_wait`` ends a
+    call without: then it is Keras' variables that have it pushed. Reading the model may raise
+    NotCovered.
     """
 
     def __init__(self, model: Any, training: bool = True, sizes: Sizes | None = None) -> None:
@@ -125,10 +132,18 @@ class Bound:
                     return
 
     def _all_keys(self) -> Keys:
-        if not _ahead:
-            return self.keys
-        ahead = (other.keys for other in _ahead.copy() if other.keys & self.keys)
-        return self.keys.union(*ahead)
+        return self.keys.union(*(other.keys for other in self._others_ahead()))
+
+    def _others_ahead(self) -> list[Bound]:
+        """Those who are ahead of some of ours, and ourselves if we are."""
+        if not _ahead and not _late:
+            return []
+        return [other for other in {*_ahead, *_late} if other.keys & self.keys]
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether the Program has made steps that Keras' variables do not have."""
+        return self in _ahead or self in _late
 
     def pull_weights(self) -> None:
         """Takes the weights that ``evaluate`` and ``predict`` go by, from Keras' variables."""
@@ -151,20 +166,22 @@ class Bound:
         """Weights, slots, iterations and dropout seeds, unless the Program is ahead of them."""
         assert self.recipe is not None
         self._push_all(but=self)
-        if self in _ahead:
+        if self.is_ahead:
             return
         if not self.optimizer.built:  # in Keras' order, by which files hold its state
             self.optimizer.build(self.model.trainable_variables)
-        slots = optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, snapshot)
+        # What is written back later is what the model trains now.
+        self._slots = optimizer_state.slot_variables(self.optimizer, self.reading, self.recipe)
+        self._counts = bool(self.model.trainable_variables)  # else Keras counts no step
         self.loaded.take_weights(snapshots(self.reading.variables))
-        self.loaded.take_slots(slots)
+        self.loaded.take_slots({name: snapshots(each) for name, each in self._slots.items()})
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
         self._first_product = optimizer_state.read_product(self.optimizer)
         self._seeds = read_seeds(self.reading.dropouts, self.graph.draws, self._first)
 
     def push(self) -> None:
         """Writes back what the Program's steps have changed, if it is ahead."""
-        if self in _ahead:
+        if self.is_ahead:
             with self._turn():
                 self._write_back()
 
@@ -176,20 +193,40 @@ class Bound:
 
     def _push_all(self, but: Bound | None = None) -> None:
         """Has everybody write back who is ahead of a variable of ours."""
-        for other in _ahead.copy():
-            if other is not but and other.keys & self.keys:
+        for other in self._others_ahead():
+            if other is not but:
                 other._write_back()
 
     def _write_back(self) -> None:
-        if self not in _ahead:
+        if not self.is_ahead:
             return
         try:
             self._write()
-        except Exception:  # what cannot be written now never can be
-            _ahead.remove(self)
+        except Exception:  # what cannot be written now never can be, unless somebody asks again
+            if self in _ahead:
+                _ahead.remove(self)
             raise
-        # Last, in one step: what is interrupted before is written anew, from the beginning.
-        _ahead.remove(self)
+        # Last: what is interrupted before is written anew, from the beginning.
+        waited = self in _late
+        _late.discard(self)
+        if self in _ahead:
+            _ahead.remove(self)
+        if waited:
+            late.end_waiting(self._changing())
+
+    def _changing(self) -> list[Any]:
+        """The variables that are written back."""
+        written = self.program.network.written
+        weights = [one for number, one in enumerate(self.reading.variables) if number in written]
+        if self._counts:
+            weights += [one for each in self._slots.values() for one in each]
+            weights.append(optimizer_state.iterations_variable(self.optimizer))
+        return weights + self._seeds.variables
+
+    def push_within(self) -> None:
+        """Writes back for somebody who asks for a variable in the middle of this thread's turn."""
+        with within(self.keys):
+            self._write_back()
 
     def _write(self) -> None:
         assert self.recipe is not None
@@ -198,7 +235,7 @@ class Bound:
         pairs = zip(self.reading.variables, values, strict=True)
         for number, (variable, value) in enumerate(pairs):
             if number in written:
-                variable.assign(value)
+                late.assign(variable, value)
         for variable, moved in self._moved:
             variable.assign(moved)
         if not self.bridged:
@@ -207,15 +244,14 @@ class Bound:
         if not self.bridged:  # else the Program's weights are those before the step
             self.loaded.is_written_back(
                 [known(variable) for variable in self.reading.variables],
-                optimizer_state.read_slots(self.optimizer, self.reading, self.recipe, known),
+                {name: [known(one) for one in each] for name, each in self._slots.items()},
             )
 
     def _write_optimizer(self) -> None:
         assert self.recipe is not None
-        if not self.model.trainable_variables:
-            return  # Keras counts no step where there is nothing to train
-        slots = self.program.get_slots()
-        optimizer_state.write_slots(self.optimizer, self.reading, self.recipe, slots)
+        if not self._counts:
+            return
+        optimizer_state.write_slots(self._slots, self.program.get_slots())
         optimizer_state.write_iterations(self.optimizer, self.program.iterations)
         product = self._product()
         if product is not None:
@@ -249,7 +285,7 @@ class Bound:
             _ahead.append(self)
         self.loaded.is_trained()
         return self.program.train(
-            _batches(part),
+            batches_of(part),
             rates,
             iterations=iterations,
             product=self._product(),
@@ -259,6 +295,36 @@ class Bound:
             watch=pieces.watch,
             stop=stop,
         )
+
+    def train_again(
+        self,
+        step: TrainingStep,
+        part: Part,
+        rate: Callable[[], float],
+        bring: Callable[[Bound], None],
+    ) -> Measured:
+        """Trains on one batch like the one that ``step`` was made for, as ``train`` does, and has
+        Keras' variables wait for what it changes; ``bring`` has that written back."""
+        with self._turn():
+            self._load()
+            program, iterations = self.program, self.program.iterations
+            last = rate()
+            if self not in _ahead:
+                _ahead.append(self)
+            self.loaded.is_trained()
+            seeds = self._seeds.of_calls()
+            measured = program.train_again(step, batches_of(part), last, iterations, seeds)
+            if self not in _late:
+                _late.add(self)
+                late.let_wait(self._changing(), partial(bring, self))
+            _ahead.remove(self)
+        return measured
+
+    def can_wait(self) -> bool:
+        """Whether Keras' variables can wait for what steps change, so that nobody sees that."""
+        if self.bridged or self.losses or self._first_product is not None:
+            return False  # Keras keeps Nadam's product in float32, from call to call
+        return late.can_wait(self._changing())
 
     def _bridge(self, part: Part) -> Bridge | None:
         """What computes the losses of a part's batches outside."""
@@ -277,7 +343,7 @@ class Bound:
         part = pieces.rest
         self.loaded.is_trained()
         measured = self.program.train(
-            _batches(part),
+            batches_of(part),
             np.zeros(1),
             iterations=self._first,
             seeds=self._seeds.of_calls(),
@@ -303,7 +369,7 @@ class Bound:
                 if any(always):
                     seeds = read_seeds(self.reading.dropouts, self.graph.draws, 0)
                 measured = self.program.evaluate(
-                    _batches(pieces.rest),
+                    batches_of(pieces.rest),
                     seeds=None if seeds is None else seeds.of_calls(),
                     outputs=pieces.outputs,
                     watch=pieces.watch,
@@ -379,6 +445,9 @@ def settle(model: Any) -> None:
 def _forget(lost: Keys) -> None:
     """In the child of a fork: what another thread was at is half trained."""
     _ahead[:] = [bound for bound in _ahead if not bound.keys & lost]
+    for bound in [bound for bound in _late if bound.keys & lost]:
+        _late.discard(bound)
+        late.end_waiting(bound._changing())
 
 
 in_child(_forget)
@@ -388,8 +457,9 @@ def _never() -> bool:
     return False
 
 
-def _batches(part: Part) -> Any:
-    from convmill.runtime.program import Batches
+def batches_of(part: Part) -> Batches:
+    """A part's arrays, as a Program reads them."""
+    from convmill.runtime.batches import Batches
 
     samples = part.samples
     return Batches(samples.x, part.order, part.batch_size, samples.y, samples.weight)

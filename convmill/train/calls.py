@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from convmill.runtime import reserve
 from convmill.train import signals, turns
-from convmill.train.bound import settle
+from convmill.train.bound import Bound, settle
 
 Result = TypeVar("Result")
 
@@ -27,6 +27,14 @@ def whole(model: Any, work: Callable[[], Result]) -> Result:
     finally:
         if not ended:  # an interrupt came while it ended
             _end(model, depth, outer)
+
+
+def bring(bound: Bound) -> None:
+    """Writes back what a Bound's steps have changed, for somebody who asks for a variable."""
+    if turns.mine():
+        bound.push_within()
+    else:
+        whole(bound.model, bound.push)
 
 
 def _end(model: Any, depth: int, outer: list[turns.Turn]) -> None:

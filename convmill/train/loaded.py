@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from convmill.train import attach
+from convmill.train import attach, late
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Program
@@ -37,7 +37,7 @@ def snapshots(variables: Sequence[Any]) -> list[Snapshot]:
 
 def known(variable: Any) -> Snapshot | None:
     """What ``snapshot`` would give while nobody assigns the variable; None where each is new."""
-    return variable.value if _immutable() else None
+    return late.held(variable) if _immutable() else None
 
 
 def is_same(value: Snapshot, other: Snapshot) -> bool:

@@ -14,12 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmill.train.bound import Bound
-from convmill.train.calls import whole
+from convmill.train import attach
+from convmill.train.arrays import Given
+from convmill.train.bound import Bound, batches_of
+from convmill.train.calls import bring, whole
+from convmill.train.compilation.rates import learning_rates, rate_variable
+from convmill.train.feed import Part
+from convmill.train.loaded import snapshot
+from convmill.train.prepare import Preparation
 from convmill.train.reading import last_readings
+from convmill.train.samples import Target, prepare
+from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
-    from convmill.runtime.repeat import Prediction
+    from convmill.runtime.repeat import Prediction, TrainingStep
 
 _KEPT = 8  # shapes and dtypes for which something is kept
 
@@ -38,10 +46,7 @@ def keep_prediction(bound: Bound, x: Any, read: Sequence[np.ndarray]) -> None:
         return
     prediction = bound.program.prediction(read)
     if prediction is not None:
-        kept = bound.repeats
-        if len(kept) >= _KEPT:
-            kept.clear()
-        kept[_kind(x)] = _Repeat(bound, prediction)
+        _keep(bound, _kind(x), _Repeat(bound, prediction))
 
 
 def predict_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -66,14 +71,95 @@ def predict(model: Any, *args: Any, **kwargs: Any) -> Any:
 def _predict(model: Any, x: Any) -> Any:
     if type(x) is not np.ndarray:
         return None
-    found = last_readings(model, training=False, sizes=(x.shape[1:],))
-    kind = _kind(x)
-    repeat = next((one.repeats[kind] for one in found if kind in one.repeats), None)
+    repeat = _kept(model, _kind(x), training=False)
     if repeat is None or not repeat.bound.is_current:
         return None
     bound = repeat.bound
     outputs = whole(model, lambda: bound.repeat(repeat.prediction, (x,)))
     return bound.reading.outputs.pack(outputs)
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+class _StepRepeat:
+    """What a call of ``train_on_batch`` has bound, and prepared for a batch like its own."""
+
+    def __init__(self, bound: Bound, scores: Scores, step: TrainingStep, target: Target) -> None:
+        self.bound, self.scores, self.step, self.target = bound, scores, step, target
+        names = {name: name for name in scores.logs()}
+        self._order = attach.flatten_logs(bound.model, names)  # of what is returned
+        self._held_rate: Any = None  # the learning rate's value, and as a number
+        self._rate = 0.0
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+        """The logs of a step on such a batch."""
+        samples = prepare(Given((x,), (y,)), self.target)
+        part = Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
+        measured = self.bound.train_again(self.step, part, self._rate_now, bring)
+        return self.scores.logs_of(part, measured)
+
+    def _rate_now(self) -> float:
+        """The learning rate of the next step."""
+        optimizer = self.bound.optimizer
+        variable = rate_variable(optimizer)
+        held = None if variable is None else snapshot(variable)
+        if held is None or held is not self._held_rate:
+            self._rate = float(learning_rates(optimizer, 1, self.bound.program.iterations)[0])
+            self._held_rate = held
+        return self._rate
+
+    def returned(self, logs: dict[str, Any], return_dict: bool) -> Any:
+        """What Keras returns."""
+        if return_dict:
+            return logs
+        if isinstance(self._order, str):
+            return logs[self._order]
+        return [logs[name] for name in self._order]
+
+
+def keep_step(ready: Preparation, scores: Scores, part: Part, arguments: dict[str, Any]) -> None:
+    """Prepares steps on batches like this one, if Keras' variables can wait for their results."""
+    bound, x, y = scores.bound, arguments["x"], arguments["y"]
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or len(part.samples.x) > 1:
+        return
+    if part.samples.weight is not None or scores.need_outputs or not bound.can_wait():
+        return
+    if not scores.can_wait():
+        return
+    step = bound.program.training_step(batches_of(part))
+    if step is not None:
+        _keep(
+            bound,
+            (x.shape, x.dtype, y.shape, y.dtype),
+            _StepRepeat(bound, scores, step, ready.target(bound.sizes)),
+        )
+
+
+def train_on_batch(
+    model: Any, x: Any, y: Any = None, *others: Any, return_dict: Any = False, **named: Any
+) -> Any:
+    """What ``train_on_batch`` returns, or None where nobody has prepared that."""
+    if others or named or type(x) is not np.ndarray or type(y) is not np.ndarray:
+        return None
+    kind = (x.shape, x.dtype, y.shape, y.dtype)
+    repeat = _kept(model, kind, training=True)
+    if repeat is None or not repeat.bound.is_current:
+        return None
+    logs = whole(model, lambda: repeat(x, y))
+    return repeat.returned(logs, return_dict)
+
+
+def _kept(model: Any, kind: tuple[Any, ...], training: bool) -> Any:
+    """What was prepared for arrays of a kind, whose first entry is the shape of x, or None."""
+    found = last_readings(model, training, sizes=(kind[0][1:],))
+    return next((one.repeats[kind] for one in found if kind in one.repeats), None)
+
+
+def _keep(bound: Bound, kind: tuple[Any, ...], repeat: Any) -> None:
+    if len(bound.repeats) >= _KEPT:
+        bound.repeats.clear()
+    bound.repeats[kind] = repeat
 
 
 def _kind(x: np.ndarray) -> tuple[Any, ...]:

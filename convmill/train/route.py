@@ -30,6 +30,7 @@ _PREPARE: dict[str, Callable[[Any, dict[str, Any]], Callable[[], Any]]] = {
 _REPEAT: dict[str, Callable[..., Any]] = {
     "predict": repeat.predict,
     "predict_on_batch": repeat.predict_on_batch,
+    "train_on_batch": repeat.train_on_batch,
 }
 _NEED_COMPILE = ("fit", "evaluate", "train_on_batch", "test_on_batch")
 

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from convmill.plan.recipe import Recipe
-from convmill.train import attach
+from convmill.train import attach, late
 from convmill.train.arrays import Interface
 from convmill.train.bound import Bound
 from convmill.train.compilation.accuracy import accuracy_kind
@@ -164,16 +166,47 @@ class Scores:
 
     def give_to_keras(self) -> None:
         """Writes what was counted into Keras' metrics."""
-        totals = self.totals
-        _assign(attach.loss_tracker(self.model), totals.loss, totals.images)
+        for _, mean, total, count in self._means(self.totals):
+            mean.total.assign(total)
+            mean.count.assign(count)
+
+    def _means(self, totals: Totals) -> Iterator[tuple[str, Any, float, float]]:
+        """The log, the ``keras.metrics.Mean``, the total and the count of all that is counted
+        natively."""
+        tracker = attach.loss_tracker(self.model)
+        yield tracker.name, tracker, totals.loss, totals.images
         for tracker, output in self._trackers():
-            _assign(tracker, totals.sums[output].loss, totals.images)
+            yield tracker.name, tracker, totals.sums[output].loss, totals.images
         for each in self.native:
             sums = totals.sums[each.output]
             if each.weighted:
-                _assign(each.metric, sums.weighted_correct, sums.weight)
+                yield each.name, each.metric, sums.weighted_correct, sums.weight
             else:
-                _assign(each.metric, sums.correct, totals.images)
+                yield each.name, each.metric, sums.correct, totals.images
+
+    def can_wait(self) -> bool:
+        """Whether all of the model's metrics can wait for what is counted, so that nobody sees
+        that: they are means, and counted natively."""
+        means = [(name, mean) for name, mean, _, _ in self._means(self.totals)]
+        held = [one for _, mean in means for one in (mean.total, mean.count)]
+        every = [one for metric in self.model.metrics for one in metric.variables]
+        return (
+            late.can_wait(held)
+            and {id(one) for one in held} == {id(one) for one in every}
+            and all(one.dtype == "float32" for one in held)
+            and sorted(name for name, _ in means) == sorted(self._shown)
+        )
+
+    def logs_of(self, part: Part, measured: Measured) -> dict[str, Any]:
+        """``reset``, ``add`` and ``logs`` for one part alone; Keras' metrics wait for it. Several
+        threads may call it at once."""
+        means = list(self._means(self._nothing().after(part, measured, self.measures)))
+        with self._counting():
+            for _, mean, total, count in means:
+                late.give(mean.total, total)
+                late.give(mean.count, count)
+        found = {name: _mean(total, count) for name, _, total, count in means}
+        return {name: found[name] for name in sorted(found)}
 
     def _trackers(self) -> list[tuple[Any, int]]:
         return attach.loss_trackers(self.model, self.bound.reading.outputs)
@@ -219,9 +252,12 @@ def _batches(part: Part, outputs: Outputs) -> Iterator[Batch]:
         )
 
 
-def _assign(mean: Any, total: float, count: float) -> None:
-    mean.total.assign(total)
-    mean.count.assign(count)
+def _mean(total: float, count: float) -> float:
+    """The result of a ``keras.metrics.Mean``, which divides in float32."""
+    if count == 0:
+        return 0.0
+    with np.errstate(all="ignore"):
+        return float(np.float32(total) / np.float32(count))
 
 
 def _counted(mean: Any) -> tuple[float, float]:

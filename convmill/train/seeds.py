@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from convmill.train import late
+
 # Odd constants of SplitMix64 (Steele, Lea and Flood 2014), which turns close seeds into far ones.
 _GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _BITS_64 = (1 << 64) - 1
@@ -43,6 +45,11 @@ class Seeds:
             calls[id(generator)] += 1
         return np.array(seeds, np.uint64)
 
+    @property
+    def variables(self) -> list[Any]:
+        """What ``write`` writes to."""
+        return [generator.state for generator in self.generators]
+
     def write(self, steps: int, always: Sequence[bool] | None = None) -> None:
         """Tells Keras' generators how often so many steps have drawn from them; those alone for
         which ``always`` says so, where it is given."""
@@ -51,7 +58,8 @@ class Seeds:
             if always is not None and not always[number]:
                 continue
             kind = uses.dtype
-            generator.state.assign(np.array([seed, uses + np.asarray(draws * steps, kind)], kind))
+            state = np.array([seed, uses + np.asarray(draws * steps, kind)], kind)
+            late.assign(generator.state, state)
 
 
 def read_seeds(layers: Sequence[Any], draws: Sequence[int], first: int) -> Seeds:

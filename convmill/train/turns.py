@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from convmill.train import signals
@@ -48,6 +50,7 @@ class Turn:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
         self.thread = threading.get_ident()
+        self.begun = False
         self._moved: threading.Semaphore | None = None  # the line has moved; made by who waits
 
     def __enter__(self) -> Turn:
@@ -61,6 +64,7 @@ class Turn:
             signals.hold()
             try:
                 if self._wait():
+                    self.begun = True
                     return self
             except BaseException:
                 self.leave()
@@ -107,6 +111,23 @@ class Turn:
         traceback: TracebackType | None,
     ) -> None:
         self.leave()
+
+
+@contextmanager
+def within(keys: Keys) -> Iterator[None]:
+    """In the middle of a turn of this thread, one for keys that it may lack.
+
+    It goes before all that wait; those that have begun end by themselves.
+    """
+    here = threading.get_ident()
+    first = Turn(keys)
+    _line.insert(0, first)
+    try:
+        while any(one.begun and one.thread != here and one.keys & keys for one in _line.copy()):
+            time.sleep(LOOK_SECONDS / 10)
+        yield
+    finally:
+        _line.remove(first)
 
 
 def mine() -> list[Turn]:

@@ -23,8 +23,8 @@ FILES = frozenset(
     str(PACKAGE / name)
     for name in (
         *(f"train/{name}.py" for name in ("bound", "calls", "loaded", "session", "signals")),
-        *("train/turns.py", "train/route.py", "runtime/workers.py"),
-        *("runtime/program.py", "runtime/weights.py"),
+        *(f"train/{name}.py" for name in ("turns", "route", "repeat", "late")),
+        *(f"runtime/{name}.py" for name in ("program", "repeat", "weights", "workers")),
     )
 )
 RNG = np.random.default_rng(0)
@@ -53,8 +53,22 @@ def by_stream(model):
 
 
 def by_batch(model):
+    """The short way: nothing is written back until somebody looks."""
     for _ in range(STEPS):
         model.train_on_batch(X, Y)
+
+
+def by_batch_looked_at(model):
+    """The same, looked at in between and behind it."""
+    for _ in range(STEPS):
+        model.train_on_batch(X, Y)
+        model.get_weights()
+
+
+def by_lists(model):
+    """The long way, each time."""
+    for _ in range(STEPS):
+        model.train_on_batch(X.tolist(), Y.tolist())
 
 
 def by_hooks(model):
@@ -121,7 +135,7 @@ def run_elsewhere(run, model):
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT is raised otherwise there")
 @pytest.mark.parametrize("strike", [interrupt, press])
-@pytest.mark.parametrize("run", [by_stream, by_batch, by_hooks])
+@pytest.mark.parametrize("run", [by_stream, by_batch, by_batch_looked_at, by_lists, by_hooks])
 def test_an_interrupt_at_any_line(run, strike):
     model = net()
     model.train_on_batch(X, Y)
@@ -139,6 +153,8 @@ def test_an_interrupt_at_any_line(run, strike):
     assert len(whole) == STEPS + 1
     handler = signal.getsignal(signal.SIGINT)
     counter = Tracer()
+    begin()
+    run(model)  # so that all later runs pass the same lines
     begin()
     traced(counter, run, model)
     assert whole[state(model)] == STEPS

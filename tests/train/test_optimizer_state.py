@@ -19,6 +19,7 @@ from convmill.train.compilation.slots import (
     read_iterations,
     read_product,
     read_slots,
+    slot_variables,
     write_iterations,
     write_product,
     write_slots,
@@ -57,7 +58,7 @@ def test_slots_are_the_optimizers_variables(make: Any) -> None:
         slot: [random.random(one.shape, np.float32) for one in values]
         for slot, values in slots.items()
     }
-    write_slots(optimizer, reading, found, filled)
+    write_slots(slot_variables(optimizer, reading, found), filled)
     again = read_slots(optimizer, reading, found)
     for slot, values in filled.items():
         for weight, value, back in zip(model.weights, values, again[slot], strict=True):
@@ -83,7 +84,7 @@ def test_slots_of_another_shape_leave_the_optimizer_as_it_was() -> None:
     values = [np.ones(one.shape, np.float32) for one in model.weights]
     values[-1] = np.ones(4, np.float32)
     with pytest.raises(ValueError, match=r"shape \(3,\). Received: an array of shape \(4,\)"):
-        write_slots(optimizer, reading, found, {"momentum": values})
+        write_slots(slot_variables(optimizer, reading, found), {"momentum": values})
     assert not read_slots(optimizer, reading, found)["momentum"][0].any()
 
 
@@ -113,7 +114,7 @@ def test_layers_frozen_after_the_optimizer_was_built() -> None:
     model, optimizer = net(), optimizers.SGD(momentum=0.9)
     reading, found = compiled(model, optimizer)
     numbers = [np.full(one.shape, index, np.float32) for index, one in enumerate(model.weights)]
-    write_slots(optimizer, reading, found, {"momentum": numbers})
+    write_slots(slot_variables(optimizer, reading, found), {"momentum": numbers})
     model.layers[0].trainable = False
     slots = read_slots(optimizer, read(model), found)
     assert [one.flat[0] for one in slots["momentum"]] == [2, 3]
@@ -129,7 +130,7 @@ def test_weights_of_one_name_keep_their_order() -> None:
     optimizer = optimizers.SGD(momentum=0.9)
     reading, found = compiled(model, optimizer)
     numbers = [np.full(one.shape, index, np.float32) for index, one in enumerate(model.weights)]
-    write_slots(optimizer, reading, found, {"momentum": numbers})
+    write_slots(slot_variables(optimizer, reading, found), {"momentum": numbers})
     momenta = [one for one in optimizer.variables if "momentum" in one.name]
     assert momenta[0].name == momenta[2].name
     assert [one.numpy().flat[0] for one in momenta] == [0, 1, 2, 3]

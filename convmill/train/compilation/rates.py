@@ -43,6 +43,12 @@ def learning_rates(optimizer: Any, steps: int, first: int | None = None) -> np.n
     return values
 
 
+def rate_variable(optimizer: Any) -> Any:
+    """The variable that holds the learning rate of every step; None where there is no such one."""
+    rate = optimizer._learning_rate
+    return rate if isinstance(rate, keras.Variable) else None
+
+
 def _called(optimizer: Any, steps: Iterable[int]) -> np.ndarray:
     """What a learning rate that is a function says at ``steps``, where it may look at how many
     steps the optimizer has made."""

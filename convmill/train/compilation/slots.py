@@ -11,6 +11,7 @@ import numpy as np
 
 from convmill.plan.read import Reading
 from convmill.plan.recipe import Recipe
+from convmill.train import late
 
 
 def _copy(variable: Any) -> np.ndarray:
@@ -27,18 +28,15 @@ def read_slots(
     """
     return {
         slot: [take(variable) for variable in variables]
-        for slot, variables in _slot_variables(optimizer, reading, recipe).items()
+        for slot, variables in slot_variables(optimizer, reading, recipe).items()
     }
 
 
 def write_slots(
-    optimizer: Any,
-    reading: Reading,
-    recipe: Recipe,
-    values: Mapping[str, Sequence[np.ndarray]],
+    slots: Mapping[str, Sequence[Any]], values: Mapping[str, Sequence[np.ndarray]]
 ) -> None:
-    """Assigns what ``read_slots`` returns; ValueError before the first write if shapes differ."""
-    slots = _slot_variables(optimizer, reading, recipe)
+    """Assigns what ``read_slots`` returns to ``slot_variables``; ValueError before the first write
+    if shapes differ."""
     pairs = []
     for slot, variables in slots.items():
         for variable, value in zip(variables, values[slot], strict=True):
@@ -49,10 +47,10 @@ def write_slots(
                 )
             pairs.append((variable, value))
     for variable, value in pairs:
-        variable.assign(value)
+        late.assign(variable, value)
 
 
-def _slot_variables(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[str, list[Any]]:
+def slot_variables(optimizer: Any, reading: Reading, recipe: Recipe) -> dict[str, list[Any]]:
     """The optimizer's variables by slot, in the order of the trainable parameters."""
     weights = [
         variable
@@ -87,9 +85,14 @@ def read_iterations(optimizer: Any) -> int:
     return int(keras.ops.convert_to_numpy(counting._iterations))
 
 
+def iterations_variable(optimizer: Any) -> Any:
+    """The variable that ``write_iterations`` sets."""
+    return optimizer._iterations
+
+
 def write_iterations(optimizer: Any, iterations: int) -> None:
     """Sets how many batches the optimizer has seen."""
-    optimizer._iterations.assign(iterations)
+    late.assign(optimizer._iterations, iterations)
 
 
 def take_averages(optimizer: Any, weights: Sequence[Any]) -> None:
