@@ -146,9 +146,9 @@ def counted(monkeypatch):
     counts = {"read": 0, "copied": 0}
     read, changed = reading.read, loaded._changed
 
-    def count_read(model):
+    def count_read(*arguments):
         counts["read"] += 1
-        return read(model)
+        return read(*arguments)
 
     def count_changed(*arguments):
         found = changed(*arguments)
