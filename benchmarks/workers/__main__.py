@@ -8,6 +8,7 @@ framework prints goes to standard error.
 import importlib
 import json
 import os
+import statistics
 import sys
 import time
 import traceback
@@ -21,6 +22,7 @@ from benchmarks.workers.trainer import Span, Trainer, span
 
 TURN_STEPS = 3
 TRIAL_SECONDS = 0.3
+WARM_CALLS = 20
 Answer = dict[str, Any]
 
 
@@ -145,6 +147,20 @@ class Worker:
         work = span(int(request["rate"] * request["seconds"]), self.test_available, batch)
         return _chunk(work.total, self.trainer.evaluate, work, batch)
 
+    def latency(self, request: Answer) -> Answer:
+        """The median of single calls with one image, for about `seconds`, in microseconds; None
+        where the framework has no such call."""
+        call = self.trainer.one_image(request["call"])
+        if call is None:
+            return {"microseconds": None}
+        end = time.perf_counter() + request["seconds"]
+        for _ in range(WARM_CALLS):
+            call()
+        times: list[float] = []
+        while not times or time.perf_counter() < end:
+            times.append(_timed(call)[0])
+        return {"microseconds": 1e6 * statistics.median(times), "calls": len(times)}
+
     def memory(self, request: Answer) -> Answer:
         return {"bytes": peak_memory()}
 
@@ -159,7 +175,8 @@ def main() -> None:
     os.dup2(2, 1)
     worker = Worker()
     handlers = {
-        name: getattr(worker, name) for name in ("start", "train", "trial", "evaluate", "memory")
+        name: getattr(worker, name)
+        for name in ("start", "train", "trial", "evaluate", "latency", "memory")
     }
     for line in sys.stdin:
         request = json.loads(line)

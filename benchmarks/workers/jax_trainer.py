@@ -1,6 +1,7 @@
 """Plain JAX: a hand-written jitted step that gathers its batch from the images on the device."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,11 @@ class JaxTrainer:
             y = lax.dynamic_slice_in_dim(y, start, batch)
             return (jax_nets.logits(net, weights, x).argmax(1) == y).sum()
 
+        def probabilities(weights: jax_nets.Weights, x: jax.Array) -> jax.Array:
+            return jax.nn.softmax(jax_nets.logits(net, weights, x))
+
         self.step, self.count_right = step, count_right
+        self.probabilities = jax.jit(probabilities)
 
     def train(self, work: Span) -> float:
         for _ in range(work.passes):
@@ -77,6 +82,23 @@ class JaxTrainer:
                 right += self.count_right(self.weights, self.x_test, self.y_test, start, batch)
             right.block_until_ready()
         return int(right) / work.images
+
+    def one_image(self, call: str) -> Callable[[], object] | None:
+        x, y, first = self.x[:1], self.y[:1], np.zeros(1, np.int64)
+        image = np.asarray(x)
+
+        def train() -> float:
+            self.weights, self.state, loss = self.step(
+                self.weights, self.state, x, y, first, self.steps
+            )
+            self.steps += 1
+            return float(loss)
+
+        calls: dict[str, Callable[[], object]] = {
+            "predict_on_batch": lambda: np.asarray(self.probabilities(self.weights, image)),
+            "train_on_batch": train,
+        }
+        return calls.get(call)
 
     def touch_all(self) -> None:
         """Nothing to do: the device has held all images since the start."""

@@ -1,5 +1,7 @@
 """Keras' `fit` and `evaluate` on any backend; and convmill: the same code and one call more."""
 
+from collections.abc import Callable
+
 import keras
 
 from benchmarks.images import Images, one_hot
@@ -46,6 +48,15 @@ class KerasTrainer:
         for _ in range(work.passes):
             accuracy = self.model.evaluate(x, y, batch_size=batch, verbose=0)[1]
         return float(accuracy)
+
+    def one_image(self, call: str) -> Callable[[], object]:
+        x, y = self.images.x[:1].copy(), self.y[:1].copy()
+        calls: dict[str, Callable[[], object]] = {
+            "predict_on_batch": lambda: self.model.predict_on_batch(x),
+            "predict": lambda: self.model.predict(x, verbose=0),
+            "train_on_batch": lambda: self.model.train_on_batch(x, y),
+        }
+        return calls[call]
 
     def touch_all(self) -> None:
         self.model.fit(

@@ -1,6 +1,7 @@
 """Plain PyTorch: tensors in memory, batches gathered by index, no DataLoader; eager or compiled."""
 
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import torch  # type: ignore[import-not-found]
@@ -66,6 +67,24 @@ class TorchTrainer:
                     total += cross_entropy(logits, y).item()
                     right += int((logits.argmax(1) == y).sum())
         return right / work.images
+
+    def one_image(self, call: str) -> Callable[[], object] | None:
+        x, y = self.x[:1].clone(memory_format=self.format), self.y[:1]
+
+        def predict() -> np.ndarray:
+            with torch.inference_mode():
+                probabilities: np.ndarray = self.model(x).softmax(1).numpy()
+                return probabilities
+
+        def train() -> float:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = cross_entropy(self.model(x), y)
+            loss.backward()
+            self.optimizer.step()
+            return float(loss.item())
+
+        self.model.train(call == "train_on_batch")
+        return {"predict_on_batch": predict, "train_on_batch": train}.get(call)
 
     def touch_all(self) -> None:
         """Nothing to do: the tensors have held all images since the start."""

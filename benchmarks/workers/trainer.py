@@ -1,5 +1,6 @@
 """What the worker's loop asks of a framework, and the sizes of a timed chunk."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +37,10 @@ class Trainer(Protocol):
     def train(self, work: Span) -> float: ...
 
     def evaluate(self, work: Span, batch: int) -> float: ...
+
+    def one_image(self, call: str) -> Callable[[], object] | None:
+        """`predict_on_batch`, `predict` or `train_on_batch` of one image, or what stands in its
+        place, with its result where Python can read it; None where nothing does."""
 
     def touch_all(self) -> None:
         """Show the framework all training images, as a user's `fit` does, for the peak memory."""

@@ -1,0 +1,125 @@
+"""`python -m benchmarks.latency`: how long one call takes, on one image. It asserts no time.
+
+Each peer lives in a process of its own; in each round all are asked in turn for one stretch of
+calls, one behind the other, of which the median counts. Keras' methods are compared with what the
+others have in their places: PyTorch's `model(x)` and a jitted JAX function, with the result as an
+array of NumPy's, and one step of training with its loss as a number.
+"""
+
+import click
+
+from benchmarks import machine, setup_peers
+from benchmarks.names import Names, choice
+from benchmarks.nets import NETS
+from benchmarks.peers import PEERS, Peer
+from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess
+from benchmarks.results import Summary, summarise
+
+CALLS = ("predict_on_batch", "predict", "train_on_batch")
+# What has no `predict` is compared by the call that predicts.
+INSTEAD = {"predict": "predict_on_batch"}
+DEFAULT = "convmill,keras-tensorflow,keras-jax,jax,torch,torch-channels-last"
+Samples = dict[str, list[float]]  # of each call, microseconds
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--net", type=click.Choice(list(NETS)), default="notebook")
+@click.option("--peers", type=Names(PEERS), default=DEFAULT, help=choice(PEERS))
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Interleaved rounds.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, machine.available_cores()),
+    default=min(2, machine.available_cores()),
+    help="Threads of every peer.",
+)
+@click.option("--seconds", type=click.FloatRange(0.01), default=0.5, help="Length of a stretch.")
+def main(net: str, peers: list[str], repeats: int, threads: int, seconds: float) -> None:
+    """Measure single calls, in microseconds: median (least..greatest) of the rounds' medians."""
+    known = [PEERS[name] for name in peers]
+    if any(peer.python == "peers" for peer in known):
+        setup_peers.main()
+    found = _measure(net, known, repeats, threads, seconds)
+    for line in _table(found, known):
+        click.echo(line)
+
+
+def _measure(
+    net: str, peers: list[Peer], repeats: int, threads: int, seconds: float
+) -> dict[str, Samples]:
+    """Samples of each peer; a peer that fails has no more from there on."""
+    workers: dict[str, WorkerProcess] = {}
+    found: dict[str, Samples] = {peer.name: {call: [] for call in CALLS} for peer in peers}
+    try:
+        for peer in peers:
+            try:
+                workers[peer.name] = _started(peer, net, threads)
+            except (WorkerError, OSError) as error:
+                click.echo(f"{peer.label}: {error}", err=True)
+        for number in range(repeats):
+            for turn in range(len(peers)):
+                peer = peers[(number + turn) % len(peers)]  # nobody always follows the same one
+                if peer.name not in workers:
+                    continue
+                try:
+                    _take(workers[peer.name], found[peer.name], seconds)
+                except WorkerError as error:
+                    click.echo(f"{peer.label}: {error}", err=True)
+                    workers.pop(peer.name).stop()
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    return found
+
+
+def _started(peer: Peer, net: str, threads: int) -> WorkerProcess:
+    """A peer's process with its net, trained for a few steps."""
+    worker = WorkerProcess(peer, threads)
+    try:
+        worker.ask(
+            "start",
+            START_TIMEOUT,
+            net=net,
+            threads=threads,
+            dtype="float32",
+            imports=peer.imports,
+            trainer=peer.trainer,
+            options=peer.options,
+            packages=peer.packages,
+        )
+    except BaseException:
+        worker.stop()
+        raise
+    return worker
+
+
+def _take(worker: WorkerProcess, samples: Samples, seconds: float) -> None:
+    """A stretch of each call."""
+    for call in CALLS:
+        median = worker.ask("latency", call=call, seconds=seconds)["microseconds"]
+        if median is not None:
+            samples[call].append(median)
+
+
+def _table(found: dict[str, Samples], peers: list[Peer]) -> list[str]:
+    """Lines of text: of each call every peer, the fastest first, and how many times as long as
+    convmill it took."""
+    lines = []
+    for call in CALLS:
+        every = {peer.label: _summary(found[peer.name], call) for peer in peers}
+        there = {label: summary for label, summary in every.items() if summary is not None}
+        ours = there.get(PEERS["convmill"].label)
+        for label, summary in sorted(there.items(), key=lambda one: one[1].median):
+            ratio = summary.median / ours.median if ours else None
+            told = "" if ratio is None or summary is ours else f", {ratio:.2f} times convmill's"
+            lines.append(f"{call}, {label}: {summary.told()} us{told}")
+    return lines
+
+
+def _summary(samples: Samples, call: str) -> Summary | None:
+    """The summary of a call, or of what is there in its place."""
+    there = samples[call] or samples.get(INSTEAD.get(call, call), [])
+    return summarise(there) if there else None
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks.latency")
