@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from convmill.plan.compositions import composed
 from convmill.plan.functions import activation_of, own_activation
 from convmill.plan.graph import AddedLoss, Penalize, Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
@@ -184,8 +185,8 @@ class _Walker:
                 self._enter_inner(node, made, prefix)
                 self._add_penalties(node, made, prefix)
             elif not isinstance(operation, keras.Layer):
-                # Keras counts the names of what a trace makes on and on
-                is_traced = isinstance(model, Trace)
+                # Keras counts the names of what is made here on and on
+                is_traced = not isinstance(model, keras.Model)
                 name = type(operation).__name__.lower() if is_traced else operation.name
                 self._add_operation(node, made, prefix, name)
             else:
@@ -198,7 +199,7 @@ class _Walker:
             self._enter_trace(node, made, prefix)
         elif self.follow and own_activation(layer) is not None:
             self._add_activated(node, made, prefix)
-        else:
+        elif not self._add_composed(node, made, prefix, layer.name):
             self._add_layer(node, made, prefix, layer.name)
 
     def _add_penalties(self, node: Any, made: _Made, prefix: str) -> None:
@@ -221,7 +222,23 @@ class _Walker:
         read = [self._source(source, prefix) for source in read]
         self._add(node, made, prefix + name, read, options=_options(node), **more)
 
+    def _add_composed(self, node: Any, made: _Made, prefix: str, name: str) -> bool:
+        """Adds the calls that say the same as this one; False where there are none."""
+        here = _symbols(node, made)
+        positional, named = node.arguments.fill_in(here)
+        written = composed(node.operation, *positional, **named) if self.follow else None
+        if written is None:
+            return False
+        found = keras.tree.flatten(written)
+        inner = {id(symbol): made[outside] for outside, symbol in here.items()}
+        self.enter(keras.Function(list(here.values()), found), inner, f"{prefix}{name}/")
+        pairs = zip(node.output_tensors, found, strict=True)
+        made.update((id(outside), inner[id(inside)]) for outside, inside in pairs)
+        return True
+
     def _add_operation(self, node: Any, made: _Made, prefix: str, name: str) -> None:
+        if self._add_composed(node, made, prefix, name):
+            return
         kind = type(node.operation).__name__
         given = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
         given = [made.get(id(each), each) for each in given if each is not None]
@@ -326,6 +343,8 @@ class _Walker:
         symbol = keras.KerasTensor(_whole(source), dtype=output.dtype)
         try:
             found = trace_activation(layer, symbol)
+            if [tuple(one.shape) for one in found.outputs] != [_whole(source)]:
+                raise Untraceable("gives another shape than it reads")  # Keras does not look
         except Untraceable as reason:
             said = f"its activation {activation_of(layer.activation).name} {reason}"
             if is_apart:

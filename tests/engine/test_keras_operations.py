@@ -53,6 +53,18 @@ CASES = {
     "extremes of all": lambda x: ops.min(x, (1, 2)) * ops.max(x, (1, 2, 3), keepdims=True)[:, 0, 0],
     "extremes that are shared": lambda x: ops.max(ops.relu(x), -1) + ops.min(ops.relu6(9 * x), 3),
     "attention": lambda x: x * attention(x),
+    "halves": lambda x: ops.glu(x[:, :, 1:], axis=2),
+    "split": lambda x: ops.concatenate([*ops.split(x, 2, axis=1), ops.split(x, [1], 1)[0]], 1),
+    "stack": lambda x: ops.stack([x[..., 0], x[..., 2]], axis=1),
+    "swapped": lambda x: ops.swapaxes(x, 1, 3)[:, :, :4] + ops.moveaxis(x, -1, 1)[..., :4],
+    "spread": lambda x: ops.var(x, axis=-1, keepdims=True) + ops.std(x, axis=(1, 2))[:, None, None],
+    "logarithm of a sum": lambda x: ops.logsumexp(x, axis=3),
+    "clip": lambda x: ops.clip(x, -0.2, 0.3) + (x / 2) ** 3,
+    "pools": lambda x: (
+        ops.max_pool(ops.pad(x, ((0, 0), (1, 0), (0, 2), (0, 0))), (2, 2), (2, 2))
+        + ops.average_pool(x, (2, 2), (2, 1), "same")[:, :, :3]
+    ),
+    "dot": lambda x: layers.Dot(axes=1)([ops.mean(x, axis=(1, 2)), ops.max(x, axis=(1, 2))]),
     "log softmax": lambda x: ops.log_softmax(x, axis=2),
 }
 

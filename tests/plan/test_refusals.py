@@ -55,6 +55,7 @@ def replaced_call() -> Any:
             lambda: layers.Conv2D(2, 2, activation=lambda x: x * np.random.default_rng().uniform()),
             ["its activation <lambda> computes other numbers"],
         ),
+        (lambda: layers.Activation(lambda x: x[..., :1]), ["another shape than it reads"]),
         (
             lambda: layers.Activation(lambda x: x if keras.ops.sum(x) > 0 else -x),
             ["its activation <lambda> ends in"],
