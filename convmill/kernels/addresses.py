@@ -51,8 +51,9 @@ def _of_batch(build: Build, e: Emitter, context: ir.Value, slot: Slot) -> ir.Val
 
 def _part(kind: str, matrix: Matrix) -> tuple[str, int]:
     """Array and offset, in float32 elements, of what a parameter has of a kind."""
-    if kind in ("pack", "transform"):
-        offset = matrix.pack if kind == "pack" else matrix.winograd
+    copies = {"pack": matrix.pack, "transform": matrix.winograd, "turned": matrix.turned}
+    if kind in copies:
+        offset = copies[kind]
         assert offset is not None, f"parameter {matrix.index} has no {kind}"
         return "packs", offset
     places = {

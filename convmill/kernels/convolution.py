@@ -31,7 +31,8 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
     kernel, copy, scratch = "direct.forward", "pack", 0
     if isinstance(choice, Winograd):
         kernel, copy = "winograd.forward", "transform"
-        scratch = winograd.scratch(stage, choice, site.lanes)
+        sizes = (stage.input.channels, stage.output.channels)
+        scratch = winograd.scratch(choice, *sizes, site.lanes)
     kept = (maxima(stage),) if stage.pooled and site.gradients.output else ()
     return [
         Launch(
@@ -49,21 +50,29 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
     """Gradients before the activation, or lists of the live ones, and the gradient of x."""
     stage = site.stage
     assert stage.choice is not None
-    choice, written = stage.choice.input_gradient, (gradient(stage.input),)
-    launches, kernel, scratch = list[Launch](), "live.input_gradient", 0
-    lists = live_lists(stage.output)
-    read: tuple[Slot, ...] = lists
+    choice, lists = stage.choice.input_gradient, live_lists(stage.output)
+    read: tuple[Slot, ...] = (gradient(stage.output),)
+    launches = list[Launch]()
     if stage.choice.lists:
         kept = (maxima(stage),) if stage.pooled else ()
         looked_at = (value(stage.output), gradient(stage.output), *kept)
-        launches = [Launch("live.places", site.of, Images(), looked_at, lists)]
-    elif not isinstance(stage.choice.weight_gradient, Narrow):
-        launches = gating.gated(site)
-        kernel, scratch = "everywhere.input_gradient", everywhere.room_size(stage)
-        read = (gradient(stage.output),)
-    if choice is not None:
-        read = (of_matrix("parameter", stage.kernel), *read)
-        launches.append(Launch(kernel, site.of, Images(), read, written, scratch=scratch))
+        launches.append(Launch("live.places", site.of, Images(), looked_at, lists))
+    if isinstance(choice, Gathered | Winograd) or isinstance(stage.choice.weight_gradient, Outer):
+        launches += gating.gated(site)
+    weights, scratch = of_matrix("parameter", stage.kernel), 0
+    match choice:
+        case None:
+            return launches
+        case Live():
+            kernel, read = "live", lists
+        case Gathered():
+            kernel, scratch = "everywhere", everywhere.room_size(stage)
+        case Winograd():
+            kernel, weights = "winograd", of_matrix("turned", stage.kernel)
+            scratch = winograd.back_scratch(stage, choice, site.lanes)
+    written = (gradient(stage.input),)
+    name = f"{kernel}.input_gradient"
+    launches.append(Launch(name, site.of, Images(), (weights, *read), written, scratch=scratch))
     return launches
 
 
@@ -113,7 +122,7 @@ def tiles(stage: ConvolutionStage) -> str:
             places = tile.rows * tile.windows * stage.pool[0] * stage.pool[1]
             parts = [f"{places} places x {tile.vectors}"]
         case Winograd() as tile:
-            parts = [f"Winograd {tile.tiles} tiles x {tile.vectors}"]
+            parts = [_winograd(tile)]
     for words, chunk in (
         ("dX", stage.choice.input_gradient),
         ("dW", stage.choice.weight_gradient),
@@ -125,6 +134,8 @@ def tiles(stage: ConvolutionStage) -> str:
                 parts.append(f"{words} {chunk.rows} rows x {chunk.vectors}")
             case Gathered():
                 parts.append(f"{words} {chunk.places} places x {chunk.vectors}")
+            case Winograd():
+                parts.append(f"{words} {_winograd(chunk)}")
             case Outer():
                 size = f"{chunk.filters} filters x {chunk.rows * chunk.vectors}"
                 parts.append(f"{words} {size}")
@@ -132,6 +143,10 @@ def tiles(stage: ConvolutionStage) -> str:
     if len(both) == 2 and both[0][1] == both[1][1]:
         parts[1:] = [f"dX dW {both[0][1]}"]
     return "; ".join(parts)
+
+
+def _winograd(tile: Winograd) -> str:
+    return f"Winograd {tile.outputs}x{tile.outputs}, {tile.tiles} tiles x {tile.vectors}"
 
 
 OPERATION = Operation(
@@ -142,6 +157,9 @@ OPERATION = Operation(
     kernels={
         "direct.forward": direct.forward,
         "winograd.forward": winograd.forward,
+        "winograd.input_gradient": winograd.input_gradient,
+        "winograd.weights": winograd.transform_weights,
+        "winograd.turned_weights": winograd.turn_weights,
         "live.places": live.places,
         "live.input_gradient": live.input_gradient,
         "live.weight_gradient": live.weight_gradient,

@@ -1,15 +1,14 @@
-"""Copies of kernels for those that read them another way: transposed, and behind that Winograd's
-transform."""
+"""Copies of kernels for those that read them another way: transposed, and Winograd's transforms."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from convmill.kernels import ir, winograd
+from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
-from convmill.lower.stages import Matrix, Network
+from convmill.lower.stages import Network
 
 
 def copies(network: Network, readers: Iterable[Launch], lanes: int) -> dict[int, list[Launch]]:
@@ -18,13 +17,19 @@ def copies(network: Network, readers: Iterable[Launch], lanes: int) -> dict[int,
     read = {slot for launch in readers for slot in launch.reads}
     found: dict[int, list[Launch]] = {}
     for matrix in network.matrices:
-        pack, transform = (of_matrix(kind, matrix.index) for kind in ("pack", "transform"))
+        kinds = ("pack", "transform", "turned")
+        pack, transform, turned = (of_matrix(kind, matrix.index) for kind in kinds)
         over, of = Shares(matrix.rows, lanes), f"matrix{matrix.index}"
         source = of_matrix("parameter", matrix.index)
+        launches = []
         if pack in read or transform in read:
-            found[matrix.index] = [Launch("copies.transpose", of, over, (source,), (pack,))]
+            launches.append(Launch("copies.transpose", of, over, (source,), (pack,)))
         if transform in read:
-            found[matrix.index].append(Launch("copies.transform", of, over, (pack,), (transform,)))
+            launches.append(Launch("winograd.weights", of, over, (pack,), (transform,)))
+        if turned in read:
+            launches.append(Launch("winograd.turned_weights", of, over, (source,), (turned,)))
+        if launches:
+            found[matrix.index] = launches
     return found
 
 
@@ -32,23 +37,12 @@ def write_transpose(k: Kernel) -> None:
     """copy[column, row] = parameter[row, column] for a share of the rows."""
     matrix = k.build.matrix(k.launch)
     write = k.build.helper("transpose", lambda: _transpose(k.build.module, k.lanes))
-    source, target = _ends(k)
+    source, target = ends(k)
     first, last = k.told("first"), k.told("last")
     k.call(write, source, matrix.rows, matrix.columns, target, matrix.pack_row, first, last)
 
 
-def write_transform(k: Kernel) -> None:
-    """Winograd's transform of a share of the filters, from their transposed copy."""
-    matrix: Matrix = k.build.matrix(k.launch)
-    write = k.build.helper(
-        "transform", lambda: winograd.transform_weights(k.build.module, k.lanes)
-    )
-    source, target = _ends(k)
-    first, last = k.told("first"), k.told("last")
-    k.call(write, source, matrix.columns // 9, matrix.pack_row, target, first, last)
-
-
-def _ends(k: Kernel) -> tuple[ir.Value, ir.Value]:
+def ends(k: Kernel) -> tuple[ir.Value, ir.Value]:
     """Addresses of what is read and of what is written."""
     (read,), (written,) = k.launch.reads, k.launch.writes
     return k.pointer(read), k.pointer(written)
@@ -89,4 +83,4 @@ def _turn_slowly(e: Emitter, rows: tuple[Index, Index], columns: tuple[Index, In
         e.store_scalar(value, copy, e.add(e.mul(column, copy_row), row))
 
 
-KERNELS = {"copies.transpose": write_transpose, "copies.transform": write_transform}
+KERNELS = {"copies.transpose": write_transpose}

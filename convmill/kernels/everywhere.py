@@ -35,7 +35,7 @@ def input_gradient(k: Kernel) -> None:
     assert isinstance(tile, Gathered)
     room = room_around(stage)
     rows, columns = room.grids
-    _lay_out(k, stage, room)
+    lay_out(k, stage, room)
     for channel, counts in k.runs(stage.input.channels, tile.vectors):
         for down in rows:
             for along in columns:
@@ -46,7 +46,7 @@ def input_gradient(k: Kernel) -> None:
                             _gather(k, stage, room, (down, along), at, wide, counts)
 
 
-def _lay_out(k: Kernel, stage: ConvolutionStage, room: Room) -> None:
+def lay_out(k: Kernel, stage: ConvolutionStage, room: Room) -> None:
     """The gradient of y between zeros, in the thread's scratch."""
     output, space = stage.output, k.told("scratch")
     (above, left), line = room.border, room.extent[1] * output.channels

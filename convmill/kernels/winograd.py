@@ -1,201 +1,375 @@
-"""Convolution forward by Winograd's minimal filtering F(2x2, 3x3), as Lavin and Gray (2016) use it.
+"""3x3 convolutions by Winograd's minimal filtering F(m x m, 3x3), as Lavin and Gray (2016) use it.
 
-Four outputs of a 3x3 kernel need 16 products instead of 36: with d a 4x4 tile of the input and g
-the kernel, the 2x2 outputs are A' [(G g G') * (B' d B)] A, the products summed over channels. A
-tile is the window of 2x2 pooling. Factors are 0, 1 and 1/2, so that small integers stay exact.
+m x m outputs of a kernel need (m + 2)^2 products instead of 9 m^2: with d a tile of the input and g
+the kernel, they are A' [(G g G') * (B' d B)] A, the products summed over channels. With m = 2
+factors are 0, 1 and 1/2, so that small integers stay exact; m = 4 has the points 0, 1, -1, 2, -2.
+
+The gradient of the input is such a convolution too: of the gradients of the output between zeros,
+with the kernel turned around and filters in the place of channels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
+from convmill.kernels.copies import ends
 from convmill.kernels.direct import biases, store_window
-from convmill.kernels.lang import I64, POINTER, Emitter, Index, cover
+from convmill.kernels.everywhere import lay_out, room_size
+from convmill.kernels.lang import Emitter, Index, cover
 from convmill.lower.choices import Winograd
-from convmill.lower.launches import of_matrix, value
+from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
+from convmill.lower.subgrids import room_around
 
-POINTS = 16
+Vectors = list[ir.Value]
 
-
-def transform_weights(module: ir.Module, lanes: int) -> ir.Function:
-    """(copy, channels, copy row, result, first filter, last filter): result = G g G'.
-
-    ``copy`` is the transposed kernel, 9 taps x channels x filters; ``result`` 16 x channels x
-    filters, with the same row. Filters are taken by whole vectors from ``first``.
-    """
-    e = Emitter(module, "winograd.weights", [POINTER, I64, I64, POINTER, I64, I64], lanes)
-    e.no_alias()
-    copy, channels, row, result, first, last = e.arguments
-    step = e.mul(channels, row)
-    with e.loop(0, channels) as channel, e.loop(first, last, lanes) as filter_:
-        at = e.add(e.mul(channel, row), filter_)
-        taps = [
-            [e.load(copy, e.add(at, e.mul(step, 3 * i + j))) for j in range(3)] for i in range(3)
-        ]
-        half = [_weigh(e, [taps[i][j] for i in range(3)]) for j in range(3)]
-        for i in range(4):
-            for j, value in enumerate(_weigh(e, [half[k][i] for k in range(3)])):
-                e.store(value, result, e.add(at, e.mul(step, 4 * i + j)))
-    return e.finish()
+# Transforms of a line --------------------------------------------------------------------------
 
 
-def _weigh(e: Emitter, g: list[ir.Value]) -> list[ir.Value]:
-    """G g: (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2)."""
+def _weigh_2(e: Emitter, g: Vectors) -> Vectors:
+    """G g for m = 2: (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2)."""
     b, half = e.builder, e.constant(0.5)
     outer = b.fadd(g[0], g[2])
-    return [
-        g[0],
-        b.fmul(half, b.fadd(outer, g[1])),
-        b.fmul(half, b.fsub(outer, g[1])),
-        g[2],
-    ]
+    plus, minus = b.fadd(outer, g[1]), b.fsub(outer, g[1])
+    return [g[0], b.fmul(half, plus), b.fmul(half, minus), g[2]]
 
 
-def _spread(e: Emitter, d: list[ir.Value]) -> list[ir.Value]:
-    """B' d: (d0 - d2, d1 + d2, d2 - d1, d1 - d3)."""
+def _spread_2(e: Emitter, d: Vectors) -> Vectors:
+    """B' d for m = 2: (d0 - d2, d1 + d2, d2 - d1, d1 - d3)."""
     b = e.builder
     return [b.fsub(d[0], d[2]), b.fadd(d[1], d[2]), b.fsub(d[2], d[1]), b.fsub(d[1], d[3])]
 
 
-def _gather(e: Emitter, m: list[ir.Value]) -> list[ir.Value]:
-    """A' m: (m0 + m1 + m2, m1 - m2 - m3)."""
+def _gather_2(e: Emitter, m: Vectors) -> Vectors:
+    """A' m for m = 2: (m0 + m1 + m2, m1 - m2 - m3)."""
     b = e.builder
     return [b.fadd(b.fadd(m[0], m[1]), m[2]), b.fsub(b.fsub(m[1], m[2]), m[3])]
 
 
-def scratch(stage: ConvolutionStage, tile: Winograd, lanes: int) -> int:
+def _weigh_4(e: Emitter, g: Vectors) -> Vectors:
+    """G g for m = 4: (g0 / 4, -(g0 + g2 +- g1) / 6, g0 / 24 + g2 / 6 +- g1 / 12, g2)."""
+    b, c = e.builder, e.constant
+    near = b.fmul(c(-1 / 6), b.fadd(g[0], g[2]))
+    far = e.fma(c(1 / 6), g[2], b.fmul(c(1 / 24), g[0]))
+    return [
+        b.fmul(c(1 / 4), g[0]),
+        e.fma(c(-1 / 6), g[1], near),
+        e.fma(c(1 / 6), g[1], near),
+        e.fma(c(1 / 12), g[1], far),
+        e.fma(c(-1 / 12), g[1], far),
+        g[2],
+    ]
+
+
+def _spread_4(e: Emitter, d: Vectors) -> Vectors:
+    """B' d for m = 4: (4 d0 - 5 d2 + d4, d4 - 4 d2 +- (d3 - 4 d1), d4 - d2 +- 2 (d3 - d1),
+    4 d1 - 5 d3 + d5)."""
+    b, c = e.builder, e.constant
+    near, near_odd = e.fma(c(-4), d[2], d[4]), e.fma(c(-4), d[1], d[3])
+    far, far_odd = b.fsub(d[4], d[2]), b.fsub(d[3], d[1])
+    return [
+        e.fma(c(-5), d[2], e.fma(c(4), d[0], d[4])),
+        b.fadd(near, near_odd),
+        b.fsub(near, near_odd),
+        e.fma(c(2), far_odd, far),
+        e.fma(c(-2), far_odd, far),
+        e.fma(c(-5), d[3], e.fma(c(4), d[1], d[5])),
+    ]
+
+
+def _gather_4(e: Emitter, m: Vectors) -> Vectors:
+    """A' m for m = 4, with s = m1 + m2, t = m3 + m4, u = m1 - m2, v = m3 - m4: (m0 + s + t,
+    u + 2 v, s + 4 t, u + 8 v + m5)."""
+    b, c = e.builder, e.constant
+    s, t = b.fadd(m[1], m[2]), b.fadd(m[3], m[4])
+    u, v = b.fsub(m[1], m[2]), b.fsub(m[3], m[4])
+    return [
+        b.fadd(m[0], b.fadd(s, t)),
+        e.fma(c(2), v, u),
+        e.fma(c(4), t, s),
+        b.fadd(m[5], e.fma(c(8), v, u)),
+    ]
+
+
+_Line = Callable[[Emitter, Vectors], Vectors]
+_WEIGH: dict[int, _Line] = {2: _weigh_2, 4: _weigh_4}
+_SPREAD: dict[int, _Line] = {2: _spread_2, 4: _spread_4}
+_GATHER: dict[int, _Line] = {2: _gather_2, 4: _gather_4}
+
+
+def _square(e: Emitter, line: _Line, square: list[Vectors]) -> list[Vectors]:
+    """A transform of all columns of a square, and then of all rows."""
+    columns = [line(e, list(column)) for column in zip(*square, strict=True)]
+    return [line(e, list(row)) for row in zip(*columns, strict=True)]
+
+
+# Weights -----------------------------------------------------------------------------------------
+
+
+def transform_weights(k: Kernel) -> None:
+    """transform = G g G' for a share of the filters, points x channels x filters: of the transposed
+    copy, taps x channels x filters."""
+    matrix = k.build.matrix(k.launch)
+    channels, row, weigh = matrix.columns // 9, matrix.pack_row, _WEIGH[matrix.outputs]
+    source, target = ends(k)
+    step = channels * row
+    with (
+        k.loop(0, channels) as channel,
+        k.loop(k.told("first"), k.told("last"), k.lanes) as filter_,
+    ):
+        at = k.add(k.mul(channel, row), filter_)
+        taps = [[k.load(source, k.add(at, step * (3 * i + j))) for j in range(3)] for i in range(3)]
+        _store_square(k, _square(k, weigh, taps), target, at, step)
+
+
+def turn_weights(k: Kernel) -> None:
+    """turned = G g G' for a share of the filters, points x filters x channels: of the parameter,
+    filters x taps x channels, with its taps turned around."""
+    matrix = k.build.matrix(k.launch)
+    channels, weigh = matrix.columns // 9, _WEIGH[matrix.turned_outputs]
+    source, target = ends(k)
+    step = matrix.rows * matrix.turned_row
+    with k.loop(k.told("first"), k.told("last")) as filter_:
+        line = k.at(source, k.mul(filter_, matrix.columns))
+
+        def turn(channel: Index, count: int, filter_: Index = filter_) -> None:
+            taps = [
+                [k.load(line, k.add(channel, channels * (8 - 3 * i - j)), count) for j in range(3)]
+                for i in range(3)
+            ]
+            at = k.add(k.mul(filter_, matrix.turned_row), channel)
+            _store_square(k, _square(k, weigh, taps), target, at, step)
+
+        k.vectors(channels, turn)
+
+
+def _store_square(
+    k: Kernel, square: list[Vectors], target: ir.Value, at: Index, step: Index
+) -> None:
+    for point, one in enumerate(one for row in square for one in row):
+        k.store(one, target, k.add(at, k.mul(step, point)))
+
+
+# Planes ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """What is convolved with what. The window of the first output begins at ``x``, its rows ``row``
+    floats apart, its columns ``channels``; ``weights`` are points x channels x ``weight_row``, of
+    which ``filters`` count. Outputs are in windows of ``pool``, ``size`` of them."""
+
+    tile: Winograd
+    x: ir.Value
+    row: int
+    channels: int
+    weights: ir.Value
+    weight_row: int
+    filters: int
+    size: tuple[int, int]
+    pool: tuple[int, int]
+    room: ir.Value
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Windows in a tile."""
+        return self.tile.outputs // self.pool[0], self.tile.outputs // self.pool[1]
+
+
+# Takes the windows of a tile, by rows, each with its outputs by rows, for a vector of filters:
+# (row and column of the first window, windows, filter, lanes).
+_Put = Callable[[tuple[Index, Index], list[list[Vectors]], Index, int], None]
+
+
+def scratch(tile: Winograd, channels: int, filters: int, lanes: int) -> int:
     """Float32 elements that one thread needs for transformed tiles: inputs, then products."""
-    blocks = -(-stage.output.channels // lanes)
-    return POINTS * tile.rows * tile.grid[1] * (stage.input.channels + blocks * lanes)
+    blocks = -(-filters // lanes)
+    return tile.points * tile.rows * tile.grid[1] * (channels + blocks * lanes)
 
 
 def forward(k: Kernel) -> None:
-    """y = maxpool(activation(convolution(x) + bias)), and the place of each maximum.
-
-    Weights are transformed, 16 x channels x filters. A few rows of tiles at a time go through the
-    scratch: their inputs transformed, 16 x tiles x channels, then the products, 16 x tiles x
-    filters, of which a block of tiles x filters stays in registers over the channels. Where an odd
-    row or column is left, the last tile overlaps the one before it.
-    """
+    """y = maxpool(activation(convolution(x) + bias)), and the place of each maximum."""
     stage = k.stage(ConvolutionStage)
     assert stage.choice is not None
     tile = stage.choice.forward
     assert isinstance(tile, Winograd)
+    plane = _Plane(
+        tile,
+        k.at(k.pointer(value(stage.input)), stage.corner),
+        stage.input.row,
+        stage.input.channels,
+        k.pointer(of_matrix("transform", stage.kernel)),
+        k.build.network.matrices[stage.kernel].pack_row,
+        stage.output.channels,
+        (stage.output.height, stage.output.width),
+        stage.pool,
+        k.told("scratch"),
+    )
+
+    def put(
+        first: tuple[Index, Index], windows: list[list[Vectors]], filter_: Index, count: int
+    ) -> None:
+        start = biases(k, stage, filter_, count)
+        for i, line in enumerate(windows):
+            for j, window in enumerate(line):
+                spot = (k.add(first[0], i), k.add(first[1], j), filter_)
+                store_window(k, stage, [k.builder.fadd(one, start) for one in window], spot, count)
+
+    _convolve(k, plane, put)
+
+
+def back_scratch(stage: ConvolutionStage, tile: Winograd, lanes: int) -> int:
+    """Float32 elements for the gradients between zeros, and for what is transformed."""
+    transformed = scratch(tile, stage.output.channels, stage.input.channels, lanes)
+    return room_size(stage) + transformed
+
+
+def input_gradient(k: Kernel) -> None:
+    """gradient of x, from gradients before the activation at all places."""
+    stage = k.stage(ConvolutionStage)
+    assert stage.choice is not None
+    tile = stage.choice.input_gradient
+    assert isinstance(tile, Winograd)
+    room, tensor, filters = room_around(stage), stage.input, stage.output.channels
+    lay_out(k, stage, room)
+    line = room.extent[1] * filters
+    # A place's window begins where its last tap reads.
+    above, left = (room.border[axis] + stage.padding[2 * axis] - 2 for axis in (0, 1))
+    plane = _Plane(
+        tile,
+        k.at(k.told("scratch"), above * line + left * filters),
+        line,
+        filters,
+        k.pointer(of_matrix("turned", stage.kernel)),
+        k.build.network.matrices[stage.kernel].turned_row,
+        tensor.channels,
+        (tensor.height, tensor.width),
+        (1, 1),
+        k.at(k.told("scratch"), room_size(stage)),
+    )
+    behind = k.pointer(gradient(tensor))
+
+    def put(
+        first: tuple[Index, Index], windows: list[list[Vectors]], channel: Index, count: int
+    ) -> None:
+        start = k.add(k.mul(first[0], tensor.row), k.mul(first[1], tensor.channels))
+        for i, row in enumerate(windows):
+            for j, (one,) in enumerate(row):
+                at = tensor.origin + i * tensor.row + j * tensor.channels
+                k.store(one, behind, k.add(start, channel, at), count)
+
+    _convolve(k, plane, put)
+
+
+def _convolve(k: Kernel, plane: _Plane, put: _Put) -> None:
+    """A few rows of tiles at a time go through the scratch: their inputs transformed, points x
+    tiles x channels, then the products, points x tiles x filters, of which a block of tiles x
+    filters stays in registers over the channels. Where outputs are left, the last tile overlaps the
+    one before it."""
+    tile = plane.tile
     rows, columns = tile.grid
     for start, stop, together in cover(rows, tile.rows):
-        with k.loop(start, stop, together) as first:
+        with k.loop(start, stop, together) as top:
             tiles = together * columns
-            products = k.at(k.told("scratch"), POINTS * tiles * stage.input.channels)
+            products = k.at(plane.room, tile.points * tiles * plane.channels)
             with k.loop(0, together) as line, k.loop(0, columns) as column:
-                place = (k.add(first, line), column)
-                number = k.add(k.mul(line, columns), column)
-                _transform_input(k, stage, place, number, tiles)
-            with k.loop(0, POINTS) as point:
-                _multiply(k, stage, tile, point, tiles, products)
+                first = _first(k, plane, (k.add(top, line), column))
+                _transform_input(k, plane, first, k.add(k.mul(line, columns), column), tiles)
+            with k.loop(0, tile.points) as point:
+                _multiply(k, plane, point, tiles, products)
             with k.loop(0, together) as line, k.loop(0, columns) as column:
-                place = (k.add(first, line), column)
+                first = _first(k, plane, (k.add(top, line), column))
                 number = k.add(k.mul(line, columns), column)
-                _transform_output(k, stage, place, number, tiles, products)
+                _transform_output(k, plane, first, number, tiles, products, put)
 
 
-def _corner(e: Emitter, stage: ConvolutionStage, place: tuple[Index, Index]) -> tuple[Index, Index]:
-    """Row and column of a tile's first output, before pooling."""
-    height, width = stage.computed
-    row, column = (e.mul(index, 2) for index in place)
-    return e.minimum(row, height - 2), e.minimum(column, width - 2)
+def _first(k: Kernel, plane: _Plane, place: tuple[Index, Index]) -> tuple[Index, Index]:
+    """Row and column of a tile's first window."""
+    row, column = (
+        k.minimum(k.mul(index, windows), size - windows)
+        for index, windows, size in zip(place, plane.windows, plane.size, strict=True)
+    )
+    return row, column
 
 
 def _transform_input(
-    k: Kernel, stage: ConvolutionStage, place: tuple[Index, Index], number: Index, tiles: int
+    k: Kernel, plane: _Plane, first: tuple[Index, Index], number: Index, tiles: int
 ) -> None:
     """B' d B of one tile, for all channels."""
-    x, room = k.pointer(value(stage.input)), k.told("scratch")
-    channels = stage.input.channels
-    row, column = _corner(k, stage, place)
-    corner = k.add(k.mul(row, stage.input.row), k.mul(column, channels), stage.corner)
+    channels, side = plane.channels, plane.tile.outputs + 2
+    corner = k.add(
+        k.mul(first[0], plane.pool[0] * plane.row), k.mul(first[1], plane.pool[1] * channels)
+    )
 
     def spread(channel: Index, count: int) -> None:
-        base = k.at(x, k.add(corner, channel))
-        target = k.at(room, k.add(k.mul(number, channels), channel))
+        base = k.at(plane.x, k.add(corner, channel))
+        target = k.at(plane.room, k.add(k.mul(number, channels), channel))
         d = [
-            [k.load(base, i * stage.input.row + j * channels, count) for j in range(4)]
-            for i in range(4)
+            [k.load(base, i * plane.row + j * channels, count) for j in range(side)]
+            for i in range(side)
         ]
-        half = [_spread(k, [d[i][j] for i in range(4)]) for j in range(4)]
-        for i in range(4):
-            for j, one in enumerate(_spread(k, [half[n][i] for n in range(4)])):
-                k.store(one, target, (4 * i + j) * tiles * channels, count)
+        for i, line in enumerate(_square(k, _SPREAD[plane.tile.outputs], d)):
+            for j, one in enumerate(line):
+                k.store(one, target, (side * i + j) * tiles * channels, count)
 
     k.vectors(channels, spread)
 
 
-def _multiply(
-    k: Kernel,
-    stage: ConvolutionStage,
-    tile: Winograd,
-    point: Index,
-    tiles: int,
-    products: ir.Value,
-) -> None:
+def _multiply(k: Kernel, plane: _Plane, point: Index, tiles: int, products: ir.Value) -> None:
     """products[point] = inputs[point] (tiles x channels) times weights[point]."""
-    room, weights = k.told("scratch"), k.pointer(of_matrix("transform", stage.kernel))
-    channels, pack_row = stage.input.channels, k.build.network.matrices[stage.kernel].pack_row
-    inputs = k.at(room, k.mul(point, tiles * channels))
-    factors = k.at(weights, k.mul(point, channels * pack_row))
-    results = k.at(products, k.mul(point, tiles * pack_row))
-    for filter_, counts in k.runs(pack_row, tile.vectors):
+    channels, tile, row = plane.channels, plane.tile, plane.weight_row
+    inputs = k.at(plane.room, k.mul(point, tiles * channels))
+    factors = k.at(plane.weights, k.mul(point, channels * row))
+    results = k.at(products, k.mul(point, tiles * row))
+    for filter_, counts in k.runs(row, tile.vectors):
         vectors = len(counts)
         for start, stop, count in cover(tiles, tile.tiles):
             with k.loop(start, stop, count) as first:
-                sums = [
-                    [k.variable(k.constant(0.0)) for _ in range(vectors)] for _ in range(count)
-                ]
+                sums = [[k.variable(k.constant(0.0)) for _ in range(vectors)] for _ in range(count)]
                 source = k.at(inputs, k.mul(first, channels))
                 with k.loop(0, channels) as channel:
-                    row = k.add(k.mul(channel, pack_row), filter_)
-                    taps = [k.load(factors, k.add(row, v * k.lanes)) for v in range(vectors)]
+                    at = k.add(k.mul(channel, row), filter_)
+                    taps = [k.load(factors, k.add(at, v * k.lanes)) for v in range(vectors)]
                     for t, totals in enumerate(sums):
                         every = k.broadcast(k.load_scalar(source, k.add(channel, t * channels)))
                         for total, tap in zip(totals, taps, strict=True):
                             k.set(total, k.fma(every, tap, k.get(total)))
                 for t, totals in enumerate(sums):
-                    at = k.add(k.mul(k.add(first, t), pack_row), filter_)
+                    at = k.add(k.mul(k.add(first, t), row), filter_)
                     for v, total in enumerate(totals):
                         k.store(k.get(total), results, k.add(at, v * k.lanes))
 
 
 def _transform_output(
     k: Kernel,
-    stage: ConvolutionStage,
-    place: tuple[Index, Index],
+    plane: _Plane,
+    first: tuple[Index, Index],
     number: Index,
     tiles: int,
     products: ir.Value,
+    put: _Put,
 ) -> None:
-    """A' m A of one tile plus bias; then activation and pooling, for all filters."""
-    pack_row = k.build.network.matrices[stage.kernel].pack_row
-    row, column = _corner(k, stage, place)
+    """A' m A of one tile, for all filters, by windows."""
+    side, outputs, (high, wide) = plane.tile.outputs + 2, plane.tile.outputs, plane.pool
+    step = tiles * plane.weight_row
 
     def finish(filter_: Index, count: int) -> None:
-        at = k.add(k.mul(number, pack_row), filter_)
+        at = k.add(k.mul(number, plane.weight_row), filter_)
         m = [
-            [k.load(products, k.add(at, (4 * i + j) * tiles * pack_row)) for j in range(4)]
-            for i in range(4)
+            [k.load(products, k.add(at, (side * i + j) * step)) for j in range(side)]
+            for i in range(side)
         ]
-        half = [_gather(k, [m[i][j] for i in range(4)]) for j in range(4)]
-        start = biases(k, stage, filter_, count)
-        outputs = [
-            k.builder.fadd(one, start)
-            for i in range(2)
-            for one in _gather(k, [half[n][i] for n in range(4)])
+        y = _square(k, _GATHER[outputs], m)
+        windows = [
+            [
+                [y[i + down][j + along] for down in range(high) for along in range(wide)]
+                for j in range(0, outputs, wide)
+            ]
+            for i in range(0, outputs, high)
         ]
-        if stage.pooled:
-            store_window(k, stage, outputs, (*place, filter_), count)
-            return
-        for which, one in enumerate(outputs):
-            i, j = divmod(which, 2)
-            spot = (k.add(row, i), k.add(column, j), filter_)
-            store_window(k, stage, [one], spot, count)
+        put(first, windows, filter_, count)
 
-    k.vectors(stage.output.channels, finish)
+    k.vectors(plane.filters, finish)

@@ -24,14 +24,21 @@ class Direct:
 
 @dataclass(frozen=True)
 class Winograd:
-    """Forward convolution by F(2x2, 3x3) on ``grid`` tiles (rows, columns): ``rows`` of tiles are
-    transformed at a time; in the products ``tiles`` x ``vectors`` of filters stay in registers.
+    """A convolution by F(m x m, 3x3), ``outputs`` being m, on ``grid`` tiles (rows, columns):
+    ``rows`` of tiles are transformed at a time; in the products ``tiles`` x ``vectors`` of filters
+    stay in registers. For the gradient of the input filters and channels change places.
     """
 
+    outputs: int
     grid: Pair
     rows: int
     tiles: int
     vectors: int
+
+    @property
+    def points(self) -> int:
+        """Products for each tile, channel and filter."""
+        return (self.outputs + 2) ** 2
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class ConvolutionChoice:
     """Algorithms of a convolution; None where a gradient is not wanted."""
 
     forward: Direct | Winograd
-    input_gradient: Live | Gathered | None = None
+    input_gradient: Live | Gathered | Winograd | None = None
     weight_gradient: Live | Narrow | Outer | None = None
 
     @property

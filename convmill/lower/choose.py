@@ -9,6 +9,7 @@ time. Register tiles are those that need fewest cycles by a simple model.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -33,12 +34,17 @@ from convmill.lower.stages import (
     Gradients,
     Stage,
     TransposedStage,
+    WeightedStage,
 )
+from convmill.plan.graph import Pair
 
 IMAGES_PER_GROUP = 8
 MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
 LEAST_WINOGRAD_CHANNELS = 16
-WINOGRAD_GAIN = 0.75  # the share of direct multiply-adds above which transforms eat the gain
+MOST_OUTPUTS = 4  # along an axis of Winograd's tiles; with 2 small integers stay exact
+TRANSFORM_CYCLES = {2: (180, 240), 4: (350, 480)}  # of a tile's vector, by outputs: input, output
+KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
+LATE_BYTES = 13  # a cycle, from behind it
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
@@ -50,18 +56,21 @@ CUTTING = ("relu",)  # activations behind which many gradients are zero
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
 
 
-def choose(
-    stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
-) -> list[Stage]:
+def choose(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Stage]:
     """Every convolution and dense layer with its choice."""
-    pairs = zip(stages, wanted, strict=True)
-    return [_chosen(stage, gradients, machine) for stage, gradients in pairs]
+    uses = Counter(stage.kernel for stage in stages if isinstance(stage, WeightedStage))
+    return [
+        _chosen(stage, gradients, machine, uses)
+        for stage, gradients in zip(stages, wanted, strict=True)
+    ]
 
 
-def _chosen(stage: Stage, wanted: Gradients, machine: Machine) -> Stage:
+def _chosen(stage: Stage, wanted: Gradients, machine: Machine, uses: Counter[int]) -> Stage:
     match stage:
         case ConvolutionStage():
-            return replace(stage, choice=choose_convolution(stage, wanted, machine))
+            # Stages that share a kernel share its transforms.
+            most = MOST_OUTPUTS if uses[stage.kernel] == 1 else 2
+            return replace(stage, choice=choose_convolution(stage, wanted, machine, most))
         case DepthwiseStage():
             return replace(stage, choice=choose_depthwise(stage, wanted, machine))
         case TransposedStage():
@@ -75,18 +84,22 @@ def _chosen(stage: Stage, wanted: Gradients, machine: Machine) -> Stage:
 
 
 def choose_convolution(
-    stage: ConvolutionStage, wanted: Gradients, machine: Machine
+    stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int
 ) -> ConvolutionChoice:
-    """Winograd where it pays; backward along live places where there are dead ones, a first layer
-    of small windows aside."""
+    """Winograd where it pays, with at most so many outputs along an axis; else backward along live
+    places where there are dead ones, a first layer of small windows aside."""
     live, dense = live_chunk(stage, machine), is_dense(stage)
     narrow = not wanted.input and is_narrow(stage)
     weights: Live | Narrow | Outer = outer_tile(stage, machine) if dense else live
     if narrow:
         weights = Narrow(taps_at_once(stage.taps, machine))
+    back: Live | Gathered | Winograd | None = None
+    if wanted.input:
+        back = winograd_back(stage, machine, most)
+        back = back or (gathered_tile(stage, machine) if dense else live)
     return ConvolutionChoice(
-        winograd_tile(stage, machine) if takes_winograd(stage) else forward_tile(stage, machine),
-        (gathered_tile(stage, machine) if dense else live) if wanted.input else None,
+        winograd_forward(stage, machine, most) or forward_tile(stage, machine),
+        back,
         weights if wanted.weights else None,
     )
 
@@ -120,19 +133,61 @@ def is_narrow(stage: ConvolutionStage) -> bool:
     return stage.groups == 1 and stage.taps * math.prod(stage.pool) <= MOST_NARROW_WORK
 
 
-def takes_winograd(stage: ConvolutionStage) -> bool:
-    """Whether F(2x2, 3x3) of Winograd's minimal filtering (Lavin and Gray 2016) is quicker: 16
-    products a tile and channel in place of 36, for 3x3 kernels without strides."""
-    tiles = math.prod(-(-size // 2) for size in stage.computed)
-    return (
-        stage.kernel_size == (3, 3)
-        and stage.strides == stage.dilation == (1, 1)
-        and stage.groups == 1
-        and stage.pool in ((1, 1), (2, 2))
-        and min(stage.computed) >= 2
-        and min(stage.input.channels, stage.output.channels) >= LEAST_WINOGRAD_CHANNELS
-        and 16 * tiles <= WINOGRAD_GAIN * 9 * math.prod(stage.computed)
-    )
+def winograd_forward(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
+    """Winograd's minimal filtering (Lavin and Gray 2016) forward, where that is quicker."""
+    windows = (stage.output.height, stage.output.width)
+    sizes = (stage.input.channels, stage.output.channels)
+    return _winograd(stage, windows, stage.pool, sizes, machine, most)
+
+
+def winograd_back(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
+    """The same for the gradient of the input, where all places have one or half of them: behind
+    pooling more are dead than Winograd's algorithm saves."""
+    windows = (stage.input.height, stage.input.width)
+    sizes = (stage.output.channels, stage.input.channels)
+    return None if stage.pooled else _winograd(stage, windows, (1, 1), sizes, machine, most)
+
+
+def _winograd(
+    stage: ConvolutionStage,
+    windows: Pair,
+    pool: Pair,
+    sizes: Pair,
+    machine: Machine,
+    most: int,
+) -> Winograd | None:
+    """The quickest tile for so many ``windows`` of ``pool`` outputs, and ``sizes``, channels that
+    are summed over and filters; None where fewer products are not worth their transforms."""
+    plain = stage.kernel_size == (3, 3) and stage.strides == stage.dilation == (1, 1)
+    if not plain or stage.groups > 1 or pool not in ((1, 1), (2, 2)):
+        return None
+    places = (windows[0] * pool[0], windows[1] * pool[1])
+    if min(sizes) < LEAST_WINOGRAD_CHANNELS:
+        return None
+    blocks = -(-sizes[1] // machine.lanes)
+    best = 9 * math.prod(places) * sizes[0] * blocks / 2  # directly
+    tile = None
+    for outputs in TRANSFORM_CYCLES:
+        if outputs > min(most, *places):
+            continue
+        grid = (-(-places[0] // outputs), -(-places[1] // outputs))
+        one = winograd_tile(outputs, grid, sizes, machine)
+        cycles = _winograd_cycles(one, sizes, machine)
+        if cycles < best:
+            best, tile = cycles, one
+    return tile
+
+
+def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
+    """Modelled cycles for an image: two fused multiply-adds in each, the transforms of each vector,
+    and weights that come from behind the second cache for each pass."""
+    read, written = (-(-size // machine.lanes) for size in sizes)
+    spread, gather = TRANSFORM_CYCLES[tile.outputs]
+    products = tile.points * sizes[0] * written / 2
+    weights = 4 * tile.points * math.prod(sizes)
+    passes = -(-tile.grid[0] // tile.rows)
+    late = passes * weights / LATE_BYTES if weights > KEPT_BYTES else 0.0
+    return math.prod(tile.grid) * (products + read * spread + written * gather) + late
 
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
@@ -200,14 +255,17 @@ def live_chunk(stage: ConvolutionStage, machine: Machine) -> Live:
     return Live(rows, -(-vectors // pieces), images)
 
 
-def winograd_tile(stage: ConvolutionStage, machine: Machine) -> Winograd:
-    """Whole rows of 2x2 tiles that fit the cache, and the register tile of the products."""
-    rows, columns = (-(-size // 2) for size in stage.computed)
-    blocks = -(-stage.output.channels // machine.lanes)
-    row_bytes = 4 * 16 * columns * (stage.input.channels + blocks * machine.lanes)
-    together = max(1, min(rows, WINOGRAD_BYTES // row_bytes))
-    tile = sums_tile(together * columns, stage.output.channels, machine)
-    return Winograd((rows, columns), together, tile.rows, tile.vectors)
+def winograd_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> Winograd:
+    """Whole rows of tiles that fit the cache, more where weights do not: each pass over tiles reads
+    them all; and the register tile of the products."""
+    channels, filters = sizes
+    blocks, points = -(-filters // machine.lanes), (outputs + 2) ** 2
+    late = 4 * points * channels * filters > KEPT_BYTES
+    row_bytes = 4 * points * grid[1] * (channels + blocks * machine.lanes)
+    budget = KEPT_BYTES if late else WINOGRAD_BYTES
+    together = max(1, min(grid[0], budget // row_bytes))
+    tile = sums_tile(together * grid[1], filters, machine)
+    return Winograd(outputs, grid, together, tile.rows, tile.vectors)
 
 
 def sums_tile(rows: int, columns: int, machine: Machine) -> MatrixTile:
@@ -248,16 +306,12 @@ def choose_transposed(
 # Depthwise convolutions --------------------------------------------------------------------------
 
 
-def choose_depthwise(
-    stage: DepthwiseStage, wanted: Gradients, machine: Machine
-) -> DepthwiseChoice:
+def choose_depthwise(stage: DepthwiseStage, wanted: Gradients, machine: Machine) -> DepthwiseChoice:
     """Weights stay in half of the registers, as far as they fit, sums in most of the others."""
     weights = min(stage.taps, machine.registers // 2)
     columns = min(MOST_COLUMNS, machine.registers - weights - 2)
     sums = taps_at_once((stage.taps + 1) * stage.multiplier, machine)
-    return DepthwiseChoice(
-        _evenly(stage.output.width, columns), sums if wanted.weights else None
-    )
+    return DepthwiseChoice(_evenly(stage.output.width, columns), sums if wanted.weights else None)
 
 
 def _evenly(total: int, most: int) -> int:

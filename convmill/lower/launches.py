@@ -152,7 +152,7 @@ def live_lists(tensor: Tensor) -> tuple[Slot, Slot, Slot]:
 
 def of_matrix(kind: str, index: int) -> Slot:
     """What there is one of for each parameter: ``kind`` is parameter, gradient_of, state, pack
-    (the transposed copy), transform (Winograd's) or norm."""
+    (the transposed copy), transform, turned (Winograd's) or norm."""
     return Slot(f"{kind}/{index}")
 
 

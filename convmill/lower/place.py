@@ -141,16 +141,24 @@ def _reads_panels(stage: Stage) -> bool:
 def _with_copies(
     matrix: Matrix, uses: Sequence[WeightedStage], lanes: int, packed: int
 ) -> tuple[Matrix, int]:
-    """A kernel with the place of its transposed copy, and of its transform behind it where the
-    forward pass reads that; and the float32 elements of all copies so far."""
+    """A kernel with the place of its transposed copy, and of Winograd's transforms behind it where
+    they are read; and the float32 elements of all copies so far."""
     row = round_up(matrix.rows, lanes)
     matrix = replace(matrix, pack=packed, pack_row=row)
     packed = round_up(packed + matrix.columns * row, ALIGNMENT)
-    for stage in uses:
-        choice = stage.choice if isinstance(stage, ConvolutionStage) else None
-        if choice is not None and isinstance(choice.forward, Winograd):
-            matrix = replace(matrix, winograd=packed)
-            return matrix, round_up(packed + 16 * stage.input.channels * row, ALIGNMENT)
+    choices = [stage.choice for stage in uses if isinstance(stage, ConvolutionStage)]
+    forward = {one.forward for one in choices if one and isinstance(one.forward, Winograd)}
+    back = {
+        one.input_gradient for one in choices if one and isinstance(one.input_gradient, Winograd)
+    }
+    channels = matrix.columns // 9
+    for tile in list(forward)[:1]:
+        matrix = replace(matrix, winograd=packed, outputs=tile.outputs)
+        packed = round_up(packed + tile.points * channels * row, ALIGNMENT)
+    for tile in list(back)[:1]:
+        wide = round_up(channels, lanes)
+        matrix = replace(matrix, turned=packed, turned_row=wide, turned_outputs=tile.outputs)
+        packed = round_up(packed + tile.points * matrix.rows * wide, ALIGNMENT)
     return matrix, packed
 
 

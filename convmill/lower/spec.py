@@ -96,10 +96,14 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
         has = (choice.input_gradient is not None, choice.weight_gradient is not None)
         _hold(has == (gradients.input, gradients.weights), f"{name} misses a gradient")
         _hold(_registers(stage) <= machine.registers, f"{name}: too few registers for its tile")
-        if isinstance(choice.forward, Winograd):
-            plain = stage.strides == stage.dilation == (1, 1) and stage.groups == 1
-            _hold(plain and stage.kernel_size == (3, 3), f"{name} is no plain 3x3 kernel")
-            _hold(min(stage.computed) >= 2, f"{name} cannot be transformed")
+        for tile, places in (
+            (choice.forward, stage.computed),
+            (choice.input_gradient, (stage.input.height, stage.input.width)),
+        ):
+            if isinstance(tile, Winograd):
+                plain = stage.strides == stage.dilation == (1, 1) and stage.groups == 1
+                _hold(plain and stage.kernel_size == (3, 3), f"{name} is no plain 3x3 kernel")
+                _hold(min(places) >= tile.outputs, f"{name} cannot be transformed")
         if isinstance(choice.weight_gradient, Narrow):
             _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
 
@@ -112,8 +116,11 @@ def _registers(stage: ConvolutionStage) -> int:
     used = [1]
     if isinstance(forward, Direct):
         used.append(forward.rows * forward.windows * forward.vectors * window)
-    if isinstance(forward, Winograd):
-        used.append(forward.tiles * forward.vectors)
+    used += [
+        tile.tiles * tile.vectors
+        for tile in (forward, stage.choice.input_gradient)
+        if isinstance(tile, Winograd)
+    ]
     if isinstance(stage.choice.input_gradient, Gathered):
         used.append(stage.choice.input_gradient.places * stage.choice.input_gradient.vectors)
     if isinstance(weights, Outer):

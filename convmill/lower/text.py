@@ -44,6 +44,7 @@ def network_text(network: Network) -> str:
     for matrix in network.matrices:
         copies = f", copy of rows of {matrix.pack_row}" if matrix.pack is not None else ""
         copies += ", transformed" if matrix.winograd is not None else ""
+        copies += ", turned" if matrix.turned is not None else ""
         trained = "" if matrix.trainable else ", frozen"
         lines.append(
             f"matrix{matrix.index}: {matrix.rows} x {matrix.columns} at {matrix.offset}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -190,7 +191,7 @@ def forward_done(stage: ConvolutionStage) -> int:
     every tap at every place that is computed."""
     assert stage.choice is not None
     if isinstance(stage.choice.forward, Winograd):
-        rows, columns = stage.choice.forward.grid
-        return 16 * rows * columns * stage.input.channels * stage.output.channels
+        tile = stage.choice.forward
+        return tile.points * math.prod(tile.grid) * stage.input.channels * stage.output.channels
     places = stage.computed[0] * stage.computed[1]
     return places * stage.output.channels * stage.taps

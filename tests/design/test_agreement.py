@@ -126,7 +126,8 @@ def done(step: Step, cost: Cost, *, training: bool) -> int:
     backward = cost.sparse_training - computed if training else 0.0
     if cost.choice is not None and isinstance(cost.choice.forward, Winograd):
         one_place = cost.forward / math.prod(step.shape[:2])
-        computed = math.prod(cost.choice.forward.grid) * one_place * 16 / 9
+        tile = cost.choice.forward
+        computed = math.prod(tile.grid) * one_place * tile.points / 9
     return round(computed + backward)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from convmill.lower import choose
 from convmill.lower.choices import Winograd
 from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
@@ -166,22 +167,35 @@ def test_order_of_layers(name):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("outputs", [2, 4])
 @pytest.mark.parametrize(
-    ("image", "pooled"), [((4, 4), True), ((7, 6), False), ((9, 13), True), ((30, 29), False)]
+    ("image", "pooled", "padding", "activation"),
+    [
+        ((6, 6), True, "valid", "elu"),  # one tile, or four
+        ((7, 6), False, "same", "relu"),  # lists of live places beside it
+        ((9, 13), True, "valid", "relu"),  # the last tiles overlap others
+        ((30, 29), False, "valid", "elu"),  # more of them than stay in the cache
+    ],
 )
-def test_windows_of_three_by_three(image, pooled, width):
-    """Convolutions that go through 2x2 tiles: even and odd images, and more tiles than a cache."""
+def test_windows_of_three_by_three(
+    image, pooled, padding, activation, outputs, width, monkeypatch
+):
+    """Convolutions that go through Winograd's tiles, forward and, where nothing pools, backward."""
+    monkeypatch.setattr(choose, "TRANSFORM_CYCLES", {outputs: (0, 0)})
     graph = graph_of(
-        (*image, 17),
-        conv(33, padding="same" if image == (7, 6) else "valid", activation="elu"),
+        (*image, 3),
+        conv(17, (1, 1), activation="linear"),
+        conv(33, padding=padding, activation=activation),
         *([pool("max", (2, 2))] if pooled else []),
         flatten,
         dense(2),
     )
-    stages = lower(graph, None, WIDTHS["16 lanes"]).stages
-    (stage,) = (each for each in stages if isinstance(each, ConvolutionStage))
+    stage = lower(graph, recipe_of("mean_squared_error"), WIDTHS[width]).stages[1]
+    assert isinstance(stage, ConvolutionStage)
     assert stage.choice is not None
-    assert isinstance(stage.choice.forward, Winograd)
+    tiles = (stage.choice.forward, stage.choice.input_gradient)
+    assert [isinstance(tile, Winograd) for tile in tiles] == [True, not pooled]
+    assert all(tile.outputs == outputs for tile in tiles if isinstance(tile, Winograd))
     follows(graph, "mean_squared_error", machine=WIDTHS[width], count=3)
 
 

@@ -50,8 +50,8 @@ def test_work_grows_with_the_batch_and_updates_do_not() -> None:
 
 def test_kinds_of_convolutions() -> None:
     model = sequential(
-        layers.Conv2D(16, 3, name="narrow"),
-        layers.Conv2D(16, 3, name="winograd"),
+        layers.Conv2D(32, 3, name="narrow"),
+        layers.Conv2D(32, 3, name="winograd"),
         layers.Conv2D(16, 2, name="direct"),
     )
     kinds = {layer.name: set(work(model, layer.name)) for layer in model.layers}

@@ -84,7 +84,7 @@ def test_products_of_winograds_tiles_are_counted_as_done() -> None:
     found = convmill.explain(model).stages[0]
     assert found.tiles.startswith("Winograd")
     assert found.dense == 12 * 12 * 9 * 32 * 64
-    assert found.done == 6 * 6 * 16 * 32 * 64  # 6 x 6 tiles of 2 x 2 places, 16 products each
+    assert found.done == 3 * 3 * 36 * 32 * 64  # 3 x 3 tiles of 4 x 4 places, 36 products each
 
 
 class OwnStep(keras.Sequential):
