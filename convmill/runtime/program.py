@@ -150,7 +150,8 @@ class Program:
         count = len(batches.order)
         context = self._context(batches, outputs)
         steps = -(-count // batches.batch_size)
-        if self.recipe is None or (batches.y is None and not self.recipe.bridged):
+        native = self.recipe is not None and set(self.recipe.asked) - set(self.recipe.bridged)
+        if self.recipe is None or (batches.y is None and native):
             raise ValueError("training needs a recipe and labels")
         if np.shape(rates) != (steps,):
             raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")

@@ -61,6 +61,30 @@ def test_what_is_drawn_is_trained_through() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+class Distance(layers.Layer):
+    """Adds to the loss how far a picture is from another one."""
+
+    def call(self, pictures: Any) -> Any:
+        one, other = pictures
+        self.add_loss(ops.mean(ops.sum(ops.square(one - other), axis=(1, 2, 3))))
+        return other
+
+
+def test_what_layers_add_may_be_all_of_the_loss() -> None:
+    """Labels are not asked for."""
+    found = []
+    for _ in range(2):
+        coder = autoencoder(0.5, 0.0)
+        model = keras.Model(coder.inputs[0], Distance()([coder.inputs[0], coder.outputs[0]]))
+        model.compile("sgd")
+        found.append(model)
+    ours, theirs = convmill.accelerate(found[0], strict=True), found[1]
+    assert_same_history(*(seeded_fit(model, X[:16], epochs=2) for model in (ours, theirs)), 5e-5)
+    assert_same_state(ours, theirs)
+    found, expected = (each.evaluate(X[:16], batch_size=16, verbose=0) for each in (ours, theirs))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_other_numbers_each_time_and_the_same_for_any_number_of_threads() -> None:
     found = []
     for threads in (1, 2):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import NotCovered, Penalize, Shape, Sizes
+from convmill.plan.graph import AddedLoss, NotCovered, Penalize, Shape, Sizes
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
 from convmill.plan.untold import outside_training
@@ -53,9 +53,10 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
         if goals[asked.output] is not None:
             raise NotCovered("several losses of one output", "give each output one loss")
         goals[asked.output] = _goal(asked, reading)
-    if not any(goals):
+    nodes = reading.graph.nodes
+    if not any(goals) and not any(isinstance(node.operation, AddedLoss) for node in nodes):
         raise NotCovered("the model was compiled without a loss", LOSS_REMEDY)
-    penalized = any(isinstance(node.operation, Penalize) for node in reading.graph.nodes)
+    penalized = any(isinstance(node.operation, Penalize) for node in nodes)
     if penalized and None in goals:  # its gradient may come from there alone
         raise NotCovered(
             "activity_regularizer beside an output without a loss", "give each output a loss"
