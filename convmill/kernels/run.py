@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from convmill.kernels import ir
 from convmill.kernels.addresses import Bases, address
-from convmill.kernels.build import Build, Kernel
+from convmill.kernels.build import EACH_IMAGE, Build, Kernel
 from convmill.kernels.context import barrier, denormals_as_zero, field, read, shared, tasks, write
 from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
 from convmill.kernels.operations import KERNELS
@@ -231,14 +232,38 @@ def _call_for_group(build: Build, e: Emitter, launch: Launch, function: ir.Funct
     context, position, place, iteration, scale, scratch, images, records, own = e.arguments
     bases = Bases(context, records, own)
     assert isinstance(launch.over, Images)
+    slots = [address(build, e, bases, slot) for slot in launch.slots]
     if launch.over.together:
-        slots = [address(build, e, bases, slot) for slot in launch.slots]
         e.call(function, *slots, context, position, place, iteration, scale, scratch, images)
         return
-    with e.loop(0, images) as image:
-        slots = [address(build, e, bases, slot, image) for slot in launch.slots]
-        where = (e.add(position, image), e.add(place, image))
-        e.call(function, *slots, context, *where, iteration, scale, scratch)
+    strides = [
+        0 if slot.home == "batch" else build.memory.stride(slot.name) for slot in launch.slots
+    ]
+    told = (context, position, place, iteration, scale, scratch)
+    e.call(_each_image(build, function.signature, len(slots)), function, images, *told,
+           *slots, *strides)  # fmt: skip
+
+
+def _each_image(build: Build, signature: ir.Signature, slots: int) -> ir.Function:
+    """(function, images, what it is told, addresses of its slots, bytes from those of one image to
+    those of the next): call it for each image."""
+
+    def write() -> ir.Function:
+        kinds = [POINTER, I64, *EACH_IMAGE.values(), *[POINTER] * slots, *[I64] * slots]
+        e = Emitter(build.module, f"each_image.{slots}", kinds, build.machine.lanes)
+        function, images, context, position, place, iteration, scale, scratch = e.arguments[:8]
+        firsts, strides = e.arguments[8 : 8 + slots], e.arguments[8 + slots :]
+        callee = ir.Callee(signature, function.text)
+        with e.loop(0, images) as image:
+            here = [
+                e.at(first, e.mul(image, stride), I8)
+                for first, stride in zip(firsts, strides, strict=True)
+            ]
+            where = (e.add(position, image), e.add(place, image))
+            e.call(callee, *here, context, *where, iteration, scale, scratch)
+        return e.finish()
+
+    return build.helper(("each image", slots), write)
 
 
 # A phase over shares -----------------------------------------------------------------------------
@@ -250,21 +275,64 @@ def _shares_function(build: Build, name: str, works: Sequence[Work]) -> ir.Funct
     functions = [[kernel_of(build, launch) for launch in work] for work in works]
     kinds = [POINTER, I64, I64, I64, POINTER]
     e = Emitter(build.module, name, kinds, build.machine.lanes)
-    context, b = e.arguments[0], e.builder
+    context = e.arguments[0]
     threads = field(e, context, "threads")
     with tasks(e, context, e.mul(len(works), threads)) as task:
-        number = e.divide(task, threads)
+        number = e.divide(task, threads) if len(works) > 1 else 0
         part = e.sub(task, e.mul(number, threads))
-        done = b.append_basic_block("done")
-        choice = b.switch(e.index(number), done)
-        for index, (work, written) in enumerate(zip(works, functions, strict=True)):
-            block = b.append_basic_block(f"work{index}")
-            choice.add_case(ir.Constant(I64, index), block)
-            b.position_at_end(block)
-            _call_for_share(build, e, work, written, (part, threads))
-            b.branch(done)
-        b.position_at_end(done)
+        share = _share(e, [_shares(work) for work in works], number, (part, threads))
+        with e.when(e.less(*share)), _one_of(e, number, len(works)) as blocks:
+            for work, written, begin in zip(works, functions, blocks, strict=True):
+                begin()
+                _call_for_share(build, e, work, written, share)
     return e.finish()
+
+
+def _shares(work: Work) -> Shares:
+    over = work[0].over
+    assert isinstance(over, Shares)
+    return over
+
+
+def _share(
+    e: Emitter, over: Sequence[Shares], number: Index, part: tuple[Index, Index]
+) -> tuple[Index, Index]:
+    """First and last item of a part, of so many, of the ``number``-th of some shares."""
+
+    def known(values: list[int]) -> Index:
+        if len(set(values)) == 1:
+            return values[0]
+        return e.load_scalar(e.table(values, I64), number, I64)
+
+    multiple, total = known([one.multiple for one in over]), known([one.total for one in over])
+    blocks = known([-(-one.total // one.multiple) for one in over])
+    this, parts = part
+    first = e.mul(e.divide(e.mul(blocks, this), parts), multiple)
+    last = e.mul(e.divide(e.mul(blocks, e.add(this, 1)), parts), multiple)
+    return first, e.minimum(last, total)
+
+
+@contextmanager
+def _one_of(e: Emitter, number: Index, count: int) -> Iterator[list[Callable[[], None]]]:
+    """Functions that begin what is done where ``number`` is 0, 1 and so on; a single one is begun
+    already."""
+    if count == 1:
+        yield [lambda: None]
+        return
+    b = e.builder
+    done = b.append_basic_block("done")
+    choice = b.switch(e.index(number), done)
+
+    def begin(case: int) -> None:
+        if case:
+            b.branch(done)
+        block = b.append_basic_block("work")
+        choice.add_case(ir.Constant(I64, case), block)
+        b.position_at_end(block)
+
+    yield [partial(begin, case) for case in range(count)]
+    b.branch(done)
+    b.position_at_end(done)
 
 
 def _call_for_share(
@@ -274,17 +342,9 @@ def _call_for_share(
     functions: Sequence[ir.Function],
     share: tuple[Index, Index],
 ) -> None:
-    """The calls of a work for a share (part, of so many parts), unless nothing is left for it."""
+    """The calls of a work for a share, from its first item to before its last."""
     context, step, images, fresh, scratch = e.arguments
     bases = Bases(context, field(e, context, "records"))
-    over = work[0].over
-    assert isinstance(over, Shares)
-    part, parts = share
-    blocks = -(-over.total // over.multiple)
-    first = e.mul(e.divide(e.mul(blocks, part), parts), over.multiple)
-    last = e.mul(e.divide(e.mul(blocks, e.add(part, 1)), parts), over.multiple)
-    last = e.minimum(last, over.total)
-    with e.when(e.less(first, last)):
-        for launch, function in zip(work, functions, strict=True):
-            slots = [address(build, e, bases, slot) for slot in launch.slots]
-            e.call(function, *slots, step, images, fresh, scratch, first, last)
+    for launch, function in zip(work, functions, strict=True):
+        slots = [address(build, e, bases, slot) for slot in launch.slots]
+        e.call(function, *slots, step, images, fresh, scratch, *share)
