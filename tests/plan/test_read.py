@@ -339,3 +339,15 @@ def test_frozen_layers_have_no_penalty() -> None:
     assert len(model.losses) == 1
     model.trainable = False
     assert not any(parameter.trainable for parameter in read(model).graph.parameters)
+
+
+def test_a_weight_is_what_the_layer_reads_whatever_it_is_called() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    (layer,) = model.layers
+    other = keras.Variable(np.ones(2), name="other")
+    layer._trainable_variables[1] = vars(layer)["bias"] = other
+    found = read(model)
+    dense = found.graph.nodes[-1].operation
+    assert isinstance(dense, ops.Dense)
+    assert dense.bias is not None
+    assert found.variables[dense.bias] is other

@@ -56,9 +56,12 @@ class Parameters:
         return self._indices[id(variable)]
 
     def named(self, layer: Any, name: str, role: Role = "weight") -> int | None:
-        """Index of the layer's own weight called ``name``; None where it has none."""
-        found = [variable for variable in layer.weights if variable.name == name]
-        return self.index(found[0], role) if found else None
+        """Index of the weight that the layer reads as its ``name``, whatever it is called itself;
+        None where it has none."""
+        held = getattr(layer, name, None)
+        named = (variable for variable in layer.weights if variable.name == name)
+        found = held if isinstance(held, keras.Variable) else next(named, None)
+        return None if found is None else self.index(found, role)
 
     def dropout(self, layer: Any) -> int:
         """The number of one call of a layer with a seed among all such calls."""
