@@ -54,10 +54,11 @@ def _bring(variable: Any) -> None:
 
 
 def can_wait(variables: Iterable[Any]) -> bool:
-    """Whether all of these are variables that may wait."""
+    """Whether all of these are variables that may wait: arrays of their own, in one place."""
     if keras.backend.backend() != "jax":
         return False
-    return all(is_waiting(one) or vars(one).get("_value") is not None for one in variables)
+    known = (vars(one) for one in variables)
+    return all(one.get("_value") is not None and one.get("_layout") is None for one in known)
 
 
 def is_waiting(variable: Any) -> bool:

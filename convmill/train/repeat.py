@@ -136,11 +136,14 @@ def keep_step(ready: Preparation, scores: Scores, part: Part, arguments: dict[st
         )
 
 
-def train_on_batch(
-    model: Any, x: Any, y: Any = None, *others: Any, return_dict: Any = False, **named: Any
-) -> Any:
+def train_on_batch(model: Any, *args: Any, **kwargs: Any) -> Any:
     """What ``train_on_batch`` returns, or None where nobody has prepared that."""
-    if others or named or type(x) is not np.ndarray or type(y) is not np.ndarray:
+    try:
+        x, y, weights, return_dict = _arguments(*args, **kwargs)
+    except TypeError:
+        return None  # the long way raises in Keras' words
+    arrays = type(x) is np.ndarray and type(y) is np.ndarray
+    if not arrays or any(one is not None for one in weights):
         return None
     kind = (x.shape, x.dtype, y.shape, y.dtype)
     repeat = _kept(model, kind, training=True)
@@ -148,6 +151,17 @@ def train_on_batch(
         return None
     logs = whole(model, lambda: repeat(x, y))
     return repeat.returned(logs, return_dict)
+
+
+def _arguments(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    return_dict: Any = False,
+) -> tuple[Any, Any, tuple[Any, Any], Any]:
+    """Those of ``train_on_batch``."""
+    return x, y, (sample_weight, class_weight), return_dict
 
 
 def _kept(model: Any, kind: tuple[Any, ...], training: bool) -> Any:

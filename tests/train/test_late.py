@@ -302,6 +302,23 @@ def test_what_is_refused_leaves_it_as_it_was(expected):
     assert_same(state(model), expected)
 
 
+def test_arguments_are_those_of_keras():
+    model = trained(net())
+    expected = model.train_on_batch(X, Y, return_dict=True)
+    for arguments in ({}, {"sample_weight": None}, {"class_weight": None, "return_dict": False}):
+        assert isinstance(model.train_on_batch(X, y=Y, **arguments), list)
+    assert model.train_on_batch(X, Y, None, None, True).keys() == expected.keys()
+    weighted, other = (trained(net()) for _ in range(2))
+    weight = np.arange(1, 7)
+    found = weighted.train_on_batch(X, Y, weight)
+    assert found == other.train_on_batch(X.tolist(), Y.tolist(), sample_weight=weight)
+    for arguments in ((), (X, Y, None, None, False, 1)):
+        with pytest.raises(TypeError, match=r"Trainer\.train_on_batch"):
+            model.train_on_batch(*arguments)
+    with pytest.raises(TypeError, match=r"Trainer.*nosuch"):
+        model.train_on_batch(X, Y, nosuch=1)
+
+
 def test_what_is_compiled_or_frozen_in_between_is_seen():
     model, other = net(), net()
     for each, step in ((model, None), (other, long_way)):
