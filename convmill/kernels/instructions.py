@@ -160,9 +160,12 @@ class Builder:
         return self._value(value.type, line)
 
     def gep(self, pointer: Value, index: Value, element: Type) -> Value:
-        """Address ``index`` elements behind ``pointer``, inside the same memory."""
+        """Address ``index`` elements behind ``pointer``, inside the same memory; as many addresses
+        as there are indices."""
         line = f"getelementptr inbounds {element.text}, ptr {pointer.text}, {index.typed}"
-        return self._value(POINTER, line)
+        kind = index.type
+        kind = VectorType(POINTER, kind.count) if isinstance(kind, VectorType) else POINTER
+        return self._value(kind, line)
 
     # -- integers --------------------------------------------------------------------------------
 

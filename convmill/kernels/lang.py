@@ -231,6 +231,18 @@ class Emitter:
         function = self.declare(name, VOID, [value.type, POINTER, I32, self.bits])
         self.builder.call(function, [value, address, ir.Constant(I32, size), self.mask(count)])
 
+    def scatter(
+        self, value: ir.Value, pointer: ir.Value, places: ir.Value, wanted: ir.Value
+    ) -> None:
+        """Write those lanes that are ``wanted``, each at its own of the ``places``, ``i32``."""
+        assert isinstance(value.type, ir.VectorType)
+        element = value.type.element
+        addresses = self.builder.gep(pointer, places, element)
+        name = f"llvm.masked.scatter.v{self.lanes}{_suffix(element)}.v{self.lanes}p0"
+        function = self.declare(name, VOID, [value.type, addresses.type, I32, self.bits])
+        align = ir.Constant(I32, _bytes(element))
+        self.builder.call(function, [value, addresses, align, wanted])
+
     def mask(self, count: int) -> ir.Value:
         """Bits that are set for the first ``count`` lanes."""
         return ir.Constant(self.bits, [int(lane < count) for lane in range(self.lanes)])

@@ -50,6 +50,9 @@ def places(k: Kernel) -> None:
             if stage.pooled:
                 winner = e.load(k.pointer(maxima(stage)), e.add(pixel, offset), count, I8)
                 place = b.add(start, _window_offset(e, stage, b.zext(winner, e.integers)))
+            if k.build.machine.scatters:
+                _scatter(e, stage, offset, count, (gated, place), (live, offsets, counts))
+                return
             e.store(gated, values, 0)
             e.store(place, windows, 0, None, I32)
             with e.loop(0, count) as lane:
@@ -57,6 +60,26 @@ def places(k: Kernel) -> None:
                 _append(e, stage, channel, lane, (values, windows), (live, offsets, counts))
 
         e.vectors(stage.output.channels, keep)
+
+
+def _scatter(
+    e: Emitter,
+    stage: ConvolutionStage,
+    channel: Index,
+    count: int,
+    source: tuple[ir.Value, ir.Value],
+    lists: tuple[ir.Value, ir.Value, ir.Value],
+) -> None:
+    """Append the live ones of ``count`` lanes, each to the list of its own filter."""
+    b, (value, place), (live, offsets, counts) = e.builder, source, lists
+    used = e.load(counts, channel, count, I32)
+    starts = ir.Constant(e.integers, [lane * stage.places for lane in range(e.lanes)])
+    first = e.broadcast(b.trunc(e.index(e.mul(channel, stage.places)), I32))
+    at = b.add(b.add(used, starts), first)
+    alive = b.and_(b.fcmp_unordered("!=", value, e.constant(0.0)), e.mask(count))
+    e.scatter(value, live, at, alive)
+    e.scatter(place, offsets, at, alive)
+    e.store(b.add(used, b.zext(alive, e.integers)), counts, channel, count, I32)
 
 
 def _append(

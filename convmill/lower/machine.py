@@ -13,3 +13,8 @@ class Machine:
     lanes: int
     registers: int
     architecture: str = "x86_64"
+
+    @property
+    def scatters(self) -> bool:
+        """Whether one instruction stores lanes at places of their own: AVX-512's."""
+        return self.architecture == "x86_64" and self.lanes == 16

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from convmill.lower import choose
 from convmill.plan.recipe import Loss
 from tests.engine.nets import (
     GUARD,
@@ -102,8 +103,9 @@ def test_pooling_of_what_an_activation_made_alike(activation):
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("activation", ["linear", "relu", "leaky_relu"])
-def test_ties_behind_windows_of_three_by_three(activation, padding):
-    """A convolution of whole numbers, in tiles: sums that are alike stay alike."""
+def test_ties_behind_windows_of_three_by_three(activation, padding, monkeypatch):
+    """A convolution of whole numbers, in tiles of 2x2: sums that are alike stay alike."""
+    monkeypatch.setattr(choose, "MOST_OUTPUTS", 2)
     numbers = np.random.default_rng(8).integers(-1, 2, (3, 3, 16, 17))
     convolution = layers.Conv2D(
         17,
