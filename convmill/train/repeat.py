@@ -23,7 +23,7 @@ from convmill.train.feed import Part
 from convmill.train.loaded import snapshot
 from convmill.train.prepare import Preparation
 from convmill.train.reading import last_readings
-from convmill.train.samples import Target, prepare
+from convmill.train.samples import IN_PLACE, Target, prepare
 from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
@@ -182,4 +182,4 @@ def _kind(x: np.ndarray) -> tuple[Any, ...]:
 
 def _is_like(x: Any, read: np.ndarray) -> bool:
     """Whether a Program reads ``x`` with its own shape and dtype."""
-    return type(x) is np.ndarray and _kind(x) == _kind(read)
+    return type(x) is np.ndarray and _kind(x) == _kind(read) and read.dtype in IN_PLACE

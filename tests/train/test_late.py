@@ -79,8 +79,9 @@ def assert_same(found, expected):
 @pytest.fixture(scope="module")
 def expected():
     """The state after the steps, written back at each."""
-    os.environ["CONVMILL_STRICT"] = "1"
-    return state(trained(net(), step=long_way))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONVMILL_STRICT", "1")
+        return state(trained(net(), step=long_way))
 
 
 def saved(model, folder):
