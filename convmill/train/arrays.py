@@ -92,6 +92,8 @@ def take(x: Any, y: Any, sample_weight: Any, interface: Interface) -> Given:
     """
     if x is None:
         raise ValueError("x, the images, is missing. Received: x=None")
+    if (plain := _plain(x, y, sample_weight, interface)) is not None:
+        return plain
     outputs = interface.outputs
     images, labels, weights = _images(x, interface.inputs), None, None
     if y is not None:
@@ -106,6 +108,19 @@ def take(x: Any, y: Any, sample_weight: Any, interface: Interface) -> Given:
         named |= {outputs.title(argument, number): one for number, one in present}
     check.lengths(named)
     return Given(images, labels, weights)
+
+
+def _plain(x: Any, y: Any, sample_weight: Any, interface: Interface) -> Given | None:
+    """Arrays for one input and one output about which nothing need be said: what most batches of
+    streams are, without a look at each of them from all sides. None for others."""
+    given = [one for one in (x, y, sample_weight) if one is not None]
+    plain = all(type(one) is np.ndarray and one.dtype.kind in "buif" and one.ndim for one in given)
+    if not plain or len(interface.inputs) > 1 or len(interface.outputs) > 1:
+        return None
+    if len(x) == 0 or any(len(one) != len(x) for one in given):
+        return None
+    y, weight = (None if one is None else (one,) for one in (y, sample_weight))
+    return Given((x,), y, weight)
 
 
 def _images(x: Any, inputs: Ends) -> tuple[np.ndarray, ...]:

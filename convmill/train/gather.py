@@ -20,7 +20,7 @@ from convmill.train.turns import begun
 Other = TypeVar("Other")
 
 # No more than so many bytes are gathered, nor for longer than this: progress is shown in between.
-AT_ONCE_BYTES = 1 << 22
+AT_ONCE_BYTES = 1 << 23
 AT_ONCE_SECONDS = 0.05
 # Who waits so long for a batch (for the threads that make it, say) trains meanwhile what is there.
 LONG_SECONDS = 0.001
