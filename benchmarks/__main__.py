@@ -10,6 +10,7 @@ from rich.console import Console
 from benchmarks import fma_peak, imports, machine, report, results, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
+from benchmarks.options import repeats_option, threads_option
 from benchmarks.peers import PEERS, before
 from benchmarks.rounds import Settings, measure
 
@@ -33,13 +34,8 @@ def _progress(console: Console) -> Callable[[str], None]:
 @click.command(help=__doc__, context_settings={"show_default": True})
 @click.option("--nets", type=Names(NETS), default="notebook", help=choice(NETS))
 @click.option("--peers", type=Names(PEERS), default="all", help=choice(PEERS))
-@click.option("--repeats", type=click.IntRange(1), default=5, help="Interleaved rounds.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, machine.available_cores()),
-    default=min(2, machine.available_cores()),
-    help="Threads of every peer.",
-)
+@repeats_option
+@threads_option
 @click.option("--train-seconds", type=SECONDS, default=3.0, help="Length of a timed chunk.")
 @click.option("--evaluate-seconds", type=SECONDS, default=1.0, help="Length of a timed chunk.")
 @click.option(

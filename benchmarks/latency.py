@@ -8,9 +8,10 @@ array of NumPy's, and one step of training with its loss as a number.
 
 import click
 
-from benchmarks import machine, setup_peers
+from benchmarks import setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
+from benchmarks.options import repeats_option, threads_option
 from benchmarks.peers import PEERS, Peer
 from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess
 from benchmarks.results import Summary, summarise
@@ -25,13 +26,8 @@ Samples = dict[str, list[float]]  # of each call, microseconds
 @click.command(context_settings={"show_default": True})
 @click.option("--net", type=click.Choice(list(NETS)), default="notebook")
 @click.option("--peers", type=Names(PEERS), default=DEFAULT, help=choice(PEERS))
-@click.option("--repeats", type=click.IntRange(1), default=5, help="Interleaved rounds.")
-@click.option(
-    "--threads",
-    type=click.IntRange(1, machine.available_cores()),
-    default=min(2, machine.available_cores()),
-    help="Threads of every peer.",
-)
+@repeats_option
+@threads_option
 @click.option("--seconds", type=click.FloatRange(0.01), default=0.5, help="Length of a stretch.")
 def main(net: str, peers: list[str], repeats: int, threads: int, seconds: float) -> None:
     """Measure single calls, in microseconds: median (least..greatest) of the rounds' medians."""

@@ -171,11 +171,8 @@ def _weight_rows(
     assert stage.choice is not None
     tile = stage.choice.weight_gradient
     assert tile is not None
-    first, last = k.told("first"), k.told("last")
-    full = k.add(first, k.mul(k.divide(k.sub(last, first), tile.rows), tile.rows))
-    for start, stop, together in ((first, full, tile.rows), (full, last, 1)):
-        with k.loop(start, stop, together) as row:
-            _weight_tile(k, stage, rows, (row, unit), together, counts, fresh)
+    for row, together in k.whole_then_single(k.told("first"), k.told("last"), tile.rows):
+        _weight_tile(k, stage, rows, (row, unit), together, counts, fresh)
 
 
 def _weight_tile(

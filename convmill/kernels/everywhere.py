@@ -123,18 +123,16 @@ def weight_gradient(k: Kernel) -> None:
     result = k.pointer(of_matrix("gradient_of", stage.kernel))
     with k.when(k.is_fresh()), k.loop(first, last) as filter_:
         k.fill_zero(k.at(result, k.mul(filter_, stage.taps)), stage.taps)
-    full = k.add(first, k.mul(k.divide(k.sub(last, first), tile.filters), tile.filters))
     with k.loop(0, k.told("images"), tile.images) as start:
         images = (start, k.minimum(k.told("images"), k.add(start, tile.images)))
-        for begin, end, many in ((first, full, tile.filters), (full, last, 1)):
-            with k.loop(begin, end, many) as filter_:
+        for filter_, many in k.whole_then_single(first, last, tile.filters):
 
-                def accumulate(
-                    piece: Piece, _: ir.Value, filter_: Index = filter_, many: int = many
-                ) -> None:
-                    _outer(k, stage, images, filter_, many, piece)
+            def accumulate(
+                piece: Piece, _: ir.Value, filter_: Index = filter_, many: int = many
+            ) -> None:
+                _outer(k, stage, images, filter_, many, piece)
 
-                pieces(k, stage, (tile.rows, tile.vectors), accumulate)
+            pieces(k, stage, (tile.rows, tile.vectors), accumulate)
 
 
 def _outer(

@@ -267,6 +267,17 @@ class Emitter:
             with self.loop(start * lanes, stop * lanes, count * lanes) as first:
                 yield first, [lanes] * (count - 1) + [last]
 
+    def whole_then_single(
+        self, first: Index, last: Index, size: int
+    ) -> Iterator[tuple[Index, int]]:
+        """Pieces of ``size`` items from ``first`` to ``last``, and what is left one by one: where
+        each starts, and how many it has. A loop ends when the next piece is asked for."""
+        count = last if first == 0 else self.sub(last, first)
+        full = self.add(first, self.mul(self.divide(count, size), size))
+        for start, stop, many in ((first, full, size), (full, last, 1)):
+            with self.loop(start, stop, many) as item:
+                yield item, many
+
     def fill_zero(self, pointer: ir.Value, size: int) -> None:
         """Zero ``size`` float32."""
         self.vectors(size, lambda at, count: self.store(self.constant(0.0), pointer, at, count))

@@ -51,13 +51,10 @@ def over_group(
     k: Kernel, product: Product, weights: ir.Value, weight_row: int, tile: MatrixTile
 ) -> None:
     """The product for the images of a group; ``weights`` are inner x ``weight_row``."""
-    images = k.told("images")
-    full = k.mul(k.divide(images, tile.rows), tile.rows)
-    for first, last, rows in ((0, full, tile.rows), (full, images, 1)):
-        with k.loop(first, last, rows) as image:
-            for column, counts in k.runs(product.columns, tile.vectors):
-                held = Held(k.at(weights, column), weight_row, 0, product.inner)
-                _tile(k, product, held, (image, column), rows, counts)
+    for image, rows in k.whole_then_single(0, k.told("images"), tile.rows):
+        for column, counts in k.runs(product.columns, tile.vectors):
+            held = Held(k.at(weights, column), weight_row, 0, product.inner)
+            _tile(k, product, held, (image, column), rows, counts)
 
 
 def over_batch(k: Kernel, product: Product, tile: MatrixTile, depth: int, fill: Fill) -> None:
@@ -67,16 +64,13 @@ def over_batch(k: Kernel, product: Product, tile: MatrixTile, depth: int, fill: 
     first cache while all images go by; sums are put down in y between two of such panels.
     """
     panel = k.scratch(F32, depth * tile.vectors * k.lanes)
-    images = k.told("images")
-    full = k.mul(k.divide(images, tile.rows), tile.rows)
     with k.loop(0, product.inner, depth) as first:
         rows = k.minimum(depth, k.sub(product.inner, first))
         for column, counts in _strips(k, product.columns, tile.vectors):
             fill(panel, first, rows, column, counts)
             held = Held(panel, len(counts) * k.lanes, first, k.add(first, rows))
-            for start, stop, together in ((0, full, tile.rows), (full, images, 1)):
-                with k.loop(start, stop, together) as image:
-                    _tile(k, product, held, (image, column), together, counts)
+            for image, together in k.whole_then_single(0, k.told("images"), tile.rows):
+                _tile(k, product, held, (image, column), together, counts)
 
 
 def _strips(k: Kernel, columns: int, vectors: int) -> Iterator[tuple[Index, list[int]]]:

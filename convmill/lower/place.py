@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from convmill.lower.choices import Winograd
@@ -147,19 +147,23 @@ def _with_copies(
     matrix = replace(matrix, pack=packed, pack_row=row)
     packed = round_up(packed + matrix.columns * row, ALIGNMENT)
     choices = [stage.choice for stage in uses if isinstance(stage, ConvolutionStage)]
-    forward = {one.forward for one in choices if one and isinstance(one.forward, Winograd)}
-    back = {
-        one.input_gradient for one in choices if one and isinstance(one.input_gradient, Winograd)
-    }
+    forward = _winograd(one.forward for one in choices if one)
+    back = _winograd(one.input_gradient for one in choices if one)
     channels = matrix.columns // 9
-    for tile in list(forward)[:1]:
-        matrix = replace(matrix, winograd=packed, outputs=tile.outputs)
-        packed = round_up(packed + tile.points * channels * row, ALIGNMENT)
-    for tile in list(back)[:1]:
+    if forward is not None:
+        matrix = replace(matrix, winograd=packed, outputs=forward.outputs)
+        packed = round_up(packed + forward.points * channels * row, ALIGNMENT)
+    if back is not None:
         wide = round_up(channels, lanes)
-        matrix = replace(matrix, turned=packed, turned_row=wide, turned_outputs=tile.outputs)
-        packed = round_up(packed + tile.points * matrix.rows * wide, ALIGNMENT)
+        matrix = replace(matrix, turned=packed, turned_row=wide, turned_outputs=back.outputs)
+        packed = round_up(packed + back.points * matrix.rows * wide, ALIGNMENT)
     return matrix, packed
+
+
+def _winograd(choices: Iterable[object]) -> Winograd | None:
+    """The tile of Winograd's among choices: those of stages that share a kernel have as many
+    outputs."""
+    return next((one for one in choices if isinstance(one, Winograd)), None)
 
 
 def round_up(value: int, multiple: int) -> int:

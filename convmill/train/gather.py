@@ -1,5 +1,5 @@
-"""Small batches of a stream, several at a time: each call of a Program costs as much as a part of
-a small batch's step, and no batch need be known before the one in front of it is trained.
+"""Small batches of a stream, several at a time: a call of a Program costs as much as a good part
+of a small batch's step.
 
 What is gathered is copied as it comes, as a stream may fill the same arrays again and again. Which
 batches are together depends on the time they take to come, and what is computed does not.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from convmill.train import attach
+from convmill.train import attach, repeat
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +33,17 @@ def runs(monkeypatch):
 
         monkeypatch.setattr(Program, name, spy)
     return calls
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Counts the calls that took the short way."""
+    counts = [0]
+    plain = repeat.whole
+
+    def counted(model, work):
+        counts[0] += 1
+        return plain(model, work)
+
+    monkeypatch.setattr(repeat, "whole", counted)
+    return counts

@@ -11,7 +11,6 @@ from keras import layers
 
 import convmill
 from convmill import models
-from convmill.train import repeat
 from tests.train.test_changes import CHANGES, X, Y, net
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -19,20 +18,6 @@ pytestmark = pytest.mark.usefixtures("strict")
 needs_jax = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="elsewhere values are copied each time"
 )
-
-
-@pytest.fixture
-def short(monkeypatch):
-    """Counts the calls that took the short way."""
-    counts = [0]
-    plain = repeat.whole
-
-    def counted(model, work):
-        counts[0] += 1
-        return plain(model, work)
-
-    monkeypatch.setattr(repeat, "whole", counted)
-    return counts
 
 
 def nested():
