@@ -44,7 +44,8 @@ LEAST_WINOGRAD_CHANNELS = 16
 MOST_OUTPUTS = 4  # along an axis of Winograd's tiles; with 2 small integers stay exact
 TRANSFORM_CYCLES = {2: (180, 240), 4: (350, 480)}  # of a tile's vector, by outputs: input, output
 KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
-LATE_BYTES = 13  # a cycle, from behind it
+KEPT_RATE, LATE_RATE = 32, 13  # bytes a cycle, from the second cache and from behind it
+LIVE_CYCLES = 0.8  # a vector along lists behind a relu: half of the places live, and all is stored
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
@@ -137,15 +138,25 @@ def winograd_forward(stage: ConvolutionStage, machine: Machine, most: int) -> Wi
     """Winograd's minimal filtering (Lavin and Gray 2016) forward, where that is quicker."""
     windows = (stage.output.height, stage.output.width)
     sizes = (stage.input.channels, stage.output.channels)
-    return _winograd(stage, windows, stage.pool, sizes, machine, most)
+    places = math.prod(windows) * math.prod(stage.pool)
+    directly = 9 * places * sizes[0] * -(-sizes[1] // machine.lanes) / 2
+    return _winograd(stage, windows, stage.pool, sizes, machine, most, directly)
 
 
 def winograd_back(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
     """The same for the gradient of the input, where all places have one or half of them: behind
     pooling more are dead than Winograd's algorithm saves."""
+    if stage.pooled:
+        return None
     windows = (stage.input.height, stage.input.width)
     sizes = (stage.output.channels, stage.input.channels)
-    return None if stage.pooled else _winograd(stage, windows, (1, 1), sizes, machine, most)
+    blocks = -(-sizes[1] // machine.lanes)
+    if is_dense(stage):
+        otherwise = 9 * math.prod(windows) * sizes[0] * blocks / 2
+    else:
+        places = stage.output.height * stage.output.width
+        otherwise = 9 * places * LIVE_CYCLES * sizes[0] * blocks
+    return _winograd(stage, windows, (1, 1), sizes, machine, most, otherwise)
 
 
 def _winograd(
@@ -155,18 +166,18 @@ def _winograd(
     sizes: Pair,
     machine: Machine,
     most: int,
+    otherwise: float,
 ) -> Winograd | None:
     """The quickest tile for so many ``windows`` of ``pool`` outputs, and ``sizes``, channels that
-    are summed over and filters; None where fewer products are not worth their transforms."""
+    are summed over and filters; None where fewer products are not worth their transforms, and
+    ``otherwise``, so many cycles, is quicker."""
     plain = stage.kernel_size == (3, 3) and stage.strides == stage.dilation == (1, 1)
     if not plain or stage.groups > 1 or pool not in ((1, 1), (2, 2)):
         return None
     places = (windows[0] * pool[0], windows[1] * pool[1])
     if min(sizes) < LEAST_WINOGRAD_CHANNELS:
         return None
-    blocks = -(-sizes[1] // machine.lanes)
-    best = 9 * math.prod(places) * sizes[0] * blocks / 2  # directly
-    tile = None
+    best, tile = otherwise, None
     for outputs in TRANSFORM_CYCLES:
         if outputs > min(most, *places):
             continue
@@ -179,15 +190,18 @@ def _winograd(
 
 
 def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
-    """Modelled cycles for an image: two fused multiply-adds in each, the transforms of each vector,
-    and weights that come from behind the second cache for each pass."""
+    """Modelled cycles for an image: the transforms of each vector, and two fused multiply-adds in
+    each, or as long as the weights take that come from the second cache, or later, for each pass.
+    """
     read, written = (-(-size // machine.lanes) for size in sizes)
     spread, gather = TRANSFORM_CYCLES[tile.outputs]
-    products = tile.points * sizes[0] * written / 2
-    weights = 4 * tile.points * math.prod(sizes)
-    passes = -(-tile.grid[0] // tile.rows)
-    late = passes * weights / LATE_BYTES if weights > KEPT_BYTES else 0.0
-    return math.prod(tile.grid) * (products + read * spread + written * gather) + late
+    products = math.prod(tile.grid) * tile.points * sizes[0] * written / 2
+    weights = -(-tile.grid[0] // tile.rows) * 4 * tile.points * math.prod(sizes)
+    if 4 * tile.points * math.prod(sizes) > KEPT_BYTES:
+        products += weights / LATE_RATE
+    else:
+        products = max(products, weights / KEPT_RATE)
+    return math.prod(tile.grid) * (read * spread + written * gather) + products
 
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
