@@ -3,7 +3,7 @@
     python -m benchmarks.hashes [--nets notebook ...] [--steps 20] [--threads 2] > before.txt
 
 trains every net of the benchmark that is compiled, on random images and from random weights, for
-each vector width that this processor has (AVX2: 8 lanes, AVX-512: 16). Run it before and after a
+each target that this processor has (``convmill.lower.machine.TARGETS``). Run it before and after a
 change that must not change a result, and compare the two texts.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,18 +22,6 @@ from convmill.plan.graph import Parameter
 from convmill.runtime import host
 
 MOST_IMAGES = 64  # of a batch: beyond that steps take longer and show nothing more
-WIDTHS = {"AVX2": Machine(8, 16), "AVX-512": Machine(16, 32)}
-
-
-def widths() -> Iterator[tuple[str, Machine]]:
-    """The vector widths that this processor has, by name; its own where it is no x86."""
-    own = host.machine()
-    if own.architecture != "x86_64":
-        yield own.architecture, own
-        return
-    for name, machine in WIDTHS.items():
-        if machine.lanes <= own.lanes:
-            yield name, machine
 
 
 def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
@@ -78,14 +65,14 @@ def _drawn(random: np.random.Generator, parameter: Parameter) -> np.ndarray:
 
 
 def main() -> None:
-    """Print one line for each net and width."""
+    """Print one line for each net and target."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nets", nargs="+", choices=sorted(NETS), default=list(NETS))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    for name, machine in widths():
+    for name, machine in host.targets().items():
         for net in options.nets:
             found = trained(NETS[net], machine, options.steps, options.threads)
             print(f"{name:8} {net:18} {found or 'not compiled'}", flush=True)

@@ -6,6 +6,7 @@ They are read at each use, so a program may set them while it runs.
 |---|---|
 | ``CONVMILL_STRICT`` | 1: what the compiler does not cover is an error, not Keras' own path |
 | ``CONVMILL_THREADS`` | threads to compute with; default: one for each core |
+| ``CONVMILL_TARGET`` | avx512, avx2, sse4 or neon: no other instructions; default: all there are |
 | ``CONVMILL_DATA`` | folder that holds data sets |
 | ``CONVMILL_OFFLINE`` | 1: nothing is downloaded |
 | ``CONVMILL_CACHE`` | folder for native code, or nothing; default: ``~/.cache/convmill`` |
@@ -91,6 +92,11 @@ def threads() -> int | None:
     except ValueError:
         number = value
     return check_threads(number, "CONVMILL_THREADS")
+
+
+def target() -> str | None:
+    """The target that is asked for, in lower case; ``runtime/host.py`` says whether it is there."""
+    return os.environ.get("CONVMILL_TARGET", "").strip().lower() or None
 
 
 def check_threads(value: object, name: str = "threads") -> int:

@@ -3,7 +3,8 @@
 The environment is set here, not in a fixture, so that fixtures of any scope and the processes that
 tests start have it too. Keras' backend is chosen before any test imports Keras. What Keras, NumPy
 and Hypothesis draw is the same at every run of the same tests; other examples are drawn with
-``pytest --hypothesis-profile=anew``. Only CONVMILL_DATA stays: it tells where MNIST is.
+``pytest --hypothesis-profile=anew``. Only CONVMILL_DATA and CONVMILL_TARGET stay:
+where MNIST is, and which instructions the tests are to run on.
 """
 
 import contextlib

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from convmill import backends, settings
+from convmill.runtime import host
 
 WIDEST = 80
 NARROWEST = 24
@@ -59,6 +60,7 @@ class Command(click.Command):
         """Runs the command; UsageError where an environment variable stands in its way."""
         try:
             settings.check()
+            host.machine()  # whether there is one of that name
             if self.needs_keras:
                 backends.check()
         except ValueError as error:

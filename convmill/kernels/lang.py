@@ -308,8 +308,8 @@ class Emitter:
         return self.builder.shuffle_vector(first, empty, self.whole(0))
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
-        """``a * b + c``, rounded once."""
-        return self.intrinsic("fma", a, b, c)
+        """``a * b + c``, rounded once where the processor can."""
+        return self.intrinsic("fmuladd", a, b, c)
 
     def intrinsic(self, name: str, *values: ir.Value) -> ir.Value:
         """An LLVM intrinsic whose arguments and result have one type (sqrt, fabs, maxnum...)."""

@@ -18,3 +18,18 @@ class Machine:
     def scatters(self) -> bool:
         """Whether one instruction stores lanes at places of their own: AVX-512's."""
         return self.architecture == "x86_64" and self.lanes == 16
+
+    @property
+    def target(self) -> str:
+        """Its name among the ``TARGETS``, or else its architecture."""
+        known = (name for name, machine in TARGETS.items() if machine == self)
+        return next(known, self.architecture)
+
+
+# Sets of instructions that kernels are written for, by name; of an architecture the widest first.
+TARGETS = {
+    "avx512": Machine(16, 32),
+    "avx2": Machine(8, 16),
+    "sse4": Machine(4, 16),
+    "neon": Machine(4, 32, "aarch64"),
+}

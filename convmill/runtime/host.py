@@ -10,7 +10,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from convmill.lower.machine import Machine
+from convmill import settings
+from convmill.lower.machine import TARGETS, Machine
 from convmill.settings import MAX_THREADS, check_threads
 
 
@@ -55,16 +56,43 @@ def llvm_features() -> frozenset[str]:
 
 
 @cache
-def machine() -> Machine:
-    """Vector width and registers of this processor."""
+def processor() -> Machine:
+    """All that this processor has."""
     architecture = {"AMD64": "x86_64", "arm64": "aarch64"}.get(
         platform.machine(), platform.machine()
     )
+    if architecture == "aarch64":
+        return TARGETS["neon"]
+    if architecture != "x86_64":
+        return Machine(4, 16, architecture)
     if {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= features():
-        return Machine(16, 32, architecture)
-    if {"avx2", "fma"} <= features():
-        return Machine(8, 16, architecture)
-    return Machine(4, 32 if architecture == "aarch64" else 16, architecture)
+        return TARGETS["avx512"]
+    return TARGETS["avx2" if {"avx2", "fma"} <= features() else "sse4"]
+
+
+def targets() -> dict[str, Machine]:
+    """The targets whose code this processor runs, by name, the widest first."""
+    own = processor()
+    return {
+        name: machine
+        for name, machine in TARGETS.items()
+        if machine.architecture == own.architecture and machine.lanes <= own.lanes
+    }
+
+
+def machine() -> Machine:
+    """What we compute with: the target that CONVMILL_TARGET names, or else the whole processor.
+
+    Raises ValueError where this processor has no such target.
+    """
+    name = settings.target()
+    if name is None:
+        return processor()
+    known = targets()
+    if name not in known:
+        choice = f"one of {', '.join(known)}, which this processor has" if known else "unset here"
+        raise ValueError(f"CONVMILL_TARGET must be {choice}. Received: CONVMILL_TARGET={name!r}")
+    return known[name]
 
 
 def cores() -> int:

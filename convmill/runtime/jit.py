@@ -30,13 +30,14 @@ KEPT = 64  # networks whose native code stays in memory, the last used
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Native code of one program: ``entry(context address, thread)``, the step and the memory that
-    it was made for, whether it was ``kept`` on disk, and the seconds to build the IR and to compile
-    it (or to load it)."""
+    """Native code of one program: ``entry(context address, thread)``, the step, the memory and the
+    machine that it was made for, whether it was ``kept`` on disk, and the seconds to build the IR
+    and to compile it (or to load it)."""
 
     entry: Callable[[int, int], None]
     step: Step
     memory: Memory
+    machine: Machine
     kept: bool
     build_seconds: float
     compile_seconds: float
@@ -52,13 +53,15 @@ class Compiled:
     def optimized(self) -> str:
         """LLVM IR after optimization."""
         with _COMPILING:
-            return str(machine_code.optimized(self.source))
+            target = machine_code.target_machine(self.machine)
+            return str(machine_code.optimized(self.source, target))
 
     @cached_property
     def assembly(self) -> str:
         """The processor's instructions, as text."""
         with _COMPILING:
-            return machine_code.assembly(self.optimized)
+            target = machine_code.target_machine(self.machine)
+            return machine_code.assembly(self.optimized, target)
 
 
 @lru_cache(maxsize=KEPT)
@@ -97,12 +100,13 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
         built = time.perf_counter()
         size = sum(len(part) for part in parts)
         reserve.require(reserve.COMPILING + reserve.PER_BYTE * size, f"compiling {kind}")
-        code = machine_code.object_code(parts)
+        code = machine_code.object_code(parts, machine)
         if name:
             cache.keep(name, code)
     engine = machine_code.linked(code)
     entry, done = NATIVE(engine.get_function_address(ENTRY)), time.perf_counter()
-    return Compiled(entry, step, memory, kept, built - start, done - built, write, engine)
+    times = built - start, done - built
+    return Compiled(entry, step, memory, machine, kept, *times, write, engine)
 
 
 def planned(

@@ -5,36 +5,43 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
+from convmill.lower.machine import Machine
 from convmill.plan.graph import NotCovered
 from convmill.runtime import host
 
 LENGTH = 8  # bytes before an object file that say how long it is
+# What LLVM leaves alone of a processor that has more than the target. What is taken away last takes
+# with it all that builds on it: every part of AVX-512, and with AVX also FMA.
+BEYOND = {"avx2": ",-avx512f", "sse4": ",-avx"}
 
 
-def target_machine() -> llvm.TargetMachine:
-    """LLVM's description of this processor, its widest vectors allowed."""
+def target_machine(machine: Machine) -> llvm.TargetMachine:
+    """LLVM's description of this processor, as far as ``machine`` goes; its widest vectors are
+    allowed."""
     host.initialize()
-    flags = llvm.get_host_cpu_features().flatten()
-    if host.machine().architecture == "x86_64":
+    flags = llvm.get_host_cpu_features().flatten() + BEYOND.get(machine.target, "")
+    if machine.architecture == "x86_64":
         flags += ",-prefer-256-bit"  # kernels choose their width themselves
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=flags, opt=3)
 
 
 def compiler() -> str:
-    """All that object code depends on beside the IR: LLVM, and the processor it is for."""
-    target, features = target_machine(), llvm.get_host_cpu_features().flatten()
+    """All that object code depends on beside the IR and the target: LLVM, and this processor."""
+    host.initialize()
     versions = (llvmlite.__version__, llvm.llvm_version_info)
-    return repr((versions, target.triple, llvm.get_host_cpu_name(), features))
+    features = llvm.get_host_cpu_features().flatten()
+    return repr((versions, llvm.get_default_triple(), llvm.get_host_cpu_name(), features))
 
 
-def optimized(source: str) -> llvm.ModuleRef:
+def optimized(source: str, target: llvm.TargetMachine) -> llvm.ModuleRef:
     """A module, checked and with its functions simplified, each by itself. Loops are vectorized and
     unrolled by our kernels, not by LLVM, and there is nothing to inline. Raises NotCovered where
     LLVM refuses it."""
@@ -42,7 +49,7 @@ def optimized(source: str) -> llvm.ModuleRef:
     options.loop_unrolling = False
     options.loop_vectorization = False
     options.slp_vectorization = False
-    builder = llvm.create_pass_builder(target_machine(), options)
+    builder = llvm.create_pass_builder(target, options)
     passes = builder.getFunctionPassManager()
     simplify = _unlocked(ffi.lib.LLVMPY_RunNewFunctionPassManager)
     try:
@@ -56,20 +63,22 @@ def optimized(source: str) -> llvm.ModuleRef:
     return module
 
 
-def object_code(sources: Sequence[str]) -> bytes:
+def object_code(sources: Sequence[str], machine: Machine) -> bytes:
     """Object files, one behind the other, of modules that are linked to one another. They are
     compiled side by side. Raises NotCovered where LLVM refuses one."""
-    target_machine()  # prepares LLVM, once for all threads
+    host.initialize()  # once for all threads
+    made = partial(_object, machine)
     try:
         with ThreadPoolExecutor(host.cores()) as threads:
-            objects = list(threads.map(_object, sources))
+            objects = list(threads.map(made, sources))
     except RuntimeError:  # no thread can be started
-        objects = [_object(source) for source in sources]
+        objects = [made(source) for source in sources]
     return b"".join(len(each).to_bytes(LENGTH, "little") + each for each in objects)
 
 
-def _object(source: str) -> bytes:
-    module, target = optimized(source), target_machine()
+def _object(machine: Machine, source: str) -> bytes:
+    target = target_machine(machine)
+    module = optimized(source, target)
     with ffi.OutputString() as fault:
         emit = _unlocked(ffi.lib.LLVMPY_TargetMachineEmitToMemory)
         made = emit(target, module, 1, fault)
@@ -89,15 +98,16 @@ def _unlocked(function: Callable[..., Any]) -> Callable[..., Any]:
     return plain
 
 
-def assembly(optimized_source: str) -> str:
+def assembly(optimized_source: str, target: llvm.TargetMachine) -> str:
     """The processor's instructions, as text."""
-    text: str = target_machine().emit_assembly(llvm.parse_assembly(optimized_source))
+    text: str = target.emit_assembly(llvm.parse_assembly(optimized_source))
     return text
 
 
 def linked(code: bytes) -> llvm.ExecutionEngine:
     """Object files loaded into this process; functions live as long as what is returned."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+    whole = target_machine(host.processor())  # nothing is compiled any more
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), whole)
     while code:
         end = LENGTH + int.from_bytes(code[:LENGTH], "little")
         engine.add_object_file(llvm.ObjectFileRef.from_data(code[LENGTH:end]))

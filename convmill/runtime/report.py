@@ -42,11 +42,13 @@ class StageReport:
 
 @dataclass(frozen=True)
 class ProgramReport:
-    """A program as it was compiled. ``image_bytes`` are kept for each image of a batch,
-    ``thread_bytes`` for each thread; seconds are of this process, in which the code was ``kept`` on
-    disk or compiled."""
+    """A program as it was compiled, for a ``target`` (one of ``convmill.lower.machine.TARGETS``)
+    whose vectors have so many ``lanes`` of float32. ``image_bytes`` are kept for each image of a
+    batch, ``thread_bytes`` for each thread; seconds are of this process, in which the code was
+    ``kept`` on disk or compiled."""
 
     stages: tuple[StageReport, ...]
+    target: str
     lanes: int
     threads: int
     parameter_bytes: int
@@ -113,6 +115,7 @@ def report(program: Program) -> ProgramReport:
     rows = zip(stage_names(program.network, program.graph), program.network.stages, strict=True)
     return ProgramReport(
         tuple(_row(program, number, *row) for number, row in enumerate(rows)),
+        program.machine.target,
         program.machine.lanes,
         program.threads,
         4 * (size * kinds + program.network.pack_elements),

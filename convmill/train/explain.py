@@ -163,7 +163,7 @@ def _summary(found: ProgramReport) -> str:
     saved = found.dense / found.done if found.done else 1.0
     return "\n".join(
         [
-            f"Vectors of {found.lanes} float32, {found.threads} threads.",
+            f"Vectors of {found.lanes} float32 ({found.target}), {found.threads} threads.",
             f"Multiply-adds of an image: {found.dense:,} dense, {found.done:,} really done "
             f"({saved:.2f} times fewer).",
             f"Memory: {_bytes(found.parameter_bytes)} for weights and optimizer, "

@@ -7,14 +7,16 @@ import weakref
 from typing import Any
 
 from convmill import settings
+from convmill.lower.machine import Machine
 from convmill.plan.graph import Graph, Sizes
 from convmill.plan.halves import Half
 from convmill.plan.recipe import Recipe
-from convmill.runtime import reserve
+from convmill.runtime import host, reserve
 from convmill.train import turns
 from convmill.train.loaded import Loaded
 
 _Key = tuple[Half, Sizes | None]
+_Means = tuple[int | None, Machine]  # threads, and the target
 _MOST_SIZES = 4  # for which Programs are kept
 
 
@@ -27,9 +29,8 @@ class Session:
         self.said: set[str] = set()
         self.counting: Any = None  # whose figures Keras' metrics hold
         self.sizes: Sizes | None = None  # of the images at work, where the model takes several
-        # The last Program of each half, of each size of images, and what it was made for: graph,
-        # recipe and threads.
-        self._made: dict[_Key, tuple[Loaded, Graph, Recipe | None, int | None]] = {}
+        # The last Program of each half, of each size of images, and what it was made for.
+        self._made: dict[_Key, tuple[Loaded, Graph, Recipe | None, _Means]] = {}
 
     @property
     def is_strict(self) -> bool:
@@ -52,17 +53,17 @@ class Session:
             reserve.require(reserve.LOADING, "loading LLVM")
         from convmill.runtime.program import Program  # brings LLVM: not before it is needed
 
-        threads = settings.threads() if self.threads is None else self.threads
+        threads, machine = means = self._means()
         key = half, sizes
         if key in self._made:
-            known, known_graph, known_recipe, known_threads = self._made[key]
+            known, known_graph, known_recipe, known_means = self._made[key]
             fits = recipe is None or recipe == known_recipe
-            if fits and graph == known_graph and threads == known_threads:
+            if fits and graph == known_graph and means == known_means:
                 return known
         # Two threads that come here at once make one each, and the last one stays.
-        made = Loaded(Program(graph, recipe, threads=threads))
+        made = Loaded(Program(graph, recipe, threads=threads, machine=machine))
         self._made.pop(key, None)
-        self._made[key] = made, graph, recipe, threads
+        self._made[key] = made, graph, recipe, means
         of_sizes = [key for key in list(self._made) if key[1] is not None]
         for oldest in of_sizes[:-_MOST_SIZES]:
             self._made.pop(oldest, None)
@@ -70,10 +71,14 @@ class Session:
 
     def holds(self, loaded: Loaded, sizes: Sizes | None) -> bool:
         """Whether this is the last Program for the whole model, read for ``sizes``, with as many
-        threads as now."""
+        threads and for the same target as now."""
         made = self._made.get(("whole", sizes))
+        return made is not None and made[0] is loaded and made[3] == self._means()
+
+    def _means(self) -> _Means:
+        """With what a Program is to compute now."""
         threads = settings.threads() if self.threads is None else self.threads
-        return made is not None and made[0] is loaded and made[3] == threads
+        return threads, host.machine()
 
     def forget(self) -> None:
         """Lets the Programs go."""

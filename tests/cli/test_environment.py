@@ -19,6 +19,7 @@ FAILED, USAGE = 1, 2
         ("CONVMILL_THREADS", "9" * 5000, "CONVMILL_THREADS must be"),
         ("CONVMILL_STRICT", "perhaps", "CONVMILL_STRICT must be 0 or 1"),
         ("CONVMILL_OFFLINE", "2", "CONVMILL_OFFLINE must be 0 or 1"),
+        ("CONVMILL_TARGET", "mmx", "CONVMILL_TARGET must be"),
     ],
 )
 def test_values_that_are_none(run, lines, trained, tmp_path, monkeypatch, name, value, said):

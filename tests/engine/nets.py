@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from convmill.lower.launches import gradient, value
-from convmill.lower.machine import Machine
+from convmill.lower.machine import TARGETS
 from convmill.lower.stages import Tensor
 from convmill.plan.graph import (
     Activate,
@@ -34,16 +34,17 @@ from convmill.plan.graph import (
 )
 from convmill.plan.recipe import Loss, Optimizer, Recipe, one_goal
 from convmill.plan.windows import transposed_cut
+from convmill.runtime import host
 from convmill.runtime.program import Batches, Measured, Program
 from tests.twin import losses
 from tests.twin import net as twin
 
 GUARD = 64  # bytes behind each part of a record
 TOLERANCE = 1e-5  # relative norm, against float64
+# Vectors of each length: LLVM makes several of one that this processor does not have.
 WIDTHS = {
-    "16 lanes": Machine(16, 32),
-    "8 lanes": Machine(8, 16),
-    "4 lanes": Machine(4, 16),
+    f"{one.lanes} lanes": replace(one, architecture=host.processor().architecture)
+    for one in (TARGETS[name] for name in ("avx512", "avx2", "sse4"))
 }
 Pair = tuple[int, int]
 

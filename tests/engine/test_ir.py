@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from convmill.kernels import ir
 from convmill.kernels.lang import F32, F64, I64, POINTER, Emitter
-from convmill.runtime import machine_code
+from convmill.runtime import host, machine_code
 
 
 def run(write, *told: np.ndarray, count: int = 1) -> np.ndarray:
@@ -21,7 +21,7 @@ def run(write, *told: np.ndarray, count: int = 1) -> np.ndarray:
     e = Emitter(module, "run", [POINTER] * (len(told) + 1), 8, exported=True)
     write(e, *e.arguments)
     e.finish()
-    engine = machine_code.linked(machine_code.object_code([module.text()]))
+    engine = machine_code.linked(machine_code.object_code([module.text()], host.machine()))
     left = np.full(count, -1, np.int64)
     function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (len(told) + 1))
     address = engine.get_function_address("run")

@@ -53,7 +53,7 @@ def summing() -> ir.Module:
 def test_parts_are_linked_to_one_another(most, cut_small):
     parts = summing().parts(most)
     assert len(parts) == min(most, len(NUMBERS) + 1)
-    engine = machine_code.linked(machine_code.object_code(parts))
+    engine = machine_code.linked(machine_code.object_code(parts, host.machine()))
     result = np.zeros(3, np.int64)
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(engine.get_function_address("run"))
     run(result.ctypes.data)
@@ -86,9 +86,9 @@ def test_one_thread_compiles_where_no_more_can_be_had(monkeypatch, cut_small):
         raise RuntimeError("can't start new thread")
 
     parts = summing().parts(3)
-    wanted = machine_code.object_code(parts)
+    wanted = machine_code.object_code(parts, host.machine())
     monkeypatch.setattr("threading.Thread.start", none)
-    assert machine_code.object_code(parts) == wanted
+    assert machine_code.object_code(parts, host.machine()) == wanted
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])
@@ -96,4 +96,4 @@ def test_what_llvm_refuses_of_one_part_is_not_covered(broken, cut_small):
     parts = summing().parts(3)
     parts[broken] += "\nno LLVM IR"
     with pytest.raises(NotCovered, match="LLVM refuses the code"):
-        machine_code.object_code(parts)
+        machine_code.object_code(parts, host.machine())

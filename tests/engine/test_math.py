@@ -24,14 +24,14 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def native(function, x, lanes):
     """``function`` of ``convmill.kernels.math`` on an array, in native code."""
-    module = ir.Module()
+    module, machine = ir.Module(), WIDTHS[f"{lanes} lanes"]
     e = Emitter(module, "run", [POINTER, POINTER], lanes, exported=True)
     source, target = e.arguments
     e.vectors(
         len(x), lambda at, count: e.store(function(e, e.load(source, at, count)), target, at, count)
     )
     e.finish()
-    engine = machine_code.linked(machine_code.object_code([module.text()]))
+    engine = machine_code.linked(machine_code.object_code([module.text()], machine))
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
         engine.get_function_address("run")
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from convmill.lower.choices import Direct
-from convmill.lower.machine import Machine
+from convmill.lower.machine import TARGETS, Machine
 from convmill.lower.network import lower_stages
 from convmill.lower.stages import ConvolutionStage
-from tests.engine.nets import WIDTHS, conv, flatten, graph_of, pool
+from tests.engine.nets import conv, flatten, graph_of, pool
 
-MACHINES = {**WIDTHS, "4 lanes, 32 registers": Machine(4, 32)}
 WINDOWS = [(rows, columns) for rows in range(1, 10) for columns in range(1, 10)]
 
 
@@ -25,7 +24,7 @@ def chosen(filters: int, window: tuple[int, int], machine: Machine) -> Direct:
     return stage.choice.forward
 
 
-@pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
+@pytest.mark.parametrize("machine", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("filters", [1, 16, 48, 64, 200])
 def test_sums_weights_and_an_input_stay_in_registers(machine, filters):
     for window in WINDOWS:
@@ -37,4 +36,4 @@ def test_sums_weights_and_an_input_stay_in_registers(machine, filters):
 
 def test_behind_pooling_few_registers_hold_two_vectors_of_filters():
     """With more of them each multiply-add would go through memory."""
-    assert chosen(48, (2, 2), Machine(8, 16)).vectors == 2
+    assert chosen(48, (2, 2), TARGETS["avx2"]).vectors == 2

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.nets import NETS
 from benchmarks.workers.keras_nets import build
-from convmill.lower.machine import Machine
+from convmill.lower.machine import TARGETS, Machine
 from convmill.lower.network import lower
 from convmill.lower.text import network_text, step_text
 from convmill.plan.graph import Graph, NotCovered
@@ -21,7 +21,7 @@ from convmill.plan.recipe import Loss, Optimizer, one_goal
 from convmill.runtime.jit import planned
 
 GOLDEN = Path(__file__).parent / "golden"
-MACHINES = {"avx2": Machine(8, 16), "avx512": Machine(16, 32)}
+MACHINES = {name: TARGETS[name] for name in ("avx2", "avx512")}
 
 
 @cache

@@ -10,13 +10,13 @@ from convmill.lower import spec
 from convmill.lower.choices import Direct, Narrow
 from convmill.lower.launches import Phase, Slot, Step
 from convmill.lower.lifetimes import Place, place_slots
-from convmill.lower.machine import Machine
+from convmill.lower.machine import TARGETS
 from convmill.lower.network import lower_stages
 from convmill.lower.stages import ConvolutionStage, Gradients
 from tests.engine.nets import conv, dense, flatten, graph_of
 from tests.lower.launches import image_slot, over_images, over_shares
 
-AVX2 = Machine(8, 16)
+AVX2 = TARGETS["avx2"]
 GRAPH = graph_of((9, 9, 1), conv(8), conv(8, padding="same"), flatten, dense(3))
 LOWERED = lower_stages(GRAPH, AVX2)
 SUM = Slot("gradient_of/0")

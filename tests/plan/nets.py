@@ -7,10 +7,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from convmill.lower.machine import Machine
+from convmill.lower.machine import TARGETS
 
 IMAGE = (8, 9, 2)
-MACHINE = Machine(lanes=16, registers=32)
+MACHINE = TARGETS["avx512"]
 
 
 def sequential(*stack: Any, shape: tuple[int | None, ...] = IMAGE) -> keras.Sequential:

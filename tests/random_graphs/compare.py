@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,6 @@ import keras
 import numpy as np
 
 import convmill
-from convmill.lower.machine import Machine
-from convmill.runtime import host
 from tests.random_graphs.net import Net, build, start
 
 # float32 keeps 6e-8 of a number; a few steps of a net of thirty layers, with sums of some hundred
@@ -25,7 +24,6 @@ CLOSE = 2e-5
 TIMES_KERAS = 10.0
 SMALLEST = 0.1  # the scale of arrays whose numbers are all smaller
 HUGE = 1e4  # a loss that says that training has blown up
-AVX2 = Machine(8, 16)
 THREADS = (1, 2, 3, 7)
 
 Found = dict[str, np.ndarray]  # losses, weights and predictions by name
@@ -41,9 +39,9 @@ class Outcome:
     doubtful: bool = False
 
 
-def compare(net: Net, seed: int = 0, machine: Machine | None = None) -> Outcome:
-    """Trains the net of these weights and data by plain Keras, and compiled for ``machine`` (this
-    one) on 1, 2, 3 and 7 threads, which must find the same bits.
+def compare(net: Net, seed: int = 0, target: str = "") -> Outcome:
+    """Trains the net of these weights and data by plain Keras, and compiled for ``target`` (or for
+    the whole processor) on 1, 2, 3 and 7 threads, which must find the same bits.
 
     Raises what Keras raises for graphs that make no sense, and NotCovered.
     """
@@ -54,7 +52,7 @@ def compare(net: Net, seed: int = 0, machine: Machine | None = None) -> Outcome:
         return Outcome(skipped="not finite")
     if np.abs(expected["losses"]).max() > HUGE:
         return Outcome(skipped="blown up")
-    found = compiled(net, seed, machine or host.machine())
+    found = compiled(net, seed, target)
     far = apart(found[0], expected)
     if far:
         expected, exact = by_keras(net, seed), by_keras(net, seed, "float64")
@@ -71,10 +69,10 @@ def by_keras(net: Net, seed: int, dtype: str = "float32", *, quick: bool = False
         return _trained(model, net, seed, dtype)
 
 
-def compiled(net: Net, seed: int, machine: Machine) -> list[Found]:
+def compiled(net: Net, seed: int, target: str) -> list[Found]:
     """What we find, on one thread and on more of them."""
     found = []
-    with mock.patch.object(host, "machine", return_value=machine):
+    with mock.patch.dict(os.environ, CONVMILL_TARGET=target):
         for threads in THREADS:
             model = convmill.accelerate(build(net), strict=True, threads=threads)
             found.append(_trained(model, net, seed, "float32"))
