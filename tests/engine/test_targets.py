@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from benchmarks.assembly import Loop, innermost
 from convmill.lower.machine import TARGETS
 from convmill.plan.recipe import Optimizer
 from convmill.runtime import host
@@ -53,6 +54,11 @@ MULTIPLY_ADDS = {
     "neon": r"\tfmla(\.4s\tv|\tv\d+\.4s)",
 }
 CALLED = re.compile(r'\t(?:call[lq]?|jmp|bl|b|movabsq|adrp)\t(?:x\d+, )?[$]?"?_?([A-Za-z_][\w.]*)')
+PRODUCTS = {
+    *("direct_forward", "depthwise_forward", "dense_forward", "live_input_gradient"),
+    *("live_weight_gradient", "narrow_weight_gradient", "dense_weight_gradient"),
+    *("depthwise_input_gradient", "depthwise_weight_gradient", "dense_input_gradient"),
+}
 SYSTEM = {"memset", "memcpy", "bzero", "sched_yield"}  # what may be called that is not ours
 
 
@@ -90,3 +96,58 @@ def test_a_wider_processor_is_held_to_the_target(target):
     assert not re.search(FOREIGN[target], assembly)
     assert re.search(MULTIPLY_ADDS[target], assembly)
     assert called(assembly) <= SYSTEM
+
+
+@pytest.mark.parametrize("target", ["neon", "avx2"])
+def test_products_stay_in_registers(target):
+    """A turn moves at most one vector to the stack and back for ten multiply-adds."""
+    loops = [
+        loop
+        for loop in innermost(code_for(target, triples(target)[0]).assembly)
+        if loop.multiply_adds and loop.function.rpartition(".")[2] in PRODUCTS
+    ]
+    assert {loop.function.rpartition(".")[2] for loop in loops} == PRODUCTS
+    assert [loop for loop in loops if 10 * loop.spills > loop.multiply_adds] == []
+
+
+LOOPS = {
+    "x86": """\
+stage0.direct_forward:                  # @stage0.direct_forward
+# %bb.0:                                # %entry.1
+\tvmovups\t%ymm1, 32(%rsp)                # 32-byte Spill
+.LBB7_1:                                # %body.2
+                                        # =>This Loop Header: Depth=1
+                                        #     Child Loop BB7_2 Depth 2
+\txorl\t%eax, %eax
+.LBB7_2:                                # %body.3
+                                        #   Parent Loop BB7_1 Depth=1
+                                        # =>  This Inner Loop Header: Depth=2
+\tvfmadd231ps\t32(%rsp), %ymm1, %ymm0     # 32-byte Folded Reload
+\tvfmadd231ps\t(%rax), %ymm1, %ymm2
+\tmovq\t8(%rsp), %rax                     # 8-byte Reload
+# %bb.3:                                # %done
+                                        #   in Loop: Header=BB7_2 Depth=2
+\tjb\t.LBB7_2
+# %bb.4:                                # %done
+                                        #   in Loop: Header=BB7_1 Depth=1
+\tvaddps\t%ymm1, %ymm1, %ymm0
+""",
+    "neon": """\
+_stage0.direct_forward:                 ; @stage0.direct_forward
+; %bb.0:                                ; %entry.1
+\tmov\tx8, xzr
+LBB7_2:                                 ; %body.3
+                                        ; =>This Inner Loop Header: Depth=1
+\tfmla.4s\tv0, v1, v2
+\tldr\tq1, [sp, #48]                      ; 16-byte Folded Reload
+\tldr\tx9, [sp, #8]                       ; 8-byte Folded Reload
+\tfmla\tv0.4s, v1.4s, v2.s[1]
+; %bb.3:                                ; %done
+\tret
+""",
+}
+
+
+@pytest.mark.parametrize("text", LOOPS.values(), ids=LOOPS)
+def test_what_is_read_of_a_loop(text):
+    assert innermost(text) == [Loop("stage0.direct_forward", 4, 2, 1)]

@@ -57,3 +57,11 @@ def test_golden_text(name: str, width: str, update_golden: bool) -> None:
         file.write_text(text)
     assert file.is_file(), "no golden text: run pytest tests/lower --update-golden"
     assert text == file.read_text()
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS.keys() - MACHINES.keys()))
+def test_other_targets_pass_the_checks_between_passes(target: str) -> None:
+    for name in NETS:
+        graph = graph_of(name)
+        assert isinstance(graph, Graph)
+        assert text_of(name, graph, TARGETS[target])
