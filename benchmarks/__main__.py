@@ -10,8 +10,8 @@ from rich.console import Console
 from benchmarks import fma_peak, imports, machine, report, results, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import repeats_option, threads_option
-from benchmarks.peers import PEERS, before
+from benchmarks.options import repeats_option, target_option, threads_option
+from benchmarks.peers import PEERS, before, held_to
 from benchmarks.rounds import Settings, measure
 
 SECONDS = click.FloatRange(0, min_open=True)
@@ -36,6 +36,7 @@ def _progress(console: Console) -> Callable[[str], None]:
 @click.option("--peers", type=Names(PEERS), default="all", help=choice(PEERS))
 @repeats_option
 @threads_option
+@target_option
 @click.option("--train-seconds", type=SECONDS, default=3.0, help="Length of a timed chunk.")
 @click.option("--evaluate-seconds", type=SECONDS, default=1.0, help="Length of a timed chunk.")
 @click.option(
@@ -74,6 +75,7 @@ def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
     if options["before"] is not None:
         peers.append(before(options["before"]))
         options["before"] = str(options["before"])
+    peers = [held_to(peer, options["target"]) for peer in peers]
     if any(peer.python == "peers" for peer in peers):
         setup_peers.main()  # where it fails, the table says which peers have no figures
     tell = _progress(Console(stderr=True))

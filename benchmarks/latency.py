@@ -11,8 +11,8 @@ import click
 from benchmarks import setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import repeats_option, threads_option
-from benchmarks.peers import PEERS, Peer
+from benchmarks.options import repeats_option, target_option, threads_option
+from benchmarks.peers import PEERS, Peer, held_to
 from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess
 from benchmarks.results import Summary, summarise
 
@@ -28,13 +28,18 @@ Samples = dict[str, list[float]]  # of each call, microseconds
 @click.option("--peers", type=Names(PEERS), default=DEFAULT, help=choice(PEERS))
 @repeats_option
 @threads_option
+@target_option
 @click.option("--seconds", type=click.FloatRange(0.01), default=0.5, help="Length of a stretch.")
-def main(net: str, peers: list[str], repeats: int, threads: int, seconds: float) -> None:
+def main(
+    net: str, peers: list[str], repeats: int, threads: int, target: str | None, seconds: float
+) -> None:
     """Measure single calls, in microseconds: median (least..greatest) of the rounds' medians."""
-    known = [PEERS[name] for name in peers]
+    known = [held_to(PEERS[name], target) for name in peers]
     if any(peer.python == "peers" for peer in known):
         setup_peers.main()
     found = _measure(net, known, repeats, threads, seconds)
+    if target is not None:
+        click.echo(f"convmill is held to {target}")
     for line in _table(found, known):
         click.echo(line)
 

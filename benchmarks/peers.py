@@ -19,7 +19,8 @@ class Peer:
     """Who it is, and how its worker runs.
 
     `environment` is what this peer alone gets; `imports` names modules to import before the
-    trainer's; the report names the versions of `packages`. `root` is the checkout that it runs in.
+    trainer's; the report names the versions of `packages`. `root` is the checkout that it runs in,
+    and `target` the instructions that it is held to.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Peer:
     imports: tuple[str, ...] = ()
     python: Literal["own", "peers"] = "peers"
     root: Path = ROOT
+    target: str | None = None
 
     def executable(self) -> Path:
         """The Python that runs the benchmark for convmill, that of the peers' environment else."""
@@ -88,6 +90,14 @@ def before(checkout: Path) -> Peer:
     return replace(
         PEERS["convmill"], name="before", label="convmill, before", root=checkout.resolve()
     )
+
+
+def held_to(peer: Peer, target: str | None) -> Peer:
+    """convmill held to the instructions of a target; other peers as they are."""
+    if peer.python != "own" or target is None:
+        return peer
+    environment = {**peer.environment, "CONVMILL_TARGET": target}
+    return replace(peer, environment=environment, target=target)
 
 
 # Paths of other Pythons, and what would make every import compile its bytecode anew.

@@ -150,6 +150,12 @@ def _versions(run: Run) -> str:
     )
 
 
+def _targets(run: Run) -> list[str]:
+    """The instructions that convmill compiled for."""
+    found = {peer.target for net in run.nets for peer in net.peers if peer.name == OURS}
+    return sorted(target for target in found if target)
+
+
 def header(run: Run) -> list[str]:
     """The machine, the versions, and how it was measured."""
     machine, options = run.machine, run.options
@@ -161,6 +167,7 @@ def header(run: Run) -> list[str]:
         f"interleaved chunks of {options['train_seconds']:g} s training and "
         f"{options['evaluate_seconds']:g} s evaluation; {options['dtype']} images",
     ]
+    lines += [f"convmill compiles for {target}" for target in _targets(run)]
     if run.single_thread_gigaflops:
         one, peak = max(run.single_thread_gigaflops), run.peak_gigaflops
         lines.append(

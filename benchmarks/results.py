@@ -60,7 +60,8 @@ class Trial:
 
 @dataclass
 class PeerResult:
-    """What one peer did on one net; `note` says why it has no figures, where it has none."""
+    """What one peer did on one net; `note` says why it has no figures, where it has none. `target`
+    names the instructions that convmill compiled for."""
 
     name: str
     label: str
@@ -69,6 +70,7 @@ class PeerResult:
     build_seconds: float = 0.0
     first_step_seconds: float = 0.0
     data: str = ""
+    target: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     trials: list[Trial] = field(default_factory=list)
     evaluation_batch: int = 0

@@ -68,6 +68,8 @@ def _start(contender: Contender, worker: WorkerProcess) -> None:
     )
     for name, value in answer.items():
         setattr(result, name, value)
+    if peer.target not in (None, result.target):  # as a checkout that knows no targets
+        raise WorkerError(f"it was to compile for {peer.target} and did not")
     for batch in EVALUATION_BATCHES:
         trial = worker.ask("trial", batch=batch)
         result.trials.append(

@@ -113,6 +113,7 @@ class Worker:
             "build_seconds": build_seconds,
             "first_step_seconds": first_step_seconds,
             "data": data.source,
+            "target": getattr(self.trainer, "target", None),
             "versions": _versions(request["packages"]),
         }
 

@@ -33,8 +33,9 @@ class KerasTrainer:
         )
         if options.get("accelerate"):
             import convmill
+            from convmill.runtime import host
 
-            model = convmill.accelerate(model)
+            model, self.target = convmill.accelerate(model), host.machine().target
         self.model = model
         self.parameters = model.count_params()
 
