@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: measure, then show the table. It never asserts a time."""
+"""Measure convmill beside its peers, then show tables. It asserts no time.
+
+`python -m benchmarks` in a checkout, `convmill bench` everywhere.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,7 @@ from benchmarks import fma_peak, imports, machine, report, results, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
 from benchmarks.options import repeats_option, target_option, threads_option
-from benchmarks.peers import PEERS, before, held_to
+from benchmarks.peers import PEERS, Peer, before, held_to, run_by
 from benchmarks.rounds import Settings, measure
 
 SECONDS = click.FloatRange(0, min_open=True)
@@ -31,7 +34,10 @@ def _progress(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(f"\x1b[2K{text}", end="\r", markup=False, highlight=False)
 
 
-@click.command(help=__doc__, context_settings={"show_default": True})
+@click.command(
+    help=__doc__,
+    context_settings={"show_default": True, "help_option_names": ["-h", "--help"]},
+)
 @click.option("--nets", type=Names(NETS), default="notebook", help=choice(NETS))
 @click.option("--peers", type=Names(PEERS), default="all", help=choice(PEERS))
 @repeats_option
@@ -57,6 +63,11 @@ def _progress(console: Console) -> Callable[[str], None]:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Another checkout of convmill, measured beside this one.",
 )
+@click.option(
+    "--peers-python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python that has peers installed, instead of .venv-peers; what it lacks is left out.",
+)
 @click.option("--markdown", is_flag=True, help="Markdown instead of tables for the terminal.")
 def main(json_file: Path | None, markdown: bool, **options: Any) -> None:
     try:
@@ -70,14 +81,28 @@ def main(json_file: Path | None, markdown: bool, **options: Any) -> None:
         report.show(run, console if console.is_terminal else Console(width=110))
 
 
-def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
+def _peers(options: dict[str, Any]) -> list[Peer]:
+    """Who takes part; options become what JSON can hold."""
     peers = [PEERS[name] for name in options["peers"]]
     if options["before"] is not None:
         peers.append(before(options["before"]))
         options["before"] = str(options["before"])
-    peers = [held_to(peer, options["target"]) for peer in peers]
-    if any(peer.python == "peers" for peer in peers):
+    if options["peers_python"] is not None:
+        try:
+            peers, missing = run_by(peers, options["peers_python"].absolute())
+        except OSError as error:
+            raise click.BadParameter(f"{error}.", param_hint="--peers-python") from None
+        options["peers_python"] = str(options["peers_python"])
+        options["left_out"] = [peer.label for peer in missing]
+    elif any(peer.python == "peers" for peer in peers):
         setup_peers.main()  # where it fails, the table says which peers have no figures
+    if not peers:
+        raise click.UsageError(f"none of them is installed in {options['peers_python']}")
+    return [held_to(peer, options["target"]) for peer in peers]
+
+
+def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
+    peers = _peers(options)
     tell = _progress(Console(stderr=True))
     repeats, threads = options["repeats"], options["threads"]
     run = results.Run(

@@ -1,6 +1,7 @@
 """The peers, as data: the Python, trainer, options and environment of each."""
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ class Peer:
 
     `environment` is what this peer alone gets; `imports` names modules to import before the
     trainer's; the report names the versions of `packages`. `root` is the checkout that it runs in,
-    and `target` the instructions that it is held to.
+    `target` the instructions that it is held to, and `found` another Python than the usual one.
     """
 
     name: str
@@ -33,10 +34,16 @@ class Peer:
     python: Literal["own", "peers"] = "peers"
     root: Path = ROOT
     target: str | None = None
+    found: Path | None = None
 
     def executable(self) -> Path:
         """The Python that runs the benchmark for convmill, that of the peers' environment else."""
-        return Path(sys.executable) if self.python == "own" else peers_python()
+        return self.found or (Path(sys.executable) if self.python == "own" else peers_python())
+
+    @property
+    def modules(self) -> list[str]:
+        """What it imports of its packages: TensorFlow's has several names."""
+        return [package.removesuffix("-cpu") for package in self.packages]
 
 
 def peers_python() -> Path:
@@ -98,6 +105,31 @@ def held_to(peer: Peer, target: str | None) -> Peer:
         return peer
     environment = {**peer.environment, "CONVMILL_TARGET": target}
     return replace(peer, environment=environment, target=target)
+
+
+def run_by(peers: list[Peer], python: Path) -> tuple[list[Peer], list[Peer]]:
+    """The peers, run by another Python, and those of them that are not installed there; convmill
+    stays with its own. Raises OSError where that is no Python."""
+    names = {name for peer in peers if peer.python == "peers" for name in peer.modules}
+    program = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
+    done = subprocess.run(
+        [python, "-P", "-c", program, *sorted(names)],
+        capture_output=True,
+        text=True,
+        env=plain_environment(),
+    )
+    if done.returncode:
+        raise OSError(f"{python} failed: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}")
+    there = set(done.stdout.split())
+    kept, missing = [], []
+    for peer in peers:
+        if peer.python == "own":
+            kept.append(peer)
+        elif there.issuperset(peer.modules):
+            kept.append(replace(peer, found=python))
+        else:
+            missing.append(peer)
+    return kept, missing
 
 
 # Paths of other Pythons, and what would make every import compile its bytecode anew.

@@ -167,6 +167,8 @@ def header(run: Run) -> list[str]:
         f"interleaved chunks of {options['train_seconds']:g} s training and "
         f"{options['evaluate_seconds']:g} s evaluation; {options['dtype']} images",
     ]
+    if left_out := options.get("left_out"):
+        lines.append(f"not installed in {options['peers_python']}: {'; '.join(left_out)}")
     lines += [f"convmill compiles for {target}" for target in _targets(run)]
     if run.single_thread_gigaflops:
         one, peak = max(run.single_thread_gigaflops), run.peak_gigaflops

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import latency, report
 from benchmarks.__main__ import main
-from benchmarks.peers import PEERS, before, held_to, worker_environment
+from benchmarks.peers import PEERS, before, held_to, run_by, worker_environment
 from benchmarks.results import NetResult, PeerResult, Run
 from convmill.runtime import host
 
@@ -29,9 +32,32 @@ def test_a_target_holds_convmill_and_nobody_else(tmp_path, monkeypatch):
         assert held_to(peer, None) == peer
 
 
-def test_the_report_names_the_target():
+def test_peers_of_another_python_are_those_that_it_has(tmp_path):
+    kept, missing = run_by(list(PEERS.values()), Path(sys.executable))
+    assert kept[0] == PEERS["convmill"]
+    assert {"keras-jax", "jax"} <= {peer.name for peer in kept}
+    for peer in kept[1:]:
+        assert peer.executable() == Path(sys.executable)
+    wanted = {"tensorflow": "keras-tensorflow", "torch": "torch"}
+    for module, name in wanted.items():
+        there = importlib.util.find_spec(module) is not None
+        assert (name in {peer.name for peer in missing}) != there
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho none here >&2; exit 3\n")
+    broken.chmod(0o755)
+    with pytest.raises(OSError, match="none here"):
+        run_by(list(PEERS.values()), broken)
+    outcome = CliRunner().invoke(main, ["--peers-python", str(broken)])
+    assert outcome.exit_code == 2
+    assert "none here" in outcome.output
+
+
+def test_the_report_names_the_target_and_who_is_missing():
     peers = [PeerResult("convmill", "convmill", target="avx2"), PeerResult("jax", "JAX")]
-    run = Run(MACHINE, {**OPTIONS, "dtype": "float32"}, [], {}, [NetResult("notebook", peers, [])])
+    left = {"peers_python": "python", "left_out": ["PyTorch", "PyTorch, NHWC"]}
+    options = {**OPTIONS, "dtype": "float32", **left}
+    run = Run(MACHINE, options, [], {}, [NetResult("notebook", peers, [])])
+    assert "not installed in python: PyTorch; PyTorch, NHWC" in report.header(run)
     assert "convmill compiles for avx2" in report.header(run)
     assert dataclasses.asdict(run)["nets"][0]["peers"][0]["target"] == "avx2"
 

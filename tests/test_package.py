@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "convmill"
+BENCHMARK = ROOT / "benchmarks"
 # A layer may import those before it. What is not named here may be imported by all, or is a door
 # into the package, which imports all of them.
 ORDER = (
@@ -121,5 +122,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     assert "convmill/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
-    assert {name for name in names if name.endswith(".py")} == modules
+    benchmark = {f"convmill/bench/{path.relative_to(ROOT)}" for path in BENCHMARK.rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == modules | benchmark
     assert {name.split("/")[0].split("-")[0] for name in names} == {"convmill"}

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import click
 
+from convmill.cli.bench import bench
 from convmill.cli.data import data
 from convmill.cli.errors import describe
 from convmill.cli.evaluate import evaluate
@@ -41,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (train, evaluate, predict, inspect, show, data):
+for command in (train, evaluate, predict, inspect, show, data, bench):
     cli.add_command(command)
 
 
