@@ -1,9 +1,13 @@
 """`python -m benchmarks.streams`: training on streams, over training on arrays. It asserts no time.
 
-One model is trained on the same images as arrays, from a PyDataset and from a generator, in turns,
-an epoch each; what a stream does itself (cutting batches out of an array) is counted.
+One model is trained on the same images as arrays, from a PyDataset, a generator and, where there
+is PyTorch, a DataLoader, in turns, an epoch each; what a stream does itself (cutting batches out of
+an array) is counted. With fewer threads than cores, threads that make batches have a core of their
+own.
 """
 
+import importlib
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +19,7 @@ import numpy as np
 from benchmarks.images import one_hot
 from benchmarks.names import Names
 from benchmarks.nets import NETS
+from benchmarks.options import threads_option
 from benchmarks.results import summarise
 
 IMAGES = 32_768
@@ -23,11 +28,12 @@ IMAGES = 32_768
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,cifar10-cnn", show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds.")
-def main(nets: list[str], repeats: int) -> None:
+@threads_option
+def main(nets: list[str], repeats: int, threads: int) -> None:
     """Measure epochs, in images a second: median (least..greatest), and the ratio of medians."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
     for name in nets:
-        epochs = _epochs(name)
+        epochs = _epochs(name, threads)
         for epoch in epochs.values():
             epoch()  # compiles
         rates: dict[str, list[float]] = {kind: [] for kind in epochs}
@@ -43,7 +49,7 @@ def main(nets: list[str], repeats: int) -> None:
             click.echo(f"{name}, {kind}: {summary.told()} images/s, {ratio:.2f} of arrays")
 
 
-def _epochs(name: str) -> dict[str, Callable[[], int]]:
+def _epochs(name: str, threads: int) -> dict[str, Callable[[], int]]:
     """An epoch of each kind; it returns how many images it trained on."""
     import keras
 
@@ -53,7 +59,7 @@ def _epochs(name: str) -> dict[str, Callable[[], int]]:
     net = NETS[name]
     model = build(net)
     model.compile(net.optimizer, "categorical_crossentropy", metrics=["accuracy"])
-    convmill.accelerate(model, strict=True)
+    convmill.accelerate(model, threads=threads, strict=True)
     count = IMAGES if net.input_shape[0] <= 28 else IMAGES // 8
     random = np.random.default_rng(0)
     x = random.random((count, *net.input_shape), dtype=np.float32)
@@ -82,12 +88,25 @@ def _epochs(name: str) -> dict[str, Callable[[], int]]:
 
         return epoch
 
-    return {
+    epochs = {
         "arrays": fit(x[: steps * net.batch], y[: steps * net.batch], batch_size=net.batch),
         "PyDataset": fit(Stream()),
         "PyDataset, 2 workers": fit(Stream(workers=2)),
         "generator": fit(endless(), steps_per_epoch=steps),
     }
+    if importlib.util.find_spec("torch") is not None:
+        torch = importlib.import_module("torch.utils.data")
+
+        class Images:
+            def __len__(self) -> int:
+                return count
+
+            def __getitem__(self, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
+                return x[places], y[places]
+
+        whole = torch.BatchSampler(torch.SequentialSampler(range(count)), net.batch, drop_last=True)
+        epochs["DataLoader"] = fit(torch.DataLoader(Images(), sampler=whole, batch_size=None))
+    return epochs
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from convmill.train import attach
 from convmill.train.arrays import Given
 from convmill.train.evaluate import measure_part
 from convmill.train.feed import Part
-from convmill.train.fit import train_part
+from convmill.train.part import train_part
 from convmill.train.prepare import Preparation
 from convmill.train.progress import Progress
 from convmill.train.repeat import keep_prediction, keep_step

@@ -24,12 +24,14 @@ from convmill.train.samples import Arrays, Samples
 class Part:
     """What one call of a Program goes through: samples, and the order to read them in.
 
-    ``order`` is int64 (m,); step s reads ``order[s * batch_size : (s + 1) * batch_size]``.
+    ``order`` is int64 (m,); step s reads ``order[s * batch_size : (s + 1) * batch_size]``. What is
+    ``copied`` stays as it is, whatever the stream does meanwhile.
     """
 
     samples: Samples
     order: np.ndarray
     batch_size: int
+    copied: bool = False
 
     @property
     def steps(self) -> int:
@@ -172,7 +174,7 @@ class ArrayFeed:
             samples, order = self.arrays.read(current, order, gather=gather)
         except ValueError as error:
             raise BadBatch(step, error) from error
-        return Part(samples, order, self.batch_size)
+        return Part(samples, order, self.batch_size, copied=gather)
 
 
 class StreamFeed:
@@ -262,4 +264,5 @@ class StreamFeed:
             x, y, weight = self.pack(found.given)
             yield Uncovered(x, y, weight, error)
             return
-        yield Part(samples, np.arange(len(samples), dtype=np.int64), found.batch_size)
+        order = np.arange(len(samples), dtype=np.int64)
+        yield Part(samples, order, found.batch_size, found.copied)

@@ -14,17 +14,19 @@ import numpy as np
 
 from convmill.train import arguments as checks
 from convmill.train import attach
+from convmill.train.beside import beside
 from convmill.train.bound import Bound
-from convmill.train.evaluate import Measuring, keras_step, measure
-from convmill.train.feed import ArrayFeed, BadBatch, Part, Uncovered
+from convmill.train.evaluate import Measuring, measure
+from convmill.train.feed import ArrayFeed, BadBatch
 from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
+from convmill.train.part import train_part
 from convmill.train.prepare import Feeds, Preparation, is_stream
 from convmill.train.progress import Progress, progress_for
 from convmill.train.scores import Scores
 
 if TYPE_CHECKING:
-    from convmill.runtime.program import Kind, Measured
+    from convmill.runtime.program import Kind
 
 
 @dataclass(frozen=True)
@@ -272,7 +274,14 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
     heard = hooked or model.stop_training
     if call.base is not None:
         bound = call.base.begin(progress, heard)
-    for execution in call.feed.epoch(whole=not heard):
+    if not heard:
+        with beside(bound, scores, progress) as train:
+            for execution in call.feed.epoch(whole=True):
+                for part in execution.parts:
+                    train(part)
+        bound.push()
+        return
+    for execution in call.feed.epoch(whole=False):
         if hooked:
             callbacks.on_train_batch_begin(execution.first)
             scores.catch_up()
@@ -287,22 +296,3 @@ def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> Non
             break
     bound.push()
 
-
-def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: Progress) -> None:
-    """The steps of one part; the scores follow."""
-    if isinstance(part, Uncovered):
-        bound.push()
-        keras_step("train_on_batch", bound, part, scores)
-        scores.trained += 1
-        return
-    bound.resize(part.samples.sizes)
-    scores.build(part.samples)
-    outputs = bound.room(len(part.order)) if scores.need_outputs else None
-
-    def watch(measured: Measured) -> None:
-        if progress.wants_update():
-            progress.update(*scores.preview(part, measured))
-
-    measured = bound.train(part, outputs, watch)
-    scores.add(part, measured, outputs)
-    scores.trained += measured.steps

@@ -32,6 +32,7 @@ class Together:
 
     given: Given
     batch_size: int
+    copied: bool = False
 
     @property
     def batches(self) -> int:
@@ -42,7 +43,7 @@ class Together:
         """One after the other, as views."""
         for start in range(0, len(self.given), self.batch_size):
             one = self.given.part(start, start + self.batch_size)
-            yield Together(one, len(one))
+            yield Together(one, len(one), self.copied)
 
 
 class _Gathering:
@@ -76,7 +77,7 @@ class _Gathering:
         return full or time.monotonic() > self._until
 
     def together(self) -> Together:
-        return Together(self._given.part(0, self._count), self.batch_size)
+        return Together(self._given.part(0, self._count), self.batch_size, copied=True)
 
 
 def gathered(batches: Iterator[Given | Other]) -> Iterator[Together | Other]:
@@ -92,7 +93,7 @@ def gathered(batches: Iterator[Given | Other]) -> Iterator[Together | Other]:
                 gathering = None
             if not isinstance(batch, Given):
                 yield batch
-            elif gathering is None and (alone or _is_large(batch)):
+            elif gathering is None and _is_large(batch):
                 yield Together(batch, len(batch))
             else:
                 gathering = gathering or _Gathering(batch)

@@ -23,7 +23,7 @@ FILES = frozenset(
     str(PACKAGE / name)
     for name in (
         *(f"train/{name}.py" for name in ("bound", "calls", "loaded", "session", "signals")),
-        *(f"train/{name}.py" for name in ("turns", "route", "repeat", "late")),
+        *(f"train/{name}.py" for name in ("turns", "route", "repeat", "late", "beside", "part")),
         *(f"runtime/{name}.py" for name in ("program", "repeat", "weights", "workers")),
     )
 )

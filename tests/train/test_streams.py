@@ -1,5 +1,7 @@
 """Input that is no array: generators and PyDatasets, batch by batch into the compiled step."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ pytestmark = [
 
 X, Y = images()
 SIZE = 16
+PATIENCE = 600
 
 
 @pytest.fixture(autouse=True)
@@ -264,6 +267,49 @@ def test_a_batch_that_was_long_in_coming_is_not_kept_waiting(monkeypatch, calls)
     model = compiled(convnet(models.Sequential))
     model.fit(batches(), verbose=0, steps_per_epoch=3)
     assert [len(given.order) for given in calls] == [16, 16, 16]
+
+
+def test_the_next_batch_is_read_while_one_is_trained(monkeypatch):
+    from convmill.runtime.program import Program
+
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    original, drawn = Program.train, [threading.Event() for _ in range(3)]
+    met = []
+
+    def train(self, *args, **kwargs):
+        if len(met) < 2:
+            met.append(drawn[len(met) + 1].wait(PATIENCE))
+        return original(self, *args, **kwargs)
+
+    def told():
+        for event, batch in zip(drawn, batches(), strict=False):
+            event.set()
+            yield batch
+
+    beside, alone = compiled(convnet(models.Sequential)), compiled(convnet(models.Sequential))
+    seeded_fit(alone, batches(), steps_per_epoch=3, batch_size=None)
+    monkeypatch.setattr(Program, "train", train)
+    seeded_fit(beside, told(), steps_per_epoch=3, batch_size=None)
+    assert met == [True] * 2
+    assert_same_state(beside, alone, tolerance=0)
+
+
+def test_what_is_trained_beside_reading_ends_when_reading_is_interrupted(monkeypatch):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    model = compiled(convnet(models.Sequential))
+
+    def interrupted():
+        yield X[:16], Y[:16]
+        yield X[16:32], Y[16:32]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(interrupted(), steps_per_epoch=3, verbose=0)
+    assert threading.active_count() == len([one for one in threading.enumerate() if one.daemon]) + 1
+    assert model.optimizer.iterations.numpy() in (1, 2)
+    before = model.get_weights()
+    model.predict(X[:4], verbose=0)
+    assert all(map(np.array_equal, model.get_weights(), before))
 
 
 def same_place(sizes, weights):

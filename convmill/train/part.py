@@ -1,0 +1,44 @@
+"""The steps of one part, and the scores that follow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convmill.train.bound import Bound
+from convmill.train.evaluate import keras_step
+from convmill.train.feed import Part, Uncovered
+from convmill.train.pieces import Outputs
+from convmill.train.progress import Progress
+from convmill.train.scores import Scores
+
+if TYPE_CHECKING:
+    from convmill.runtime.program import Measured
+
+
+def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: Progress) -> None:
+    """The steps of one part; the scores follow."""
+    if isinstance(part, Uncovered):
+        bound.push()
+        keras_step("train_on_batch", bound, part, scores)
+        scores.trained += 1
+        return
+    outputs = make_ready(bound, part, scores)
+
+    def watch(measured: Measured) -> None:
+        if progress.wants_update():
+            progress.update(*scores.preview(part, measured))
+
+    add(part, bound.train(part, outputs, watch), outputs, scores)
+
+
+def make_ready(bound: Bound, part: Part, scores: Scores) -> Outputs | None:
+    """Makes model and metrics ready for a part; room for its predictions, if metrics want them."""
+    bound.resize(part.samples.sizes)
+    scores.build(part.samples)
+    return bound.room(len(part.order)) if scores.need_outputs else None
+
+
+def add(part: Part, measured: Measured, outputs: Outputs | None, scores: Scores) -> None:
+    """Counts what is done."""
+    scores.add(part, measured, outputs)
+    scores.trained += measured.steps
