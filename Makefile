@@ -17,10 +17,10 @@ demo: $(STAMP) ## train the MNIST convnet, then look at it without its pooling
 	@$(PY) examples/mnist_convnet.py
 
 test: $(STAMP) ## run the tests, on two cores
-	@$(PY) -m pytest -q -n 2
+	@$(PY) -m pytest -q -n 2 --dist worksteal
 
 test-all: $(STAMP) ## run the long tests as well
-	@$(PY) -m pytest -q -n 2 -m "long or not long"
+	@$(PY) -m pytest -q -n 2 --dist worksteal -m "long or not long"
 
 check: $(STAMP) ## ruff and mypy
 	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy && exit $$style

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # JAX warns of a GPU that it was not installed for
+# What Keras on JAX computes here is small and mostly computed once: that it is compiled quickly
+# matters more than how quick it is. What draws a kernel is compiled in a tenth of the time.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import convmill  # noqa: F401  isort: skip
 import keras

@@ -35,11 +35,14 @@ def gradients(
         return each.mean(), each
 
     arrays = [jax.numpy.asarray(value) for value in values]
-    (_, each), found = jax.value_and_grad(objective, has_aux=True)(arrays)
+    (_, each), found = jax.jit(jax.value_and_grad(objective, has_aux=True))(arrays)
     return np.asarray(each), [np.asarray(one) for one in found]
 
 
 def pulled_back(layer: Callable, x: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Gradient of x from that of ``layer(x)``, both with a batch."""
-    _, pull = jax.vjp(layer, jax.numpy.asarray(x))
-    return np.asarray(pull(jax.numpy.asarray(gradient))[0])
+
+    def pull(x: Any, gradient: Any) -> Any:
+        return jax.vjp(layer, x)[1](gradient)[0]
+
+    return np.asarray(jax.jit(pull)(x, gradient))

@@ -82,13 +82,14 @@ def compiled(net: Net, seed: int, target: str) -> list[Found]:
 @contextmanager
 def precision(dtype: str, *, quick: bool) -> Iterator[None]:
     """Keras on JAX computes in ``dtype``, by code that is compiled quickly or that is quick."""
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", quick)
     jax.config.update("jax_enable_x64", dtype == "float64")
     keras.config.set_floatx(dtype)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", before)
         jax.config.update("jax_enable_x64", False)
         keras.config.set_floatx("float32")
 

@@ -105,7 +105,7 @@ def both(body):
     for _ in range(2):
         model = net(body)
         loss = "sparse_categorical_crossentropy"
-        model.compile("sgd", loss, metrics=["accuracy"], jit_compile=False)
+        model.compile("sgd", loss, metrics=["accuracy"])
         found.append(model)
     return convmill.accelerate(found[0], strict=True), found[1]
 
@@ -135,7 +135,7 @@ def test_frozen_normalization_goes_by_its_moving_statistics():
         seeded_fit(model, x, y)
         for layer in model.layers:
             layer.trainable = not isinstance(layer, layers.BatchNormalization)
-        model.compile("sgd", "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile("sgd", "sparse_categorical_crossentropy")
         found.append(seeded_fit(model, x, y, epochs=2))
     assert_same_history(*found)
 
@@ -176,7 +176,7 @@ def test_channels_first_follow_keras():
     for _ in range(2):
         keras.utils.set_random_seed(3)
         model = channels_first()
-        model.compile("sgd", ["sparse_categorical_crossentropy", "mse"], jit_compile=False)
+        model.compile("sgd", ["sparse_categorical_crossentropy", "mse"])
         models.append(model)
     ours, theirs = convmill.accelerate(models[0], strict=True), models[1]
     assert_same_history(*(seeded_fit(model, x, y, epochs=2) for model in (ours, theirs)), 5e-5)
@@ -238,7 +238,7 @@ def embedded(dtype):
     flat = [layers.Flatten()(one) for one in (both, lines)]
     found = layers.Concatenate()([layers.Multiply()([noise, factors]), *flat])
     model = keras.Model([label, words, noise], layers.Dense(2, name="end")(found))
-    model.compile("adam", "mse", jit_compile=False)
+    model.compile("adam", "mse")
     return model
 
 
