@@ -1,15 +1,33 @@
 """Convolutions with bias, activation and max pooling: which launches compute them, and how.
 
-The kernels: ``direct.py`` and ``winograd.py`` forward; ``live.py``, ``everywhere.py`` and
-``narrow.py`` backward.
+The kernels: ``direct.py`` and ``winograd.py`` forward; ``live.py``, ``everywhere.py``,
+``narrow.py``, ``winograd.py`` and ``winograd_weights.py`` backward.
 """
 
 from __future__ import annotations
 
-from convmill.kernels import biases, direct, everywhere, folding, gating, live, narrow, winograd
+from convmill.kernels import (
+    biases,
+    direct,
+    everywhere,
+    folding,
+    gating,
+    live,
+    narrow,
+    winograd,
+    winograd_weights,
+)
 from convmill.kernels.direct import maxima
 from convmill.kernels.operation import Operation, Site
-from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd
+from convmill.lower.choices import (
+    Direct,
+    Gathered,
+    Live,
+    Narrow,
+    Outer,
+    Winograd,
+    WinogradWeights,
+)
 from convmill.lower.launches import (
     Images,
     Launch,
@@ -57,7 +75,8 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
         kept = (maxima(stage),) if stage.pooled else ()
         looked_at = (value(stage.output), gradient(stage.output), *kept)
         launches.append(Launch("live.places", site.of, Images(), looked_at, lists))
-    if isinstance(choice, Gathered | Winograd) or isinstance(stage.choice.weight_gradient, Outer):
+    everywhere_ = (Gathered, Winograd, Outer, WinogradWeights)
+    if isinstance(choice, everywhere_) or isinstance(stage.choice.weight_gradient, everywhere_):
         launches += gating.gated(site)
     weights, scratch = of_matrix("parameter", stage.kernel), 0
     match choice:
@@ -82,7 +101,7 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
     assert stage.choice is not None
     filters = stage.output.channels
     written = tuple(of_matrix("gradient_of", index) for index in stage.parameters)
-    work = stage.taps * filters * stage.places
+    work, scratch = stage.taps * filters * stage.places, 0
     match stage.choice.weight_gradient:
         case Narrow():
             kept = (maxima(stage),) if stage.pooled else ()
@@ -91,11 +110,16 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
         case Outer() as tile:
             kernel, over = "everywhere", Shares(filters, tile.filters)
             read, written = (value(stage.input), gradient(stage.output)), written[:1]
+        case WinogradWeights() as tile:
+            kernel, over = "winograd", Shares(filters, tile.filters)
+            read, written = (value(stage.input), gradient(stage.output)), written[:1]
+            scratch = winograd_weights.scratch(stage, tile, site.lanes)
         case _:
             kernel, over = "live", Shares(filters)
             read = (value(stage.input), *live_lists(stage.output))
-    launch = Launch(f"{kernel}.weight_gradient", site.of, over, read, written, work)
-    return [launch, *(biases.gradients(site) if kernel == "everywhere" else [])]
+    name = f"{kernel}.weight_gradient"
+    launch = Launch(name, site.of, over, read, written, work, scratch=scratch)
+    return [launch, *(biases.gradients(site) if kernel in ("everywhere", "winograd") else [])]
 
 
 def words(stage: ConvolutionStage) -> str:
@@ -136,6 +160,9 @@ def tiles(stage: ConvolutionStage) -> str:
                 parts.append(f"{words} {chunk.places} places x {chunk.vectors}")
             case Winograd():
                 parts.append(f"{words} {_winograd(chunk)}")
+            case WinogradWeights():
+                size = f"{chunk.filters_at_once} filters x {chunk.vectors}"
+                parts.append(f"{words} Winograd {chunk.outputs}x{chunk.outputs}, {size}")
             case Outer():
                 size = f"{chunk.filters} filters x {chunk.rows * chunk.vectors}"
                 parts.append(f"{words} {size}")
@@ -158,6 +185,7 @@ OPERATION = Operation(
         "direct.forward": direct.forward,
         "winograd.forward": winograd.forward,
         "winograd.input_gradient": winograd.input_gradient,
+        "winograd.weight_gradient": winograd_weights.weight_gradient,
         "winograd.weights": winograd.transform_weights,
         "winograd.turned_weights": winograd.turn_weights,
         "live.places": live.places,

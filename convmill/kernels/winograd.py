@@ -18,93 +18,12 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.copies import ends
 from convmill.kernels.direct import biases, store_window
 from convmill.kernels.everywhere import lay_out, room_size
-from convmill.kernels.lang import Emitter, Index, cover
+from convmill.kernels.lang import Index, cover
+from convmill.kernels.transforms import GATHER, WEIGH, Vectors, spread_tile, square
 from convmill.lower.choices import Winograd
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 from convmill.lower.subgrids import room_around
-
-Vectors = list[ir.Value]
-
-# Transforms of a line --------------------------------------------------------------------------
-
-
-def _weigh_2(e: Emitter, g: Vectors) -> Vectors:
-    """G g for m = 2: (g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2)."""
-    b, half = e.builder, e.constant(0.5)
-    outer = b.fadd(g[0], g[2])
-    plus, minus = b.fadd(outer, g[1]), b.fsub(outer, g[1])
-    return [g[0], b.fmul(half, plus), b.fmul(half, minus), g[2]]
-
-
-def _spread_2(e: Emitter, d: Vectors) -> Vectors:
-    """B' d for m = 2: (d0 - d2, d1 + d2, d2 - d1, d1 - d3)."""
-    b = e.builder
-    return [b.fsub(d[0], d[2]), b.fadd(d[1], d[2]), b.fsub(d[2], d[1]), b.fsub(d[1], d[3])]
-
-
-def _gather_2(e: Emitter, m: Vectors) -> Vectors:
-    """A' m for m = 2: (m0 + m1 + m2, m1 - m2 - m3)."""
-    b = e.builder
-    return [b.fadd(b.fadd(m[0], m[1]), m[2]), b.fsub(b.fsub(m[1], m[2]), m[3])]
-
-
-def _weigh_4(e: Emitter, g: Vectors) -> Vectors:
-    """G g for m = 4: (g0 / 4, -(g0 + g2 +- g1) / 6, g0 / 24 + g2 / 6 +- g1 / 12, g2)."""
-    b, c = e.builder, e.constant
-    near = b.fmul(c(-1 / 6), b.fadd(g[0], g[2]))
-    far = e.fma(c(1 / 6), g[2], b.fmul(c(1 / 24), g[0]))
-    return [
-        b.fmul(c(1 / 4), g[0]),
-        e.fma(c(-1 / 6), g[1], near),
-        e.fma(c(1 / 6), g[1], near),
-        e.fma(c(1 / 12), g[1], far),
-        e.fma(c(-1 / 12), g[1], far),
-        g[2],
-    ]
-
-
-def _spread_4(e: Emitter, d: Vectors) -> Vectors:
-    """B' d for m = 4: (4 d0 - 5 d2 + d4, d4 - 4 d2 +- (d3 - 4 d1), d4 - d2 +- 2 (d3 - d1),
-    4 d1 - 5 d3 + d5)."""
-    b, c = e.builder, e.constant
-    near, near_odd = e.fma(c(-4), d[2], d[4]), e.fma(c(-4), d[1], d[3])
-    far, far_odd = b.fsub(d[4], d[2]), b.fsub(d[3], d[1])
-    return [
-        e.fma(c(-5), d[2], e.fma(c(4), d[0], d[4])),
-        b.fadd(near, near_odd),
-        b.fsub(near, near_odd),
-        e.fma(c(2), far_odd, far),
-        e.fma(c(-2), far_odd, far),
-        e.fma(c(-5), d[3], e.fma(c(4), d[1], d[5])),
-    ]
-
-
-def _gather_4(e: Emitter, m: Vectors) -> Vectors:
-    """A' m for m = 4, with s = m1 + m2, t = m3 + m4, u = m1 - m2, v = m3 - m4: (m0 + s + t,
-    u + 2 v, s + 4 t, u + 8 v + m5)."""
-    b, c = e.builder, e.constant
-    s, t = b.fadd(m[1], m[2]), b.fadd(m[3], m[4])
-    u, v = b.fsub(m[1], m[2]), b.fsub(m[3], m[4])
-    return [
-        b.fadd(m[0], b.fadd(s, t)),
-        e.fma(c(2), v, u),
-        e.fma(c(4), t, s),
-        b.fadd(m[5], e.fma(c(8), v, u)),
-    ]
-
-
-_Line = Callable[[Emitter, Vectors], Vectors]
-_WEIGH: dict[int, _Line] = {2: _weigh_2, 4: _weigh_4}
-_SPREAD: dict[int, _Line] = {2: _spread_2, 4: _spread_4}
-_GATHER: dict[int, _Line] = {2: _gather_2, 4: _gather_4}
-
-
-def _square(e: Emitter, line: _Line, square: list[Vectors]) -> list[Vectors]:
-    """A transform of all columns of a square, and then of all rows."""
-    columns = [line(e, list(column)) for column in zip(*square, strict=True)]
-    return [line(e, list(row)) for row in zip(*columns, strict=True)]
-
 
 # Weights -----------------------------------------------------------------------------------------
 
@@ -113,7 +32,7 @@ def transform_weights(k: Kernel) -> None:
     """transform = G g G' for a share of the filters, points x channels x filters: of the transposed
     copy, taps x channels x filters."""
     matrix = k.build.matrix(k.launch)
-    channels, row, weigh = matrix.columns // 9, matrix.pack_row, _WEIGH[matrix.outputs]
+    channels, row, weigh = matrix.columns // 9, matrix.pack_row, WEIGH[matrix.outputs]
     source, target = ends(k)
     step = channels * row
     with (
@@ -122,14 +41,14 @@ def transform_weights(k: Kernel) -> None:
     ):
         at = k.add(k.mul(channel, row), filter_)
         taps = [[k.load(source, k.add(at, step * (3 * i + j))) for j in range(3)] for i in range(3)]
-        _store_square(k, _square(k, weigh, taps), target, at, step)
+        _store_square(k, square(k, weigh, taps), target, at, step)
 
 
 def turn_weights(k: Kernel) -> None:
     """turned = G g G' for a share of the filters, points x filters x channels: of the parameter,
     filters x taps x channels, with its taps turned around."""
     matrix = k.build.matrix(k.launch)
-    channels, weigh = matrix.columns // 9, _WEIGH[matrix.turned_outputs]
+    channels, weigh = matrix.columns // 9, WEIGH[matrix.turned_outputs]
     source, target = ends(k)
     step = matrix.rows * matrix.turned_row
     with k.loop(k.told("first"), k.told("last")) as filter_:
@@ -141,7 +60,7 @@ def turn_weights(k: Kernel) -> None:
                 for i in range(3)
             ]
             at = k.add(k.mul(filter_, matrix.turned_row), channel)
-            _store_square(k, _square(k, weigh, taps), target, at, step)
+            _store_square(k, square(k, weigh, taps), target, at, step)
 
         k.vectors(channels, turn)
 
@@ -299,23 +218,13 @@ def _transform_input(
     k: Kernel, plane: _Plane, first: tuple[Index, Index], number: Index, tiles: int
 ) -> None:
     """B' d B of one tile, for all channels."""
-    channels, side = plane.channels, plane.tile.outputs + 2
+    channels = plane.channels
     corner = k.add(
         k.mul(first[0], plane.pool[0] * plane.row), k.mul(first[1], plane.pool[1] * channels)
     )
-
-    def spread(channel: Index, count: int) -> None:
-        base = k.at(plane.x, k.add(corner, channel))
-        target = k.at(plane.room, k.add(k.mul(number, channels), channel))
-        d = [
-            [k.load(base, i * plane.row + j * channels, count) for j in range(side)]
-            for i in range(side)
-        ]
-        for i, line in enumerate(_square(k, _SPREAD[plane.tile.outputs], d)):
-            for j, one in enumerate(line):
-                k.store(one, target, (side * i + j) * tiles * channels, count)
-
-    k.vectors(channels, spread)
+    target = k.at(plane.room, k.mul(number, channels))
+    source = (plane.x, corner, plane.row, channels)
+    spread_tile(k, plane.tile.outputs, source, target, tiles * channels)
 
 
 def _multiply(k: Kernel, plane: _Plane, point: Index, tiles: int, products: ir.Value) -> None:
@@ -362,7 +271,7 @@ def _transform_output(
             [k.load(products, k.add(at, (side * i + j) * step)) for j in range(side)]
             for i in range(side)
         ]
-        y = _square(k, _GATHER[outputs], m)
+        y = square(k, GATHER[outputs], m)
         windows = [
             [
                 [y[i + down][j + along] for down in range(high) for along in range(wide)]

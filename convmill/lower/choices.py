@@ -83,12 +83,39 @@ class Outer:
 
 
 @dataclass(frozen=True)
+class WinogradWeights:
+    """Weight gradient by F(3x3, m x m), ``outputs`` being m, on ``grid`` tiles (rows, columns) of
+    each image. The sums of so many ``filters`` stay in the second cache while ``images`` go by;
+    ``rows`` of tiles of images ``together`` are transformed at a time, and of their products
+    ``filters_at_once`` x ``vectors`` of channels stay in registers."""
+
+    outputs: int
+    grid: Pair
+    filters: int
+    images: int
+    together: int
+    rows: int
+    filters_at_once: int
+    vectors: int
+
+    @property
+    def points(self) -> int:
+        """Products for each tile, channel and filter."""
+        return (self.outputs + 2) ** 2
+
+    @property
+    def tiles(self) -> int:
+        """The most that are transformed at a time."""
+        return self.together * self.rows * self.grid[1]
+
+
+@dataclass(frozen=True)
 class ConvolutionChoice:
     """Algorithms of a convolution; None where a gradient is not wanted."""
 
     forward: Direct | Winograd
     input_gradient: Live | Gathered | Winograd | None = None
-    weight_gradient: Live | Narrow | Outer | None = None
+    weight_gradient: Live | Narrow | Outer | WinogradWeights | None = None
 
     @property
     def lists(self) -> bool:

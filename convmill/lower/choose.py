@@ -25,6 +25,7 @@ from convmill.lower.choices import (
     Outer,
     TransposedChoice,
     Winograd,
+    WinogradWeights,
 )
 from convmill.lower.machine import Machine
 from convmill.lower.stages import (
@@ -46,6 +47,10 @@ TRANSFORM_CYCLES = {2: (180, 240), 4: (350, 480)}  # of a tile's vector, by outp
 KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
 KEPT_RATE, LATE_RATE = 32, 13  # bytes a cycle, from the second cache and from behind it
 LIVE_CYCLES = 0.8  # a vector along lists behind a relu: half of the places live, and all is stored
+DENSE_CYCLES = 1.5  # a vector over all places, as against two in each
+SUMS_BYTES = 1024 * 1024  # of Winograd's weight gradients: they should stay in the second cache
+LEAST_TILES = 16  # for whose sums to be read and stored
+LEAST_GATHERED = 128  # tiles, for sums to be gathered
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
@@ -91,13 +96,15 @@ def choose_convolution(
     places where there are dead ones, a first layer of small windows aside."""
     live, dense = live_chunk(stage, machine), is_dense(stage)
     narrow = not wanted.input and is_narrow(stage)
-    weights: Live | Narrow | Outer = outer_tile(stage, machine) if dense else live
+    weights: Live | Narrow | Outer | WinogradWeights = outer_tile(stage, machine) if dense else live
     if narrow:
         weights = Narrow(taps_at_once(stage.taps, machine))
     back: Live | Gathered | Winograd | None = None
     if wanted.input:
         back = winograd_back(stage, machine, most)
         back = back or (gathered_tile(stage, machine) if dense else live)
+    if not narrow and not isinstance(back, Live):
+        weights = winograd_weights(stage, machine, most) or weights
     return ConvolutionChoice(
         winograd_forward(stage, machine, most) or forward_tile(stage, machine),
         back,
@@ -171,8 +178,7 @@ def _winograd(
     """The quickest tile for so many ``windows`` of ``pool`` outputs, and ``sizes``, channels that
     are summed over and filters; None where fewer products are not worth their transforms, and
     ``otherwise``, so many cycles, is quicker."""
-    plain = stage.kernel_size == (3, 3) and stage.strides == stage.dilation == (1, 1)
-    if not plain or stage.groups > 1 or pool not in ((1, 1), (2, 2)):
+    if not is_plain(stage) or pool not in ((1, 1), (2, 2)):
         return None
     places = (windows[0] * pool[0], windows[1] * pool[1])
     if min(sizes) < LEAST_WINOGRAD_CHANNELS:
@@ -189,6 +195,12 @@ def _winograd(
     return tile
 
 
+def is_plain(stage: ConvolutionStage) -> bool:
+    """Whether Winograd's algorithm can compute it."""
+    plain = stage.kernel_size == (3, 3) and stage.strides == stage.dilation == (1, 1)
+    return plain and stage.groups == 1
+
+
 def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
     """Modelled cycles for an image: the transforms of each vector, and two fused multiply-adds in
     each, or as long as the weights take that come from the second cache, or later, for each pass.
@@ -202,6 +214,60 @@ def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
     else:
         products = max(products, weights / KEPT_RATE)
     return math.prod(tile.grid) * (read * spread + written * gather) + products
+
+
+def winograd_weights(
+    stage: ConvolutionStage, machine: Machine, most: int
+) -> WinogradWeights | None:
+    """The quickest tile for the gradient of the weights, where nothing pools; None where fewer
+    products are not worth their transforms."""
+    channels, filters = stage.input.channels, stage.output.channels
+    places = (stage.output.height, stage.output.width)
+    if stage.pooled or not is_plain(stage) or min(channels, filters) < LEAST_WINOGRAD_CHANNELS:
+        return None
+    if filters % machine.lanes:
+        return None
+    vectors = -(-channels // machine.lanes)
+    best = 9 * math.prod(places) * filters * vectors / 2
+    best *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
+    choice = None
+    for outputs in TRANSFORM_CYCLES:
+        if outputs > min(most, *places):
+            continue
+        grid = (-(-places[0] // outputs), -(-places[1] // outputs))
+        one = weights_tile(outputs, grid, (channels, filters), machine)
+        spread, weigh = TRANSFORM_CYCLES[outputs]
+        products = one.points * filters * vectors / 2 * (1 + 2 / one.tiles)
+        transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
+        cycles = math.prod(grid) * (products + transforms)
+        if cycles < best:
+            best, choice = cycles, one
+    return choice
+
+
+def weights_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> WinogradWeights:
+    """As many filters at a time as leave two shares and let their sums stay in the second cache;
+    tiles of several images where one has few; and so many images that gathering is rare."""
+    channels, filters = sizes
+    points = (outputs + 2) ** 2
+    row = -(-channels // machine.lanes) * machine.lanes
+    fit = max(machine.lanes, SUMS_BYTES // (4 * points * row))
+    shared = max(
+        share
+        for share in range(machine.lanes, max(machine.lanes, filters // 2) + 1, machine.lanes)
+        if filters % share == 0 and (share <= fit or share == machine.lanes)
+    )
+    row_bytes = 4 * points * grid[1] * (channels + shared)
+    rows = _evenly(grid[0], max(1, WINOGRAD_BYTES // row_bytes))
+    together = 1
+    if rows == grid[0]:
+        together = max(1, min(LEAST_TILES // math.prod(grid), WINOGRAD_BYTES // (row_bytes * rows)))
+    passes = -(-LEAST_GATHERED // (together * math.prod(grid)))
+    tile = sums_tile(shared, channels, machine)
+    images = together * passes
+    return WinogradWeights(
+        outputs, grid, shared, images, together, rows, tile.rows, tile.vectors
+    )
 
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
@@ -381,5 +447,5 @@ def whole_images(stages: Iterable[Stage]) -> int:
     for stage in stages:
         if isinstance(stage, ConvolutionStage) and stage.choice is not None:
             chunk = stage.choice.weight_gradient
-            together += [chunk.images] if isinstance(chunk, Live) else []
+            together += [chunk.images] if isinstance(chunk, Live | WinogradWeights) else []
     return math.lcm(*together)

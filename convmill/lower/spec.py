@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd
+from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd, WinogradWeights
 from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
 from convmill.lower.machine import Machine
@@ -99,8 +99,9 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
         for tile, places in (
             (choice.forward, stage.computed),
             (choice.input_gradient, (stage.input.height, stage.input.width)),
+            (choice.weight_gradient, (stage.output.height, stage.output.width)),
         ):
-            if isinstance(tile, Winograd):
+            if isinstance(tile, Winograd | WinogradWeights):
                 plain = stage.strides == stage.dilation == (1, 1) and stage.groups == 1
                 _hold(plain and stage.kernel_size == (3, 3), f"{name} is no plain 3x3 kernel")
                 _hold(min(places) >= tile.outputs, f"{name} cannot be transformed")
@@ -125,6 +126,8 @@ def _registers(stage: ConvolutionStage) -> int:
         used.append(stage.choice.input_gradient.places * stage.choice.input_gradient.vectors)
     if isinstance(weights, Outer):
         used.append(weights.filters * weights.rows * weights.vectors)
+    if isinstance(weights, WinogradWeights):
+        used.append(weights.filters_at_once * weights.vectors)
     if isinstance(weights, Narrow):
         used.append(weights.taps)
     used += [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from convmill.lower import choose
-from convmill.lower.choices import Winograd
+from convmill.lower.choices import Winograd, WinogradWeights
 from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Activation, Regularizer
@@ -169,23 +170,26 @@ def test_order_of_layers(name):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("outputs", [2, 4])
 @pytest.mark.parametrize(
-    ("image", "pooled", "padding", "activation"),
+    ("image", "filters", "pooled", "padding", "activation"),
     [
-        ((6, 6), True, "valid", "elu"),  # one tile, or four
-        ((7, 6), False, "same", "relu"),  # lists of live places beside it
-        ((9, 13), True, "valid", "relu"),  # the last tiles overlap others
-        ((30, 29), False, "valid", "elu"),  # more of them than stay in the cache
+        ((6, 6), 33, True, "valid", "elu"),  # one tile, or four
+        ((6, 6), 32, False, "valid", "relu"),  # those of several images go together
+        ((7, 6), 33, False, "same", "relu"),  # lists of live places beside it
+        ((9, 13), 33, True, "valid", "relu"),  # the last tiles overlap others
+        ((30, 29), 32, False, "valid", "elu"),  # more of them than stay in the cache
     ],
 )
 def test_windows_of_three_by_three(
-    image, pooled, padding, activation, outputs, width, monkeypatch
+    image, filters, pooled, padding, activation, outputs, width, monkeypatch
 ):
-    """Convolutions that go through Winograd's tiles, forward and, where nothing pools, backward."""
+    """Convolutions that go through Winograd's tiles, forward and, where nothing pools, backward;
+    for the gradient of the weights where filters fill their vectors."""
     monkeypatch.setattr(choose, "TRANSFORM_CYCLES", {outputs: (0, 0)})
+    monkeypatch.setattr(choose, "KEPT_RATE", math.inf)
     graph = graph_of(
         (*image, 3),
         conv(17, (1, 1), activation="linear"),
-        conv(33, padding=padding, activation=activation),
+        conv(filters, padding=padding, activation=activation),
         *([pool("max", (2, 2))] if pooled else []),
         flatten,
         dense(2),
@@ -196,7 +200,10 @@ def test_windows_of_three_by_three(
     tiles = (stage.choice.forward, stage.choice.input_gradient)
     assert [isinstance(tile, Winograd) for tile in tiles] == [True, not pooled]
     assert all(tile.outputs == outputs for tile in tiles if isinstance(tile, Winograd))
-    follows(graph, "mean_squared_error", machine=WIDTHS[width], count=3)
+    weights = stage.choice.weight_gradient
+    assert isinstance(weights, WinogradWeights) == (not pooled and filters % 8 == 0)
+    assert not isinstance(weights, WinogradWeights) or weights.outputs == outputs
+    follows(graph, "mean_squared_error", machine=WIDTHS[width], count=5)
 
 
 @pytest.mark.parametrize(
