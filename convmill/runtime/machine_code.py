@@ -24,7 +24,11 @@ BEYOND = {"avx2": ",-avx512f", "sse4": ",-avx"}
 
 def target_machine(machine: Machine) -> llvm.TargetMachine:
     """LLVM's description of this processor, as far as ``machine`` goes; its widest vectors are
-    allowed."""
+    allowed. Raises ValueError for a machine of another architecture: LLVM would end the process.
+    """
+    own = host.processor()
+    if machine.architecture != own.architecture:
+        raise ValueError(f"{own.target} runs no code for another processor. Received: {machine}")
     host.initialize()
     flags = llvm.get_host_cpu_features().flatten() + BEYOND.get(machine.target, "")
     if machine.architecture == "x86_64":

@@ -12,9 +12,11 @@ from llvmlite.binding import ffi
 from convmill.kernels import ir
 from convmill.kernels.lang import I64, POINTER, Emitter
 from convmill.kernels.run import build_program
+from convmill.lower.machine import TARGETS
 from convmill.lower.network import lower
 from convmill.plan.graph import NotCovered
 from convmill.runtime import host, jit, machine_code
+from convmill.runtime.program import Program
 from tests.engine.nets import conv, dense, flatten, graph_of
 
 NUMBERS = range(7)
@@ -72,6 +74,13 @@ def test_every_function_is_in_one_part(cut_small):
     for most in (1, 3, 1000):
         parts = "\n".join(module.parts(most))
         assert sorted(re.findall('^define [^@]*@"([^"]*)"', parts, re.MULTILINE)) == wanted
+
+
+def test_code_of_another_architecture_is_refused():
+    other = TARGETS["neon" if host.processor().architecture == "x86_64" else "avx2"]
+    program = Program(graph_of((8, 8, 2), conv(3, (3, 3))), None, machine=other)
+    with pytest.raises(ValueError, match="another processor"):
+        program.code("inference")
 
 
 def test_modules_are_compiled_side_by_side():
