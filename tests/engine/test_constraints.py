@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tests.engine.nets import (
     flatten,
     graph_of,
     parameters,
+    poisoned,
     program_of,
     recipe_of,
 )
@@ -80,13 +82,31 @@ def test_weights_are_what_keras_makes_of_them(
     sample = data(rng, graph, recipe.loss, 5, 5)
     program.train(sample.batches, np.zeros(1))
     for ours, value, constraint in zip(program.get_parameters(), values, asked, strict=True):
-        theirs = keras.ops.convert_to_numpy(constraint(value.astype(np.float32)))
+        theirs = np.asarray(jax.jit(constraint)(value.astype(np.float32)))
         np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=1e-7)
     assert_intact(program)
     # and the next step reads the new weights, copies and all
-    outputs = program.predict(sample.x)
-    fresh = program_of(graph, recipe, program.get_parameters(), machine=WIDTHS[width])
-    np.testing.assert_array_equal(outputs, fresh.predict(sample.x))
+    fresh = program_of(graph, recipe, program.get_parameters(), machine=WIDTHS[width], guard=GUARD)
+    outputs = [poisoned(5, graph) for _ in range(2)]
+    for each, room in zip((program, fresh), outputs, strict=True):
+        each.train(sample.batches, np.zeros(1), outputs=room)
+    assert np.isfinite(outputs).all()
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_predictions_read_the_new_weights(width: str) -> None:
+    graph = graph_of((4, 3, 3), conv(17), flatten, dense(5))
+    bounded = [replace(one, constraint=NonNegative()) for one in graph.parameters]
+    graph = replace(graph, parameters=tuple(bounded))
+    rng, recipe = np.random.default_rng(0), recipe_of("mean_squared_error")
+    values = parameters(rng, graph)
+    sample = data(rng, graph, recipe.loss, 5, 5)
+    program = program_of(graph, recipe, values, machine=WIDTHS[width], guard=GUARD)
+    program.train(sample.batches, np.zeros(1))
+    held = [np.maximum(value, 0) for value in values]
+    fresh = program_of(graph, recipe, held, machine=WIDTHS[width], guard=GUARD)
+    np.testing.assert_array_equal(program.predict(sample.x), fresh.predict(sample.x))
 
 
 def test_what_is_no_number_stays_so() -> None:

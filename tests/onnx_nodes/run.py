@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +61,14 @@ def cases() -> list[Any]:
     with warnings.catch_warnings():  # some cases divide by zero on purpose
         warnings.simplefilter("ignore")
         return list(load_model_tests(kind="node"))
+
+
+def cases_of(module: str) -> list[Any]:
+    """Those that one module of the onnx package makes: to make all takes seconds."""
+    from onnx.backend.test.case import node
+
+    import_module(f"{node.__name__}.{module}")
+    return list(node._NodeTestCases)
 
 
 def nodes(found: list[Any]) -> Iterator[Node]:
