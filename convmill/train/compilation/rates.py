@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras.optimizers import schedules
 
+from convmill.train.compilation.schedules import rates_of
 from convmill.train.compilation.slots import read_iterations
 from convmill.train.loaded import snapshot
 
@@ -68,12 +69,15 @@ _VECTORIZE: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary(
 def _scheduled(schedule: Any, steps: np.ndarray) -> np.ndarray:
     """Values of ``schedule`` at ``steps``: in one call where that agrees with single calls.
 
-    A call takes from one millisecond to hundreds (schedules that branch), whether for one step or
-    for a thousand. A schedule written in plain Python cannot take a vector; it is called for each
-    step, and is fast.
+    Keras' own schedules are read, not called. A call of others takes from one millisecond to
+    hundreds (schedules that branch), whether for one step or for a thousand. A schedule written in
+    plain Python cannot take a vector; it is called for each step, and is fast.
     """
     if not len(steps):
         return np.zeros(0)
+    known = rates_of(schedule, steps)
+    if known is not None:
+        return known
 
     def at(step: Any) -> float:
         return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step))))
