@@ -48,7 +48,11 @@ def answered(a: Any, b: Any) -> dict[str, Any]:
 
 
 def prepared(make: Callable[[], Any], ours: bool, **options: Any) -> Any:
-    """The model, compiled; ours raises where it would run on Keras' path."""
+    """The model, compiled; ours raises where it would run on Keras' path.
+
+    Keras' operations are compiled one by one, which equal shapes of other tests share; a net of
+    shapes that no other has is compiled sooner as a whole, with ``jit_compile=True``.
+    """
     model = make()
     if ours:
         convmill.accelerate(model, strict=True)
@@ -102,6 +106,7 @@ def test_dicts_with_weights_and_metrics_of_each_output() -> None:
             "loss_weights": {"kind": 1.0, "size": 0.3},
             "metrics": {"kind": ["accuracy", "top_k_categorical_accuracy"], "size": ["mae"]},
             "weighted_metrics": {"kind": ["accuracy"]},
+            "jit_compile": True,
         },
         validation_split=0.2,
     )
@@ -241,6 +246,7 @@ def test_four_heads() -> None:
     rng = np.random.default_rng(2)
     x, digits = rng.random((COUNT, 6, 10, 1)), rng.integers(0, 5, (COUNT, 4))
     options = {"loss": "sparse_categorical_crossentropy", "metrics": [["accuracy"]] * 4}
+    options["jit_compile"] = True
     history = compare(make, x, list(digits.T), options, validation_split=0.2)
     assert len(history) == 2 * (1 + 4 + 4)
 
@@ -308,7 +314,8 @@ def test_a_tower_on_two_images(loss: Any) -> None:
 
     same = (SIZE > 0.5).astype("float32")
     y = same if loss is contrastive else np.repeat(same, 4, axis=1)
-    compare(make, [LEFT, LEFT[::-1].copy()], y, {"loss": loss}, validation_split=0.25)
+    options = {"loss": loss, "jit_compile": True}
+    compare(make, [LEFT, LEFT[::-1].copy()], y, options, validation_split=0.25)
 
 
 def test_a_model_of_several_ends_called_twice() -> None:
