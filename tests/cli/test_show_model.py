@@ -122,7 +122,7 @@ def test_a_picture_file_is_centred_or_inverted_where_asked(run, trained, tmp_pat
     Image.fromarray(corner).save("corner.png")
     pictures = {}
     for options in ((), ("--center",), ("--invert",), ("--no-invert",)):
-        arguments = ("--image", "corner.png", *options, "--out", "r.png")
+        arguments = ("--image", "corner.png", *options, "--most", 3, "--out", "r.png")
         assert run("show", "responses", trained, *arguments).code == 0
         pictures[options] = (tmp_path / "r.png").read_bytes()
     assert pictures["--no-invert",] == pictures[()]
@@ -339,12 +339,12 @@ def test_weights_that_are_not_finite(run, lines, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["responses", "patch", "field", "maximize"])
-def test_pixels_of_another_range(run, trained, arguments, tmp_path, command):
+def test_pixels_of_another_range(run, trained, arguments, names, tmp_path, command):
+    few = ("--layer", names[0], "--most", 3) if command == "responses" else ()
+    show = ("show", command, trained, *arguments[command], *few)
     pictures = []
     for given in ((), ("--pixels", "0..1"), ("--pixels", "-1..1"), ("--pixels=-1..1",)):
-        assert (
-            run("show", command, trained, *arguments[command], *given, "--out", "a.svg").code == 0
-        )
+        assert run(*show, *given, "--out", "a.svg").code == 0
         pictures.append((tmp_path / "a.svg").read_bytes())
     assert pictures[0] != pictures[2] == pictures[3]
     if command != "maximize":  # which says that 0..1 is assumed
