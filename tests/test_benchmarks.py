@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import latency, report
+from benchmarks import assembly, latency, report
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS, before, held_to, run_by, worker_environment
 from benchmarks.results import NetResult, PeerResult, Run
@@ -70,3 +70,15 @@ def test_a_target_that_this_processor_has_not(command, monkeypatch):
     assert all(repr(name) in outcome.output for name in host.targets())
     monkeypatch.setenv("CONVMILL_TARGET", "mmx")
     assert CliRunner().invoke(command, []).exit_code == 2
+
+
+def test_the_loops_of_a_net_are_listed_for_any_target():
+    outcome = CliRunner().invoke(assembly.main, ["--net", "lenet-5", "--inference"])
+    assert outcome.exit_code == 0
+    _, *rows = (line.split() for line in outcome.output.splitlines())
+    assert {"stage0.direct_forward", "stage4.dense_forward"} <= {row[0] for row in rows}
+    for _, multiply_adds, spills, instructions in rows:
+        assert 0 <= int(spills) < int(instructions) > int(multiply_adds) > 0
+    outcome = CliRunner().invoke(assembly.main, ["--triple", "x86_64-apple-darwin"])
+    assert outcome.exit_code == 2
+    assert "arm64-apple-darwin" in outcome.output
