@@ -1,4 +1,4 @@
-"""Where the command line's models come from: a file, a function in a script, or our default."""
+"""Where the command line's models come from: a file, or a function in a script."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from convmill.cli.errors import Failure
 
 SUFFIX = ".keras"
 OPTIMIZER = "rmsprop"
-# The smallest image that three 3x3 convolutions and two poolings leave something of.
-SMALLEST_UNPADDED = 18
 
 
 def load_model(path: Path) -> Any:
@@ -112,27 +110,6 @@ def _line(error: BaseException, file: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
     return f", line {lines[-1]}" if lines else ""
-
-
-def default_model(input_shape: tuple[int, ...], classes: int) -> Any:
-    """The MNIST convnet of ``examples/mnist_convnet.py`` for images and classes of any number.
-
-    Images too small to lose their border to each convolution are padded instead.
-    """
-    from convmill import layers, models
-
-    padding = "valid" if min(input_shape[:2]) >= SMALLEST_UNPADDED else "same"
-    model = models.Sequential()
-    model.add(layers.Input(input_shape))
-    model.add(layers.Conv2D(32, (3, 3), activation="relu", padding=padding))
-    model.add(layers.MaxPooling2D((2, 2), padding=padding))
-    model.add(layers.Conv2D(64, (3, 3), activation="relu", padding=padding))
-    model.add(layers.MaxPooling2D((2, 2), padding=padding))
-    model.add(layers.Conv2D(64, (3, 3), activation="relu", padding=padding))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(64, activation="relu"))
-    model.add(layers.Dense(classes, activation="softmax"))
-    return model
 
 
 def compile_model(model: Any, optimizer: str | None) -> None:

@@ -224,14 +224,6 @@ def test_pixels_that_are_not_finite(run, tmp_path, script):
     assert "x[5" in outcome.err
 
 
-@pytest.mark.parametrize("size", [1, 3, 17, 18])
-def test_the_default_model_fits_images_of_any_size(size):
-    from convmill.cli.models import default_model
-
-    model = default_model((size, size + 1, 3), 5)
-    assert model.output_shape == (None, 5)
-
-
 def test_twenty_images_are_enough(run, tmp_path):
     values = {name: each[: 20 if "train" in name else 3] for name, each in arrays().items()}
     np.savez(tmp_path / "small.npz", **values)

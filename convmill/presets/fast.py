@@ -1,0 +1,60 @@
+"""``convmill train --recipe fast``: 99 % on MNIST, in less than a second of training.
+
+Looked for on a split of the training images (the first 50,000 to learn from, the last 10,000 to
+test on): 99.11 % there, mean of 5 seeds. What made the difference, beside a large learning rate:
+smoothed labels (0.2 points), Nadam with a short memory (0.1), 48 filters instead of 32 (0.05).
+
+In plain Keras:
+
+    images, classes = x.reshape(-1, 28, 28, 1) / 255, keras.utils.to_categorical(y)
+    model = fast.build((28, 28, 1), 10)
+    fast.PRESET.compile(model, len(images))
+    model.fit(images, classes, batch_size=fast.BATCH_SIZE, epochs=fast.EPOCHS)
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from convmill.presets.preset import Preset, Shape, one_cycle
+
+EPOCHS = 1
+BATCH_SIZE = 64
+LEARNING_RATE = 0.015  # at its highest
+LABEL_SMOOTHING = 0.1
+# The digits of MNIST lie within 20x20 of its 28x28 pixels: two at each side hold next to nothing.
+MNIST, BORDER = (28, 28), 2
+# The smallest image that two convolutions and two poolings leave something of.
+SMALLEST_UNPADDED = 16
+
+
+def build(input_shape: Shape, classes: int) -> keras.Model:
+    """Two convolutions, each pooled, and two dense layers: 57,242 parameters for MNIST.
+
+    Images of other sizes keep their border; small ones get one of zeros.
+    """
+    size = input_shape[:2]
+    padding = "valid" if min(size) >= SMALLEST_UNPADDED else "same"
+    cropped = [layers.Cropping2D(BORDER)] if size == MNIST else []
+    return keras.Sequential(
+        [
+            layers.Input(input_shape),
+            *cropped,
+            layers.Conv2D(16, 5, activation="relu", padding=padding),
+            layers.MaxPooling2D(2, padding=padding),
+            layers.Conv2D(48, 3, activation="relu", padding=padding),
+            layers.MaxPooling2D(2, padding=padding),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+
+
+def optimizer(steps: int) -> keras.Optimizer:
+    """Nadam, which forgets gradients of long ago fast, with one cycle of learning rates."""
+    return keras.optimizers.Nadam(one_cycle(LEARNING_RATE, steps), beta_2=0.97)
+
+
+PRESET = Preset(build, optimizer, LABEL_SMOOTHING, BATCH_SIZE, EPOCHS)

@@ -1,0 +1,54 @@
+"""``convmill train --recipe notebook-fast``: the notebook's net, in a twentieth of its time.
+
+Looked for on a split of the training images (the first 50,000 to learn from, the last 10,000 to
+test on): 99.24 % there, mean of 9 seeds.
+
+In plain Keras:
+
+    images, classes = x.reshape(-1, 28, 28, 1) / 255, keras.utils.to_categorical(y)
+    model = notebook_fast.build((28, 28, 1), 10)
+    notebook_fast.PRESET.compile(model, len(images))
+    model.fit(
+        images, classes, batch_size=notebook_fast.BATCH_SIZE, epochs=notebook_fast.EPOCHS
+    )
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from convmill.presets.preset import Preset, Shape, one_cycle
+
+EPOCHS = 1
+BATCH_SIZE = 64
+LEARNING_RATE = 0.008  # at its highest
+LABEL_SMOOTHING = 0.15
+# The smallest image that three convolutions and two poolings leave something of.
+SMALLEST_UNPADDED = 18
+
+
+def build(input_shape: Shape, classes: int) -> keras.Model:
+    """The notebook's net: 93,322 parameters for MNIST. Small images get a border of zeros."""
+    padding = "valid" if min(input_shape[:2]) >= SMALLEST_UNPADDED else "same"
+    return keras.Sequential(
+        [
+            layers.Input(input_shape),
+            layers.Conv2D(32, 3, activation="relu", padding=padding),
+            layers.MaxPooling2D(2, padding=padding),
+            layers.Conv2D(64, 3, activation="relu", padding=padding),
+            layers.MaxPooling2D(2, padding=padding),
+            layers.Conv2D(64, 3, activation="relu", padding=padding),
+            layers.Flatten(),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+
+
+def optimizer(steps: int) -> keras.Optimizer:
+    """Nadam, which forgets gradients of long ago fast, with one cycle of learning rates."""
+    return keras.optimizers.Nadam(one_cycle(LEARNING_RATE, steps), beta_2=0.97)
+
+
+PRESET = Preset(build, optimizer, LABEL_SMOOTHING, BATCH_SIZE, EPOCHS)
