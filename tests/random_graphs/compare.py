@@ -40,8 +40,8 @@ class Outcome:
 
 
 def compare(net: Net, seed: int = 0, target: str = "") -> Outcome:
-    """Trains the net of these weights and data by plain Keras, and compiled for ``target`` (or for
-    the whole processor) on 1, 2, 3 and 7 threads, which must find the same bits.
+    """Trains the net of these weights and data by plain Keras, and compiled for ``target`` (or as
+    the environment says) on 1, 2, 3 and 7 threads, which must find the same bits.
 
     Raises what Keras raises for graphs that make no sense, and NotCovered.
     """
@@ -72,7 +72,7 @@ def by_keras(net: Net, seed: int, dtype: str = "float32", *, quick: bool = False
 def compiled(net: Net, seed: int, target: str) -> list[Found]:
     """What we find, on one thread and on more of them."""
     found = []
-    with mock.patch.dict(os.environ, CONVMILL_TARGET=target):
+    with mock.patch.dict(os.environ, {"CONVMILL_TARGET": target} if target else {}):
         for threads in THREADS:
             model = convmill.accelerate(build(net), strict=True, threads=threads)
             found.append(_trained(model, net, seed, "float32"))
