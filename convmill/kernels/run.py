@@ -163,18 +163,22 @@ class _Program:
     def _groups(
         self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index
     ) -> None:
-        """Groups of images, as long as nobody stops what has no steps."""
+        """Groups of images, as long as nobody stops what has no steps: smaller ones where there
+        were none for some threads otherwise."""
         context, thread = e.arguments
         function = self.functions[id(phase)]
         memory, most = self.build.memory, self.build.network.images_per_group
-        groups = e.divide(e.add(images, most - 1), most)
+        threads = field(e, context, "threads")
+        even = e.divide(e.add(images, threads, -1), threads)
+        size = e.minimum(most, e.maximum(even, 1))
+        groups = e.divide(e.add(images, size, -1), size)
         own = e.mul(thread, most * memory.thread_bytes)
         own = e.at(field(e, context, "own"), own, I8)
         scratch = self._scratch(e)
         iteration = e.add(field(e, context, "iterations"), batch.step)
         with tasks(e, context, groups) as task:
-            first = e.mul(task, most)
-            count = e.minimum(most, e.sub(images, first))
+            first = e.mul(task, size)
+            count = e.minimum(size, e.sub(images, first))
             records = e.at(field(e, context, "records"), e.mul(first, memory.image_bytes), I8)
             place = e.add(done, first)
             position = e.add(batch.start, place)

@@ -49,8 +49,10 @@ KEPT_RATE, LATE_RATE = 32, 13  # bytes a cycle, from the second cache and from b
 LIVE_CYCLES = 0.8  # a vector along lists behind a relu: half of the places live, and all is stored
 DENSE_CYCLES = 1.5  # a vector over all places, as against two in each
 SUMS_BYTES = 1024 * 1024  # of Winograd's weight gradients: they should stay in the second cache
+SPREAD_BYTES = 512 * 1024  # of what is transformed for them
 LEAST_TILES = 16  # for whose sums to be read and stored
 LEAST_GATHERED = 128  # tiles, for sums to be gathered
+MOST_GATHERED = 32  # images: a part of a batch is a multiple of them
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
@@ -258,16 +260,28 @@ def weights_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> Win
         if filters % share == 0 and (share <= fit or share == machine.lanes)
     )
     row_bytes = 4 * points * grid[1] * (channels + shared)
-    rows = _evenly(grid[0], max(1, WINOGRAD_BYTES // row_bytes))
+    rows = _evenly(grid[0], max(1, SPREAD_BYTES // row_bytes))
     together = 1
     if rows == grid[0]:
-        together = max(1, min(LEAST_TILES // math.prod(grid), WINOGRAD_BYTES // (row_bytes * rows)))
-    passes = -(-LEAST_GATHERED // (together * math.prod(grid)))
+        most = min(LEAST_TILES // math.prod(grid), SPREAD_BYTES // (row_bytes * rows))
+        together = _power_of_two(most)
+    images = _power_of_two(-(-LEAST_GATHERED // math.prod(grid)))
     tile = sums_tile(shared, channels, machine)
-    images = together * passes
     return WinogradWeights(
-        outputs, grid, shared, images, together, rows, tile.rows, tile.vectors
+        outputs,
+        grid,
+        shared,
+        min(max(images, together), MOST_GATHERED),
+        together,
+        rows,
+        tile.rows,
+        tile.vectors,
     )
+
+
+def _power_of_two(most: int) -> int:
+    """The largest one up to ``most``, at least 1: so groups of images fit into each other."""
+    return 1 << (max(most, 1).bit_length() - 1)
 
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:

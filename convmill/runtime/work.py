@@ -13,8 +13,8 @@ from convmill.plan.graph import Graph
 SHORT = 500_000_000
 # Operations that take about as long as waking a thread.
 WORTH_A_THREAD = 2_000_000
-# Operations of a step of training on one group of images that are worth a second thread: it has
-# nothing to do while the first one computes the images, and wakes for weight gradients and updates.
+# Operations on no more images than one group takes, in a step of training or in a call, that are
+# worth a second thread: short calls are prepared for one, and each image is one thread's.
 WORTH_SHARING = 16_000_000
 
 
@@ -35,9 +35,11 @@ class Work:
     of_update: int
 
     def inference_run(self, images: int, threads: int) -> Run:
-        """A pass over that many images; one group of images is one thread's."""
-        groups = -(-images // IMAGES_PER_GROUP)
-        return _run(self.of_image * images, min(threads, groups))
+        """A pass over that many images."""
+        operations = self.of_image * images
+        if images <= IMAGES_PER_GROUP and operations < WORTH_SHARING:
+            threads = 1
+        return _run(operations, min(threads, images))
 
     def training_run(self, images: int, steps: int, threads: int) -> Run:
         """Steps of training over that many images: three passes each, and an update."""

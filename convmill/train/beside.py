@@ -18,7 +18,7 @@ from convmill.train.part import add, make_ready, train_part
 from convmill.train.pieces import Outputs
 from convmill.train.progress import Progress
 from convmill.train.scores import Scores
-from convmill.train.turns import begun
+from convmill.train.turns import begun, mine
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Measured
@@ -97,6 +97,8 @@ class Beside:
 
     def abandon(self) -> None:
         """Stops behind the step that is at hand."""
+        for turn in mine():  # whose end was interrupted: training would wait for it
+            turn.leave()
         if self._run is not None:
             self._run.abandoned = True
 
