@@ -18,7 +18,7 @@ from convmill.train.part import add, make_ready, train_part
 from convmill.train.pieces import Outputs
 from convmill.train.progress import Progress
 from convmill.train.scores import Scores
-from convmill.train.turns import begun, mine
+from convmill.train.turns import begun, leave_interrupted, mine
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Measured
@@ -56,7 +56,7 @@ class Beside:
         self._pool = pool
         self._run: _Run | None = None
         self._future: Future[Measured] | None = None
-        self._begun = begun()
+        self._begun, self._outer = begun(), mine()
 
     def __call__(self, part: Part | Uncovered) -> None:
         """Begins with a part when the one before is done.
@@ -97,8 +97,7 @@ class Beside:
 
     def abandon(self) -> None:
         """Stops behind the step that is at hand."""
-        for turn in mine():  # whose end was interrupted: training would wait for it
-            turn.leave()
+        leave_interrupted(self._outer)  # training would wait for them
         if self._run is not None:
             self._run.abandoned = True
 

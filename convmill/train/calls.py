@@ -38,9 +38,7 @@ def bring(bound: Bound) -> None:
 
 
 def _end(model: Any, depth: int, outer: list[turns.Turn]) -> None:
-    for turn in turns.mine():
-        if turn not in outer:
-            turn.leave()
+    turns.leave_interrupted(outer)
     if not outer:  # else a step is under way
         settle(model)
     signals.end(depth)

@@ -24,6 +24,7 @@ from convmill.train.part import train_part
 from convmill.train.prepare import Feeds, Preparation, is_stream
 from convmill.train.progress import Progress, progress_for
 from convmill.train.scores import Scores
+from convmill.train.turns import leave_interrupted, mine
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Kind
@@ -171,7 +172,7 @@ def _capped(epochs: int) -> int:
 
 def run_fit(call: Fit) -> Any:
     """Trains; returns the model's History."""
-    model = call.model
+    model, outer = call.model, mine()
     call.feed.reset()
     callbacks, shows = _callback_list(call)
     model.stop_training = False
@@ -187,11 +188,12 @@ def run_fit(call: Fit) -> Any:
                 if model.stop_training:
                     break
         finally:  # as in Keras: moving averages take the places of weights
+            leave_interrupted(outer)
             call.bound.finish()
         callbacks.on_train_end(logs=logs)
     # Another thread's fit on this model has a history too, and ``model.history`` is the last one.
-    mine = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))
-    return next(mine, model.history)
+    own = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))
+    return next(own, model.history)
 
 
 class _Summary(keras.callbacks.Callback):

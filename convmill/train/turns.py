@@ -136,6 +136,14 @@ def mine() -> list[Turn]:
     return [turn for turn in _line.copy() if turn.thread == thread]
 
 
+def leave_interrupted(outer: list[Turn]) -> None:
+    """Leaves the turns of this thread that an exception has kept from ending; ``outer`` are those
+    under way."""
+    for turn in mine():
+        if turn not in outer:
+            turn.leave()
+
+
 def in_child(forget: Callable[[Keys], None]) -> None:
     """After a fork the child calls ``forget`` with the keys of runs that other threads were in:
     they will never end there, and what they worked on is half done."""
