@@ -1,5 +1,11 @@
 """``convmill train --recipe fast``: 99 % on MNIST, in less than a second of training.
 
+`python -m benchmarks.recipes` printed, on 2 cores of an Intel Xeon with AVX-512 (2 threads):
+
+- test accuracy 99.18 % +- 0.04 (mean of 10 seeds with its 95 % interval), 99.09 to 99.23;
+- training alone 2.0 s (median of these; 1.3 to 3.4), compiling 1.3 s, with other programs at work
+  on both cores.
+
 Looked for on a split of the training images (the first 50,000 to learn from, the last 10,000 to
 test on): 99.11 % there, mean of 5 seeds. What made the difference, beside a large learning rate:
 smoothed labels (0.2 points), Nadam with a short memory (0.1), 48 filters instead of 32 (0.05).
