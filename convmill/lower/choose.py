@@ -53,6 +53,7 @@ SPREAD_BYTES = 512 * 1024  # of what is transformed for them
 LEAST_TILES = 16  # for whose sums to be read and stored
 LEAST_GATHERED = 128  # tiles, for sums to be gathered
 MOST_GATHERED = 32  # images: a part of a batch is a multiple of them
+GATHERED_BYTES = 256 * 1024 * 1024  # that their values may take, all stages together
 LEVEL_1_BYTES = 32 * 1024
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
@@ -67,18 +68,23 @@ SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wa
 def choose(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Stage]:
     """Every convolution and dense layer with its choice."""
     uses = Counter(stage.kernel for stage in stages if isinstance(stage, WeightedStage))
+    image_bytes = max(1, sum(4 * stage.output.size for stage in stages))
+    images = min(MOST_GATHERED, _power_of_two(GATHERED_BYTES // image_bytes))
+    images = max(IMAGES_PER_GROUP, images)
     return [
-        _chosen(stage, gradients, machine, uses)
+        _chosen(stage, gradients, machine, uses, images)
         for stage, gradients in zip(stages, wanted, strict=True)
     ]
 
 
-def _chosen(stage: Stage, wanted: Gradients, machine: Machine, uses: Counter[int]) -> Stage:
+def _chosen(
+    stage: Stage, wanted: Gradients, machine: Machine, uses: Counter[int], images: int
+) -> Stage:
     match stage:
         case ConvolutionStage():
             # Stages that share a kernel share its transforms.
             most = MOST_OUTPUTS if uses[stage.kernel] == 1 else 2
-            return replace(stage, choice=choose_convolution(stage, wanted, machine, most))
+            return replace(stage, choice=choose_convolution(stage, wanted, machine, most, images))
         case DepthwiseStage():
             return replace(stage, choice=choose_depthwise(stage, wanted, machine))
         case TransposedStage():
@@ -92,10 +98,11 @@ def _chosen(stage: Stage, wanted: Gradients, machine: Machine, uses: Counter[int
 
 
 def choose_convolution(
-    stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int
+    stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int, images: int
 ) -> ConvolutionChoice:
-    """Winograd where it pays, with at most so many outputs along an axis; else backward along live
-    places where there are dead ones, a first layer of small windows aside."""
+    """Winograd where it pays, with at most so many outputs along an axis, and weight gradients
+    gathered from at most so many images; else backward along live places where there are dead ones,
+    a first layer of small windows aside."""
     live, dense = live_chunk(stage, machine), is_dense(stage)
     narrow = not wanted.input and is_narrow(stage)
     weights: Live | Narrow | Outer | WinogradWeights = outer_tile(stage, machine) if dense else live
@@ -106,7 +113,7 @@ def choose_convolution(
         back = winograd_back(stage, machine, most)
         back = back or (gathered_tile(stage, machine) if dense else live)
     if not narrow and not isinstance(back, Live):
-        weights = winograd_weights(stage, machine, most) or weights
+        weights = winograd_weights(stage, machine, most, images) or weights
     return ConvolutionChoice(
         winograd_forward(stage, machine, most) or forward_tile(stage, machine),
         back,
@@ -219,10 +226,10 @@ def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
 
 
 def winograd_weights(
-    stage: ConvolutionStage, machine: Machine, most: int
+    stage: ConvolutionStage, machine: Machine, most: int, images: int
 ) -> WinogradWeights | None:
-    """The quickest tile for the gradient of the weights, where nothing pools; None where fewer
-    products are not worth their transforms."""
+    """The quickest tile for the gradient of the weights, where nothing pools, of at most so many
+    ``images`` together; None where fewer products are not worth their transforms."""
     channels, filters = stage.input.channels, stage.output.channels
     places = (stage.output.height, stage.output.width)
     if stage.pooled or not is_plain(stage) or min(channels, filters) < LEAST_WINOGRAD_CHANNELS:
@@ -237,7 +244,7 @@ def winograd_weights(
         if outputs > min(most, *places):
             continue
         grid = (-(-places[0] // outputs), -(-places[1] // outputs))
-        one = weights_tile(outputs, grid, (channels, filters), machine)
+        one = weights_tile(outputs, grid, (channels, filters), machine, images)
         spread, weigh = TRANSFORM_CYCLES[outputs]
         products = one.points * filters * vectors / 2 * (1 + 2 / one.tiles)
         transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
@@ -247,9 +254,11 @@ def winograd_weights(
     return choice
 
 
-def weights_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> WinogradWeights:
+def weights_tile(
+    outputs: int, grid: Pair, sizes: Pair, machine: Machine, images: int
+) -> WinogradWeights:
     """As many filters at a time as leave two shares and let their sums stay in the second cache;
-    tiles of several images where one has few; and so many images that gathering is rare."""
+    tiles of several images where one has few; and so many ``images`` that gathering is rare."""
     channels, filters = sizes
     points = (outputs + 2) ** 2
     row = -(-channels // machine.lanes) * machine.lanes
@@ -264,14 +273,14 @@ def weights_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> Win
     together = 1
     if rows == grid[0]:
         most = min(LEAST_TILES // math.prod(grid), SPREAD_BYTES // (row_bytes * rows))
-        together = _power_of_two(most)
-    images = _power_of_two(-(-LEAST_GATHERED // math.prod(grid)))
+        together = min(_power_of_two(most), images)
+    rare = _power_of_two(-(-LEAST_GATHERED // math.prod(grid)))
     tile = sums_tile(shared, channels, machine)
     return WinogradWeights(
         outputs,
         grid,
         shared,
-        min(max(images, together), MOST_GATHERED),
+        min(max(rare, together), images),
         together,
         rows,
         tile.rows,

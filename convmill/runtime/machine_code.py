@@ -30,7 +30,9 @@ def target_machine(machine: Machine) -> llvm.TargetMachine:
     if machine.architecture != own.architecture:
         raise ValueError(f"{own.target} runs no code for another processor. Received: {machine}")
     host.initialize()
-    flags = llvm.get_host_cpu_features().flatten() + BEYOND.get(machine.target, "")
+    flags = llvm.get_host_cpu_features().flatten()
+    if machine != own:
+        flags += BEYOND.get(machine.target, "")
     if machine.architecture == "x86_64":
         flags += ",-prefer-256-bit"  # kernels choose their width themselves
     target = llvm.Target.from_default_triple()

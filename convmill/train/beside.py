@@ -6,16 +6,15 @@ Training goes on in a thread of its own, and the user's code stays in the thread
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from convmill.train import signals
 from convmill.train.bound import Bound
 from convmill.train.feed import Part, Uncovered
 from convmill.train.part import add, make_ready, train_part
-from convmill.train.pieces import Outputs
 from convmill.train.progress import Progress
 from convmill.train.scores import Scores
 from convmill.train.turns import begun, leave_interrupted, mine
@@ -30,32 +29,61 @@ class _Abandoned(Exception):
     """Nobody waits for what is being trained."""
 
 
-@dataclass
 class _Run:
-    """A part that is being trained, and what is done of it."""
+    """A part that is trained in a thread of its own, and how far that is."""
 
-    part: Part
-    outputs: Outputs | None
-    measured: Measured | None = None
-    abandoned: bool = False
+    def __init__(self, bound: Bound, part: Part, scores: Scores) -> None:
+        self.bound, self.part = bound, part
+        self.outputs = make_ready(bound, part, scores)
+        # Read here: a stream may set another rate for what it gives next.
+        self.rates = bound.rates(part)
+        self.measured: Measured | None = None
+        self.error: BaseException | None = None
+        self.abandoned = False
+        # Of a call in a handler, or in another thread than the main one, no handler is waited for.
+        self.heeds = signals.may_interrupt()
+        self.is_over = False
+        self._over = threading.Lock()
+        self._over.acquire()
+        self.thread = threading.Thread(target=self._train, name="convmill fit", daemon=True)
 
-    def watch(self, measured: Measured) -> None:
-        """Called by the thread that trains, some twenty times a second."""
+    def _train(self) -> None:
+        try:
+            self.measured = self.bound.train(
+                self.part, self.outputs, self._watch, rates=self.rates, before=self._before
+            )
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.is_over = True
+            self._over.release()
+
+    def _before(self) -> None:
+        """Before each turn: what a signal's handler does comes first, all of it."""
+        while self.heeds and not self.abandoned and not signals.quiet(LOOK_SECONDS):
+            pass
+        if self.abandoned:
+            raise _Abandoned
+
+    def _watch(self, measured: Measured) -> None:
+        """Some twenty times a second."""
         if self.abandoned:
             raise _Abandoned
         self.measured = measured
+
+    def wait(self) -> bool:
+        """Whether it is over, now or soon."""
+        if not self.is_over:
+            self._over.acquire(timeout=LOOK_SECONDS)
+        return self.is_over
 
 
 class Beside:
     """Trains parts one behind the other, each while the next one is read."""
 
-    def __init__(
-        self, bound: Bound, scores: Scores, progress: Progress, pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, bound: Bound, scores: Scores, progress: Progress) -> None:
         self.bound, self.scores, self.progress = bound, scores, progress
-        self._pool = pool
         self._run: _Run | None = None
-        self._future: Future[Measured] | None = None
         self._begun, self._outer = begun(), mine()
 
     def __call__(self, part: Part | Uncovered) -> None:
@@ -65,8 +93,8 @@ class Beside:
         takes part in its steps, or where the stream has asked a model something since the last one:
         the next answer should be that of trained weights.
         """
-        self.finish()
         asked = begun() != self._begun
+        self.finish()
         bound = self.bound
         if isinstance(part, Uncovered) or not part.copied or bound.bridged or bound.losses:
             train_part(bound, part, self.scores, self.progress)
@@ -77,43 +105,57 @@ class Beside:
         self._begun = begun()
 
     def _start(self, part: Part) -> None:
-        run = self._run = _Run(part, make_ready(self.bound, part, self.scores))
+        self._run = _Run(self.bound, part, self.scores)
         try:
-            self._future = self._pool.submit(self.bound.train, part, run.outputs, run.watch)
+            self._run.thread.start()
         except RuntimeError:  # the system has no thread to give
             self._run = None
             train_part(self.bound, part, self.scores, self.progress)
 
     def finish(self) -> None:
         """Waits until the part at hand is done, shows how far it is, and counts it."""
-        run, future = self._run, self._future
-        if run is None or future is None:
+        run = self._run
+        if run is None:
             return
-        while wait([future], LOOK_SECONDS).not_done:
+        over = False
+        while not over:
+            over = run.wait()
             if run.measured is not None and self.progress.wants_update():
                 self.progress.update(*self.scores.preview(run.part, run.measured))
-        self._run = self._future = None
-        add(run.part, future.result(), run.outputs, self.scores)
+        self._run = None
+        if run.error is not None:
+            raise run.error
+        assert run.measured is not None
+        add(run.part, run.measured, run.outputs, self.scores)
 
     def abandon(self) -> None:
-        """Stops behind the step that is at hand."""
-        leave_interrupted(self._outer)  # training would wait for them
-        if self._run is not None:
-            self._run.abandoned = True
+        """Stops behind the step that is at hand, and waits for that."""
+        run = self._run
+        if run is None:
+            return
+        run.abandoned = True
+        while run.thread.is_alive() and not run.wait():
+            pass
+
+    def leave_interrupted(self) -> None:
+        """Leaves turns of this thread for which training would wait."""
+        leave_interrupted(self._outer)
 
 
 @contextmanager
 def beside(bound: Bound, scores: Scores, progress: Progress) -> Iterator[Beside]:
     """What trains beside reading. Where that fails, all that was read before is trained; where it
     is interrupted, training stops behind the step that it is in."""
-    with ThreadPoolExecutor(1, "convmill") as pool:
-        training = Beside(bound, scores, progress, pool)
+    training = Beside(bound, scores, progress)
+    try:
         try:
             yield training
             training.finish()
         except Exception:
+            training.leave_interrupted()
             training.finish()
             raise
-        except BaseException:
-            training.abandon()
-            raise
+    except BaseException:
+        training.leave_interrupted()
+        training.abandon()
+        raise

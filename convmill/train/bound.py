@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from convmill.runtime.program import Measured, Program, Stop, Watch
     from convmill.runtime.repeat import Prediction, TrainingStep
 
+# The number of a first step, and learning rates from there on.
+Rates = tuple[int, np.ndarray]
+
 # Images that a pass without training goes through at once: nothing of it is kept if it is stopped.
 _AT_ONCE = 16_384
 
@@ -259,28 +262,53 @@ class Bound:
 
     # Steps --------------------------------------------------------------------------------------
 
-    def train(self, part: Part, outputs: Outputs | None, watch: Watch) -> Measured:
+    def rates(self, part: Part) -> Rates:
+        """Learning rates of a part's steps, as they are now; one that makes no sense raises."""
+        first = self.program.iterations
+        if not self.is_ahead:
+            first = optimizer_state.read_iterations(self.optimizer)
+        return first, learning_rates(self.optimizer, part.steps, first)
+
+    def train(
+        self,
+        part: Part,
+        outputs: Outputs | None,
+        watch: Watch,
+        *,
+        rates: Rates | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> Measured:
         """Trains on a part; a learning rate that makes no sense raises before the first step.
 
-        A signal, and another thread that wants the model, are let in between two steps.
+        A signal, and another thread that wants the model, are let in between two steps; ``before``
+        is called before each turn. ``rates`` are those of ``rates()``, else they are read when it
+        comes to them.
         """
         pieces = Pieces(part, outputs, watch, at_once=1 if self.bridged else None)
         for output, loss in self.losses.items():
             loss.prepare(part, self.graph.node(self.graph.outputs[output]).shape)
         while pieces.remain:
+            if before is not None:
+                before()
             with self._turn() as turn:
                 self._load()
                 if self.bridged:
                     pieces.add(self._train_bridged(pieces))
                     pieces.show()
                 else:
-                    pieces.add(self._train(pieces, lambda: turn.is_wanted() or signals.waiting()))
+                    stop = self._stop(turn)
+                    pieces.add(self._train(pieces, stop, rates))
         return pieces.measured()
 
-    def _train(self, pieces: Pieces, stop: Stop) -> Measured:
+    def _stop(self, turn: Turn) -> Stop:
+        return lambda: turn.is_wanted() or signals.waiting()
+
+    def _train(self, pieces: Pieces, stop: Stop, known: Rates | None) -> Measured:
         iterations = self.program.iterations
         part = pieces.rest
-        rates = learning_rates(self.optimizer, part.steps, iterations)
+        rates = None if known is None else known[1][iterations - known[0] :][: part.steps]
+        if rates is None or len(rates) != part.steps:  # or others have made steps meanwhile
+            rates = learning_rates(self.optimizer, part.steps, iterations)
         if self not in _ahead:
             _ahead.append(self)
         self.loaded.is_trained()

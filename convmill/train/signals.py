@@ -43,6 +43,18 @@ class _Calls:
 
 
 _calls = _Calls()
+_quiet = threading.Event()  # no handler is called
+_quiet.set()
+
+
+def may_interrupt() -> bool:
+    """Whether a handler may come between the lines of this thread, and none is called already."""
+    return _is_main() and _quiet.is_set()
+
+
+def quiet(seconds: float = 0.0) -> bool:
+    """Whether no handler of ours is called, now or within ``seconds``."""
+    return _quiet.wait(seconds)
 
 
 def begin(settle: Callable[[], None]) -> None:
@@ -110,13 +122,19 @@ def _handle(number: int, frame: FrameType | None) -> None:
 
 def _call(number: int, frame: FrameType | None) -> None:
     """Calls the handler that was there before ours, with all state whole."""
-    for settle in _calls.settle.copy():
-        settle()
+    first = _quiet.is_set()
     try:
-        _calls.replaced.get(number, signal.default_int_handler)(number, frame)
-    except BaseException as error:
-        _calls.raised = error
-        raise
+        _quiet.clear()
+        for settle in _calls.settle.copy():
+            settle()
+        try:
+            _calls.replaced.get(number, signal.default_int_handler)(number, frame)
+        except BaseException as error:
+            _calls.raised = error
+            raise
+    finally:
+        if first:
+            _quiet.set()
 
 
 def _unraisable(report: Any) -> None:
@@ -129,6 +147,7 @@ def _unraisable(report: Any) -> None:
 
 def _install() -> None:
     _calls.held = False
+    _quiet.set()
     if sys.unraisablehook is not _unraisable:
         _calls.unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     for number in _SIGNALS:

@@ -1,5 +1,7 @@
 """Input that is no array: generators and PyDatasets, batch by batch into the compiled step."""
 
+import os
+import signal
 import threading
 
 import keras
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from convmill import models
-from convmill.train import gather
+from convmill.train import gather, progress
 from tests.train.nets import (
     assert_same_history,
     assert_same_state,
@@ -343,3 +345,102 @@ def test_what_is_odd_in_the_midst_is_told_of_in_its_place(odd, calls):
     with pytest.raises(ValueError, match="batch 2"):
         model.fit(mixed(), steps_per_epoch=3, verbose=0)
     assert [len(given.order) for given in calls] == [32]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+def test_what_a_handler_assigns_while_a_stream_is_trained_stays(monkeypatch):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    model = compiled(convnet(models.Sequential))
+    model.optimizer.learning_rate = 0.0
+
+    def zero(*_):
+        model.set_weights([np.zeros_like(one) for one in model.get_weights()])
+
+    def alarming():
+        for step, batch in zip(range(9), batches(), strict=False):
+            if step in (4, 7):
+                signal.raise_signal(signal.SIGUSR1)
+            yield batch
+
+    before = signal.signal(signal.SIGUSR1, zero)
+    try:
+        model.fit(alarming(), steps_per_epoch=9, verbose=0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not any(one.any() for one in model.get_weights())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+def test_a_handler_may_train_on_a_stream_while_one_is_trained(monkeypatch):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    model = compiled(convnet(models.Sequential))
+
+    def train(*_):
+        model.fit(batches(), steps_per_epoch=2, verbose=0)
+
+    def alarming():
+        for step, batch in zip(range(5), batches(), strict=False):
+            if step == 3:
+                signal.raise_signal(signal.SIGUSR1)
+            yield batch
+
+    before = signal.signal(signal.SIGUSR1, train)
+    try:
+        model.fit(alarming(), steps_per_epoch=5, verbose=0)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert model.optimizer.iterations.numpy() == 7
+
+
+def test_where_no_thread_can_be_had_each_step_is_done_once(monkeypatch):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    start, failures = threading.Thread.start, iter([True, False, True])
+
+    def scarce(self):
+        if self.name == "convmill fit" and next(failures, False):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    model, plain = compiled(convnet(models.Sequential)), compiled(convnet(models.Sequential))
+    seeded_fit(model, batches(), steps_per_epoch=6, batch_size=None)
+    assert next(failures, None) is None
+    monkeypatch.undo()
+    seeded_fit(plain, batches(), steps_per_epoch=6, batch_size=None)
+    assert_same_state(model, plain, tolerance=0)
+
+
+def test_progress_is_shown_however_slowly_a_stream_is_read(monkeypatch):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    shown = []
+
+    class Shown(progress.Progress):
+        def wants_update(self):
+            return True
+
+        def update(self, images, figures):
+            shown.append(images)
+
+    monkeypatch.setattr(progress, "_choose", lambda *_: Shown())
+    model = compiled(convnet(models.Sequential))
+    model.fit(batches(), steps_per_epoch=3, verbose=1)
+    assert {16, 32, 48} <= set(shown)
+
+
+def test_rates_are_those_of_when_a_batch_was_read(monkeypatch):
+    monkeypatch.setattr(gather, "LONG_SECONDS", -1)
+    rates = [0.1, 0.0, 0.2]
+    streamed, alone = compiled(convnet(models.Sequential)), compiled(convnet(models.Sequential))
+
+    class Setting(Rows):
+        def __getitem__(self, index):
+            streamed.optimizer.learning_rate = rates[index]
+            return super().__getitem__(index)
+
+    keras.utils.set_random_seed(1)
+    streamed.fit(Setting(), shuffle=False, verbose=0)
+    keras.utils.set_random_seed(1)
+    for (x, y), rate in zip(batches(), rates, strict=False):
+        alone.optimizer.learning_rate = rate
+        alone.train_on_batch(x, y)
+    assert_same_state(streamed, alone, tolerance=0)

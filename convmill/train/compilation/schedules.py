@@ -24,6 +24,8 @@ def rates_of(schedule: Any, steps: np.ndarray) -> np.ndarray | None:
     formula = FORMULAS.get(type(schedule))
     if formula is None or not all(map(_is_plain, vars(schedule).values())):
         return None
+    if not isinstance(schedule.initial_learning_rate, float):
+        return None  # Keras computes in the dtype of that one: with whole numbers
     steps = steps.astype(keras.config.floatx())
     with np.errstate(all="ignore"):  # a rate that is no number is refused by who asked for it
         return formula(schedule, steps).astype(np.float64)
