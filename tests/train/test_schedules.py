@@ -51,9 +51,10 @@ class Halved(schedules.CosineDecay):
     [
         Halved(0.1, 20),
         schedules.CosineDecay(keras.ops.convert_to_tensor(0.1), 20),
+        schedules.CosineDecay(1, 20),  # computed in whole numbers
         schedules.PiecewiseConstantDecay([6, 9], [1.0, 0.5, 0.1]),
     ],
-    ids=["derived", "a tensor", "no formula"],
+    ids=["derived", "a tensor", "whole numbers", "no formula"],
 )
 def test_other_schedules_are_asked(schedule: Any) -> None:
     assert rates_of(schedule, np.arange(3)) is None
