@@ -28,6 +28,7 @@ from convmill.lower.choices import (
     WinogradWeights,
 )
 from convmill.lower.machine import Machine
+from convmill.lower.register_tiles import SPARE_REGISTERS, evenly, sums_tile, tile_cycles
 from convmill.lower.stages import (
     ConvolutionStage,
     DenseStage,
@@ -37,39 +38,32 @@ from convmill.lower.stages import (
     TransposedStage,
     WeightedStage,
 )
-from convmill.plan.graph import Pair
+from convmill.lower.winograd import (
+    is_dense,
+    power_of_two,
+    winograd_back,
+    winograd_forward,
+    winograd_weights,
+)
 
 IMAGES_PER_GROUP = 8
 MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
-LEAST_WINOGRAD_CHANNELS = 16
 MOST_OUTPUTS = 4  # along an axis of Winograd's tiles; with 2 small integers stay exact
-TRANSFORM_CYCLES = {2: (180, 240), 4: (350, 480)}  # of a tile's vector, by outputs: input, output
-KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
-KEPT_RATE, LATE_RATE = 32, 13  # bytes a cycle, from the second cache and from behind it
-LIVE_CYCLES = 0.8  # a vector along lists behind a relu: half of the places live, and all is stored
-DENSE_CYCLES = 1.5  # a vector over all places, as against two in each
-SUMS_BYTES = 1024 * 1024  # of Winograd's weight gradients: they should stay in the second cache
-SPREAD_BYTES = 512 * 1024  # of what is transformed for them
-LEAST_TILES = 16  # for whose sums to be read and stored
-LEAST_GATHERED = 128  # tiles, for sums to be gathered
 MOST_GATHERED = 32  # images: a part of a batch is a multiple of them
 GATHERED_BYTES = 256 * 1024 * 1024  # that their values may take, all stages together
 LEVEL_1_BYTES = 32 * 1024
-WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
 LARGE_BYTES = 512 * 1024  # of a dense layer's weights: above, each group of images waits for them
 LEAST_SHARED = 4  # vectors of columns, for threads to share
 PANEL_BYTES = 24 * 1024  # of weights that stay in the first cache
 MOST_COLUMNS = 8  # of a depthwise convolution: more bring nothing
-CUTTING = ("relu",)  # activations behind which many gradients are zero
-SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
 
 
 def choose(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Stage]:
     """Every convolution and dense layer with its choice."""
     uses = Counter(stage.kernel for stage in stages if isinstance(stage, WeightedStage))
     image_bytes = max(1, sum(4 * stage.output.size for stage in stages))
-    images = min(MOST_GATHERED, _power_of_two(GATHERED_BYTES // image_bytes))
+    images = min(MOST_GATHERED, power_of_two(GATHERED_BYTES // image_bytes))
     images = max(IMAGES_PER_GROUP, images)
     return [
         _chosen(stage, gradients, machine, uses, images)
@@ -121,11 +115,6 @@ def choose_convolution(
     )
 
 
-def is_dense(stage: ConvolutionStage) -> bool:
-    """Whether all places have a gradient: nothing pools, and no relu cuts gradients off."""
-    return not stage.pooled and stage.groups == 1 and stage.activation.name not in CUTTING
-
-
 def gathered_tile(stage: ConvolutionStage, machine: Machine) -> Gathered:
     """Places of a row of one sub-grid, times vectors of channels."""
     columns = -(-stage.input.width // stage.strides[1])
@@ -140,7 +129,7 @@ def outer_tile(stage: ConvolutionStage, machine: Machine) -> Outer:
     vectors = -(-stage.run_length // machine.lanes)
     images = max(1, OUTER_BYTES // (4 * (stage.input.size + stage.output.size)))
     if vectors >= budget:
-        return Outer(filters, 1, _evenly(vectors, budget), images)
+        return Outer(filters, 1, evenly(vectors, budget), images)
     return Outer(filters, min(stage.kernel_size[0], budget // vectors), vectors, images)
 
 
@@ -148,149 +137,6 @@ def is_narrow(stage: ConvolutionStage) -> bool:
     """Whether a first layer's windows are so small (grey or RGB images) that its weight gradient is
     quicker with filters in the lanes, over all places, than along lists of live ones."""
     return stage.groups == 1 and stage.taps * math.prod(stage.pool) <= MOST_NARROW_WORK
-
-
-def winograd_forward(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
-    """Winograd's minimal filtering (Lavin and Gray 2016) forward, where that is quicker."""
-    windows = (stage.output.height, stage.output.width)
-    sizes = (stage.input.channels, stage.output.channels)
-    places = math.prod(windows) * math.prod(stage.pool)
-    directly = 9 * places * sizes[0] * -(-sizes[1] // machine.lanes) / 2
-    return _winograd(stage, windows, stage.pool, sizes, machine, most, directly)
-
-
-def winograd_back(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
-    """The same for the gradient of the input, where all places have one or half of them: behind
-    pooling more are dead than Winograd's algorithm saves."""
-    if stage.pooled:
-        return None
-    windows = (stage.input.height, stage.input.width)
-    sizes = (stage.output.channels, stage.input.channels)
-    blocks = -(-sizes[1] // machine.lanes)
-    if is_dense(stage):
-        otherwise = 9 * math.prod(windows) * sizes[0] * blocks / 2
-    else:
-        places = stage.output.height * stage.output.width
-        otherwise = 9 * places * LIVE_CYCLES * sizes[0] * blocks
-    return _winograd(stage, windows, (1, 1), sizes, machine, most, otherwise)
-
-
-def _winograd(
-    stage: ConvolutionStage,
-    windows: Pair,
-    pool: Pair,
-    sizes: Pair,
-    machine: Machine,
-    most: int,
-    otherwise: float,
-) -> Winograd | None:
-    """The quickest tile for so many ``windows`` of ``pool`` outputs, and ``sizes``, channels that
-    are summed over and filters; None where fewer products are not worth their transforms, and
-    ``otherwise``, so many cycles, is quicker."""
-    if not is_plain(stage) or pool not in ((1, 1), (2, 2)):
-        return None
-    places = (windows[0] * pool[0], windows[1] * pool[1])
-    if min(sizes) < LEAST_WINOGRAD_CHANNELS:
-        return None
-    best, tile = otherwise, None
-    for outputs in TRANSFORM_CYCLES:
-        if outputs > min(most, *places):
-            continue
-        grid = (-(-places[0] // outputs), -(-places[1] // outputs))
-        one = winograd_tile(outputs, grid, sizes, machine)
-        cycles = _winograd_cycles(one, sizes, machine)
-        if cycles < best:
-            best, tile = cycles, one
-    return tile
-
-
-def is_plain(stage: ConvolutionStage) -> bool:
-    """Whether Winograd's algorithm can compute it."""
-    plain = stage.kernel_size == (3, 3) and stage.strides == stage.dilation == (1, 1)
-    return plain and stage.groups == 1
-
-
-def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
-    """Modelled cycles for an image: the transforms of each vector, and two fused multiply-adds in
-    each, or as long as the weights take that come from the second cache, or later, for each pass.
-    """
-    read, written = (-(-size // machine.lanes) for size in sizes)
-    spread, gather = TRANSFORM_CYCLES[tile.outputs]
-    products = math.prod(tile.grid) * tile.points * sizes[0] * written / 2
-    weights = -(-tile.grid[0] // tile.rows) * 4 * tile.points * math.prod(sizes)
-    if 4 * tile.points * math.prod(sizes) > KEPT_BYTES:
-        products += weights / LATE_RATE
-    else:
-        products = max(products, weights / KEPT_RATE)
-    return math.prod(tile.grid) * (read * spread + written * gather) + products
-
-
-def winograd_weights(
-    stage: ConvolutionStage, machine: Machine, most: int, images: int
-) -> WinogradWeights | None:
-    """The quickest tile for the gradient of the weights, where nothing pools, of at most so many
-    ``images`` together; None where fewer products are not worth their transforms."""
-    channels, filters = stage.input.channels, stage.output.channels
-    places = (stage.output.height, stage.output.width)
-    if stage.pooled or not is_plain(stage) or min(channels, filters) < LEAST_WINOGRAD_CHANNELS:
-        return None
-    if filters % machine.lanes:
-        return None
-    vectors = -(-channels // machine.lanes)
-    best = 9 * math.prod(places) * filters * vectors / 2
-    best *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
-    choice = None
-    for outputs in TRANSFORM_CYCLES:
-        if outputs > min(most, *places):
-            continue
-        grid = (-(-places[0] // outputs), -(-places[1] // outputs))
-        one = weights_tile(outputs, grid, (channels, filters), machine, images)
-        spread, weigh = TRANSFORM_CYCLES[outputs]
-        products = one.points * filters * vectors / 2 * (1 + 2 / one.tiles)
-        transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
-        cycles = math.prod(grid) * (products + transforms)
-        if cycles < best:
-            best, choice = cycles, one
-    return choice
-
-
-def weights_tile(
-    outputs: int, grid: Pair, sizes: Pair, machine: Machine, images: int
-) -> WinogradWeights:
-    """As many filters at a time as leave two shares and let their sums stay in the second cache;
-    tiles of several images where one has few; and so many ``images`` that gathering is rare."""
-    channels, filters = sizes
-    points = (outputs + 2) ** 2
-    row = -(-channels // machine.lanes) * machine.lanes
-    fit = max(machine.lanes, SUMS_BYTES // (4 * points * row))
-    shared = max(
-        share
-        for share in range(machine.lanes, max(machine.lanes, filters // 2) + 1, machine.lanes)
-        if filters % share == 0 and (share <= fit or share == machine.lanes)
-    )
-    row_bytes = 4 * points * grid[1] * (channels + shared)
-    rows = _evenly(grid[0], max(1, SPREAD_BYTES // row_bytes))
-    together = 1
-    if rows == grid[0]:
-        most = min(LEAST_TILES // math.prod(grid), SPREAD_BYTES // (row_bytes * rows))
-        together = min(_power_of_two(most), images)
-    rare = _power_of_two(-(-LEAST_GATHERED // math.prod(grid)))
-    tile = sums_tile(shared, channels, machine)
-    return WinogradWeights(
-        outputs,
-        grid,
-        shared,
-        min(max(rare, together), images),
-        together,
-        rows,
-        tile.rows,
-        tile.vectors,
-    )
-
-
-def _power_of_two(most: int) -> int:
-    """The largest one up to ``most``, at least 1: so groups of images fit into each other."""
-    return 1 << (max(most, 1).bit_length() - 1)
 
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
@@ -317,27 +163,6 @@ def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
     return best[2]
 
 
-def tile_cycles(
-    rows: int, windows: int, vectors: int, window: int, height: int, width: int, blocks: int
-) -> float:
-    """Modelled cycles for one tap of the whole image."""
-
-    def cost(rows: int, windows: int, vectors: int) -> float:
-        outputs = rows * windows * window
-        return max(outputs * vectors / 2, (outputs + 2 * vectors) / 2, 2.0)
-
-    def along(full: int, rest: int, rows: int, vectors: int) -> float:
-        return full * cost(rows, windows, vectors) + (cost(rows, rest, vectors) if rest else 0)
-
-    def image(vectors: int) -> float:
-        full_rows, rest_rows = divmod(height, rows)
-        total = full_rows * along(*divmod(width, windows), rows, vectors)
-        return total + (along(*divmod(width, windows), rest_rows, vectors) if rest_rows else 0)
-
-    full, rest = divmod(blocks, vectors)
-    return full * image(vectors) + (image(rest) if rest else 0)
-
-
 def tap_unroll(stage: ConvolutionStage, accumulators: int) -> int:
     """Taps of one run written out behind one another: all of a short run, else few."""
     if stage.run_length <= 7:
@@ -358,36 +183,9 @@ def live_chunk(stage: ConvolutionStage, machine: Machine) -> Live:
     return Live(rows, -(-vectors // pieces), images)
 
 
-def winograd_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> Winograd:
-    """Whole rows of tiles that fit the cache, more where weights do not: each pass over tiles reads
-    them all; and the register tile of the products."""
-    channels, filters = sizes
-    blocks, points = -(-filters // machine.lanes), (outputs + 2) ** 2
-    late = 4 * points * channels * filters > KEPT_BYTES
-    row_bytes = 4 * points * grid[1] * (channels + blocks * machine.lanes)
-    budget = KEPT_BYTES if late else WINOGRAD_BYTES
-    together = max(1, min(grid[0], budget // row_bytes))
-    tile = sums_tile(together * grid[1], filters, machine)
-    return Winograd(outputs, grid, together, tile.rows, tile.vectors)
-
-
-def sums_tile(rows: int, columns: int, machine: Machine) -> MatrixTile:
-    """Tile of sums for so many ``rows`` times ``columns``, the latter in the lanes."""
-    blocks = -(-columns // machine.lanes)
-    budget = machine.registers - SPARE_REGISTERS
-    choices = [
-        (tile_cycles(1, count, vectors, 1, 1, rows, blocks), -count * vectors, count, vectors)
-        for vectors in (1, 2, 3, 4, 6)
-        if vectors <= blocks
-        for count in range(1, min(rows, max(1, (budget - vectors) // vectors)) + 1)
-    ]
-    _, _, count, vectors = min(choices)
-    return MatrixTile(count, vectors)
-
-
 def taps_at_once(taps: int, machine: Machine) -> int:
     """Taps whose sums stay in registers in the narrow kernel; of more, LLVM moves some away."""
-    return _evenly(taps, machine.registers * 3 // 4)
+    return evenly(taps, machine.registers * 3 // 4)
 
 
 # Transposed convolutions -------------------------------------------------------------------------
@@ -414,12 +212,7 @@ def choose_depthwise(stage: DepthwiseStage, wanted: Gradients, machine: Machine)
     weights = min(stage.taps, machine.registers // 2)
     columns = min(MOST_COLUMNS, machine.registers - weights - 2)
     sums = taps_at_once((stage.taps + 1) * stage.multiplier, machine)
-    return DepthwiseChoice(_evenly(stage.output.width, columns), sums if wanted.weights else None)
-
-
-def _evenly(total: int, most: int) -> int:
-    """The size of pieces of at most ``most`` that are about alike."""
-    return -(-total // -(-total // most))
+    return DepthwiseChoice(evenly(stage.output.width, columns), sums if wanted.weights else None)
 
 
 # Dense layers ------------------------------------------------------------------------------------

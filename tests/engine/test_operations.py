@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convmill.lower import choose
+from convmill.lower import winograd
 from convmill.lower.choices import Winograd, WinogradWeights
 from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
@@ -184,8 +184,8 @@ def test_windows_of_three_by_three(
 ):
     """Convolutions that go through Winograd's tiles, forward and, where nothing pools, backward;
     for the gradient of the weights where filters fill their vectors."""
-    monkeypatch.setattr(choose, "TRANSFORM_CYCLES", {outputs: (0, 0)})
-    monkeypatch.setattr(choose, "KEPT_RATE", math.inf)
+    monkeypatch.setattr(winograd, "TRANSFORM_CYCLES", {outputs: (0, 0)})
+    monkeypatch.setattr(winograd, "KEPT_RATE", math.inf)
     graph = graph_of(
         (*image, 3),
         conv(17, (1, 1), activation="linear"),
