@@ -154,7 +154,7 @@ def main() -> None:
     short = (
         f"All nets, over the best of their peers in one run of {asked['repeats']} interleaved "
         "rounds\n([docs/benchmarks.md](docs/benchmarks.md): the command, the machine and all "
-        f"ranges). Geometric means: {means(nets)}.\n\n{short_table(nets)}\n"
+        f"ranges).\nGeometric means: {means(nets)}.\n\n{short_table(nets)}\n"
     )
     README.write_text(BLOCK.sub(lambda _: short, readme), encoding="utf-8")
 
