@@ -69,12 +69,18 @@ def _spread_4(e: Emitter, d: Vectors) -> Vectors:
     ]
 
 
+def _sums_and_differences(e: Emitter, m: Vectors) -> Vectors:
+    """m1 + m2, m3 + m4, m1 - m2, m3 - m4."""
+    b = e.builder
+    pairs = ((m[1], m[2]), (m[3], m[4]))
+    return [b.fadd(*pair) for pair in pairs] + [b.fsub(*pair) for pair in pairs]
+
+
 def _gather_4(e: Emitter, m: Vectors) -> Vectors:
     """A' m for m = 4, with s = m1 + m2, t = m3 + m4, u = m1 - m2, v = m3 - m4: (m0 + s + t,
     u + 2 v, s + 4 t, u + 8 v + m5)."""
     b, c = e.builder, e.constant
-    s, t = b.fadd(m[1], m[2]), b.fadd(m[3], m[4])
-    u, v = b.fsub(m[1], m[2]), b.fsub(m[3], m[4])
+    s, t, u, v = _sums_and_differences(e, m)
     return [
         b.fadd(m[0], b.fadd(s, t)),
         e.fma(c(2), v, u),
@@ -119,8 +125,7 @@ def _weigh_gradients_4(e: Emitter, d: Vectors) -> Vectors:
 def _gather_weights_4(e: Emitter, m: Vectors) -> Vectors:
     """With s, t, u, v as above: (m0 + s + t, u + 2 v, s + 4 t + m5)."""
     b, c = e.builder, e.constant
-    s, t = b.fadd(m[1], m[2]), b.fadd(m[3], m[4])
-    u, v = b.fsub(m[1], m[2]), b.fsub(m[3], m[4])
+    s, t, u, v = _sums_and_differences(e, m)
     return [
         b.fadd(m[0], b.fadd(s, t)),
         e.fma(c(2), v, u),

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -347,6 +348,23 @@ def test_what_is_odd_in_the_midst_is_told_of_in_its_place(odd, calls):
     assert [len(given.order) for given in calls] == [32]
 
 
+@contextmanager
+def handled_by(handler):
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def alarmed_at(*steps):
+    """Batches for ever; a signal comes before some of them."""
+    for step, batch in enumerate(batches()):
+        if step in steps:
+            signal.raise_signal(signal.SIGUSR1)
+        yield batch
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 def test_what_a_handler_assigns_while_a_stream_is_trained_stays(monkeypatch):
     monkeypatch.setattr(gather, "LONG_SECONDS", -1)
@@ -356,17 +374,8 @@ def test_what_a_handler_assigns_while_a_stream_is_trained_stays(monkeypatch):
     def zero(*_):
         model.set_weights([np.zeros_like(one) for one in model.get_weights()])
 
-    def alarming():
-        for step, batch in zip(range(9), batches(), strict=False):
-            if step in (4, 7):
-                signal.raise_signal(signal.SIGUSR1)
-            yield batch
-
-    before = signal.signal(signal.SIGUSR1, zero)
-    try:
-        model.fit(alarming(), steps_per_epoch=9, verbose=0)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with handled_by(zero):
+        model.fit(alarmed_at(4, 7), steps_per_epoch=9, verbose=0)
     assert not any(one.any() for one in model.get_weights())
 
 
@@ -378,17 +387,8 @@ def test_a_handler_may_train_on_a_stream_while_one_is_trained(monkeypatch):
     def train(*_):
         model.fit(batches(), steps_per_epoch=2, verbose=0)
 
-    def alarming():
-        for step, batch in zip(range(5), batches(), strict=False):
-            if step == 3:
-                signal.raise_signal(signal.SIGUSR1)
-            yield batch
-
-    before = signal.signal(signal.SIGUSR1, train)
-    try:
-        model.fit(alarming(), steps_per_epoch=5, verbose=0)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    with handled_by(train):
+        model.fit(alarmed_at(3), steps_per_epoch=5, verbose=0)
     assert model.optimizer.iterations.numpy() == 7
 
 
