@@ -1,7 +1,7 @@
 """Writes docs/benchmarks.md, its picture and the README's table of nets from one run.
 
     python -m benchmarks --nets ... --peers ... --json FILE.json --markdown > FILE.md
-    python docs/rebuild_benchmarks.py FILE.json FILE.md
+    python docs/rebuild_benchmarks.py FILE.json FILE.md --code COMMIT [--before COMMIT]
 
 Ratios are of medians, to the best peer of the same run; an older convmill beside this one
 (``--before``) is no peer, and has a column of its own.

@@ -123,6 +123,11 @@ class Kernel(Emitter):
             return ir.Constant(BIT, 0)
         return self.builder.icmp_signed("!=", self.told("fresh"), ir.Constant(I64, 0))
 
+    def zero_if_fresh(self, result: ir.Value, row: int) -> None:
+        """Zeroes rows of so many float32, those of the share, where nothing is stored yet."""
+        with self.when(self.is_fresh()), self.loop(self.told("first"), self.told("last")) as item:
+            self.fill_zero(self.at(result, self.mul(item, row)), row)
+
     def share(self, size: int) -> Iterator[tuple[Index, int]]:
         """Each vector of the share of ``size`` elements, cut by whole vectors: where it starts, and
         how many elements it has. A loop ends when the next vector is asked for."""

@@ -121,8 +121,7 @@ def weight_gradient(k: Kernel) -> None:
     assert isinstance(tile, Outer)
     first, last = k.told("first"), k.told("last")
     result = k.pointer(of_matrix("gradient_of", stage.kernel))
-    with k.when(k.is_fresh()), k.loop(first, last) as filter_:
-        k.fill_zero(k.at(result, k.mul(filter_, stage.taps)), stage.taps)
+    k.zero_if_fresh(result, stage.taps)
     with k.loop(0, k.told("images"), tile.images) as start:
         images = (start, k.minimum(k.told("images"), k.add(start, tile.images)))
         for filter_, many in k.whole_then_single(first, last, tile.filters):

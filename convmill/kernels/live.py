@@ -132,10 +132,9 @@ def weight_gradient(k: Kernel) -> None:
     result = k.pointer(of_matrix("gradient_of", stage.kernel))
     zero = ir.Constant(F32, 0.0)
     bias = None if stage.bias is None else k.pointer(of_matrix("gradient_of", stage.bias))
-    with k.when(k.is_fresh()), k.loop(first, last) as filter_:
-        k.fill_zero(k.at(result, k.mul(filter_, stage.taps)), stage.taps)
-        if bias is not None:
-            k.store_scalar(zero, bias, filter_)
+    k.zero_if_fresh(result, stage.taps)
+    if bias is not None:
+        k.zero_if_fresh(bias, 1)
     with k.loop(0, images, chunk.images) as start, k.loop(first, last) as filter_:
         stop = k.minimum(images, k.add(start, chunk.images))
         here = k.at(result, k.mul(filter_, stage.taps))

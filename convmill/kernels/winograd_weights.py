@@ -54,8 +54,7 @@ def weight_gradient(k: Kernel) -> None:
     assert isinstance(choice, WinogradWeights)
     first, last, images = k.told("first"), k.told("last"), k.told("images")
     result = k.pointer(of_matrix("gradient_of", stage.kernel))
-    with k.when(k.is_fresh()), k.loop(first, last) as filter_:
-        k.fill_zero(k.at(result, k.mul(filter_, stage.taps)), stage.taps)
+    k.zero_if_fresh(result, stage.taps)
     sizes = _sizes(stage, choice, k.lanes)
     space = k.told("scratch")
     rooms = _Rooms(space, k.at(space, sizes[0]), k.at(space, sizes[0] + sizes[1]))

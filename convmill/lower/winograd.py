@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from convmill.lower.choices import Winograd, WinogradWeights
 from convmill.lower.machine import Machine
@@ -75,15 +76,20 @@ def _winograd(
     if min(sizes) < LEAST_WINOGRAD_CHANNELS:
         return None
     best, tile = otherwise, None
-    for outputs in TRANSFORM_CYCLES:
-        if outputs > min(most, *places):
-            continue
-        grid = (-(-places[0] // outputs), -(-places[1] // outputs))
+    for outputs, grid in _grids(places, most):
         one = winograd_tile(outputs, grid, sizes, machine)
         cycles = _winograd_cycles(one, sizes, machine)
         if cycles < best:
             best, tile = cycles, one
     return tile
+
+
+def _grids(places: Pair, most: int) -> Iterator[tuple[int, Pair]]:
+    """How many outputs a tile may have along an axis, at most so many, and the tiles of ``places``.
+    """
+    for outputs in TRANSFORM_CYCLES:
+        if outputs <= min(most, *places):
+            yield outputs, (-(-places[0] // outputs), -(-places[1] // outputs))
 
 
 def is_plain(stage: ConvolutionStage) -> bool:
@@ -122,10 +128,7 @@ def winograd_weights(
     best = 9 * math.prod(places) * filters * vectors / 2
     best *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
     choice = None
-    for outputs in TRANSFORM_CYCLES:
-        if outputs > min(most, *places):
-            continue
-        grid = (-(-places[0] // outputs), -(-places[1] // outputs))
+    for outputs, grid in _grids(places, most):
         one = weights_tile(outputs, grid, (channels, filters), machine, images)
         spread, weigh = TRANSFORM_CYCLES[outputs]
         products = one.points * filters * vectors / 2 * (1 + 2 / one.tiles)

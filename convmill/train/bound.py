@@ -296,12 +296,10 @@ class Bound:
                     pieces.add(self._train_bridged(pieces))
                     pieces.show()
                 else:
-                    stop = self._stop(turn)
-                    pieces.add(self._train(pieces, stop, rates))
+                    pieces.add(
+                        self._train(pieces, lambda: turn.is_wanted() or signals.waiting(), rates)
+                    )
         return pieces.measured()
-
-    def _stop(self, turn: Turn) -> Stop:
-        return lambda: turn.is_wanted() or signals.waiting()
 
     def _train(self, pieces: Pieces, stop: Stop, known: Rates | None) -> Measured:
         iterations = self.program.iterations
