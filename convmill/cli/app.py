@@ -17,7 +17,6 @@ import click
 
 from convmill.cli.bench import bench
 from convmill.cli.data import data
-from convmill.cli.errors import describe
 from convmill.cli.evaluate import evaluate
 from convmill.cli.help import Group
 from convmill.cli.inspect import inspect
@@ -25,6 +24,7 @@ from convmill.cli.predict import predict
 from convmill.cli.show import show
 from convmill.cli.text import echo
 from convmill.cli.train import train
+from convmill.failure import describe
 from convmill.printing import plain_streams
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 import convmill
-from convmill.cli.errors import Failure
 from convmill.cli.help import Command
+from convmill.failure import Failure
 
 PROGRAM = "from benchmarks.__main__ import main; main(prog_name='convmill bench')"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from convmill.cli.errors import Failure
 from convmill.cli.help import Command, Group
 from convmill.cli.text import echo
+from convmill.failure import Failure
 
 
 class DataCommand(Command):

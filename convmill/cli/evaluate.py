@@ -45,9 +45,9 @@ def _evaluate(
 ) -> tuple[str, int, dict[str, float]]:
     """Name of the data, number of images, and the figures by name."""
     import convmill
-    from convmill.cli.arrays import images_for, labels_for
-    from convmill.cli.errors import as_failures
-    from convmill.cli.models import compile_model, load_model
+    from convmill.failure import as_failures
+    from convmill.user_arrays import images_for, labels_for
+    from convmill.user_models import compile_model, load_model
 
     model = load_model(model_file)
     dataset = options.load_data(data_name)

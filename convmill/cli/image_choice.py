@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convmill.cli import options
-from convmill.cli.errors import Failure
 from convmill.cli.pixels import pixels_option
 from convmill.cli.text import echo
+from convmill.failure import Failure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def data_images(model: Any, choice: Choice, count: int) -> NDArray[Any]:
         click.BadParameter: the index lies beyond the test images.
         Failure: the data cannot be had or does not fit the model.
     """
-    from convmill.cli.arrays import images_for
+    from convmill.user_arrays import images_for
 
     first = choice.first
     name, images = _test_part(choice.data_name)
@@ -154,8 +154,8 @@ def _test_part(data_name: str | None) -> tuple[str, NDArray[Any]]:
 
 
 def _from_file(model: Any, picture_file: Path, how: Preparation, pixels: Any) -> NDArray[Any]:
-    from convmill.cli.arrays import images_for
     from convmill.cli.images import prepare, read_picture
+    from convmill.user_arrays import images_for
 
     try:
         image, _ = prepare(read_picture(picture_file), how)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from convmill.cli.arrays import input_shape
 from convmill.cli.card import Background, is_light, read_card
-from convmill.cli.errors import Failure
 from convmill.data.digits import BOX, centred
+from convmill.failure import Failure
+from convmill.user_arrays import input_shape
 
 FORMATS = ("PNG", "JPEG")
 WHITE = (255, 255, 255, 255)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convmill.cli import options
-from convmill.cli.errors import Failure, as_failures
 from convmill.cli.help import Command
+from convmill.failure import Failure, as_failures
 from convmill.printing import say
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-# What a function that builds a model is given where neither it nor the user says it: MNIST's.
-INPUT_SHAPE = (28, 28, 1)
-CLASSES = 10
 MOST_IMAGES = 10**9
 # What Keras calls a model that is given no name.
 MADE_UP = re.compile(r"(sequential|functional)(_\d+)?")
@@ -160,13 +157,13 @@ def _inspect(source: str, shape: Shape | None, images: int | None, batch_size: i
     import keras
 
     import convmill
-    from convmill.cli.models import load_model
+    from convmill.user_models import INPUT_SHAPE, build_design, load_model
 
     keras.utils.clear_session()  # so that two designs name their layers alike
     if source.endswith(".keras"):
         model = load_model(Path(source))
     else:
-        model = _build(source, shape)
+        model = build_design(source, {"input_shape": shape} if shape else {})
         shape = shape if model.built else shape or INPUT_SHAPE
     try:
         with as_failures():
@@ -179,41 +176,3 @@ def _with_options(message: str) -> str:
     """What is said of the argument ``input_shape``, said of the option."""
     message = message.replace("input_shape=(height, width, channels)", "--input-shape HxWxC")
     return re.sub(r"\binput_shape\b", "--input-shape", message)
-
-
-def _build(source: str, shape: Shape | None) -> Any:
-    """The model that the user's function builds; a Failure names the layer that does not fit."""
-    import keras
-
-    from convmill.cli.models import build_model
-
-    filtered = keras.config.is_traceback_filtering_enabled()
-    keras.config.disable_traceback_filtering()  # or the layer is lost from the traceback
-    try:
-        return build_model(
-            source,
-            {"input_shape": shape} if shape else {},
-            otherwise={"input_shape": INPUT_SHAPE, "classes": CLASSES},
-        )
-    except Failure as failure:
-        layer = _failing_layer(failure.__cause__)
-        if layer is None:
-            raise
-        where = f"Layer '{layer.name}' ({type(layer).__name__}) cannot be built."
-        raise Failure(f"{failure.message.rstrip()}\n{where}") from failure
-    finally:
-        if filtered:
-            keras.config.enable_traceback_filtering()
-
-
-def _failing_layer(error: BaseException | None) -> Any:
-    """The innermost layer, models aside, in which an error arose."""
-    import keras
-
-    layer, trace = None, error.__traceback__ if error else None
-    while trace is not None:
-        owner = trace.tb_frame.f_locals.get("self")
-        if isinstance(owner, keras.Layer) and not isinstance(owner, keras.Model):
-            layer = owner
-        trace = trace.tb_next
-    return layer

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convmill import settings
-from convmill.cli.errors import Failure
+from convmill.failure import Failure
 from convmill.printing import say
+from convmill.user_models import problem_of
 
 if TYPE_CHECKING:
     from convmill.data import Dataset
@@ -130,30 +131,5 @@ def describe_scores(data_name: str, images: int, scores: dict[str, float]) -> st
 def check_model_source(source: str, parameter: str) -> None:
     """Raises click.BadParameter unless ``source`` names FILE.keras or SCRIPT.py:FUNCTION, and the
     file can be read."""
-    script, colon, function = source.rpartition(":")
-    from_script = bool(colon) and script.endswith(".py")
-    path = Path(script if from_script else source)
-    if path.is_dir():
-        problem = f"{path} is a folder; a file is needed."
-    elif not path.is_file():
-        problem = f"There is no file {path}."
-    elif path.suffix == ".py" and not from_script:
-        problem = f"Say which function builds the model: {path}:FUNCTION"
-    elif not from_script and path.suffix != ".keras":
-        problem = f"It must be FILE.keras or SCRIPT.py:FUNCTION. Received: {source}"
-    elif from_script and not function.isidentifier():
-        problem = f"'{function}' cannot be the name of a function."
-    elif (reason := _unreadable(path)) is not None:
-        problem = f"{path} cannot be read: {reason}."
-    else:
-        return
-    raise click.BadParameter(problem, param_hint=parameter)
-
-
-def _unreadable(path: Path) -> str | None:
-    """Why a file cannot be read; only trying tells."""
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        return error.strerror or str(error)
-    return None
+    if problem := problem_of(source):
+        raise click.BadParameter(problem, param_hint=parameter)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convmill.cli.errors import as_failures
-from convmill.cli.files import check_destination, write_whole
 from convmill.cli.text import echo
+from convmill.failure import as_failures
+from convmill.files import check_destination, write_whole
 
 if TYPE_CHECKING:
     from convmill.view.style import Picture

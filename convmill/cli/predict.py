@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from convmill.cli import options
-from convmill.cli.errors import Failure
 from convmill.cli.help import Command
 from convmill.cli.text import echo
+from convmill.failure import Failure
 
 
 @click.command(cls=Command, short_help="Tell what is in a picture.")

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import convmill
-from convmill.cli.arrays import images_for, output_size
 from convmill.cli.card import read_card
-from convmill.cli.errors import Failure, as_failures
 from convmill.cli.images import Preparation, preparation, prepare, read_picture
-from convmill.cli.models import load_model
+from convmill.failure import Failure, as_failures
+from convmill.user_arrays import images_for, output_size
+from convmill.user_models import load_model
 
 
 @dataclass(frozen=True)

@@ -265,6 +265,6 @@ def field(
 
 
 def _load(model_file: Path) -> Any:
-    from convmill.cli.models import load_model
+    from convmill.user_models import load_model
 
     return load_model(model_file)

@@ -177,8 +177,8 @@ def _load(model_file: Path, data_name: str, pixels: Any) -> TestSet:
     Raises:
         click.BadParameter, Failure: model or data cannot be had or do not fit each other.
     """
-    from convmill.cli.arrays import images_for, labels_for, output_size
-    from convmill.cli.models import load_model
+    from convmill.user_arrays import images_for, labels_for, output_size
+    from convmill.user_models import load_model
 
     model = load_model(model_file)
     dataset = options.load_data(data_name)

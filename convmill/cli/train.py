@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from convmill.cli import files, options
-from convmill.cli.errors import describe, nearest
+from convmill import files
+from convmill.cli import options
 from convmill.cli.help import Command
+from convmill.failure import describe, nearest
 from convmill.limits import LARGEST_SEED
 from convmill.presets import NAMES as RECIPES
 from convmill.presets import load

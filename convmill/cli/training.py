@@ -13,16 +13,16 @@ import keras
 import convmill
 from convmill import data, presets, utils
 from convmill.cli import card
-from convmill.cli.arrays import images_for, labels_for
-from convmill.cli.errors import Failure, as_failures
 from convmill.cli.histories import write_history
-from convmill.cli.models import build_model, compile_model, load_model
 from convmill.cli.options import describe_scores, load_data
 from convmill.cli.text import echo
 from convmill.data import Dataset
 from convmill.data.dataset import every_fifth_for_test
+from convmill.failure import Failure, as_failures
 from convmill.presets.preset import Preset
 from convmill.train.save import save_model
+from convmill.user_arrays import images_for, labels_for
+from convmill.user_models import build_model, compile_model, load_model
 
 DEFAULT = "notebook-fast"  # whose net is trained where nothing says another
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convmill.cli.errors import Failure
 from convmill.cli.images import Preparation, prepare, read_picture
+from convmill.failure import Failure
 
 
 def saved(path, image, **options):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convmill.cli.errors import Failure
-from convmill.cli.models import build_model
+from convmill.failure import Failure
+from convmill.user_models import build_model
 
 GIVEN = {"input_shape": (8, 8, 1), "classes": 3}
 SCRIPT = """import os

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convmill.cli import files
+from convmill import files
 from tests.cli.lines import SIZE, draw
 
 FAILED, WRONG_USAGE = 1, 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.cli.errors import Failure, as_failures
+from convmill.failure import Failure, as_failures
 
 LARGEST_PIXEL = 255
 Shape = tuple[int | None, ...]

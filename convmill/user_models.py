@@ -1,4 +1,4 @@
-"""Where the command line's models come from: a file, or a function in a script."""
+"""Where models of users come from: a file, or a function in a script."""
 
 from __future__ import annotations
 
@@ -12,11 +12,43 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from convmill.cli.arrays import output_size
-from convmill.cli.errors import Failure
+from convmill.failure import Failure
 
 SUFFIX = ".keras"
 OPTIMIZER = "rmsprop"
+# What a function that builds a model is given where neither it nor the user says it: MNIST's.
+INPUT_SHAPE = (28, 28, 1)
+CLASSES = 10
+
+
+def problem_of(source: str) -> str:
+    """What is wrong with ``source``, which must name FILE.keras or SCRIPT.py:FUNCTION of a file
+    that can be read; nothing where it does."""
+    script, colon, function = source.rpartition(":")
+    from_script = bool(colon) and script.endswith(".py")
+    path = Path(script if from_script else source)
+    if path.is_dir():
+        return f"{path} is a folder; a file is needed."
+    if not path.is_file():
+        return f"There is no file {path}."
+    if path.suffix == ".py" and not from_script:
+        return f"Say which function builds the model: {path}:FUNCTION"
+    if not from_script and path.suffix != SUFFIX:
+        return f"It must be FILE.keras or SCRIPT.py:FUNCTION. Received: {source}"
+    if from_script and not function.isidentifier():
+        return f"'{function}' cannot be the name of a function."
+    if (reason := _unreadable(path)) is not None:
+        return f"{path} cannot be read: {reason}."
+    return ""
+
+
+def _unreadable(path: Path) -> str | None:
+    """Why a file cannot be read; only trying tells."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def load_model(path: Path) -> Any:
@@ -81,6 +113,43 @@ def build_model(
     return model
 
 
+def build_design(source: str, given: Mapping[str, Any]) -> Any:
+    """``build_model`` for a design to look at, of MNIST's size where nothing says another; a
+    Failure names the layer that does not fit."""
+    import keras
+
+    filtered = keras.config.is_traceback_filtering_enabled()
+    keras.config.disable_traceback_filtering()  # or the layer is lost from the traceback
+    try:
+        return build_model(
+            source,
+            given,
+            otherwise={"input_shape": INPUT_SHAPE, "classes": CLASSES},
+        )
+    except Failure as failure:
+        layer = _failing_layer(failure.__cause__)
+        if layer is None:
+            raise
+        where = f"Layer '{layer.name}' ({type(layer).__name__}) cannot be built."
+        raise Failure(f"{failure.message.rstrip()}\n{where}") from failure
+    finally:
+        if filtered:
+            keras.config.enable_traceback_filtering()
+
+
+def _failing_layer(error: BaseException | None) -> Any:
+    """The innermost layer, models aside, in which an error arose."""
+    import keras
+
+    layer, trace = None, error.__traceback__ if error else None
+    while trace is not None:
+        owner = trace.tb_frame.f_locals.get("self")
+        if isinstance(owner, keras.Layer) and not isinstance(owner, keras.Model):
+            layer = owner
+        trace = trace.tb_next
+    return layer
+
+
 def _arguments(
     function: Callable[..., Any], given: Mapping[str, Any], otherwise: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -117,6 +186,8 @@ def compile_model(model: Any, optimizer: str | None) -> None:
 
     A model without a loss gets cross-entropy, so its last layer must give probabilities.
     """
+    from convmill.user_arrays import output_size  # NumPy, which no help text waits for
+
     if model.compiled:
         if optimizer is not None:
             model.compile_from_config(model.get_compile_config() | {"optimizer": optimizer})

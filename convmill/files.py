@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import click
 
-from convmill.cli.errors import Failure
+from convmill.failure import Failure
 
 
 def check_destination(path: Path, suffixes: tuple[str, ...], option: str) -> None:
