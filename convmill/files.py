@@ -1,16 +1,14 @@
-"""Writing a file whole or not at all."""
+"""Files that commands write: what their names must be, and errors in the words of commands."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
+from convmill import storage
 from convmill.failure import Failure
 
 
@@ -39,19 +37,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         Failure: it cannot be written (no permission, disk full). A file that was there is as it
             was.
     """
-    target = Path(os.path.realpath(path))  # where a link leads, so that the link stays
-    temporary = target.with_name(f".{secrets.token_hex(8)}{target.suffix}")
     try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        storage.write(path, write)
     except OSError as error:
-        kept = " The file that was there is as it was." if target.exists() else ""
-        reason = error.strerror or str(error)
-        raise Failure(f"{path} could not be written: {reason}.{kept}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise Failure(error.strerror or str(error)) from error

@@ -44,7 +44,7 @@ def _corrections(
             assert product is not None
             now, following = _momenta(optimizer, step), _momenta(optimizer, step + 1)
             first = np.flatnonzero(np.diff(step, prepend=0))  # the first batch of each step
-            products = product * np.cumprod(now[first])
+            products = _products(product, now[first])[1:].astype(np.float64)
             products = np.repeat(products, np.diff(first, append=len(step)))
             return {
                 "of_momentum": following / (1 - products * following),
@@ -60,7 +60,14 @@ def _corrections(
 def momenta_product(optimizer: Optimizer, product: float, first: int, last: int) -> float:
     """What Nadam's ``product`` of momenta behind ``first`` batches becomes behind ``last``."""
     first, last = (batches // optimizer.accumulate for batches in (first, last))
-    return float(product * np.prod(_momenta(optimizer, np.arange(first + 1, last + 1))))
+    return float(_products(product, _momenta(optimizer, np.arange(first + 1, last + 1)))[-1])
+
+
+def _products(product: float, momenta: np.ndarray) -> np.ndarray:
+    """``product``, and that times one momentum after the other, float32 as Keras keeps it: so a run
+    may be cut anywhere, and what is kept in between changes no bit."""
+    factors = np.concatenate([[product], momenta]).astype(np.float32)
+    return np.multiply.accumulate(factors)
 
 
 def _momenta(optimizer: Optimizer, step: np.ndarray) -> np.ndarray:

@@ -6,16 +6,16 @@ Keras writes in place: on a full disk the old file is gone and the new one is no
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convmill import storage
+from convmill.storage import Name
+
 SUFFIX = ".keras"
-Name = str | os.PathLike[str]
 
 
 def check_destination(path: Name) -> Path:
@@ -56,30 +56,9 @@ def save_model(model: Any, path: Name, members: Mapping[str, bytes] | None = Non
     """
     import keras  # here, so that checking a path does not wait for Keras
 
-    target = check_destination(path)
-    temporary = target.with_name(f".{secrets.token_hex(8)}{SUFFIX}")
-    try:
-        keras.saving.save_model(model, temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
+    check_destination(path)
+    with storage.replacing(path) as new:
+        keras.saving.save_model(model, new)
+        with zipfile.ZipFile(new, "a") as archive:
             for name, content in (members or {}).items():
                 archive.writestr(name, content)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        _flush_to_disk(temporary)
-        os.replace(temporary, target)
-        _flush_to_disk(target.parent)
-    except OSError as error:
-        kept = " The file that was there is as it was." if target.exists() else ""
-        reason = error.strerror or str(error)
-        raise type(error)(error.errno, f"{path} could not be written: {reason}.{kept}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _flush_to_disk(path: Path) -> None:
-    """fsync of a file, or of a folder (so that a rename in it lasts)."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

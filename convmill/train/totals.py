@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,11 @@ class Sums:
     weighted_correct: float = 0.0
     weight: float = 0.0
 
+    @property
+    def values(self) -> tuple[float, float, float, float]:
+        """Its fields, in their order."""
+        return self.loss, self.correct, self.weighted_correct, self.weight
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -35,26 +40,37 @@ class Measure:
     mean: bool
     weight: float
 
-    def after(self, sums: Sums, output: int, part: Part, measured: Measured) -> Sums:
-        """The sums once ``measured``, of the steps of ``part`` that are done, is counted too."""
+    def of_steps(self, output: int, part: Part, measured: Measured) -> np.ndarray:
+        """What each step of ``part`` that is done adds to the fields of Sums, (steps, 4)."""
         sizes = _sizes(part, measured)
         done = int(sizes.sum())
         starts = np.arange(measured.steps) * part.batch_size
-        losses = np.asarray(measured.losses[output, :done], np.float64)
-        batches = np.add.reduceat(losses, starts) if measured.steps else np.zeros(0)
-        batches = batches / self.places if self.mean else batches * sizes
+        losses = _by_step(measured.losses[output, :done], starts)
+        losses = losses / self.places if self.mean else losses * sizes
         correct = np.asarray(measured.rights[output, :done], np.float64)
+        right = _by_step(correct, starts)
         weight = None if part.samples.weight is None else part.samples.weight[output]
-        weights: Any = 1.0  # of images; those of places count nothing here
-        if weight is not None:
-            weights = weight[part.order[:done]].astype(np.float64)
-            weights = weights.mean(axis=tuple(range(1, weights.ndim)))
-        return Sums(
-            sums.loss + float(batches.sum()),
-            sums.correct + float(correct.sum()),
-            sums.weighted_correct + float((correct * weights).sum()),
-            sums.weight + (float(done) if weight is None else float(np.sum(weights))),
-        )
+        if weight is None:
+            return np.stack([losses, right, right, sizes], axis=1)
+        weights = weight[part.order[:done]].astype(np.float64)
+        weights = weights.mean(axis=tuple(range(1, weights.ndim)))  # those of places count nothing
+        weighted = _by_step(correct * weights, starts)
+        return np.stack([losses, right, weighted, _by_step(weights, starts)], axis=1)
+
+
+def _by_step(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The sum of each step's values, float64 (steps,)."""
+    if not len(starts):
+        return np.zeros(0)
+    return np.add.reduceat(np.asarray(values, np.float64), starts)
+
+
+def _added(before: Sequence[float], steps: np.ndarray) -> list[float]:
+    """``before`` (n,) and then ``steps`` (steps, n), one behind the other: so the same bits come
+    out wherever a run is cut into parts."""
+    if len(steps) > 1:
+        return np.add.accumulate(np.concatenate([[before], steps]), axis=0)[-1].tolist()
+    return (np.array(before) + steps[0]).tolist() if len(steps) else list(before)
 
 
 def _sizes(part: Part, measured: Measured) -> np.ndarray:
@@ -85,14 +101,15 @@ class Totals:
         """The sums once ``measured``, of the steps of ``part`` that are done, is counted too;
         ``penalty`` is the regularizers' loss, where the measured does not hold it."""
         sizes = _sizes(part, measured)
-        penalties = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
-        sums = {
-            output: measure.after(self.sums[output], output, part, measured)
-            for output, measure in measures.items()
+        found = {
+            output: measure.of_steps(output, part, measured) for output, measure in measures.items()
         }
-        gained = (
-            measure.weight * (sums[output].loss - self.sums[output].loss)
-            for output, measure in measures.items()
-        )
-        loss = self.loss + sum(gained) + float(penalties.sum())
+        whole = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
+        for output, steps in found.items():
+            whole = whole + measures[output].weight * steps[:, 0]
+        sums = {
+            output: Sums(*_added(self.sums[output].values, steps))
+            for output, steps in found.items()
+        }
+        (loss,) = _added([self.loss], whole[:, np.newaxis])
         return Totals(sums, loss, self.images + int(sizes.sum()))

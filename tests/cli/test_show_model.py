@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convmill import files
 from tests.cli.lines import SIZE, draw
 
 FAILED, WRONG_USAGE = 1, 2
@@ -194,7 +193,7 @@ def test_an_old_picture_survives_a_full_disk(run, trained, tmp_path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, step, full)
+    monkeypatch.setattr(os, step, full)
     outcome = run("show", "filters", trained, "--out", path)
     assert outcome.code == FAILED
     assert "could not be written: No space left on device. The file that was there" in outcome.err
