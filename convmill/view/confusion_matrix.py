@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_hex, t
 from numpy.typing import NDArray
 
 from convmill.inspection.numbers import plural
-from convmill.view.predictions import classify
+from convmill.view.predictions import Predictions, classify
 from convmill.view.style import (
     LIGHT,
     POINTS_PER_INCH,
@@ -87,6 +87,11 @@ def confusion_matrix(
         TypeError, ValueError: as ``classify`` does.
     """
     found, _ = classify(model, x, y, class_names)
+    return draw_confusion(found, dark=dark)
+
+
+def draw_confusion(found: Predictions, *, dark: bool = False) -> Picture:
+    """``confusion_matrix`` of what ``classify`` gave."""
     names = fitted(found.class_names, WIDEST_NAME)
     classes = len(names)
     counts = confusion_counts(found.labels, found.predicted, classes)

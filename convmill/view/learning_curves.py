@@ -25,6 +25,7 @@ from convmill.view.histories import (
 )
 from convmill.view.style import (
     MARGIN,
+    NARROW,
     SMALL_SIZE,
     WIDTH,
     Picture,
@@ -49,7 +50,7 @@ MARKS = "s^xDv+"
 MOST_FACTS = 4  # designs whose best epochs are written above each panel
 FACT, LEGEND_ROW = 0.17, 0.2  # inches, a line of them
 TITLE = 0.36  # inches from the upper edge to the legend
-LEGEND_COLUMNS = 4
+LEGEND_COLUMNS, NARROW_LEGEND_COLUMNS = 4, 2
 WIDEST_NAME = 90.0  # points
 # A figure that spans more than this factor is drawn on a logarithmic scale.
 WIDE_RANGE = 1000
@@ -68,6 +69,7 @@ def learning_curves(
     names: Sequence[str] | None = None,
     metric: str | None = None,
     dark: bool = False,
+    narrow: bool = False,
 ) -> Picture:
     """Loss and each metric over the epochs, on training and on validation data.
 
@@ -84,6 +86,7 @@ def learning_curves(
             models' names.
         metric: draw this figure alone ("loss", "accuracy", ...).
         dark: on a dark ground.
+        narrow: for the width of a phone.
 
     Raises:
         ValueError: ``history`` is no history, or holds no ``metric``; other than one name a run.
@@ -92,11 +95,13 @@ def learning_curves(
     runs = [run for of_design in designs.values() for run in of_design]
     every = chosen(runs, metric)
     figures = every[:MOST_PANELS]
-    columns = min(COLUMNS, len(figures))
+    columns = 1 if narrow else min(COLUMNS, len(figures))
+    width = NARROW if narrow else WIDTH
+    per_row = NARROW_LEGEND_COLUMNS if narrow else LEGEND_COLUMNS
     rows = math.ceil(len(figures) / columns)
     height = PANEL_HEIGHT + FACT * max(len(designs) - 2, 0) * (len(designs) <= MOST_FACTS)
-    legend = LEGEND_ROW * math.ceil((len(designs) + 2) / LEGEND_COLUMNS) if len(designs) > 1 else 0
-    with drawing(rows * height + AROUND + legend, dark=dark) as picture:
+    legend = LEGEND_ROW * math.ceil((len(designs) + 2) / per_row) if len(designs) > 1 else 0
+    with drawing(rows * height + AROUND + legend, width=width, dark=dark) as picture:
         panels = picture.subplots(rows, columns, squeeze=False).ravel()
         for axes, figure_name in zip(panels, figures, strict=False):
             draw = _draw_panel if len(designs) == 1 else _draw_designs
@@ -107,7 +112,7 @@ def learning_curves(
         if len(designs) == 1:
             panels[0].legend()
         else:
-            _draw_legend(picture, designs, runs, legend)
+            _draw_legend(picture, designs, runs, legend, per_row)
         headline(
             picture,
             _title(runs, len(designs)),
@@ -263,7 +268,9 @@ def _look(index: int, theme: Theme) -> Look:
     return {"color": theme.lines[colour]} | mark
 
 
-def _draw_legend(picture: Picture, designs: Designs, runs: Sequence[Run], height: float) -> None:
+def _draw_legend(
+    picture: Picture, designs: Designs, runs: Sequence[Run], height: float, columns: int
+) -> None:
     """Designs by their colours, training and validation by their lines; ``height`` inches of the
     picture, below the title."""
     theme = picture.theme
@@ -274,16 +281,16 @@ def _draw_legend(picture: Picture, designs: Designs, runs: Sequence[Run], height
     entries.append(Line2D([], [], color=theme.faint, linestyle=TRAINING, label="training"))
     if any(run.validation for run in runs):
         entries.append(Line2D([], [], color=theme.faint, label="validation"))
-    whole = picture.get_size_inches()[1]
+    width, whole = picture.get_size_inches()
     engine = picture.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, 1 - height / whole))
-    corner = MARGIN / WIDTH, 1 - TITLE / whole
+    corner = MARGIN / width, 1 - TITLE / whole
     picture.legend(
         handles=entries,
         loc="upper left",
         bbox_to_anchor=corner,
-        ncols=LEGEND_COLUMNS,
+        ncols=columns,
         borderpad=0,
         borderaxespad=0,
     )

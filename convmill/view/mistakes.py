@@ -16,6 +16,7 @@ from convmill.limits import IMAGES, MOST_IMAGES
 from convmill.view.predictions import Predictions, classify
 from convmill.view.style import (
     MARGIN,
+    NARROW,
     POINTS_PER_INCH,
     SMALL_SIZE,
     WIDTH,
@@ -36,6 +37,7 @@ Indices = NDArray[np.int64]
 
 # Images beside each other where names of classes are short, and where they are long.
 COLUMNS, FEWER_COLUMNS = 6, 5
+NARROW_COLUMNS, FEWER_NARROW_COLUMNS = 3, 2  # of a narrow picture
 # Letters of a class's name that fit over an image: beside a probability, and on a line of its own.
 SHORT_NAME, LONG_NAME = 7, 14
 BESIDE_IMAGE = 10  # points from one image to the next
@@ -110,7 +112,24 @@ def mistakes(
         TypeError, ValueError: as ``classify`` does; the model reads no images; ``most`` is no
             such number.
     """
-    given = _classified(model, x, y, class_names, most)
+    check_whole("most", most, 1, MOST_IMAGES)
+    return draw_mistakes(*classify(model, x, y, class_names), most=most, dark=dark)
+
+
+def draw_mistakes(
+    found: Predictions,
+    images: NDArray[Any],
+    *,
+    most: int = IMAGES,
+    dark: bool = False,
+    narrow: bool = False,
+) -> Picture:
+    """``mistakes`` of what ``classify`` gave; ``narrow``: for the width of a phone.
+
+    Raises:
+        ValueError: ``images`` are none.
+    """
+    given = _classified(found, images, narrow)
     found = given.found
     ranked = rank_mistakes(found.probabilities, found.labels)
     total = plural(len(given.images), "image")
@@ -143,7 +162,8 @@ def least_sure(
     Mistakes among them are framed. They are ordered as ``rank_least_sure`` does.
     Arguments and errors are those of ``mistakes``.
     """
-    given = _classified(model, x, y, class_names, most)
+    check_whole("most", most, 1, MOST_IMAGES)
+    given = _classified(*classify(model, x, y, class_names))
     found = given.found
     ranked = rank_least_sure(found.probabilities)[:most]
     wrong = ranked[~found.correct[ranked]]
@@ -162,17 +182,15 @@ def least_sure(
 @dataclass(frozen=True, eq=False)
 class Classified:
     """Predictions, with class names as they are shown, and the images as (n, height, width[,
-    channels]). Names that are ``long`` have a line of their own and more room.
+    channels]). Names that are ``long`` have a line of their own and more room; ``columns``: images
+    beside each other.
     """
 
     found: Predictions
     images: NDArray[Any]
     long: bool
-
-    @property
-    def columns(self) -> int:
-        """Images beside each other."""
-        return FEWER_COLUMNS if self.long else COLUMNS
+    columns: int
+    width: float  # inches
 
     def label(self, index: int, label: int) -> list[str]:
         """A class and the probability that it has for one image, in one line or two."""
@@ -181,11 +199,7 @@ class Classified:
         return [name, probability] if self.long else [f"{name}  {probability}"]
 
 
-def _classified(
-    model: Any, x: Any, y: Any, class_names: Sequence[str] | None, most: int
-) -> Classified:
-    check_whole("most", most, 1, MOST_IMAGES)
-    found, images = classify(model, x, y, class_names)
+def _classified(found: Predictions, images: NDArray[Any], narrow: bool = False) -> Classified:
     side = math.isqrt(images[0].size)
     if images.ndim == 2 and side * side == images.shape[1]:
         images = images.reshape(-1, side, side)
@@ -196,15 +210,21 @@ def _classified(
         )
     plain = shown(found.class_names, SHORT_NAME)
     widest = max(width_in_points(f"{IS}{name}  {WIDEST}") for name in plain)
-    long = max(map(len, found.class_names)) > SHORT_NAME or widest > _room(COLUMNS)
-    room = _room(FEWER_COLUMNS) - width_in_points(IS)
+    width = NARROW if narrow else WIDTH
+    columns, fewer = (
+        (NARROW_COLUMNS, FEWER_NARROW_COLUMNS) if narrow else (COLUMNS, FEWER_COLUMNS)
+    )
+    long = max(map(len, found.class_names)) > SHORT_NAME or widest > _room(width, columns)
+    room = _room(width, fewer) - width_in_points(IS)
     names = fitted(found.class_names, room, LONG_NAME) if long else plain
-    return Classified(replace(found, class_names=names), images, long)
+    return Classified(
+        replace(found, class_names=names), images, long, fewer if long else columns, width
+    )
 
 
-def _room(columns: int) -> float:
+def _room(width: float, columns: int) -> float:
     """Points for the text above an image."""
-    return (WIDTH - 2 * MARGIN) * POINTS_PER_INCH / columns - BESIDE_IMAGE
+    return (width - 2 * MARGIN) * POINTS_PER_INCH / columns - BESIDE_IMAGE
 
 
 def _of_channels(images: NDArray[Any]) -> str:
@@ -227,8 +247,8 @@ def _sheet(
     rows = math.ceil(len(indices) / columns)
     above, below = texts(int(indices[0])) if rows else ([], [])
     aspect = min(max(images.shape[1] / images.shape[2], FLATTEST), TALLEST)
-    row = aspect * WIDTH / columns + (len(above) + len(below) + 1) * LINE
-    with drawing(rows * row + AROUND, dark=dark) as picture:
+    row = aspect * given.width / columns + (len(above) + len(below) + 1) * LINE
+    with drawing(rows * row + AROUND, width=given.width, dark=dark) as picture:
         headline(picture, title, caption)
         if not rows:
             return picture

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 # Inches. At 100 pixels an inch, as on a page 700 pixels wide, 10 points are 14 pixels.
 WIDTH = 7.0
+NARROW = 3.6  # of a phone, whose page is not to be made smaller
 SHOWN_DPI = 100
 SAVED_DPI = 200  # twice as fine, for sharp screens
 
@@ -41,6 +42,7 @@ THIN = 0.4  # points
 LETTER = 0.62  # a digit's width in parts of its size
 MARGIN = 0.12  # inches
 HINTED = 1.04  # fitting letters to pixels makes text wider, by so much at most
+BOLD = 1.15  # bold letters are wider than plain ones, by so much
 # What a line of text is not broken within: Python counts the space before a % among the others.
 UNBROKEN = re.compile("(?:\\S|\N{NARROW NO-BREAK SPACE})+")
 
@@ -199,23 +201,26 @@ def _fonts() -> list[str]:
 def headline(picture: Picture, title: str, caption: str = "") -> None:
     """A title at the left of the whole picture, bold, and below the picture what else to know.
 
-    A long caption is broken into lines, and a line break in it stays.
+    Both are broken into lines where they are long, and a line break in them stays.
     """
+    width = picture.get_size_inches()[0]
+    # Bold letters are wider than those that are measured.
+    title = wrapped(title, width / BOLD, TITLE_SIZE)
     picture.suptitle(title, x=0.01, ha="left")
     if caption:
         # supxlabel is the one text below the axes for which constrained layout makes room.
-        picture.supxlabel(wrapped(caption), x=0.01, ha="left", fontsize=SMALL_SIZE)
+        picture.supxlabel(wrapped(caption, width), x=0.01, ha="left", fontsize=SMALL_SIZE)
 
 
-def wrapped(caption: str, width: float = WIDTH) -> str:
-    """A caption in lines of ``SMALL_SIZE`` that fit ``width`` inches and their margins."""
+def wrapped(caption: str, width: float = WIDTH, size: float = SMALL_SIZE) -> str:
+    """A caption in lines of letters of ``size`` that fit ``width`` inches and their margins."""
     room = (width - 2 * MARGIN) * POINTS_PER_INCH / HINTED
     lines = []
     for paragraph in caption.split("\n"):
         line = ""
         for word in UNBROKEN.findall(paragraph):
             longer = f"{line} {word}".lstrip()
-            if line and width_in_points(longer) > room:
+            if line and width_in_points(longer, size) > room:
                 lines.append(line)
                 longer = word
             line = longer

@@ -1,0 +1,132 @@
+"""A page as one HTML file that needs nothing else: no network, no script, any screen, paper.
+
+Pictures and files to download ride in the page as ``data:`` addresses; a Content-Security-Policy
+forbids every other one, so that a browser would refuse what the page must not ask for.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from html import escape
+
+from convmill.inspection import numbers
+from convmill.inspection.html import table_html
+from convmill.page.document import Block, Download, Drawing, Figure, Listing, Page, Section
+from convmill.page.look import DARK_SCREEN, PHONE, STYLE
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+MEDIA_TYPES = {"csv": "text/csv", "json": "application/json"}
+
+
+def render(page: Page) -> str:
+    """The whole file. The same page gives the same text, which UTF-8 can hold."""
+    text = "\n".join(_lines(page)) + "\n"
+    return text.encode("utf-8", "replace").decode()  # names of files may hold halves of letters
+
+
+def _lines(page: Page) -> Iterator[str]:
+    yield "<!DOCTYPE html>"
+    yield "<html lang='en'>"
+    yield "<head>"
+    yield "<meta charset='utf-8'>"
+    yield f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    yield "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+    yield "<meta name='color-scheme' content='light dark'>"
+    yield f"<meta name='description' content='{escape(page.answer)}'>"
+    yield "<link rel='icon' href='data:,'>"  # or a browser asks the server for one
+    yield f"<title>{escape(page.title)}</title>"
+    yield f"<style>{STYLE}</style>"
+    yield "</head>"
+    yield "<body>"
+    yield "<main>"
+    yield f"<h1>{escape(page.title)}</h1>"
+    yield f"<p class='question'>{escape(page.question)}</p>"
+    yield f"<p class='answer'>{escape(page.answer)}</p>"
+    for section in page.sections:
+        yield from _section(section.title, (_block(block) for block in section.blocks))
+    if page.how:
+        yield from _section("How it was run", _facts(page.how))
+    if page.downloads:
+        yield from _section("Raw numbers", _downloads(page.downloads))
+    yield "</main>"
+    yield "</body>"
+    yield "</html>"
+
+
+def _section(title: str, parts: Iterator[str]) -> Iterator[str]:
+    yield "<section>"
+    yield f"<h2>{escape(title)}</h2>"
+    yield from parts
+    yield "</section>"
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Figure):
+        return _figure(block)
+    if isinstance(block, Listing):
+        return _listing(block)
+    return f"<p>{escape(block)}</p>"
+
+
+def _figure(figure: Figure) -> str:
+    """The one of its drawings that fits the screen; browsers take the first source that does."""
+    wide, narrow = figure.wide, figure.narrow
+    sources = [_source(DARK_SCREEN, wide.dark, wide)]
+    if narrow is not None:
+        sources = [
+            _source(f"{PHONE} and (prefers-color-scheme: dark)", narrow.dark, narrow),
+            _source(PHONE, narrow.light, narrow),
+            *sources,
+        ]
+    image = (
+        f"<img src='{_data('image/svg+xml', wide.light)}' alt='{escape(figure.alternative)}' "
+        f"width='{wide.width}' height='{wide.height}'>"
+    )
+    picture = f"<picture>{''.join(sources)}{image}</picture>"
+    if narrow is None:
+        picture = _scrolling(picture, "Picture", "wide picture")
+    caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
+    return f"<figure>{picture}{caption}</figure>"
+
+
+def _source(media: str, svg: bytes, drawing: Drawing) -> str:
+    size = f"width='{drawing.width}' height='{drawing.height}'"
+    return f"<source media='{media}' srcset='{_data('image/svg+xml', svg)}' {size}>"
+
+
+def _listing(listing: Listing) -> str:
+    legend = f"<p class='legend'>{escape(listing.table.legend)}</p>" if listing.table.legend else ""
+    table = table_html(listing.table, caption=listing.caption, named_rows=True)
+    return _scrolling(table, listing.caption, "wide") + legend
+
+
+def _scrolling(content: str, label: str, kind: str) -> str:
+    """A box that scrolls sideways where its content is wider than the screen, by keys too."""
+    return (
+        f"<div class='{kind}' role='region' aria-label='{escape(label)}' tabindex='0'>"
+        f"{content}</div>"
+    )
+
+
+def _facts(facts: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    yield "<dl>"
+    for name, value in facts:
+        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+    yield "</dl>"
+
+
+def _downloads(downloads: tuple[Download, ...]) -> Iterator[str]:
+    yield "<ul>"
+    for each in downloads:
+        content = each.text.encode("utf-8", "replace")
+        kind = each.name.rpartition(".")[2]
+        yield (
+            f"<li><a download='{escape(each.name)}' href='{_data(MEDIA_TYPES[kind], content)}'>"
+            f"{escape(each.name)}</a> ({kind.upper()}, {numbers.in_bytes(len(content))})</li>"
+        )
+    yield "</ul>"
+
+
+def _data(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{b64encode(content).decode()}"

@@ -1,0 +1,58 @@
+"""How pages look: the colours of our pictures, one column, readable from a phone to paper."""
+
+from __future__ import annotations
+
+from convmill.view.style import DARK, LIGHT
+
+PHONE = "screen and (max-width: 520px)"
+DARK_SCREEN = "screen and (prefers-color-scheme: dark)"  # paper is light
+
+STYLE = f"""
+:root {{
+  color-scheme: light dark;
+  --ground: {LIGHT.ground}; --ink: {LIGHT.ink}; --faint: {LIGHT.faint}; --accent: {LIGHT.first}; }}
+@media {DARK_SCREEN} {{ :root {{
+  --ground: {DARK.ground}; --ink: {DARK.ink}; --faint: {DARK.faint}; --accent: {DARK.first}; }} }}
+* {{ box-sizing: border-box; }}
+html {{ -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }}
+body {{
+  margin: 0; background: var(--ground); color: var(--ink); overflow-wrap: anywhere;
+  font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", sans-serif; }}
+main {{ max-width: 46rem; margin: 0 auto; padding: 1rem; }}
+h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0 1rem; }}
+h2 {{ font-size: 1.2rem; line-height: 1.3; margin: 2.2rem 0 0.6rem; }}
+p {{ margin: 0.6rem 0; }}
+.question {{ font-size: 1.1rem; font-style: italic; }}
+.answer {{
+  font-size: 1.15rem; padding: 0.2rem 0 0.2rem 0.9rem; border-left: 4px solid var(--accent); }}
+figure {{ margin: 1rem 0 1.6rem; }}
+figcaption, .legend, caption {{ font-size: 0.9rem; line-height: 1.45; }}
+img {{ display: block; max-width: 100%; height: auto; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; }}
+caption {{ text-align: left; padding-bottom: 0.3rem; }}
+th, td {{ padding: 0.25rem 0.9rem 0.25rem 0; text-align: left; vertical-align: top;
+  overflow-wrap: normal; border-bottom: 1px solid var(--faint); }}
+thead th {{ vertical-align: bottom; white-space: pre-line; }}
+tbody th {{ font-weight: normal; }}
+.number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
+dl {{ margin: 0; }}
+dl div {{
+  display: grid; grid-template-columns: minmax(7rem, 11rem) 1fr; gap: 0 1rem; padding: 0.25rem 0;
+  border-bottom: 1px solid var(--faint); }}
+dd {{ margin: 0; white-space: pre-line; }}
+ul {{ padding-left: 1.2rem; }}
+a {{ color: var(--accent); }}
+:focus-visible {{ outline: 2px solid var(--accent); outline-offset: 2px; }}
+@media {PHONE} {{
+  .wide.picture img {{ max-width: none; width: 40rem; }}
+  dl div {{ grid-template-columns: 1fr; }}
+  dt {{ font-size: 0.85rem; opacity: 0.8; }} }}
+@media print {{
+  @page {{ margin: 1.6cm; }}
+  body {{ font-size: 10pt; }}
+  main {{ max-width: none; padding: 0; }}
+  .wide {{ overflow: visible; }}
+  figure, tr, dl div, .answer {{ break-inside: avoid; }}
+  h2, caption {{ break-after: avoid; }} }}
+"""
