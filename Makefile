@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-PARTS := datasets plan lower kernels runtime train data inspection view
+PARTS := datasets plan lower kernels runtime train data inspection view page
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check bench peer-tests coverage docs speeds clean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ def labels_for(model: Any, labels: np.ndarray, classes: int) -> np.ndarray:
     if "sparse" in loss_name(model):
         return labels.astype(np.int32)
     return np.eye(outputs, dtype=np.float32)[labels]
+
+
+def class_names_for(model: Any, names: Sequence[str]) -> tuple[str, ...]:
+    """A name for each class of the model; it may tell more of them apart than the data has."""
+    return (*names, *map(str, range(len(names), max(output_size(model), 2))))
 
 
 def loss_name(model: Any) -> str:

@@ -177,13 +177,11 @@ def _load(model_file: Path, data_name: str, pixels: Any) -> TestSet:
     Raises:
         click.BadParameter, Failure: model or data cannot be had or do not fit each other.
     """
-    from convmill.user_arrays import images_for, labels_for, output_size
+    from convmill.user_arrays import class_names_for, images_for, labels_for
     from convmill.user_models import load_model
 
     model = load_model(model_file)
     dataset = options.load_data(data_name)
     x = images_for(model, dataset.x_test, dataset.name, pixels)
     y = labels_for(model, dataset.y_test, len(dataset.class_names))
-    # A model may tell more classes apart than the data has.
-    further = range(len(dataset.class_names), max(output_size(model), 2))
-    return TestSet(model, x, y, (*dataset.class_names, *map(str, further)))
+    return TestSet(model, x, y, class_names_for(model, dataset.class_names))

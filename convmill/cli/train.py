@@ -106,7 +106,15 @@ class Name(click.Choice[str]):
     metavar="FILE.json",
     help="Where to write loss and metrics of each epoch; 'convmill show curves' draws them.",
 )
-@click.option("--force", is_flag=True, help="Replace the files that --out and --history name.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Where to write a page for the browser, in one file: curves, mistakes, how it was run.",
+)
+@click.option(
+    "--force", is_flag=True, help="Replace the files that --out, --history and --report name."
+)
 @options.json_option
 def train(
     data_name: str | None,
@@ -120,6 +128,7 @@ def train(
     out: Path | None,
     validate: bool,
     history: Path | None,
+    report: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -132,17 +141,21 @@ def train(
       convmill train --data photos/ --epochs 20
       convmill train --data set.npz --model net.py:build
       convmill train --validate --history run.json
+      convmill train --report digits.html
     """
     if recipe is not None:
         _check_recipe(recipe, {"--model": model, "--optimizer": optimizer})
     if out is not None:
         _check_out(out, force)
     if history is not None:
-        _check_history(history, force)
+        _check_written(history, (".json",), force, "--history")
+    if report is not None:
+        _check_written(report, (".html", ".htm"), force, "--report")
     if model is not None:
         options.check_model_source(model, "--model")
 
-    from convmill.cli.training import Job, run
+    from convmill.cli.job import Job
+    from convmill.cli.training import run
 
     preset = None if recipe is None else load(recipe)
     if seed is None:
@@ -150,6 +163,7 @@ def train(
     job = Job(
         data_name,
         model,
+        recipe,
         preset,
         epochs or (EPOCHS if preset is None else preset.epochs),
         batch_size or (BATCH_SIZE if preset is None else preset.batch_size),
@@ -159,6 +173,7 @@ def train(
         out,
         validate,
         history,
+        report,
         quiet=as_json,
     )
     with options.stdout_for_json(as_json):
@@ -189,17 +204,17 @@ def _check_out(out: Path, force: bool) -> None:
     _check_force(out, force, "--out")
 
 
-def _check_history(history: Path, force: bool) -> None:
-    files.check_destination(history, (".json",), "--history")
+def _check_written(path: Path, suffixes: tuple[str, ...], force: bool, option: str) -> None:
+    files.check_destination(path, suffixes, option)
     try:
         # Only trying tells; after the training it would be too late.
-        tempfile.TemporaryFile(dir=history.parent).close()
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise click.BadParameter(
-            f"The folder {history.parent} takes no new files: {error.strerror}.",
-            param_hint="--history",
+            f"The folder {path.parent} takes no new files: {error.strerror}.",
+            param_hint=option,
         ) from error
-    _check_force(history, force, "--history")
+    _check_force(path, force, option)
 
 
 def _check_force(path: Path, force: bool, option: str) -> None:

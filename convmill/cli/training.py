@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import convmill
 from convmill import data, presets, utils
 from convmill.cli import card
 from convmill.cli.histories import write_history
+from convmill.cli.job import Job
 from convmill.cli.options import describe_scores, load_data
 from convmill.cli.text import echo
 from convmill.data import Dataset
 from convmill.data.dataset import every_fifth_for_test
 from convmill.failure import Failure, as_failures
-from convmill.presets.preset import Preset
 from convmill.train.save import save_model
 from convmill.user_arrays import images_for, labels_for
 from convmill.user_models import build_model, compile_model, load_model
@@ -35,29 +34,6 @@ class Clock(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Reads the clock."""
         self.begin = time.perf_counter()
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to train, on what and how: the options of ``convmill train``."""
-
-    data_name: str | None
-    model: str | None
-    preset: Preset | None  # net, loss and optimizer of --recipe
-    epochs: int
-    batch_size: int
-    optimizer: str | None
-    seed: int
-    threads: int | None
-    out: Path | None
-    validate: bool
-    history: Path | None
-    quiet: bool
-
-    def say(self, line: str) -> None:
-        """Prints a line, unless only JSON was asked for."""
-        if not self.quiet:
-            echo(line)
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -82,7 +58,7 @@ def run(job: Job) -> dict[str, Any]:
     if job.history is not None:
         write_history(trained["history"], job.history)
         job.say(f"Wrote {job.history}")
-    return {
+    result = {
         "data": dataset.name,
         "seed": job.seed,
         "parameters": model.count_params(),
@@ -90,6 +66,12 @@ def run(job: Job) -> dict[str, Any]:
         "test": _test(job, model, dataset),
         "saved": None if job.out is None else str(job.out),
     }
+    if job.report is not None:
+        from convmill.cli.training_report import write_report  # which draws: Matplotlib is slow
+
+        write_report(job, model, dataset, result, job.report)
+        job.say(f"Wrote {job.report}")
+    return result
 
 
 def _load(job: Job) -> Dataset:
@@ -164,6 +146,7 @@ def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
         f"compiling (for training and for testing) {explanation.compile_seconds:.2f} s"
     )
     return {
+        "training_images": len(x),
         "history": history,
         "fit_seconds": end - start,
         "training_seconds": end - clock.begin,

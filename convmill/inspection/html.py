@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from convmill.inspection.document import Document, Section, Table
+from convmill.inspection.document import Column, Document, Section, Table
 from convmill.inspection.findings import Finding
 
 # Lines are the text's own colour, made faint, so that they show on white and on black.
@@ -37,7 +37,7 @@ def _parts(document: Document) -> Iterator[str]:
     yield f"<style>{_STYLE}</style>"
     yield f"<p><strong>{escape(document.title)}</strong></p>"
     for table in document.tables:
-        yield "<div class='wide'><table>" + "".join(_table(table)) + "</table></div>"
+        yield f"<div class='wide'>{table_html(table)}</div>"
         if table.legend:
             yield f"<p class='rule'>{escape(table.legend)}</p>"
     for line in document.lines:
@@ -46,19 +46,27 @@ def _parts(document: Document) -> Iterator[str]:
         yield from _section(section)
 
 
-def _table(table: Table) -> Iterator[str]:
-    yield "<thead>" + _row("th", [column.title for column in table.columns], table) + "</thead>"
-    yield "<tbody>"
-    for row in table.rows:
-        yield _row("td", row, table)
-    yield "</tbody>"
+def table_html(table: Table, *, caption: str = "", named_rows: bool = False) -> str:
+    """One ``table``, its headers marked as such for those who hear it; ``named_rows``: the first
+    cell of each row is the header of the row."""
+    head = _row(table, [column.title for column in table.columns], ["col"] * len(table.columns))
+    scopes = ["row" if named_rows else "", *[""] * (len(table.columns) - 1)]
+    body = "".join(_row(table, row, scopes) for row in table.rows)
+    said = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{said}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def _row(tag: str, cells: list[str] | tuple[str, ...], table: Table) -> str:
-    kinds = [" class='number'" if column.right else "" for column in table.columns]
-    pairs = zip(kinds, cells, strict=True)
-    shown = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in pairs)
+def _row(table: Table, cells: Sequence[str], scopes: Sequence[str]) -> str:
+    """Cells; those with a scope are headers, of their column or row."""
+    shown = map(_cell, table.columns, cells, scopes)
     return f"<tr>{''.join(shown)}</tr>"
+
+
+def _cell(column: Column, text: str, scope: str) -> str:
+    kind = " class='number'" if column.right else ""
+    if scope:
+        return f"<th scope='{scope}'{kind}>{escape(text)}</th>"
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _section(section: Section) -> Iterator[str]:

@@ -6,16 +6,20 @@ forbids every other one, so that a browser would refuse what the page must not a
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
 
 from convmill.inspection import numbers
 from convmill.inspection.html import table_html
-from convmill.page.document import Block, Download, Drawing, Figure, Listing, Page, Section
-from convmill.page.look import DARK_SCREEN, PHONE, STYLE
+from convmill.page.document import Block, Download, Drawing, Figure, Listing, Page
+from convmill.page.look import STYLE
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+# Options of a command, which browsers break behind the first hyphen.
+OPTION = re.compile(r"(?<!\S)--[\w-]+")
+UNBROKEN = r"<span class='unbroken'>\g<0></span>"
 MEDIA_TYPES = {"csv": "text/csv", "json": "application/json"}
 
 
@@ -70,35 +74,33 @@ def _block(block: Block) -> str:
 
 
 def _figure(figure: Figure) -> str:
-    """The one of its drawings that fits the screen; browsers take the first source that does."""
-    wide, narrow = figure.wide, figure.narrow
-    sources = [_source(DARK_SCREEN, wide.dark, wide)]
-    if narrow is not None:
-        sources = [
-            _source(f"{PHONE} and (prefers-color-scheme: dark)", narrow.dark, narrow),
-            _source(PHONE, narrow.light, narrow),
-            *sources,
-        ]
-    image = (
-        f"<img src='{_data('image/svg+xml', wide.light)}' alt='{escape(figure.alternative)}' "
-        f"width='{wide.width}' height='{wide.height}'>"
-    )
-    picture = f"<picture>{''.join(sources)}{image}</picture>"
-    if narrow is None:
-        picture = _scrolling(picture, "Picture", "wide picture")
+    """All of its drawings; the style shows the one that fits.
+
+    A ``picture`` element would choose too, but keeps its choice when the page is printed.
+    """
+    shown = "".join(_images(figure.wide, "wide", figure.alternative))
+    if figure.narrow is None:
+        shown = _scrolling(shown, "Picture", "scrolls")
+    else:
+        shown += "".join(_images(figure.narrow, "narrow", figure.alternative))
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
-    return f"<figure>{picture}{caption}</figure>"
+    kind = "one-width" if figure.narrow is None else "two-widths"
+    return f"<figure class='{kind}'>{shown}{caption}</figure>"
 
 
-def _source(media: str, svg: bytes, drawing: Drawing) -> str:
-    size = f"width='{drawing.width}' height='{drawing.height}'"
-    return f"<source media='{media}' srcset='{_data('image/svg+xml', svg)}' {size}>"
+def _images(drawing: Drawing, width: str, alternative: str) -> Iterator[str]:
+    for ground, svg in (("light", drawing.light), ("dark", drawing.dark)):
+        yield (
+            f"<img class='{width} {ground}' alt='{escape(alternative)}' "
+            f"width='{drawing.width}' height='{drawing.height}' "
+            f"src='{_data('image/svg+xml', svg)}'>"
+        )
 
 
 def _listing(listing: Listing) -> str:
     legend = f"<p class='legend'>{escape(listing.table.legend)}</p>" if listing.table.legend else ""
     table = table_html(listing.table, caption=listing.caption, named_rows=True)
-    return _scrolling(table, listing.caption, "wide") + legend
+    return _scrolling(table, listing.caption, "scrolls") + legend
 
 
 def _scrolling(content: str, label: str, kind: str) -> str:
@@ -112,7 +114,7 @@ def _scrolling(content: str, label: str, kind: str) -> str:
 def _facts(facts: tuple[tuple[str, str], ...]) -> Iterator[str]:
     yield "<dl>"
     for name, value in facts:
-        yield f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        yield f"<div><dt>{escape(name)}</dt><dd>{OPTION.sub(UNBROKEN, escape(value))}</dd></div>"
     yield "</dl>"
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from convmill.view.style import DARK, LIGHT
+from convmill.view.style import DARK as NIGHT
+from convmill.view.style import LIGHT
 
 PHONE = "screen and (max-width: 520px)"
-DARK_SCREEN = "screen and (prefers-color-scheme: dark)"  # paper is light
+DARK = "(prefers-color-scheme: dark)"
+DARK_SCREEN, DARK_PHONE = f"screen and {DARK}", f"{PHONE} and {DARK}"  # paper is light
 
 STYLE = f"""
 :root {{
   color-scheme: light dark;
   --ground: {LIGHT.ground}; --ink: {LIGHT.ink}; --faint: {LIGHT.faint}; --accent: {LIGHT.first}; }}
 @media {DARK_SCREEN} {{ :root {{
-  --ground: {DARK.ground}; --ink: {DARK.ink}; --faint: {DARK.faint}; --accent: {DARK.first}; }} }}
+  --ground: {NIGHT.ground}; --ink: {NIGHT.ink}; --faint: {NIGHT.faint};
+  --accent: {NIGHT.first}; }} }}
 * {{ box-sizing: border-box; }}
 html {{ -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }}
 body {{
@@ -27,15 +30,20 @@ p {{ margin: 0.6rem 0; }}
   font-size: 1.15rem; padding: 0.2rem 0 0.2rem 0.9rem; border-left: 4px solid var(--accent); }}
 figure {{ margin: 1rem 0 1.6rem; }}
 figcaption, .legend, caption {{ font-size: 0.9rem; line-height: 1.45; }}
-img {{ display: block; max-width: 100%; height: auto; }}
-.wide {{ overflow-x: auto; }}
+img {{ display: none; max-width: 100%; height: auto; }}
+.wide.light {{ display: block; }}
+.scrolls {{ overflow-x: auto; }}
+@media {DARK_SCREEN} {{
+  .wide.light {{ display: none; }}
+  .wide.dark {{ display: block; }} }}
 table {{ border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; }}
 caption {{ text-align: left; padding-bottom: 0.3rem; }}
 th, td {{ padding: 0.25rem 0.9rem 0.25rem 0; text-align: left; vertical-align: top;
   overflow-wrap: normal; border-bottom: 1px solid var(--faint); }}
-thead th {{ vertical-align: bottom; white-space: pre-line; }}
-tbody th {{ font-weight: normal; }}
 .number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
+thead th, thead .number {{ vertical-align: bottom; white-space: pre; }}
+tbody th {{ font-weight: normal; }}
+.unbroken {{ white-space: nowrap; }}
 dl {{ margin: 0; }}
 dl div {{
   display: grid; grid-template-columns: minmax(7rem, 11rem) 1fr; gap: 0 1rem; padding: 0.25rem 0;
@@ -45,14 +53,20 @@ ul {{ padding-left: 1.2rem; }}
 a {{ color: var(--accent); }}
 :focus-visible {{ outline: 2px solid var(--accent); outline-offset: 2px; }}
 @media {PHONE} {{
-  .wide.picture img {{ max-width: none; width: 40rem; }}
+  .one-width img {{ max-width: none; width: 40rem; }}
+  .two-widths .wide {{ display: none; }}
+  .two-widths .narrow.light {{ display: block; }}
   dl div {{ grid-template-columns: 1fr; }}
   dt {{ font-size: 0.85rem; opacity: 0.8; }} }}
+@media {DARK_PHONE} {{
+  .two-widths .narrow.light {{ display: none; }}
+  .two-widths .narrow.dark {{ display: block; }} }}
 @media print {{
   @page {{ margin: 1.6cm; }}
   body {{ font-size: 10pt; }}
   main {{ max-width: none; padding: 0; }}
-  .wide {{ overflow: visible; }}
+  .scrolls {{ overflow: visible; }}
+  img {{ max-height: 23cm; width: auto; }}
   figure, tr, dl div, .answer {{ break-inside: avoid; }}
   h2, caption {{ break-after: avoid; }} }}
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from convmill.inspection import inspect
 from convmill.inspection.document import Column, Table
 from convmill.inspection.numbers import plural
+from convmill.inspection.report import inspect
 from convmill.page.document import Block, Download, Figure, Listing, Page, Section
 from convmill.page.drawings import figure
 from convmill.plan.graph import NotCovered
@@ -49,9 +48,8 @@ class Training:
         training_images: how many it learned from.
         history: what ``fit`` left: numbers of each epoch.
         scores: of the test images, by name.
-        seconds: of the training, without compiling.
         how: names and values of how it was run.
-        raw: all of it, fit for JSON.
+        raw: all of it as JSON.
     """
 
     model: Any
@@ -62,9 +60,8 @@ class Training:
     training_images: int
     history: History
     scores: Mapping[str, float]
-    seconds: float
     how: tuple[tuple[str, str], ...]
-    raw: Mapping[str, Any]
+    raw: str
 
 
 def training_page(training: Training) -> Page:
@@ -97,7 +94,7 @@ def training_page(training: Training) -> Page:
         how=training.how,
         downloads=(
             Download("history.csv", history_csv(training.history)),
-            Download("run.json", json.dumps(training.raw, indent=2, allow_nan=False)),
+            Download("run.json", training.raw),
         ),
     )
 
@@ -149,7 +146,7 @@ def _scores(training: Training) -> Table:
     validated = any(name.startswith(VALIDATION) for name in history)
     columns = ["training,\nlast epoch", *["validation,\nlast epoch"] * validated, "test"]
     rows = []
-    for name in dict.fromkeys([*names, *training.scores]):
+    for name in sorted(dict.fromkeys([*names, *training.scores]), key=lambda name: name != "loss"):
         places = [_last(history.get(name)), *[_last(history.get(VALIDATION + name))] * validated]
         values = [*places, training.scores.get(name)]
         rows.append((name, *(DASH if value is None else f"{value:.4f}" for value in values)))
@@ -178,9 +175,12 @@ def _classes(found: Predictions) -> Iterator[Block]:
         recall = percent(float(shares[label])) if images else DASH
         rows.append((name, f"{images:,}", f"{counts[label, label]:,}", recall,
                      _most_often_for(counts[label], label, found.class_names)))  # fmt: skip
-    titles = ("images", "right", "recall")
     table = Table(
-        (Column("class", right=False), *map(Column, titles), Column("mostly taken for", right=False)),
+        (
+            Column("class", right=False),
+            *map(Column, ("images", "right", "recall")),
+            Column("mostly\ntaken for", right=False),
+        ),
         tuple(rows),
     )
     several = len(order) > MOST_CLASSES
@@ -204,7 +204,9 @@ def _mistakes(found: Predictions, images: Any) -> Iterator[Block]:
 
 def _mistakes_figure(found: Predictions, images: Any) -> Figure:
     ranked = rank_mistakes(found.probabilities, found.labels)
-    said = f"{plural(len(ranked), 'test image')} of {len(found.labels):,} is taken for another"
+    are = "is" if len(ranked) == 1 else "are"
+    wrong = plural(len(ranked), "test image")
+    said = f"{wrong} of {len(found.labels):,} {are} taken for another class"
     for index in ranked[:1].tolist():
         true, taken = (found.class_names[each[index]] for each in (found.labels, found.predicted))
         sure = percent(float(found.confidence[index]))
