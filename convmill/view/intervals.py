@@ -1,0 +1,207 @@
+"""Estimates with their intervals, one row each: arms of a study, or differences beside zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from convmill.view.style import (
+    NARROW,
+    POINTS_PER_INCH,
+    SMALL_SIZE,
+    WIDTH,
+    Picture,
+    Theme,
+    drawing,
+    headline,
+    wrapped,
+)
+from convmill.view.text import MINUS, fitted, shown
+
+ROW, NARROW_ROW = 0.38, 0.6  # inches; in a narrow picture a row has its name above it
+AROUND = 1.25  # inches for headline, axis and caption
+WIDEST_NAME = 2.5  # inches of a line of a name
+MOST_LETTERS = 48
+TICKS = (1, 2, 2.5, 5, 10)
+STACK = 4.4  # points between dots that lie on each other
+DOT, POINT = 3.6, 6.5  # points across
+HIGHEST = 0.42  # a stack of dots may take this part of its row
+BINS = 60  # places side by side
+NAME_ABOVE = 0.34  # rows from a row's middle to its name
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with the interval ``low`` to ``high``, NaN where it has none, of single ``values``."""
+
+    label: str
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...] = ()
+
+    @property
+    def finite(self) -> list[float]:
+        """All numbers that can be drawn."""
+        numbers = (self.mean, self.low, self.high, *self.values)
+        return [number for number in numbers if np.isfinite(number)]
+
+
+def intervals(
+    estimates: Sequence[Estimate],
+    *,
+    title: str,
+    label: str,
+    caption: str = "",
+    decimals: int = 2,
+    zero: bool = False,
+    marks: dict[str, float] | None = None,
+    dark: bool = False,
+    narrow: bool = False,
+) -> Picture:
+    """A row for each estimate: its single values as small dots, those that are near each other
+    stacked; above its mean a larger point, its interval a line.
+
+    Args:
+        estimates: in the order in which they stand, from above.
+        title, caption: of the picture; ``label`` is that of the axis, with its unit.
+        decimals: of the numbers beside the rows.
+        zero: the numbers are differences: a line stands at 0, and an estimate whose interval does
+            not hold it has the stronger colour.
+        marks: further values to mark by a line, by their names.
+        dark: on a dark ground.
+        narrow: for the width of a phone: names stand above their rows, and no numbers beside them.
+
+    Raises:
+        ValueError: there is no estimate, or none has a finite number.
+    """
+    if not any(estimate.finite for estimate in estimates):
+        raise ValueError("estimates must hold at least one finite number. Received: none.")
+    width, row = (NARROW, NARROW_ROW) if narrow else (WIDTH, ROW)
+    legend = 0.22 * len(marks or {})
+    with drawing(row * len(estimates) + AROUND + legend, width=width, dark=dark) as picture:
+        axes = picture.subplots()
+        _dress(axes, estimates, label, narrow)
+        if zero:
+            axes.axvline(0, color=picture.theme.faint, linewidth=1)
+        _draw_marks(axes, marks or {}, picture.theme)
+        for place, estimate in enumerate(estimates):
+            _draw_dots(axes, place, estimate, picture.theme, row)
+            _draw_interval(axes, place, estimate, _colour(estimate, zero, picture.theme))
+        if not narrow:
+            _write_numbers(axes, estimates, decimals, "+" if zero else "")
+        headline(picture, title, caption)
+    return picture
+
+
+def _dress(axes: Axes, estimates: Sequence[Estimate], label: str, narrow: bool) -> None:
+    places = range(len(estimates))
+    names = [estimate.label for estimate in estimates]
+    axes.set_ylim(len(estimates) - 0.45, -0.75 if narrow else -0.65)
+    low, high = _limits(estimates)
+    axes.set_xlim(low, high)
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if narrow else 6, steps=TICKS))
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    if not narrow:
+        lines = [wrapped(name, WIDEST_NAME) for name in shown(names, MOST_LETTERS)]
+        axes.set_yticks(places, lines)
+        return
+    axes.set_yticks([])
+    room = 0.95 * NARROW * POINTS_PER_INCH
+    for place, name in zip(places, fitted(names, room, MOST_LETTERS), strict=True):
+        axes.annotate(
+            name,
+            (0, place - NAME_ABOVE),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=SMALL_SIZE,
+        )
+
+
+def _limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """A little beyond all that is drawn."""
+    numbers = [number for estimate in estimates for number in estimate.finite]
+    low, high = min(numbers), max(numbers)
+    margin = 0.04 * (high - low) or 0.04 * abs(low) or 1.0
+    return low - margin, high + margin
+
+
+def _draw_dots(axes: Axes, place: int, estimate: Estimate, theme: Theme, row: float) -> None:
+    """Single values, below the interval, in stacks of those that are near each other."""
+    values = np.array([value for value in estimate.values if np.isfinite(value)])
+    if not values.size:
+        return
+    left, right = axes.get_xlim()
+    bins = np.floor((values - left) / (right - left) * BINS).astype(int)
+    highest = max(int(np.bincount(bins).max()) - 1, 1)
+    step = min(STACK / POINTS_PER_INCH / row, HIGHEST / highest)  # in rows
+    order = np.argsort(values, kind="stable")
+    seen: dict[int, int] = {}
+    for index in order.tolist():
+        level = seen.get(int(bins[index]), 0)
+        seen[int(bins[index])] = level + 1
+        axes.plot(
+            values[index],
+            place + 0.16 + step * level,
+            "o",
+            markersize=DOT,
+            color=theme.faint,
+            alpha=0.75,
+            markeredgewidth=0,
+        )
+
+
+def _draw_interval(axes: Axes, place: int, estimate: Estimate, colour: str) -> None:
+    if np.isfinite(estimate.low) and np.isfinite(estimate.high):
+        ends = [estimate.low, estimate.high]
+        axes.plot(ends, [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
+    if np.isfinite(estimate.mean):
+        axes.plot(estimate.mean, place, "o", markersize=POINT, color=colour)
+
+
+def _colour(estimate: Estimate, zero: bool, theme: Theme) -> str:
+    """Of a difference that cannot be told from 0 the fainter one."""
+    told = estimate.low > 0 or estimate.high < 0
+    return theme.first if told or not zero else theme.faint
+
+
+def _draw_marks(axes: Axes, marks: dict[str, float], theme: Theme) -> None:
+    left, right = axes.get_xlim()
+    if marks:
+        axes.set_xlim(min(left, *marks.values()), max(right, *marks.values()))
+    for index, (name, value) in enumerate(marks.items()):
+        style: Any = ("--", ":", "-.")[index % 3]
+        axes.axvline(value, color=theme.second, linewidth=1.2, linestyle=style, label=name)
+    if marks:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0, borderaxespad=0.2)
+
+
+def _write_numbers(axes: Axes, estimates: Sequence[Estimate], decimals: int, sign: str) -> None:
+    """Mean and interval in words, right of each row."""
+    for place, estimate in enumerate(estimates):
+        axes.annotate(
+            estimate_said(estimate, decimals, sign),
+            (1, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=SMALL_SIZE,
+        )
+
+
+def estimate_said(estimate: Estimate, decimals: int, sign: str = "") -> str:
+    """ "0.21 [0.15, 0.27]", or the mean alone where it has no interval."""
+    numbers = (estimate.mean, estimate.low, estimate.high)
+    mean, low, high = (f"{number:{sign}.{decimals}f}".replace("-", MINUS) for number in numbers)
+    if not np.isfinite(estimate.low):
+        return mean if np.isfinite(estimate.mean) else "not measured"
+    return f"{mean} [{low}, {high}]"
