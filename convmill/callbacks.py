@@ -1,4 +1,4 @@
-"""Keras' callbacks, unchanged."""
+"""Keras' callbacks, and ours: ``Checkpoint``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from keras.callbacks import *  # noqa: F403
 
+from convmill.train.checkpoint.callback import Checkpoint
+
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any: ...
+
+
+__all__ = ["Checkpoint"]

@@ -57,7 +57,7 @@ def replacing(path: Name, suffix: str | None = None) -> Iterator[Path]:
         _at_work.discard(name)
 
 
-def write(path: Name, fill: Callable[[BinaryIO], None]) -> None:
+def write(path: Name, fill: Callable[[BinaryIO], object]) -> None:
     """Has ``fill`` write a file, which then takes the place of ``path``. Raises as above."""
     with replacing(path) as new, new.open("xb") as file:
         fill(file)

@@ -16,9 +16,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src import backend
+from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
 from keras.src.models import cloning
+from keras.src.random import seed_generator
 from keras.src.trainers import data_adapters
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 from keras.src.trainers.data_adapters import array_data_adapter
@@ -531,3 +533,15 @@ def flatten_logs(model: Any, logs: Mapping[str, Any]) -> Any:
 def initial_epoch(model: Any, given: int) -> int:
     """The epoch to begin with: a callback's (``BackupAndRestore``), else the one given."""
     return int(model._initial_epoch or given)
+
+
+# Random numbers ---------------------------------------------------------------------------------
+
+
+def global_seed(make: bool = False) -> Any:
+    """The state of the generator that draws for whoever has none; None where nobody has asked for
+    it yet, unless it is to be made."""
+    found = global_state.get_global_attribute(seed_generator.GLOBAL_SEED_GENERATOR)
+    if found is None and make:
+        found = seed_generator.global_seed_generator()
+    return None if found is None else found.state

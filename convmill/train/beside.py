@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from convmill.train import signals
 from convmill.train.bound import Bound
 from convmill.train.feed import Part, Uncovered
+from convmill.train.keeping import NOTHING, Keeping
 from convmill.train.part import add, make_ready, train_part
 from convmill.train.progress import Progress
 from convmill.train.scores import Scores
@@ -30,10 +31,12 @@ class _Abandoned(Exception):
 
 
 class _Run:
-    """A part that is trained in a thread of its own, and how far that is."""
+    """A part that is trained in a thread of its own, and how far that is: all of it, or as much as
+    may be trained at once."""
 
-    def __init__(self, bound: Bound, part: Part, scores: Scores) -> None:
-        self.bound, self.part = bound, part
+    def __init__(self, bound: Bound, part: Part, scores: Scores, keeping: Keeping) -> None:
+        self.bound, self.whole, self.keeping = bound, part, keeping
+        self.part = part = keeping.room(part)
         self.outputs = make_ready(bound, part, scores)
         # Read here: a stream may set another rate for what it gives next.
         self.rates = bound.rates(part)
@@ -50,7 +53,12 @@ class _Run:
     def _train(self) -> None:
         try:
             self.measured = self.bound.train(
-                self.part, self.outputs, self._watch, rates=self.rates, before=self._before
+                self.part,
+                self.outputs,
+                self._watch,
+                rates=self.rates,
+                before=self._before,
+                until=self.keeping.is_wanted,
             )
         except BaseException as error:
             self.error = error
@@ -81,8 +89,11 @@ class _Run:
 class Beside:
     """Trains parts one behind the other, each while the next one is read."""
 
-    def __init__(self, bound: Bound, scores: Scores, progress: Progress) -> None:
+    def __init__(
+        self, bound: Bound, scores: Scores, progress: Progress, keeping: Keeping = NOTHING
+    ) -> None:
         self.bound, self.scores, self.progress = bound, scores, progress
+        self.keeping = keeping
         self._run: _Run | None = None
         self._begun, self._outer = begun(), mine()
 
@@ -97,7 +108,7 @@ class Beside:
         self.finish()
         bound = self.bound
         if isinstance(part, Uncovered) or not part.copied or bound.bridged or bound.losses:
-            train_part(bound, part, self.scores, self.progress)
+            train_part(bound, part, self.scores, self.progress, self.keeping)
         else:
             self._start(part)
             if asked:
@@ -105,18 +116,20 @@ class Beside:
         self._begun = begun()
 
     def _start(self, part: Part) -> None:
-        self._run = _Run(self.bound, part, self.scores)
+        self._run = _Run(self.bound, part, self.scores, self.keeping)
         try:
             self._run.thread.start()
         except RuntimeError:  # the system has no thread to give
             self._run = None
-            train_part(self.bound, part, self.scores, self.progress)
+            train_part(self.bound, part, self.scores, self.progress, self.keeping)
 
     def finish(self) -> None:
         """Waits until the part at hand is done, shows how far it is, and counts it."""
-        run = self._run
-        if run is None:
-            return
+        while self._run is not None:
+            self._finish(self._run)
+
+    def _finish(self, run: _Run) -> None:
+        """The same for a run, which may leave some of the part; that goes on then."""
         over = False
         while not over:
             over = run.wait()
@@ -127,6 +140,10 @@ class Beside:
             raise run.error
         assert run.measured is not None
         add(run.part, run.measured, run.outputs, self.scores)
+        left = run.whole.behind(run.measured.steps)
+        self.keeping.add(run.measured.steps, self.bound)
+        if left.steps:
+            self._start(left)
 
     def abandon(self) -> None:
         """Stops behind the step that is at hand, and waits for that."""
@@ -143,10 +160,12 @@ class Beside:
 
 
 @contextmanager
-def beside(bound: Bound, scores: Scores, progress: Progress) -> Iterator[Beside]:
+def beside(
+    bound: Bound, scores: Scores, progress: Progress, keeping: Keeping = NOTHING
+) -> Iterator[Beside]:
     """What trains beside reading. Where that fails, all that was read before is trained; where it
     is interrupted, training stops behind the step that it is in."""
-    training = Beside(bound, scores, progress)
+    training = Beside(bound, scores, progress, keeping)
     try:
         try:
             yield training

@@ -226,6 +226,11 @@ class Bound:
             weights.append(optimizer_state.iterations_variable(self.optimizer))
         return weights + self._seeds.variables
 
+    @property
+    def seed_variables(self) -> list[Any]:
+        """The states of all generators that the model's calls draw from."""
+        return read_seeds(self.reading.dropouts, self.graph.draws, 0).variables
+
     def push_within(self) -> None:
         """Writes back for somebody who asks for a variable in the middle of this thread's turn."""
         with within(self.keys):
@@ -277,13 +282,15 @@ class Bound:
         *,
         rates: Rates | None = None,
         before: Callable[[], None] | None = None,
+        until: Stop | None = None,
     ) -> Measured:
         """Trains on a part; a learning rate that makes no sense raises before the first step.
 
         A signal, and another thread that wants the model, are let in between two steps; ``before``
         is called before each turn. ``rates`` are those of ``rates()``, else they are read when it
-        comes to them.
+        comes to them. Once ``until`` says true, training stops behind the step that it is in.
         """
+        enough = _never if until is None else until
         pieces = Pieces(part, outputs, watch, at_once=1 if self.bridged else None)
         for output, loss in self.losses.items():
             loss.prepare(part, self.graph.node(self.graph.outputs[output]).shape)
@@ -296,9 +303,9 @@ class Bound:
                     pieces.add(self._train_bridged(pieces))
                     pieces.show()
                 else:
-                    pieces.add(
-                        self._train(pieces, lambda: turn.is_wanted() or signals.waiting(), rates)
-                    )
+                    pieces.add(self._train(pieces, partial(_is_let_in, turn, enough), rates))
+            if enough():
+                break
         return pieces.measured()
 
     def _train(self, pieces: Pieces, stop: Stop, known: Rates | None) -> Measured:
@@ -477,6 +484,11 @@ def _forget(lost: Keys) -> None:
 
 
 in_child(_forget)
+
+
+def _is_let_in(turn: Turn, enough: Stop) -> bool:
+    """Whether somebody is to be let in between two steps."""
+    return turn.is_wanted() or signals.waiting() or enough()
 
 
 def _never() -> bool:

@@ -7,7 +7,7 @@ are none, the small batches of a stream are read a few ahead of the steps that a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import keras
@@ -37,6 +37,14 @@ class Part:
     def steps(self) -> int:
         """How many batches the part holds."""
         return -(-len(self.order) // self.batch_size)
+
+    def until(self, steps: int) -> Part:
+        """The first so many batches of the part, or all of it."""
+        return replace(self, order=self.order[: steps * self.batch_size])
+
+    def behind(self, steps: int) -> Part:
+        """What is left behind so many batches."""
+        return replace(self, order=self.order[steps * self.batch_size :])
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ class ArrayFeed:
             len(arrays), batch_size, steps, shuffle, together, self._renew
         )
         self.batch_size = int(self.epochs.data_adapter.batch_size)
+        self.shuffle = shuffle
         self.keeps = steps is not None  # Keras then goes through one conversion for many epochs
         self.whole = False
 

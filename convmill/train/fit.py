@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,14 @@ from convmill.train import arguments as checks
 from convmill.train import attach
 from convmill.train.beside import beside
 from convmill.train.bound import Bound
+from convmill.train.checkpoint.callback import Checkpoint
+from convmill.train.checkpoint.keeper import Keeper, Run
+from convmill.train.checkpoint.variables import kinds
 from convmill.train.evaluate import Measuring, measure
 from convmill.train.feed import ArrayFeed, BadBatch
 from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
+from convmill.train.keeping import NOTHING, Keeping
 from convmill.train.part import train_part
 from convmill.train.prepare import Feeds, Preparation, is_stream
 from convmill.train.progress import Progress, progress_for
@@ -177,16 +181,21 @@ def run_fit(call: Fit) -> Any:
     callbacks, shows = _callback_list(call)
     model.stop_training = False
     scores = Scores(call.bound)
-    logs: dict[str, Any] = {}
-    with progress_for(call.verbose if shows else 0, call.epochs) as progress:
+    keeping = _keeping(call, callbacks, scores)
+    with closing(keeping), progress_for(call.verbose if shows else 0, call.epochs) as progress:
         if shows:
             callbacks.callbacks.append(_Summary(progress))
+        keeping.prepare()
         callbacks.on_train_begin()
+        start = keeping.start(attach.initial_epoch(model, call.initial_epoch))
+        logs = start.logs
         try:
-            for epoch in range(attach.initial_epoch(model, call.initial_epoch), call.epochs):
-                logs = _epoch(call, epoch, callbacks, scores, progress)
+            for epoch in range(start.epoch, call.epochs):
+                logs = _epoch(call, epoch, callbacks, scores, progress, keeping)
+                keeping.end_epoch(logs)
                 if model.stop_training:
                     break
+            keeping.finish()
         finally:  # as in Keras: moving averages take the places of weights
             leave_interrupted(outer)
             call.bound.finish()
@@ -205,6 +214,36 @@ class _Summary(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.progress.end(logs or {})
+
+
+def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
+    """Who keeps checkpoints of the run, if one of the callbacks is for that."""
+    found = [one for one in callbacks.callbacks if isinstance(one, Checkpoint)]
+    if not found:
+        return NOTHING
+    if len(found) > 1:
+        raise ValueError(f"One Checkpoint is enough. Received: {len(found)} of them")
+    listed = [one for one in callbacks.callbacks if not isinstance(one, _Summary)]
+    run = Run(call.model, call.bound, scores, listed, _facts(call), bool(call.verbose))
+    return Keeper(found[0], run)
+
+
+def _facts(call: Fit) -> dict[str, Any]:
+    """What must be the same where another process goes on with a run."""
+    feed = call.feed
+    if not isinstance(feed, ArrayFeed) or feed.keeps:
+        raise ValueError(
+            "Checkpoint goes on in the midst of an epoch, which takes data that can be wound back: "
+            "pass arrays, without steps_per_epoch. Received: "
+            + ("arrays with steps_per_epoch" if isinstance(feed, ArrayFeed) else "a stream")
+        )
+    return {
+        "weights": kinds(call.model),
+        "optimizer": type(call.model.optimizer).__name__,
+        "images": feed.images,
+        "batch_size": feed.batch_size,
+        "shuffle": feed.shuffle,
+    }
 
 
 @contextmanager
@@ -239,16 +278,27 @@ def _callback_list(call: Fit) -> tuple[Any, bool]:
 
 
 def _epoch(
-    call: Fit, epoch: int, callbacks: Any, scores: Scores, progress: Progress
+    call: Fit,
+    epoch: int,
+    callbacks: Any,
+    scores: Scores,
+    progress: Progress,
+    keeping: Keeping,
 ) -> dict[str, Any]:
     """One epoch with its validation; the logs of both."""
-    scores.reset()
-    callbacks.on_epoch_begin(epoch)
+    midway = keeping.is_midway(epoch)
+    if not midway:
+        scores.reset()
+        callbacks.on_epoch_begin(epoch)
     call.bound.reread()  # a callback may have frozen layers, or set another loss
     scores.follow()
+    if midway:
+        keeping.restore_scores()
     progress.begin(epoch, call.feed.images, call.feed.steps)
-    with _told(epoch, scores, "data"):
-        _train(call, callbacks, scores, progress)
+    if not keeping.is_over():
+        with _told(epoch, scores, "data"):
+            _train(call, epoch, callbacks, scores, progress, keeping)
+        keeping.end_steps(call.bound)
     if scores.totals.images == 0:
         raise ValueError(
             f"x gave no batch for epoch {epoch + 1} of {call.epochs}. Let the generator go on "
@@ -269,32 +319,43 @@ def _epoch(
     return logs
 
 
-def _train(call: Fit, callbacks: Any, scores: Scores, progress: Progress) -> None:
+def _train(
+    call: Fit,
+    epoch: int,
+    callbacks: Any,
+    scores: Scores,
+    progress: Progress,
+    keeping: Keeping,
+) -> None:
     """The steps of one epoch, with batch hooks where a callback has them."""
     model, bound = call.model, call.bound
     hooked = hears_batches(callbacks.callbacks, "train")
     heard = hooked or model.stop_training
     if call.base is not None:
         bound = call.base.begin(progress, heard)
+    keeping.begin_steps(epoch, heard)
     if not heard:
-        with beside(bound, scores, progress) as train:
+        with beside(bound, scores, progress, keeping) as train:
             for execution in call.feed.epoch(whole=True):
-                for part in execution.parts:
+                for part in keeping.rest(execution.parts):
                     train(part)
         bound.push()
         return
     for execution in call.feed.epoch(whole=False):
+        if keeping.is_done(execution):
+            continue
         if hooked:
             callbacks.on_train_batch_begin(execution.first)
             scores.catch_up()
         there = False
         for part in execution.parts:
             there = True
-            train_part(bound, part, scores, progress)
+            train_part(bound, part, scores, progress, keeping)
         if hooked and there:
             bound.push()
             callbacks.on_train_batch_end(execution.last, scores.logs())
+        if there:
+            keeping.end_execution(bound, bool(model.stop_training))
         if model.stop_training:
             break
     bound.push()
-

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from convmill.train.bound import Bound
 from convmill.train.evaluate import keras_step
 from convmill.train.feed import Part, Uncovered
+from convmill.train.keeping import NOTHING, Keeping
 from convmill.train.pieces import Outputs
 from convmill.train.progress import Progress
 from convmill.train.scores import Scores
@@ -15,20 +16,39 @@ if TYPE_CHECKING:
     from convmill.runtime.program import Measured
 
 
-def train_part(bound: Bound, part: Part | Uncovered, scores: Scores, progress: Progress) -> None:
+def train_part(
+    bound: Bound,
+    part: Part | Uncovered,
+    scores: Scores,
+    progress: Progress,
+    keeping: Keeping = NOTHING,
+) -> None:
     """The steps of one part; the scores follow."""
     if isinstance(part, Uncovered):
         bound.push()
         keras_step("train_on_batch", bound, part, scores)
         scores.trained += 1
+        keeping.add(1, bound)
         return
+    while part.steps:
+        measured = _train(bound, keeping.room(part), scores, progress, keeping)
+        part = part.behind(measured.steps)
+        keeping.add(measured.steps, bound)
+
+
+def _train(
+    bound: Bound, part: Part, scores: Scores, progress: Progress, keeping: Keeping
+) -> Measured:
+    """As much of a part as is trained before somebody wants the state."""
     outputs = make_ready(bound, part, scores)
 
     def watch(measured: Measured) -> None:
         if progress.wants_update():
             progress.update(*scores.preview(part, measured))
 
-    add(part, bound.train(part, outputs, watch), outputs, scores)
+    measured = bound.train(part, outputs, watch, until=keeping.is_wanted)
+    add(part, measured, outputs, scores)
+    return measured
 
 
 def make_ready(bound: Bound, part: Part, scores: Scores) -> Outputs | None:
@@ -39,6 +59,6 @@ def make_ready(bound: Bound, part: Part, scores: Scores) -> Outputs | None:
 
 
 def add(part: Part, measured: Measured, outputs: Outputs | None, scores: Scores) -> None:
-    """Counts what is done."""
-    scores.add(part, measured, outputs)
+    """Counts what is done, which may be less than the part."""
+    scores.add(part.until(measured.steps), measured, outputs)
     scores.trained += measured.steps

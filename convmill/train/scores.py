@@ -143,6 +143,27 @@ class Scores:
             self.model.reset_metrics()
         self.totals = self._nothing()
 
+    def state(self) -> dict[str, Any]:
+        """What was counted so far, as plain values and arrays."""
+        with self._counting():
+            held = [one for each in self.others for one in each.metric.variables]
+            values = list(map(snapshot, held))
+        sums = {output: list(one.values) for output, one in self.totals.sums.items()}
+        totals = {"sums": sums, "loss": self.totals.loss, "images": self.totals.images}
+        return {"totals": totals, "metrics": values, "trained": self.trained}
+
+    def restore(self, found: Mapping[str, Any]) -> None:
+        """Goes on counting from what ``state`` gave."""
+        with self._counting():
+            self.model.reset_metrics()
+            held = [one for each in self.others for one in each.metric.variables]
+            for variable, value in zip(held, found["metrics"], strict=True):
+                variable.assign(value)
+        totals = found["totals"]
+        sums = {output: Sums(*values) for output, values in totals["sums"].items()}
+        self.totals = Totals(sums, totals["loss"], totals["images"])
+        self.trained = found["trained"]
+
     def add(
         self, part: Part, measured: Measured, outputs: Outputs | None, penalty: float = 0.0
     ) -> None:

@@ -1,0 +1,307 @@
+"""Keeps the state of one ``fit`` in checkpoints, and takes it up again in another process.
+
+A state is taken between two steps. On JAX that copies no array: a variable's array is never
+written to, so holding it is enough. The writing is done beside the training.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from convmill.printing import say
+from convmill.train.bound import Bound
+from convmill.train.checkpoint import chance, variables
+from convmill.train.checkpoint.callback import Checkpoint
+from convmill.train.checkpoint.folder import Folder
+from convmill.train.checkpoint.last_words import LastWords
+from convmill.train.checkpoint.objects import Owner, continue_log
+from convmill.train.checkpoint.writer import Writer
+from convmill.train.feed import Execution, Part, Uncovered
+from convmill.train.keeping import Keeping, Start
+from convmill.train.scores import Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, and with what: ``facts`` about it must be those of the run before."""
+
+    model: Any
+    bound: Bound
+    scores: Scores
+    callbacks: Sequence[Any]
+    facts: dict[str, Any]
+    says: bool  # whether to tell that it goes on
+
+
+@dataclass(frozen=True)
+class _Position:
+    """``steps`` of ``epoch`` are done, ``total`` of the run. An epoch has ``begun`` once callbacks
+    have heard so; its steps are ``over`` once there are no more, and its validation is next.
+    ``heard`` is whether a callback hears of its batches."""
+
+    epoch: int
+    steps: int = 0
+    total: int = 0
+    begun: bool = False
+    over: bool = False
+    heard: bool = False
+
+
+class Keeper(Keeping):
+    """Keeps checkpoints of one run."""
+
+    def __init__(self, checkpoint: Checkpoint, run: Run) -> None:
+        self._checkpoint, self._run = checkpoint, run
+        self._every = checkpoint.every
+        self._folder = Folder(checkpoint.directory, checkpoint.keep)
+        self._writer = Writer(self._folder)
+        self._last_words = LastWords(lambda: self._in_steps, self._write_last)
+        self._owners: list[Owner] = []
+        self._found: dict[str, Any] | None = None  # of another process, until it is taken up
+        self._at = _Position(0)
+        self._logs: dict[str, Any] = {}
+        self._chance_before: Any = None  # the random states before the steps of this epoch
+        self._skip = 0  # steps of this epoch that another process has done
+        self._in_steps = False
+        self._latest: Any = None  # the state of the last whole place outside of steps
+        self._due = self._next_time()
+
+    # The beginning ------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Before callbacks hear of the run."""
+        self._folder.take()
+        newest = self._folder.newest()
+        if newest is not None:
+            path, found = newest
+            _check_facts(path, found["facts"], self._facts())
+            self._found = found
+            self._tell(path, _Position(**found["position"]))
+            for one, (_, state) in zip(self._kept_callbacks(), found["callbacks"], strict=True):
+                if isinstance(one, keras.callbacks.CSVLogger):
+                    continue_log(one, state)
+        self._checkpoint.kept_by = self
+        self._last_words.listen()
+
+    def start(self, epoch: int) -> Start:
+        """Where the run begins, which was to be ``epoch``; the state is that of then."""
+        self._owners = [Owner(one, "callback") for one in self._kept_callbacks()]
+        self._at = _Position(epoch)
+        found = self._found
+        if found is not None:
+            self._at = _Position(**found["position"])
+            variables.restore(self._run.model, self._run.bound, found["variables"])
+            for owner, (_, state) in zip(self._owners, found["callbacks"], strict=True):
+                owner.restore(state)
+            self._run.model.stop_training = found["stop"]
+            self._logs, self._chance_before = found["logs"], found["chance before"]
+            chance.restore(found["chance"])
+            if not self._at.begun:
+                self._found = None
+        self._latest = self._state()
+        ends = self._run.model.stop_training and not self._at.begun
+        return Start(sys.maxsize if ends else self._at.epoch, self._logs)
+
+    def is_midway(self, epoch: int) -> bool:
+        """Whether an epoch goes on that an earlier process has begun."""
+        return self._found is not None
+
+    def restore_scores(self) -> None:
+        """What that one has counted of the epoch is counted."""
+        assert self._found is not None
+        self._run.scores.restore(self._found["counted"])
+
+    def is_over(self) -> bool:
+        """Whether the steps of the epoch at hand were all done by an earlier process."""
+        if self._found is None or not self._at.over:
+            return False
+        self._found = None
+        return True
+
+    # Steps --------------------------------------------------------------------------------------
+
+    def begin_steps(self, epoch: int, heard: bool) -> None:
+        """The steps of an epoch begin, or go on: those that are done are gone through again, from
+        the random states before them."""
+        if self._found is not None:
+            if heard != self._at.heard:
+                raise ValueError(
+                    "A callback that hears of batches was not there before, or is not there now. "
+                    f"Go on with the same callbacks. Received: {self._run.callbacks!r}"
+                )
+            self._skip = self._at.steps
+            chance.restore(self._chance_before)
+        else:
+            self._chance_before = chance.states()
+            self._at = replace(self._at, epoch=epoch, steps=0, begun=True, over=False, heard=heard)
+        self._in_steps = True
+
+    def rest(self, parts: Iterable[Part | Uncovered]) -> Iterator[Part | Uncovered]:
+        """Those of an epoch's parts that are still to be trained."""
+        for part in parts:
+            steps = 1 if isinstance(part, Uncovered) else part.steps
+            if steps <= self._skip:
+                self._skip -= steps
+            elif isinstance(part, Part) and self._skip:
+                first, self._skip = self._skip, 0
+                yield part.behind(first)
+            else:
+                yield part
+        self._found = None
+
+    def is_done(self, execution: Execution) -> bool:
+        """Whether an earlier process has done these steps; then its batches are read, as that one
+        has read them, and the random states behind them are its own."""
+        if not self._skip:
+            self._found = None
+            return False
+        for part in execution.parts:
+            self._skip -= 1 if isinstance(part, Uncovered) else part.steps
+        if self._skip <= 0 and self._found is not None:
+            chance.restore(self._found["chance"])
+        return True
+
+    def room(self, part: Part) -> Part:
+        """As much of a part as may be trained at once."""
+        every = self._every.steps
+        if every is None or self._at.heard:
+            return part
+        return part.until(every - self._at.total % every)
+
+    def is_wanted(self) -> bool:
+        """Whether training is to stop behind the step that it is in; asked by any thread."""
+        return not self._at.heard and (self._last_words.is_waiting or self._is_time())
+
+    def add(self, steps: int, bound: Bound) -> None:
+        """So many steps are done, and counted."""
+        at = self._at
+        self._at = replace(at, steps=at.steps + steps, total=at.total + steps)
+        if not self._at.heard and steps:
+            self._look(bound)
+
+    def end_execution(self, bound: Bound, stopped: bool) -> None:
+        """Callbacks have heard of a batch; ``stopped`` is whether it was the epoch's last."""
+        self._at = replace(self._at, over=stopped)
+        self._look(bound)
+
+    def _look(self, bound: Bound) -> None:
+        """Between two steps: writes a checkpoint if it is time."""
+        if self._last_words.is_waiting:
+            self._take(bound)
+            self._last_words.hear()
+        elif self._is_time() or self._is_step():
+            self._take(bound)
+            self._writer.begin(self._latest)
+
+    def _take(self, bound: Bound) -> None:
+        bound.push()
+        self._latest = self._state()
+        self._due = self._next_time()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() >= self._due and not self._writer.is_busy
+
+    def _is_step(self) -> bool:
+        every, at = self._every.steps, self._at
+        if every is None:
+            return False
+        if at.heard:  # several steps may lie between two looks
+            return at.total // every > self._latest["position"]["total"] // every
+        return at.total % every == 0
+
+    def _next_time(self) -> float:
+        seconds = self._every.seconds
+        return float("inf") if seconds is None else time.monotonic() + seconds
+
+    # The ends -----------------------------------------------------------------------------------
+
+    def end_steps(self, bound: Bound) -> None:
+        """The steps of an epoch are done, and Keras' variables have what they changed."""
+        if self._skip:
+            raise ValueError(
+                f"The data have too few batches in epoch {self._at.epoch + 1}: the run that is "
+                f"gone on with had made {self._at.steps} steps of it."
+            )
+        self._found = None
+        self._at = replace(self._at, over=True)
+        self._latest = self._state()
+        self._in_steps = False
+        self._last_words.hear()
+
+    def end_epoch(self, logs: dict[str, Any]) -> None:
+        """Callbacks have heard of the end of an epoch."""
+        at = self._at
+        self._logs = dict(logs)
+        self._at = _Position(at.epoch + 1, total=at.total)
+        self._latest = self._state()
+        if self._is_time():
+            self._due = self._next_time()
+            self._writer.begin(self._latest)
+
+    def finish(self) -> None:
+        """The last epoch is done: its state is kept for good."""
+        self._writer.begin(self._latest)
+        self._writer.wait()
+
+    def _write_last(self) -> None:
+        self._writer.begin(self._latest)
+        self._writer.wait()
+
+    def close(self) -> None:
+        """The run has ended, in whichever way."""
+        try:
+            self._writer.wait()
+        finally:
+            if self._checkpoint.kept_by is self:
+                self._checkpoint.kept_by = None
+            self._folder.leave()
+            self._last_words.end()
+
+    # The state ----------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        """The state of now, with everything in Keras' variables: plain values and arrays that
+        nobody changes any more."""
+        run = self._run
+        return {
+            "facts": self._facts(),
+            "position": asdict(self._at),
+            "variables": variables.state(run.model, run.bound),
+            "counted": run.scores.state(),
+            "callbacks": [[owner.kind, owner.state()] for owner in self._owners],
+            "chance": chance.states(),
+            "chance before": self._chance_before,
+            "logs": dict(self._logs),
+            "stop": bool(run.model.stop_training),
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        kinds = [type(one).__qualname__ for one in self._kept_callbacks()]
+        return self._run.facts | {"callbacks": kinds}
+
+    def _kept_callbacks(self) -> list[Any]:
+        """The callbacks that may have a state of their own, in their order."""
+        shown = (Checkpoint, keras.callbacks.ProgbarLogger)
+        return [one for one in self._run.callbacks if not isinstance(one, shown)]
+
+    def _tell(self, path: Path, at: _Position) -> None:
+        if self._run.says:
+            where = f"epoch {at.epoch + 1}, step {at.steps}" if at.begun else f"epoch {at.epoch}"
+            say(f"convmill: going on behind {where}, from {path}", sys.stderr)
+
+
+def _check_facts(path: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """ValueError where a checkpoint is of another run than this one."""
+    for name, value in now.items():
+        if saved.get(name) != value:
+            raise ValueError(
+                f"{path} is of another run: {name} was {saved.get(name)!r}. Received: {value!r}. "
+                "Go on with the same model, data and callbacks, or give another folder."
+            )

@@ -1,0 +1,81 @@
+"""A training that tells of each checkpoint, and can be made to stand still behind one of them.
+
+``python -m tests.robust.killed FOLDER RESULT STOP``: would write what the run leaves into RESULT,
+an .npz file. But whoever writes the checkpoint of number STOP waits for standard input afterwards,
+and training goes on until it wants to write the next one.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from convmill import models
+from convmill.callbacks import Checkpoint
+from convmill.train.checkpoint.folder import Folder
+
+IMAGES, SIZE, EPOCHS = 48, 8, 3
+
+
+def net() -> Any:
+    """With all that keeps a state: batch normalization, dropout, random flips, Adam, a schedule."""
+    stack = [
+        keras.Input((6, 6, 1)),
+        layers.RandomFlip("horizontal"),
+        layers.Conv2D(2, 3, use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.Flatten(),
+        layers.Dropout(0.3),
+        layers.Dense(3, activation="softmax"),
+    ]
+    model = models.Sequential(stack)
+    rate = keras.optimizers.schedules.ExponentialDecay(0.01, 5, 0.9)
+    model.compile(keras.optimizers.Adam(rate), "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def stop_behind(stop: int) -> None:
+    """Whoever writes the checkpoint of a number waits afterwards."""
+    plain = Folder.write
+
+    def write(self: Folder, content: Any) -> Any:
+        path = plain(self, content)
+        print(path.name, flush=True)
+        if int(path.stem.partition("-")[2]) == stop:
+            sys.stdin.read()
+        return path
+
+    Folder.write = write  # type: ignore[method-assign]
+
+
+def train(folder: Any, result: Any) -> None:
+    """Trains, and writes what is left."""
+    rng = np.random.default_rng(0)
+    x = rng.random((IMAGES, 6, 6, 1), np.float32)
+    y = np.eye(3, dtype=np.float32)[rng.integers(0, 3, IMAGES)]
+    keras.utils.set_random_seed(5)
+    model = net()
+    history = model.fit(
+        x,
+        y,
+        batch_size=SIZE,
+        epochs=EPOCHS,
+        validation_split=0.25,
+        verbose=0,
+        callbacks=[Checkpoint(folder, every="2 steps"), keras.callbacks.CSVLogger(f"{result}.csv")],
+    )
+    every = [*model.variables, *model.optimizer.variables]
+    left = {f"variable {number}": one.numpy() for number, one in enumerate(every)}
+    left |= {name: np.array(values) for name, values in history.history.items()}
+    left["next"] = np.random.random(2)
+    np.savez(result, **left)
+
+
+if __name__ == "__main__":
+    stop_behind(int(sys.argv[3]))
+    train(*sys.argv[1:3])
