@@ -9,7 +9,7 @@ from pathlib import Path
 import convmill
 from convmill.runtime.host import cores
 
-PACKAGES = ("keras", "jax", "numpy", "llvmlite")
+PACKAGES = ("keras", "jax", "numpy", "llvmlite", "scipy")
 
 
 def versions() -> dict[str, str]:

@@ -7,12 +7,12 @@ import inspect
 import sys
 import traceback
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from convmill.failure import Failure
+from convmill.failure import Failure, nearest
 
 SUFFIX = ".keras"
 OPTIMIZER = "rmsprop"
@@ -82,16 +82,21 @@ def _no_model(path: Path) -> str:
 
 
 def build_model(
-    source: str, given: Mapping[str, Any], otherwise: Mapping[str, Any] | None = None
+    source: str,
+    given: Mapping[str, Any],
+    otherwise: Mapping[str, Any] | None = None,
+    needed: Iterable[str] = (),
 ) -> Any:
     """Calls the function that ``source``, ``script.py:function``, names; returns its model.
 
     Args:
         given: what the function gets where it has parameters of these names.
         otherwise: what those of its parameters get that have no default of their own.
+        needed: which of ``given`` it must have parameters for.
 
     Raises:
-        Failure: no such function, an error in it, or what it returns is no Keras model.
+        Failure: no such function, one that lacks a parameter, an error in it, or what it returns
+            is no Keras model.
     """
     import keras
 
@@ -102,6 +107,7 @@ def build_model(
         function = getattr(_import(path), name, None)
         if not callable(function):
             raise Failure(f"{path} has no function '{name}'.")
+        check_parameters(function, needed, source)
         model = function(**_arguments(function, given, otherwise or {}))
     except (Failure, KeyboardInterrupt):
         raise
@@ -113,7 +119,16 @@ def build_model(
     return model
 
 
-def build_design(source: str, given: Mapping[str, Any]) -> Any:
+def check_parameters(function: Callable[..., Any], names: Iterable[str], source: str) -> None:
+    """Raises Failure for a name that ``function``, written as ``source``, has no parameter of."""
+    known = list(inspect.signature(function).parameters)
+    for name in names:
+        if name not in known:
+            takes = f"It takes {', '.join(known)}." if known else "It takes none."
+            raise Failure(f"{source} takes no argument '{name}'.{nearest(name, known)} {takes}")
+
+
+def build_design(source: str, given: Mapping[str, Any], needed: Iterable[str] = ()) -> Any:
     """``build_model`` for a design to look at, of MNIST's size where nothing says another; a
     Failure names the layer that does not fit."""
     import keras
@@ -125,6 +140,7 @@ def build_design(source: str, given: Mapping[str, Any]) -> Any:
             source,
             given,
             otherwise={"input_shape": INPUT_SHAPE, "classes": CLASSES},
+            needed=needed,
         )
     except Failure as failure:
         layer = _failing_layer(failure.__cause__)

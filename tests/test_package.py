@@ -19,7 +19,7 @@ BENCHMARK = ROOT / "benchmarks"
 # into the package, which imports all of them.
 ORDER = (
     *("plan", "lower", "design", "kernels", "runtime", "train", "data", "inspection", "view"),
-    *("presets", "page", "cli"),
+    *("presets", "study", "page", "cli"),
 )
 # Packages that may be imported in few places only, and packages that some layers never import.
 ONLY_IN = {

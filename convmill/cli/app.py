@@ -22,6 +22,7 @@ from convmill.cli.help import Group
 from convmill.cli.inspect import inspect
 from convmill.cli.predict import predict
 from convmill.cli.show import show
+from convmill.cli.study import study
 from convmill.cli.text import echo
 from convmill.cli.train import train
 from convmill.failure import describe
@@ -42,7 +43,7 @@ def cli() -> None:
     """
 
 
-for command in (train, evaluate, predict, inspect, show, data, bench):
+for command in (train, evaluate, predict, inspect, show, study, data, bench):
     cli.add_command(command)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from convmill.cli.options import json_text
 from convmill.failure import Failure, describe
 from convmill.files import write_whole
+from convmill.plain_json import json_text
 
 SUFFIXES = (".json", ".csv")
 # What CSVLogger writes for a figure that was not measured in an epoch.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import click
 
 from convmill import settings
 from convmill.failure import Failure
+from convmill.plain_json import json_text
 from convmill.printing import say
 from convmill.user_models import problem_of
 
@@ -104,21 +103,6 @@ def stdout_for_json(as_json: bool) -> Iterator[None]:
 def print_json(value: object) -> None:
     """Prints JSON that every reader takes."""
     say(json_text(value), sys.stdout)
-
-
-def json_text(value: object) -> str:
-    """JSON that every reader takes: numbers that are not finite become null."""
-    return json.dumps(_plain(value), indent=2, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def describe_scores(data_name: str, images: int, scores: dict[str, float]) -> str:

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 from convmill.circumstances import machine, versions
 from convmill.cli.job import Job
-from convmill.cli.options import json_text
 from convmill.data import Dataset
 from convmill.files import write_whole
 from convmill.page.html import render
 from convmill.page.training import Training, training_page
+from convmill.plain_json import json_text
 from convmill.runtime.host import thread_count
 from convmill.user_arrays import class_names_for, images_for, labels_for, loss_name
 

@@ -1,0 +1,130 @@
+"""``convmill study``: controlled experiments, listed, shown, run and reported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from convmill import settings
+from convmill.cli import options
+from convmill.cli.help import Group
+from convmill.cli.text import echo
+from convmill.printing import say
+
+if TYPE_CHECKING:
+    from convmill.study.result import StudyResult
+
+CLUSTERS = ("ray", "dask")
+
+quick_option = click.option("--quick", is_flag=True, help="The quick form: minutes on two cores.")
+
+
+@click.group(cls=Group, short_help="Compare designs in controlled experiments.")
+def study() -> None:
+    """Compare designs in controlled experiments: arms that differ in one thing, trained from the
+    same initial weights on the same images in the same order, told apart with intervals.
+
+    A study is a TOML file. Some come with convmill ('convmill study list').
+    """
+
+
+@study.command("list", short_help="List the studies that come with convmill.")
+def list_() -> None:
+    """List the studies that come with convmill, and their questions."""
+    from convmill.study import catalogue
+
+    for name in catalogue.names():
+        spec = catalogue.load(name)
+        echo(f"{name}: {spec.question}")
+
+
+@study.command(short_help="Show what a study would do.")
+@click.argument("name", metavar="NAME|FILE.toml")
+@quick_option
+def show(name: str, quick: bool) -> None:
+    """Show a study's file, its quick form where that is asked for: a beginning for one's own."""
+    from convmill.study import catalogue, toml
+
+    if quick:
+        say(toml.dumps(catalogue.load(name, quick).source).rstrip(), sys.stdout)
+        return
+    catalogue.load(name)
+    say(catalogue.find(name).read_text(encoding="utf-8").rstrip(), sys.stdout)
+
+
+@study.command(short_help="Run a study, or what is missing of it.")
+@click.argument("name", metavar="NAME|FILE.toml")
+@quick_option
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where its runs are kept, and looked for.  [default: studies/NAME]",
+)
+@click.option(
+    "--jobs",
+    "workers",
+    type=options.Whole(1, settings.MAX_THREADS),
+    metavar="N",
+    help="How many runs at a time.  [default: one for each core]",
+)
+@click.option(
+    "--cluster",
+    type=click.Choice(CLUSTERS),
+    help="Run on a cluster of Ray or Dask instead of this machine's cores.",
+)
+@options.json_option
+def run(
+    name: str,
+    quick: bool,
+    folder: Path | None,
+    workers: int | None,
+    cluster: str | None,
+    as_json: bool,
+) -> None:
+    """Run what is missing of a study, and say what it shows.
+
+    Every finished run is kept at once: stopped at any moment, the same command goes on.
+
+    \b
+    Examples:
+      convmill study run pooling --quick
+      convmill study run mine.toml --out results/
+    """
+    from convmill.failure import as_failures
+    from convmill.study.experiment import carry_out
+
+    with options.stdout_for_json(as_json), as_failures():
+        result, where = carry_out(
+            name, quick=quick, folder=folder, workers=workers, cluster=cluster
+        )
+    _tell(result, as_json)
+    if not as_json:
+        echo(f"Kept in {where}; 'convmill study report {where}' makes a page of it")
+
+
+@study.command(short_help="Say again what a study's runs show.")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@options.json_option
+def report(folder: Path, as_json: bool) -> None:
+    """Say what the runs in the folder RUN show, without running anything."""
+    from convmill.study.experiment import read
+
+    _tell(read(folder), as_json)
+
+
+def _tell(result: StudyResult, as_json: bool) -> None:
+    if as_json:
+        options.print_json(result.to_dict())
+        return
+    from rich.console import Console
+
+    from convmill.inspection import terminal
+    from convmill.study.tables import document
+
+    console = Console()
+    console.print(terminal.render(document(result), console.width))

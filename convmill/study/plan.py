@@ -1,0 +1,153 @@
+"""From a study to its runs: arms built, matched and digested, before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convmill.study import arms, images
+from convmill.study.errors import StudyError
+from convmill.study.matching import NAMES, Sizes, match, scaled, sizes_of
+from convmill.study.spec import ArmSpec, Spec
+from convmill.study.training import Job
+
+FORMAT = 1  # of what is digested and stored; another one is not read
+DIGITS = 16  # of a digest in hexadecimal
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """What is known of an arm before it is trained; ``failure`` says why it cannot be. ``work`` are
+    the multiply-adds of a run, 0 where not known."""
+
+    name: str
+    label: str
+    base: str
+    at: float | None
+    parameters: int = 0
+    multiply_adds: int | None = None
+    match: str = ""
+    failure: str = ""
+    seeds: tuple[int, ...] = ()
+    digests: tuple[str, ...] = ()
+    work: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The arms, and one job for each arm and seed, in the order of seeds: pairs are trained close
+    together. Arms that are equal in all but their names share their runs."""
+
+    arms: tuple[PlannedArm, ...]
+    jobs: tuple[Job, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Built:
+    """An arm that could be built: by which factor its widths are scaled, and what comes of it."""
+
+    factor: float
+    sizes: Sizes
+    words: str
+    described: Mapping[str, Any]
+
+
+def make_plan(spec: Spec) -> Plan:
+    """Builds every arm once, without training.
+
+    Raises:
+        StudyError: the data cannot be had, or no arm can be built.
+    """
+    for name in dict.fromkeys(arm.data.name for arm in spec.arms):
+        images.dataset(name)
+    planned, jobs = [], []
+    for arm in spec.arms:
+        try:
+            built = _build(arm, spec)
+        except StudyError as error:
+            planned.append(PlannedArm(arm.name, arm.label, arm.base, arm.at, failure=str(error)))
+            continue
+        own = [_job(arm, built, seed, spec) for seed in arm.seeds]
+        jobs += own
+        planned.append(
+            PlannedArm(
+                name=arm.name,
+                label=arm.label,
+                base=arm.base,
+                at=arm.at,
+                parameters=built.sizes.parameters,
+                multiply_adds=built.sizes.multiply_adds,
+                match=built.words,
+                seeds=arm.seeds,
+                digests=tuple(job.digest for job in own),
+                work=_work(arm, built.sizes),
+            )
+        )
+    if not jobs:
+        raise StudyError(planned[0].failure)
+    unlike = {job.digest: job for job in jobs}.values()
+    order = {seed: place for place, seed in enumerate(dict.fromkeys(job.seed for job in unlike))}
+    return Plan(tuple(planned), tuple(sorted(unlike, key=lambda job: order[job.seed])))
+
+
+def _build(arm: ArmSpec, spec: Spec) -> _Built:
+    shape = images.image_shape(arm.data)
+    classes = len(images.dataset(arm.data.name).class_names)
+    model = arms.build(arm, shape, classes)
+    factor, words = 1.0, ""
+    if arm.match is not None:
+        target = next(one for one in spec.arms if one.base == arm.match.arm and one.at == arm.at)
+        other = images.image_shape(target.data)
+        wanted = getattr(sizes_of(arms.build(target, other, classes)), arm.match.figure)
+        where = f"arm '{arm.name}'"
+        if wanted is None:
+            raise StudyError(
+                f"{where} has no match: the {NAMES[arm.match.figure]} of arm '{target.name}' are "
+                "not known."
+            )
+        found = match(model, arm.match.figure, wanted, where)
+        factor, words = found.factor, found.words
+        model = scaled(model, factor)
+    arms.compile_arm(model, arm.training, _images(arm))
+    return _Built(factor, sizes_of(model), words, _described(model, arm))
+
+
+def _described(model: Any, arm: ArmSpec) -> Mapping[str, Any]:
+    """What makes a net and its training what they are."""
+    described = {
+        "layers": json.loads(model.to_json())["config"],
+        "compiled": json.loads(json.dumps(model.get_compile_config(), default=repr)),
+    }
+    own = [layer for layer in model.layers if not type(layer).__module__.startswith("keras.")]
+    if own and not arm.model.endswith(".keras"):  # what they compute is not said in JSON
+        described["script"] = Path(arm.model.rpartition(":")[0]).read_text(encoding="utf-8")
+    return described
+
+
+def _job(arm: ArmSpec, built: _Built, seed: int, spec: Spec) -> Job:
+    training = asdict(arm.training)
+    said = {
+        "format": FORMAT,
+        "model": built.described,
+        "training": {**training, "epochs": arms.epochs_of(arm.training, _images(arm))},
+        "data": {**asdict(arm.data), "name": images.fingerprint(arm.data.name)},
+        "options": dict(arm.options),
+        "measures": list(spec.measures),
+        "seed": seed,
+    }
+    text = json.dumps(said, sort_keys=True, default=repr)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    return Job(arm, built.factor, seed, spec.measures, digest)
+
+
+def _images(arm: ArmSpec) -> int:
+    return arm.data.train or len(images.dataset(arm.data.name).x_train)
+
+
+def _work(arm: ArmSpec, sizes: Sizes) -> float:
+    steps = arms.steps_of(arm.training, _images(arm))
+    return float((sizes.multiply_adds or 0) * steps * arm.training.batch_size)

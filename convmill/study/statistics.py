@@ -1,0 +1,108 @@
+"""Means with intervals, paired differences, Holm's correction, and what n pairs can show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from scipy import optimize, stats
+
+from convmill.study.result import Comparison, Summary
+
+CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE  # of a test
+POWER = 0.80
+NODES = 400  # of Gauss and Legendre's quadrature
+
+
+def summarize(measure: str, values: Sequence[float]) -> Summary:
+    """Mean, 95 % t interval and spread of at least one value."""
+    array = np.asarray(values, np.float64)
+    mean, low, high, deviation = _interval(array)
+    extremes = float(array.min()), float(array.max())
+    return Summary(measure, len(array), mean, low, high, deviation, *extremes)
+
+
+def compare(
+    measure: str, names: tuple[str, str], first: Sequence[float], second: Sequence[float]
+) -> Comparison:
+    """The paired comparison of two arms, whose values stand in the order of the same seeds; not yet
+    corrected for others beside it."""
+    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    mean, low, high, deviation = _interval(differences)
+    p = _p_value(differences)
+    effect = math.nan if math.isnan(deviation) else _ratio(mean, deviation)
+    n = len(differences)
+    detectable = deviation * detectable_effect(n, LEVEL) if n > 1 else math.nan
+    return Comparison(measure, *names, n, mean, low, high, effect, p, p, detectable)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979); what is NaN stays so and does not count."""
+    tested = [number for number, p in enumerate(p_values) if not math.isnan(p)]
+    corrected, largest = list(p_values), 0.0
+    for place, number in enumerate(sorted(tested, key=lambda one: p_values[one])):
+        largest = max(largest, min(1.0, (len(tested) - place) * p_values[number]))
+        corrected[number] = largest
+    return corrected
+
+
+@cache
+def detectable_effect(n: int, level: float, power: float = POWER) -> float:
+    """The smallest effect size that a paired t-test of ``n`` pairs, two-sided at ``level``, finds
+    with probability ``power``."""
+    highest = 1.0
+    while power_of(n, level, highest) < power:
+        highest *= 2
+    return float(optimize.brentq(lambda effect: power_of(n, level, effect) - power, 0.0, highest))
+
+
+def power_of(n: int, level: float, effect: float) -> float:
+    """The probability that a paired t-test of ``n`` pairs, two-sided at ``level``, finds a true
+    effect of that size.
+
+    Integrated over what the standard deviation may come out as, for SciPy's noncentral t is NaN
+    for the large effects that two pairs need.
+    """
+    limits, weights = _limits(n, level)
+    shift = effect * math.sqrt(n)
+    found = stats.norm.cdf(shift - limits) + stats.norm.cdf(-shift - limits)
+    return float(weights @ found)
+
+
+@cache
+def _limits(n: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """What the mean must exceed, in its own standard errors, for the test to find it, where the
+    standard deviation comes out at each of many quantiles, (NODES,); and the weights of these."""
+    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    degrees = n - 1
+    spread = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, degrees) / degrees)
+    return stats.t.ppf(1 - level / 2, degrees) * spread, weights / 2
+
+
+def _interval(values: np.ndarray) -> tuple[float, float, float, float]:
+    """Mean, both ends of its t interval, and the standard deviation of one value."""
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return mean, math.nan, math.nan, math.nan
+    deviation = float(values.std(ddof=1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / math.sqrt(n)
+    return mean, mean - half, mean + half, deviation
+
+
+def _p_value(differences: np.ndarray) -> float:
+    """Two-sided, of the paired t-test. Differences that are all the same leave nothing to chance:
+    1 where they are all zero, else 0."""
+    if len(differences) < 2:
+        return math.nan
+    if np.ptp(differences) == 0:
+        return float(differences[0] == 0)
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def _ratio(mean: float, deviation: float) -> float:
+    if deviation == 0:
+        return 0.0 if mean == 0 else math.copysign(math.inf, mean)
+    return mean / deviation

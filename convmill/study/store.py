@@ -1,0 +1,168 @@
+"""A study's folder: each finished run a file, written at once, and what the study was.
+
+    study.toml     the resolved study, as it was when it last ran
+    plan.json      its arms, and the digest of each run that it wants
+    runs/          one file a run: ARM-SEED-DIGEST.json
+
+A file's name ends in the digest of all that determines its run, so what has changed since is seen
+by names alone. Files are never deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convmill.failure import describe
+from convmill.files import write_whole
+from convmill.plain_json import json_text
+from convmill.study import toml
+from convmill.study.errors import StudyError
+from convmill.study.plan import FORMAT, Plan, PlannedArm
+from convmill.study.result import Axis, Run
+from convmill.study.spec import Spec, read_spec
+from convmill.study.training import Job
+
+STUDY, PLAN, RUNS = "study.toml", "plan.json", "runs"
+UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is in a folder: runs and reasons of failed ones by digest, and words on files that
+    cannot be read."""
+
+    runs: Mapping[str, Run]
+    failures: Mapping[str, str]
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A folder as a whole: the study as it last ran, what it wanted, and what is there."""
+
+    spec: Spec
+    arms: tuple[PlannedArm, ...]
+    command: str
+    kept: Kept
+
+
+def begin(folder: Path, spec: Spec, plan: Plan, command: str) -> None:
+    """Makes the folder, and writes down what is wanted.
+
+    Raises:
+        Failure: it cannot be written. OSError: the folder cannot be made.
+    """
+    (folder / RUNS).mkdir(parents=True, exist_ok=True)
+    head = {"name": spec.name, "quick": spec.quick, "command": command, "format": FORMAT}
+    _write(folder / PLAN, {**head, "arms": [asdict(arm) for arm in plan.arms]})
+    text = toml.dumps(spec.source)
+    write_whole(folder / STUDY, lambda file: _put(file, text))
+
+
+def keep(folder: Path, job: Job, run: Run | str) -> None:
+    """Writes a finished run, or why it failed, whole or not at all.
+
+    Raises:
+        Failure: it cannot be written, such as on a full disk.
+    """
+    content = {"failure": run} if isinstance(run, str) else {"run": asdict(run)}
+    whole = {
+        "format": FORMAT,
+        "digest": job.digest,
+        "arm": job.arm.name,
+        "seed": job.seed,
+        "configuration": {"factor": job.factor, **asdict(job.arm)},
+        **content,
+    }
+    name = f"{UNFIT.sub('_', job.arm.name)}-{job.seed}-{job.digest}.json"
+    _write(folder / RUNS / name, whole)
+
+
+def read_kept(folder: Path) -> Kept:
+    """All runs in a folder, whichever study they were made for."""
+    runs: dict[str, Run] = {}
+    failures: dict[str, str] = {}
+    unread = []
+    for path in sorted((folder / RUNS).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                unread.append(f"{path.name} is of format {content['format']}, not {FORMAT}")
+            elif "failure" in content:
+                failures[content["digest"]] = str(content["failure"])
+            else:
+                runs[content["digest"]] = _run(content["run"])
+        except OSError as error:
+            unread.append(describe(error))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            unread.append(f"{path.name} is damaged ({error})")
+    return Kept(runs, failures, tuple(unread))
+
+
+def read_folder(folder: Path) -> Stored:
+    """What a study's folder holds.
+
+    Raises:
+        StudyError: there is no study in it, or one of another format.
+    """
+    try:
+        head = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        text = (folder / STUDY).read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(
+            f"{folder} holds no study: {describe(error)}. 'convmill study run NAME' makes one."
+        ) from error
+    except ValueError as error:
+        raise StudyError(f"{folder / PLAN} is damaged: {error}.") from error
+    if head.get("format") != FORMAT:
+        raise StudyError(
+            f"{folder} was written by another version of convmill (format {head.get('format')}, "
+            f"where this one reads {FORMAT}). Run the study again, or report it with that version."
+        )
+    spec = read_spec(tomllib.loads(text), head["name"])
+    arms = tuple(_planned(table) for table in head["arms"])
+    spec = replace(spec, quick=head["quick"])  # which is merged in already
+    return Stored(spec, arms, head["command"], read_kept(folder))
+
+
+def _planned(table: Mapping[str, Any]) -> PlannedArm:
+    lists = {key: tuple(table[key]) for key in ("seeds", "digests")}
+    return PlannedArm(**{**table, **lists})
+
+
+def _run(table: Mapping[str, Any]) -> Run:
+    def numbers(values: Iterable[Any]) -> tuple[float, ...]:
+        return tuple(math.nan if value is None else float(value) for value in values)
+
+    def axis(said: Mapping[str, Any]) -> Axis:
+        return Axis(str(said["label"]), numbers(said["values"]))
+
+    return Run(
+        arm=str(table["arm"]),
+        seed=int(table["seed"]),
+        values={key: numbers([value])[0] for key, value in table["values"].items()},
+        curves={key: numbers(values) for key, values in table["curves"].items()},
+        per_class={key: float(value) for key, value in table["per_class"].items()},
+        maps={key: tuple(map(numbers, rows)) for key, rows in table["maps"].items()},
+        axes={key: (axis(rows), axis(columns)) for key, (rows, columns) in table["axes"].items()},
+        seconds=float(table["seconds"]),
+        versions={str(key): str(value) for key, value in table["versions"].items()},
+        machine=str(table["machine"]),
+        finished=str(table["finished"]),
+    )
+
+
+def _write(path: Path, content: Any) -> None:
+    text = json_text(content)
+    write_whole(path, lambda file: _put(file, text))
+
+
+def _put(file: Any, text: str) -> None:
+    file.write(text.encode())

@@ -1,0 +1,90 @@
+"""A study's result as a document: for terminals, Markdown and notebooks."""
+
+from __future__ import annotations
+
+import math
+
+from convmill.inspection import numbers, terminal
+from convmill.inspection.document import Column, Document, Table
+from convmill.study.result import Arm, Comparison, Measure, StudyResult
+from convmill.study.words import brackets, difference, mean_and_interval
+
+NONE = ""
+
+
+def document(result: StudyResult) -> Document:
+    """Table of arms, table of comparisons, the answer, notes."""
+    tables = (arms_table(result), *([comparisons_table(result)] if result.comparisons else []))
+    title = f"{result.title}: {result.question}"
+    quick = ["Quick form: fewer images, epochs or seeds than the full one"] if result.quick else []
+    return Document(title, tables, (result.answer, *result.notes, *quick), ())
+
+
+def arms_table(result: StudyResult) -> Table:
+    """One row an arm: its size, and the mean of each measure with its interval."""
+    columns = [
+        Column("arm", 0, right=False),
+        *(Column(measure.label, 1 + place) for place, measure in enumerate(result.measures)),
+        Column("runs", 6),
+        Column("parameters", 4),
+        Column("multiply-\nadds", 5, note="multiply-adds: of one image, forward"),
+    ]
+    return Table(tuple(columns), tuple(_arm_row(arm, result) for arm in result.arms))
+
+
+def _arm_row(arm: Arm, result: StudyResult) -> tuple[str, ...]:
+    runs = max((summary.n for summary in arm.summaries), default=0)
+    return (
+        arm.label,
+        *(_mean(arm, measure) for measure in result.measures),
+        str(runs),
+        f"{arm.parameters:,}",
+        NONE if arm.multiply_adds is None else numbers.count(arm.multiply_adds),
+    )
+
+
+def _mean(arm: Arm, measure: Measure) -> str:
+    summary = arm.summary(measure.name)
+    return NONE if summary is None else mean_and_interval(measure, summary)
+
+
+def comparisons_table(result: StudyResult) -> Table:
+    """One row a pair and measure."""
+    columns = (
+        Column("first - second", 0, right=False),
+        Column("in", 2, right=False),
+        Column("difference", 1, note="difference: mean and 95 % interval over pairs"),
+        Column("effect", 5, note="effect: mean of differences over their standard deviation"),
+        Column("p (Holm)", 3, note="p (Holm): of the paired t-test, corrected for all pairs"),
+        Column("would be\nseen", 4, note="would be seen: with 80 % probability at this n"),
+        Column("pairs", 6),
+    )
+    measures = {measure.name: measure for measure in result.measures}
+    rows = tuple(_comparison_row(one, measures[one.measure], result) for one in result.comparisons)
+    return Table(columns, rows)
+
+
+def _comparison_row(one: Comparison, measure: Measure, result: StudyResult) -> tuple[str, ...]:
+    sign = "+" if one.difference > 0 else "-" if one.difference < 0 else ""
+    return (
+        f"{result.arm(one.first).label} - {result.arm(one.second).label}",
+        measure.label,
+        f"{sign}{difference(measure, one.difference)}{brackets(measure, one.low, one.high)}",
+        _number(one.effect_size),
+        "" if math.isnan(one.corrected_p) else _p(one.corrected_p),
+        "" if math.isnan(one.detectable) else difference(measure, one.detectable),
+        str(one.n),
+    )
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.1f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def plain(result: StudyResult) -> str:
+    """The result as text without colours."""
+    return terminal.plain(document(result))

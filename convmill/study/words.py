@@ -1,0 +1,83 @@
+"""What was found, in plain sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from convmill.study.result import Comparison, Measure, Summary
+from convmill.study.statistics import LEVEL
+
+
+def shown(measure: Measure, value: float) -> str:
+    """A value with its unit: "99.12 %", "3.4 s"."""
+    return _with_unit(f"{value * measure.scale:,.{measure.decimals}f}", measure.unit)
+
+
+def difference(measure: Measure, value: float) -> str:
+    """A difference with its unit, without its sign: of what is shown in %, "0.21 points"."""
+    unit = "points" if measure.unit == "%" else measure.unit
+    return _with_unit(f"{abs(value) * measure.scale:,.{measure.decimals}f}", unit)
+
+
+def mean_and_interval(measure: Measure, summary: Summary) -> str:
+    """A mean with its interval: "99.12 % [99.02, 99.22]", without one of a single run."""
+    return shown(measure, summary.mean) + brackets(measure, summary.low, summary.high)
+
+
+def brackets(measure: Measure, low: float, high: float) -> str:
+    """ " [0.15, 0.27]", or nothing where there is no interval."""
+    if math.isnan(low):
+        return ""
+    ends = (f"{end * measure.scale:,.{measure.decimals}f}" for end in (low, high))
+    return f" [{', '.join(ends)}]"
+
+
+def sentence(comparison: Comparison, measure: Measure, labels: Mapping[str, str]) -> str:
+    """One comparison in words."""
+    first, second = labels[comparison.first], labels[comparison.second]
+    n = f"n = {comparison.n} pair{'' if comparison.n == 1 else 's'}"
+    if comparison.n < 2:
+        amount = _signed(measure, comparison.difference)
+        return f"{first} minus {second}: {amount} in {measure.label}; one pair shows no more ({n})"
+    if comparison.corrected_p >= LEVEL or math.isnan(comparison.corrected_p):
+        return _not_found(comparison, measure, first, second)
+    low, high = comparison.low, comparison.high
+    if comparison.difference < 0:
+        low, high = -high, -low
+    verb = _verb(measure, comparison.difference)
+    if verb == "beats" and comparison.difference * (1 if measure.higher_is_better else -1) < 0:
+        first, second = second, first
+    amount = f"{difference(measure, comparison.difference)}{brackets(measure, low, high)}"
+    return f"{first} {verb} {second} by {amount} in {measure.label}, {n}"
+
+
+def joined(sentences: Sequence[str]) -> str:
+    """Sentences one after another, each with a capital and a full stop."""
+    return " ".join(f"{one[:1].upper()}{one[1:]}." for one in sentences)
+
+
+def _verb(measure: Measure, value: float) -> str:
+    if measure.higher_is_better is not None:
+        return "beats"
+    return "is above" if value > 0 else "is below"
+
+
+def _not_found(comparison: Comparison, measure: Measure, first: str, second: str) -> str:
+    seen = difference(measure, comparison.detectable)
+    interval = brackets(measure, comparison.low, comparison.high).strip()
+    amount = _signed(measure, comparison.difference)
+    return (
+        f"no difference in {measure.label} was found between {first} and {second} at n = "
+        f"{comparison.n} ({amount} {interval}); one of {seen} would have been seen with 80 % "
+        "probability"
+    )
+
+
+def _signed(measure: Measure, value: float) -> str:
+    sign = "+" if value > 0 else "-" if value < 0 else ""
+    return sign + difference(measure, value)
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit else number
