@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 
 from convmill.page.document import Drawing, Figure
 from convmill.view.style import SHOWN_DPI, Picture
 
 
 def figure(
-    draw: Callable[[bool], Picture],
-    alternative: str,
-    caption: str = "",
-    narrow: Callable[[bool], Picture] | None = None,
+    draw: Callable[..., Picture], alternative: str, caption: str = "", *, narrow: bool = True
 ) -> Figure:
-    """A figure of what ``draw(dark)`` draws, and for phones of what ``narrow(dark)`` draws."""
-    small = None if narrow is None else _drawing(narrow)
+    """A figure of what ``draw(dark=...)`` draws, and for phones of ``draw(dark=..., narrow=True)``
+    unless it draws nothing ``narrow``."""
+    small = _drawing(partial(draw, narrow=True)) if narrow else None
     return Figure(_drawing(draw), alternative, caption, small)
 
 
-def _drawing(draw: Callable[[bool], Picture]) -> Drawing:
-    light, dark = draw(False), draw(True)
+def _drawing(draw: Callable[..., Picture]) -> Drawing:
+    light, dark = draw(dark=False), draw(dark=True)
     width, height = (round(inches * SHOWN_DPI) for inches in light.get_size_inches())
     return Drawing(_svg(light), _svg(dark), width, height)
 

@@ -6,7 +6,8 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,9 +119,8 @@ def _learning(training: Training) -> Iterator[Block]:
     history = dict(training.history)
     try:
         yield figure(
-            lambda dark: learning_curves(history, dark=dark),
+            partial(learning_curves, history),
             f"Learning curves. {_curves_in_words(history)}",
-            narrow=lambda dark: learning_curves(history, dark=dark, narrow=True),
         )
     except ValueError as error:
         yield f"There are no curves. {error}"
@@ -163,8 +163,9 @@ def _last(values: Sequence[float] | None) -> float | None:
 def _classes(found: Predictions) -> Iterator[Block]:
     counts = confusion_counts(found.labels, found.predicted, len(found.class_names))
     yield figure(
-        lambda dark: draw_confusion(found, dark=dark),
+        partial(draw_confusion, found),
         "Matrix of true against predicted classes; the table below tells the same of each class.",
+        narrow=False,
     )
     shares = recalls(counts)
     # Classes without images last; of equals in their order.
@@ -211,11 +212,7 @@ def _mistakes_figure(found: Predictions, images: Any) -> Figure:
         true, taken = (found.class_names[each[index]] for each in (found.labels, found.predicted))
         sure = percent(float(found.confidence[index]))
         said += f". The most wrong, number {index}, is {true} and is taken for {taken} with {sure}"
-    return figure(
-        lambda dark: draw_mistakes(found, images, dark=dark),
-        f"{said}.",
-        narrow=lambda dark: draw_mistakes(found, images, dark=dark, narrow=True),
-    )
+    return figure(partial(draw_mistakes, found, images), f"{said}.")
 
 
 # What it is -------------------------------------------------------------------------------------
@@ -229,7 +226,7 @@ def _net(model: Any) -> Iterator[Section]:
         return
     table = document.tables[0]
     kept = [place for place, column in enumerate(table.columns) if column.rank <= LARGEST_RANK]
-    columns = tuple(replace(table.columns[place]) for place in kept)
+    columns = tuple(table.columns[place] for place in kept)
     rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
     yield Section("What the net is", (Listing("Its layers", Table(columns, rows)),))
 

@@ -37,13 +37,17 @@ NAME_ABOVE = 0.34  # rows from a row's middle to its name
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with the interval ``low`` to ``high``, NaN where it has none, of single ``values``."""
+    """A mean with the interval ``low`` to ``high``, NaN where it has none, of single ``values``.
+
+    One that is not ``told``, a difference that could as well be none, has a fainter colour.
+    """
 
     label: str
     mean: float
     low: float
     high: float
     values: tuple[float, ...] = ()
+    told: bool = True
 
     @property
     def finite(self) -> list[float]:
@@ -71,8 +75,7 @@ def intervals(
         estimates: in the order in which they stand, from above.
         title, caption: of the picture; ``label`` is that of the axis, with its unit.
         decimals: of the numbers beside the rows.
-        zero: the numbers are differences: a line stands at 0, and an estimate whose interval does
-            not hold it has the stronger colour.
+        zero: the numbers are differences: a line stands at 0, and numbers have their sign.
         marks: further values to mark by a line, by their names.
         dark: on a dark ground.
         narrow: for the width of a phone: names stand above their rows, and no numbers beside them.
@@ -92,7 +95,7 @@ def intervals(
         _draw_marks(axes, marks or {}, picture.theme)
         for place, estimate in enumerate(estimates):
             _draw_dots(axes, place, estimate, picture.theme, row)
-            _draw_interval(axes, place, estimate, _colour(estimate, zero, picture.theme))
+            _draw_interval(axes, place, estimate, picture.theme)
         if not narrow:
             _write_numbers(axes, estimates, decimals, "+" if zero else "")
         headline(picture, title, caption)
@@ -159,18 +162,13 @@ def _draw_dots(axes: Axes, place: int, estimate: Estimate, theme: Theme, row: fl
         )
 
 
-def _draw_interval(axes: Axes, place: int, estimate: Estimate, colour: str) -> None:
+def _draw_interval(axes: Axes, place: int, estimate: Estimate, theme: Theme) -> None:
+    colour = theme.first if estimate.told else theme.faint
     if np.isfinite(estimate.low) and np.isfinite(estimate.high):
         ends = [estimate.low, estimate.high]
         axes.plot(ends, [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
     if np.isfinite(estimate.mean):
         axes.plot(estimate.mean, place, "o", markersize=POINT, color=colour)
-
-
-def _colour(estimate: Estimate, zero: bool, theme: Theme) -> str:
-    """Of a difference that cannot be told from 0 the fainter one."""
-    told = estimate.low > 0 or estimate.high < 0
-    return theme.first if told or not zero else theme.faint
 
 
 def _draw_marks(axes: Axes, marks: dict[str, float], theme: Theme) -> None:

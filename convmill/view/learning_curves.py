@@ -26,13 +26,16 @@ from convmill.view.histories import (
 from convmill.view.style import (
     MARGIN,
     NARROW,
+    POINTS_PER_INCH,
     SMALL_SIZE,
     WIDTH,
     Picture,
     Theme,
     drawing,
     headline,
+    headline_lines,
     logarithmic,
+    width_in_points,
 )
 from convmill.view.text import figure, fitted
 
@@ -50,7 +53,9 @@ MARKS = "s^xDv+"
 MOST_FACTS = 4  # designs whose best epochs are written above each panel
 FACT, LEGEND_ROW = 0.17, 0.2  # inches, a line of them
 TITLE = 0.36  # inches from the upper edge to the legend
-LEGEND_COLUMNS, NARROW_LEGEND_COLUMNS = 4, 2
+LINE = 0.2  # of a title that is longer than one
+LEGEND_COLUMNS = 4  # at most
+BESIDE_LABEL = 42.0  # points of a legend's column for the line before a text and the space behind
 WIDEST_NAME = 90.0  # points
 # A figure that spans more than this factor is drawn on a logarithmic scale.
 WIDE_RANGE = 1000
@@ -97,9 +102,11 @@ def learning_curves(
     figures = every[:MOST_PANELS]
     columns = 1 if narrow else min(COLUMNS, len(figures))
     width = NARROW if narrow else WIDTH
-    per_row = NARROW_LEGEND_COLUMNS if narrow else LEGEND_COLUMNS
     rows = math.ceil(len(figures) / columns)
     height = PANEL_HEIGHT + FACT * max(len(designs) - 2, 0) * (len(designs) <= MOST_FACTS)
+    title = headline_lines(_title(runs, len(designs)), width)
+    above = LINE * (title.count("\n") + 1)
+    per_row = _legend_columns(designs, width)
     legend = LEGEND_ROW * math.ceil((len(designs) + 2) / per_row) if len(designs) > 1 else 0
     with drawing(rows * height + AROUND + legend, width=width, dark=dark) as picture:
         panels = picture.subplots(rows, columns, squeeze=False).ravel()
@@ -112,10 +119,10 @@ def learning_curves(
         if len(designs) == 1:
             panels[0].legend()
         else:
-            _draw_legend(picture, designs, runs, legend, per_row)
+            _draw_legend(picture, designs, runs, legend, above, per_row)
         headline(
             picture,
-            _title(runs, len(designs)),
+            title,
             _caption(runs, len(designs), len(every) - len(figures)),
         )
     return picture
@@ -268,16 +275,31 @@ def _look(index: int, theme: Theme) -> Look:
     return {"color": theme.lines[colour]} | mark
 
 
+def _legend_columns(designs: Designs, width: float) -> int:
+    """How many entries of the legend fit side by side into ``width`` inches."""
+    widest = max(width_in_points(_label(design, runs)) for design, runs in designs.items())
+    fit = (width - 2 * MARGIN) * POINTS_PER_INCH / (widest + BESIDE_LABEL)
+    return min(max(int(fit), 1), LEGEND_COLUMNS)
+
+
+def _label(design: str, runs: Sequence[Run]) -> str:
+    return f"{design}, mean of {len(runs)}" if len(runs) > 1 else design
+
+
 def _draw_legend(
-    picture: Picture, designs: Designs, runs: Sequence[Run], height: float, columns: int
+    picture: Picture,
+    designs: Designs,
+    runs: Sequence[Run],
+    height: float,
+    above: float,
+    columns: int,
 ) -> None:
-    """Designs by their colours, training and validation by their lines; ``height`` inches of the
-    picture, below the title."""
+    """Designs by their colours, training and validation by their lines: ``height`` inches of the
+    picture, below the ``above`` inches of the title."""
     theme = picture.theme
     entries = []
     for index, (design, of_design) in enumerate(designs.items()):
-        mean = f", mean of {len(of_design)}" if len(of_design) > 1 else ""
-        entries.append(Line2D([], [], label=f"{design}{mean}", **_look(index, theme)))
+        entries.append(Line2D([], [], label=_label(design, of_design), **_look(index, theme)))
     entries.append(Line2D([], [], color=theme.faint, linestyle=TRAINING, label="training"))
     if any(run.validation for run in runs):
         entries.append(Line2D([], [], color=theme.faint, label="validation"))
@@ -285,7 +307,7 @@ def _draw_legend(
     engine = picture.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(rect=(0, 0, 1, 1 - height / whole))
-    corner = MARGIN / width, 1 - TITLE / whole
+    corner = MARGIN / width, 1 - (TITLE + above - LINE) / whole
     picture.legend(
         handles=entries,
         loc="upper left",

@@ -204,12 +204,15 @@ def headline(picture: Picture, title: str, caption: str = "") -> None:
     Both are broken into lines where they are long, and a line break in them stays.
     """
     width = picture.get_size_inches()[0]
-    # Bold letters are wider than those that are measured.
-    title = wrapped(title, width / BOLD, TITLE_SIZE)
-    picture.suptitle(title, x=0.01, ha="left")
+    picture.suptitle(headline_lines(title, width), x=0.01, ha="left")
     if caption:
         # supxlabel is the one text below the axes for which constrained layout makes room.
         picture.supxlabel(wrapped(caption, width), x=0.01, ha="left", fontsize=SMALL_SIZE)
+
+
+def headline_lines(title: str, width: float) -> str:
+    """A title in lines that fit ``width`` inches; its letters are wider than those measured."""
+    return wrapped(title, width / BOLD, TITLE_SIZE)
 
 
 def wrapped(caption: str, width: float = WIDTH, size: float = SMALL_SIZE) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from functools import partial
 from html.parser import HTMLParser
 
 from convmill.inspection.document import Column, Table
@@ -19,10 +20,6 @@ WIDE = Table(
 )
 
 
-def curves(dark: bool, narrow: bool = False):
-    return learning_curves(HISTORY, dark=dark, narrow=narrow)
-
-
 def sample() -> Page:
     """A page with everything: wide and narrow pictures, a wide table, long words, markup."""
     probabilities, labels = random_case(60, 3)
@@ -30,14 +27,14 @@ def sample() -> Page:
         Section(
             "First <section>",
             (
-                figure(curves, "curves & more", "It's <b>", narrow=lambda dark: curves(dark, True)),
+                figure(partial(learning_curves, HISTORY), "curves & more", "It's <b>"),
                 "A paragraph, and a long word: " + "m" * 200,
             ),
         ),
         Section(
             "Second",
             (
-                figure(lambda dark: reliability(echo(3), probabilities, labels, dark=dark), "bins"),
+                figure(partial(reliability, echo(3), probabilities, labels), "bins", narrow=False),
                 Listing("A <wide> table", WIDE),
             ),
         ),

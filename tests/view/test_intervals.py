@@ -43,17 +43,13 @@ def test_means_intervals_and_single_values_stand_where_they_are(narrow):
     assert picture.get_size_inches()[0] == (3.6 if narrow else 7)
 
 
-def test_a_difference_that_can_be_told_from_zero_has_the_stronger_colour():
-    rows = (
-        Estimate("told", 0.2, 0.1, 0.3),
-        Estimate("not", 0.1, -0.1, 0.3),
-        Estimate("one", 1, *[math.nan] * 2),
-    )
+def test_a_difference_that_is_not_told_from_zero_has_a_fainter_colour():
+    rows = (Estimate("told", 0.2, 0.1, 0.3), Estimate("not", 0.1, -0.1, 0.3, told=False))
     picture = intervals(rows, title="t", label="points", zero=True)
     (axes,) = picture.axes
     colours = [line.get_color() for line in axes.lines if line.get_markersize() == 6.5]
     theme = picture.theme
-    assert colours == [theme.first, theme.faint, theme.faint]
+    assert colours == [theme.first, theme.faint]
     assert any(list(line.get_xdata()) == [0, 0] for line in axes.lines)
     assert "+0.20 [+0.10, +0.30]" in texts(picture)
 

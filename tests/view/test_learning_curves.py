@@ -349,3 +349,16 @@ def test_dollar_signs_and_a_logarithmic_axis(tmp_path):
     ticks = [tick.get_text() for tick in picture.axes[0].get_yticklabels(which="both")]
     assert {"1", "10", "100", "1000"} <= set(ticks)
     assert "$" not in "".join(ticks)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_legend_of_long_names_fits_below_the_title(narrow):
+    history = {"loss": [2.0, 1.0]}
+    names = [f"no pooling, same parameters {number}" for number in range(6)] * 2
+    picture = learning_curves([history] * 12, names=names, narrow=narrow)
+    picture.canvas.draw()
+    (legend,) = picture.legends
+    box, title = legend.get_window_extent(), picture._suptitle.get_window_extent()
+    assert box.x1 < picture.bbox.x1
+    assert box.y1 < title.y0
+    assert box.y0 > picture.axes[0].get_window_extent().y1
