@@ -1,0 +1,232 @@
+"""The pictures of a study's page, each told in words as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from convmill.page.document import Block
+from convmill.page.drawings import figure
+from convmill.study.result import Arm, Comparison, Measure, StudyResult
+from convmill.study.statistics import LEVEL
+from convmill.study.words import mean_and_interval, shown
+from convmill.view.intervals import Estimate, intervals
+from convmill.view.learning_curves import learning_curves
+from convmill.view.positions import Map, Place, positions
+from convmill.view.trends import Trend, trends
+
+MOST_ROWS = 24  # of a picture; tables have the others
+MOST_CURVES = 7
+LINE = "Line: the 95 % interval of the mean."
+
+
+def arms(result: StudyResult, measure: Measure) -> Iterator[Block]:
+    """A row for each arm: its seeds, their mean, its interval."""
+    found = [_estimate(result, arm, measure) for arm in result.arms]
+    rows = [row for row in found if row.finite][:MOST_ROWS]
+    if not rows:
+        return
+    first = measure.name == result.measures[0].name
+    marks = {name: value * measure.scale for name, value in result.marks.items()} if first else {}
+    yield figure(
+        partial(
+            intervals,
+            rows,
+            title=_capital(measure.label),
+            label=axis_label(measure),
+            caption=f"Dots: single runs. {LINE}",
+            decimals=measure.decimals,
+            marks=marks,
+        ),
+        _told(f"{_capital(measure.label)} of each arm", _means(result, measure)),
+    )
+
+
+def _estimate(result: StudyResult, arm: Arm, measure: Measure) -> Estimate:
+    summary = arm.summary(measure.name)
+    numbers = (math.nan,) * 3 if summary is None else (summary.mean, summary.low, summary.high)
+    mean, low, high = (number * measure.scale for number in numbers)
+    values = tuple(value * measure.scale for value in _values(result, arm.name, measure).values())
+    return Estimate(arm.label, mean, low, high, values)
+
+
+def _values(result: StudyResult, arm: str, measure: Measure) -> dict[int, float]:
+    """What was measured, by seed."""
+    runs = (run for run in result.runs if run.arm == arm and measure.name in run.values)
+    return {run.seed: run.values[measure.name] for run in runs}
+
+
+def _means(result: StudyResult, measure: Measure) -> list[str]:
+    """ "max pooling: 99.12 % [99.02, 99.22]" """
+    told = []
+    for arm in result.arms:
+        summary = arm.summary(measure.name)
+        if summary is not None:
+            told.append(f"{arm.label}: {mean_and_interval(measure, summary)}")
+    return told
+
+
+def over_factor(result: StudyResult, measure: Measure) -> Iterator[Block]:
+    """A line for each base arm along what varies."""
+    vary = result.vary
+    bases: dict[str, list[Arm]] = {}
+    for arm in result.arms:
+        if arm.at is not None and arm.summary(measure.name) is not None:
+            bases.setdefault(arm.base, []).append(arm)
+    if vary is None or not bases:
+        return
+    lines = [_trend(some, measure) for some in bases.values()]
+    yield figure(
+        partial(
+            trends,
+            lines,
+            title=f"{_capital(measure.label)} over {vary.label}",
+            factor=vary.label,
+            label=axis_label(measure),
+            caption="Bars: 95 % intervals of the means.",
+            logarithmic=vary.logarithmic,
+        ),
+        _told(f"{_capital(measure.label)} over {vary.label}", _ends(lines, measure)),
+    )
+
+
+def _trend(some: Sequence[Arm], measure: Measure) -> Trend:
+    placed = sorted(((arm.at, arm) for arm in some if arm.at is not None), key=lambda one: one[0])
+    summaries = [arm.summary(measure.name) for _, arm in placed]
+    mean, low, high = (
+        tuple(measure.scale * getattr(summary, name) for summary in summaries)
+        for name in ("mean", "low", "high")
+    )
+    return Trend(_base_label(some[0]), tuple(at for at, _ in placed), mean, low, high)
+
+
+def _base_label(arm: Arm) -> str:
+    return arm.label.rpartition(" at ")[0] or arm.label
+
+
+def _ends(lines: Sequence[Trend], measure: Measure) -> list[str]:
+    """From where to where each line goes."""
+    told = []
+    for line in lines:
+        first, last = (
+            f"{shown(measure, line.mean[place] / measure.scale)} at {line.at[place]:,g}"
+            for place in (0, -1)
+        )
+        told.append(f"{line.label}: from {first} to {last}")
+    return told
+
+
+def differences(result: StudyResult, measure: Measure) -> Iterator[Block]:
+    """A row for each comparison: its pairs, their mean, its interval, beside zero."""
+    compared = [one for one in result.comparisons if one.measure == measure.name][:MOST_ROWS]
+    rows = [_difference(result, one, measure) for one in compared]
+    if not any(row.finite for row in rows):
+        return
+    yield figure(
+        partial(
+            intervals,
+            rows,
+            title="Paired differences",
+            label=axis_label(measure, difference=True),
+            caption=f"Dots: pairs of equal seed. {LINE} Grey: no difference was found.",
+            decimals=measure.decimals,
+            zero=True,
+        ),
+        _told("Paired differences beside zero", [one.sentence for one in compared]),
+    )
+
+
+def _difference(result: StudyResult, one: Comparison, measure: Measure) -> Estimate:
+    first, second = (_values(result, arm, measure) for arm in (one.first, one.second))
+    pairs = [first[seed] - second[seed] for seed in first if seed in second]
+    mean, low, high = (measure.scale * each for each in (one.difference, one.low, one.high))
+    return Estimate(
+        f"{result.arm(one.first).label} − {result.arm(one.second).label}",
+        mean,
+        low,
+        high,
+        tuple(measure.scale * pair for pair in pairs),
+        told=one.corrected_p < LEVEL,
+    )
+
+
+def maps(result: StudyResult, measure: Measure) -> Iterator[Block]:
+    """A map for each arm that has one, the mean over its seeds."""
+    found = []
+    for arm in result.arms:
+        each = [run.maps[measure.name] for run in result.runs
+                if run.arm == arm.name and measure.name in run.maps]  # fmt: skip
+        if each:
+            mean = measure.scale * np.mean(np.array(each, np.float64), axis=0)
+            found.append(Map(arm.label, tuple(map(tuple, mean.tolist()))))
+    if not found:
+        return
+    rows, columns = _axes(result, measure, found[0])
+    yield figure(
+        partial(
+            positions,
+            found,
+            rows,
+            columns,
+            title=f"{_capital(measure.label)} over position",
+            label=axis_label(measure),
+            caption="Means over seeds.",
+        ),
+        _told(f"Maps of {measure.label}", [_range(each, measure) for each in found]),
+    )
+
+
+def _axes(result: StudyResult, measure: Measure, one: Map) -> tuple[Place, Place]:
+    """As the study says; else rows and columns are counted."""
+    if measure.name in result.axes:
+        rows, columns = (Place(axis.label, axis.values) for axis in result.axes[measure.name])
+        return rows, columns
+    counts = len(one.numbers), len(one.numbers[0])
+    rows, columns = (
+        Place(name, tuple(map(float, range(count))))
+        for name, count in zip(("row", "column"), counts, strict=True)
+    )
+    return rows, columns
+
+
+def _range(one: Map, measure: Measure) -> str:
+    numbers = np.array(one.numbers) / measure.scale
+    least, greatest = (shown(measure, float(end)) for end in (numbers.min(), numbers.max()))
+    return f"{one.label}: from {least} to {greatest}"
+
+
+def learning(result: StudyResult) -> Iterator[Block]:
+    """Curves of each arm over the epochs; where something varies, at its greatest value."""
+    last = max((arm.at for arm in result.arms if arm.at is not None), default=None)
+    drawn = [arm for arm in result.arms if arm.at == last][:MOST_CURVES]
+    labels = {arm.name: arm.label for arm in drawn}
+    runs = [run for run in result.runs if run.arm in labels and run.curves]
+    if not runs:
+        return
+    histories = [{name: list(values) for name, values in run.curves.items()} for run in runs]
+    names = [labels[run.arm] for run in runs]
+    yield figure(
+        partial(
+            learning_curves,
+            histories,
+            names=names,
+        ),
+        "Learning curves: loss and metrics of each arm by epoch; the tables hold where they end.",
+    )
+
+
+def axis_label(measure: Measure, *, difference: bool = False) -> str:
+    """ "test accuracy, %", and of differences "test accuracy, points"."""
+    unit = "points" if difference and measure.unit == "%" else measure.unit
+    return f"{measure.label}, {unit}" if unit else measure.label
+
+
+def _told(what: str, sentences: Sequence[str]) -> str:
+    return f"{what}. {'; '.join(sentences)}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

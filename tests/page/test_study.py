@@ -1,0 +1,122 @@
+"""The page of a study: every figure in it is one of the result's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from convmill.page.document import Figure, Listing, Page
+from convmill.page.html import render
+from convmill.page.study import page_of, runs_csv, study_page
+from tests.page import studies
+from tests.page.pages import Elements
+
+
+@pytest.fixture(scope="module")
+def pooling() -> Page:
+    return page_of(studies.pooling())
+
+
+def figures(page: Page) -> list[str]:
+    """What is said of each picture."""
+    blocks = [block for section in page.sections for block in section.blocks]
+    return [block.alternative for block in blocks if isinstance(block, Figure)]
+
+
+def rows(page: Page, caption: str) -> tuple[tuple[str, ...], ...]:
+    blocks = [block for section in page.sections for block in section.blocks]
+    return next(
+        block.table.rows
+        for block in blocks
+        if isinstance(block, Listing) and block.caption.startswith(caption)
+    )
+
+
+def paragraphs(page: Page) -> list[str]:
+    return [
+        block for section in page.sections for block in section.blocks if isinstance(block, str)
+    ]
+
+
+def test_question_answer_and_notes(pooling):
+    result = studies.pooling()
+    assert (pooling.title, pooling.question, pooling.answer) == (
+        result.title,
+        result.question,
+        result.answer,
+    )
+    assert {"An arm failed.", "broken failed: no such layer"} <= set(paragraphs(pooling))
+    assert any(text.startswith("Quick form") for text in paragraphs(pooling))
+
+
+def test_pictures_of_arms_and_differences_are_told_in_words(pooling):
+    accuracy, seconds, differences, _ = figures(pooling)
+    summary = studies.pooling().arm("max").summary("accuracy")
+    assert f"max pooling: {100 * summary.mean:.2f} %" in accuracy
+    assert "broken" not in accuracy
+    assert seconds.startswith("Time per epoch of each arm")
+    assert "max pooling against average; max pooling against none" in differences
+
+
+def test_tables_of_arms_matches_and_classes(pooling):
+    assert [row[0] for row in rows(pooling, "The arms")][-1] == "broken"
+    assert rows(pooling, "Arms that were made") == (
+        ("no pooling, same parameters", "widths x 0.86: 93,410 parameters"),
+    )
+    recall = rows(pooling, "Recall of each class")
+    mean = studies.pooling().arm("max").summary("accuracy").mean
+    assert recall[0][1].replace("\N{NARROW NO-BREAK SPACE}", " ") == f"{100 * mean:.1f} %"
+    assert len(recall) == 3  # the arm that failed has none
+    assert len(rows(pooling, "Differences")) == 2
+
+
+def test_how_it_was_run(pooling):
+    how = dict(pooling.how)
+    assert how["Runs"] == "15 of 15 are finished, 5 seeds"
+    assert how["Date"] == "2026-01-01 to 2026-01-05"
+    assert how["Time"] == "60 s of training on one thread"
+    assert how["Study"] == 'title = "Pooling"'
+
+
+def test_raw_numbers_are_those_of_the_runs():
+    result = studies.pooling()
+    files = Elements(study_page(result)).downloads()
+    read = list(csv.DictReader(io.StringIO(files["runs.csv"])))
+    assert [(row["arm"], int(row["seed"])) for row in read] == [
+        (run.arm, run.seed) for run in result.runs
+    ]
+    assert [float(row["accuracy"]) for row in read] == [
+        run.values["accuracy"] for run in result.runs
+    ]
+    assert json.loads(files["study.json"])["runs"][0]["values"] == dict(result.runs[0].values)
+
+
+def test_what_varies_is_a_line_for_each_net():
+    page = page_of(studies.efficiency())
+    accuracy = figures(page)[0]
+    assert accuracy.startswith("Test accuracy over training images.")
+    assert "dense: from 70.20 % at 100 to 97.20 % at 60,000" in accuracy
+    assert "convolutions: from 75.20 % at 100 to 99.30 % at 60,000" in accuracy
+
+
+def test_maps_are_means_over_seeds():
+    page = page_of(studies.translation())
+    told = next(text for text in figures(page) if text.startswith("Maps of"))
+    assert "the dense net: from 30.50 % to 90.50 %" in told
+    assert "the global net: from 90.50 % to 90.50 %" in told
+
+
+@pytest.mark.parametrize("make", [studies.unfinished, studies.single])
+def test_little_or_nothing_has_a_page_too(make):
+    page = page_of(make())
+    assert "Differences" not in [section.title for section in page.sections]
+    Elements(render(page))
+
+
+def test_what_is_not_finite_is_empty_in_the_csv():
+    read = list(csv.DictReader(io.StringIO(runs_csv(studies.single()))))
+    assert read[0]["accuracy"] == ""
+    assert read[0]["epoch_seconds"] == "2.0"
