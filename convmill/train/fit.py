@@ -224,7 +224,7 @@ def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
     if len(found) > 1:
         raise ValueError(f"One Checkpoint is enough. Received: {len(found)} of them")
     listed = [one for one in callbacks.callbacks if not isinstance(one, _Summary)]
-    run = Run(call.model, call.bound, scores, listed, _facts(call), bool(call.verbose))
+    run = Run(call.model, call.bound, scores, listed, _facts(call), call.epochs, bool(call.verbose))
     return Keeper(found[0], run)
 
 

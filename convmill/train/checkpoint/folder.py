@@ -14,6 +14,7 @@ from convmill.train.checkpoint import archive
 _NAME = re.compile(r"checkpoint-([0-9]{8,})\.zip")
 _LOCK = "lock"
 _in_use: set[str] = set()  # folders of this process' runs: file locks are for processes
+_ended: set[str] = set()  # folders of those of its runs that came to their end
 
 
 class Folder:
@@ -52,6 +53,15 @@ class Folder:
             lock, self._lock = self._lock, None
             lock.close()
             _in_use.discard(os.path.realpath(self.path))
+
+    def end(self) -> None:
+        """The run has come to its end."""
+        _ended.add(os.path.realpath(self.path))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a run of this process that wrote here has come to its end."""
+        return os.path.realpath(self.path) in _ended
 
     def newest(self) -> tuple[Path, Any] | None:
         """The newest checkpoint that is whole, and what is in it; None where there is none.

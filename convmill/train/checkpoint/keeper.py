@@ -37,6 +37,7 @@ class Run:
     scores: Scores
     callbacks: Sequence[Any]
     facts: dict[str, Any]
+    epochs: int
     says: bool  # whether to tell that it goes on
 
 
@@ -107,7 +108,13 @@ class Keeper(Keeping):
                 self._found = None
         self._latest = self._state()
         ends = self._run.model.stop_training and not self._at.begun
-        return Start(sys.maxsize if ends else self._at.epoch, self._logs)
+        first = self._run.epochs if ends else self._at.epoch
+        if first >= self._run.epochs and self._folder.has_ended:
+            raise ValueError(
+                "The training of which this folder holds checkpoints has ended. Give the next one "
+                f"a folder of its own, or more epochs. Received: {self._folder.path}"
+            )
+        return Start(first, self._logs)
 
     def is_midway(self, epoch: int) -> bool:
         """Whether an epoch goes on that an earlier process has begun."""
@@ -249,6 +256,7 @@ class Keeper(Keeping):
         """The last epoch is done: its state is kept for good."""
         self._writer.begin(self._latest)
         self._writer.wait()
+        self._folder.end()
 
     def _write_last(self) -> None:
         self._writer.begin(self._latest)

@@ -24,6 +24,8 @@ from convmill.train.checkpoint import tree
 _PASSED_OVER = {"params", "model", "_model"}
 _OF_PROCESS = {keras.callbacks.CSVLogger: {"csv_file", "writer"}}
 _CONSTANT = (types.ModuleType, type, os.PathLike, keras.Layer, keras.Optimizer, keras.Loss)
+# Which of two figures Keras' callbacks take for the better one: functions that they find late.
+_BETTER = {"less": keras.ops.less, "greater": keras.ops.greater}
 _SIMPLE = (type(None), bool, int, float, str)
 _LARGEST_LOG = 1 << 24  # bytes of a log that are kept with the state
 
@@ -57,6 +59,12 @@ class Owner:
             key: self._plain(value) for key, value in found.items() if self._can(key, value)
         }
         state: dict[str, Any] = {"attributes": attributes}
+        state["better"] = {
+            key: name
+            for key, value in found.items()
+            for name, operation in _BETTER.items()
+            if value is operation
+        }
         if isinstance(self.one, keras.callbacks.CSVLogger):
             state["log"] = _read_log(self.one.filename)
         return state
@@ -68,6 +76,8 @@ class Owner:
             return
         for key, value in state["attributes"].items():
             setattr(self.one, key, value)
+        for key, name in state["better"].items():
+            setattr(self.one, key, _BETTER[name])
 
     def _is_as_at_first(self, key: str, value: Any) -> bool:
         if key not in self._at_first or not _is_simple(value):
