@@ -39,7 +39,7 @@ img {{ display: none; max-width: 100%; height: auto; }}
 table {{
   min-width: min(100%, 22rem); border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; }}
 caption {{ text-align: left; padding-bottom: 0.3rem; }}
-th, td {{ padding: 0.25rem 0.9rem 0.25rem 0; text-align: left; vertical-align: top;
+th, td {{ padding: 0.25rem 0.7rem 0.25rem 0; text-align: left; vertical-align: top;
   overflow-wrap: normal; border-bottom: 1px solid var(--faint); }}
 .number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 thead th, thead .number {{ vertical-align: bottom; white-space: pre; }}

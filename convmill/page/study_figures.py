@@ -10,7 +10,7 @@ import numpy as np
 
 from convmill.page.document import Block
 from convmill.page.drawings import figure
-from convmill.study.result import Arm, Comparison, Measure, StudyResult
+from convmill.study.result import Arm, Comparison, Measure, StudyResult, Vary
 from convmill.study.statistics import LEVEL
 from convmill.study.words import mean_and_interval, shown
 from convmill.view.intervals import Estimate, intervals
@@ -100,10 +100,13 @@ def _trend(some: Sequence[Arm], measure: Measure) -> Trend:
         tuple(measure.scale * getattr(summary, name) for summary in summaries)
         for name in ("mean", "low", "high")
     )
-    return Trend(_base_label(some[0]), tuple(at for at, _ in placed), mean, low, high)
+    return Trend(base_label(some[0]), tuple(at for at, _ in placed), mean, low, high)
 
 
-def _base_label(arm: Arm) -> str:
+def base_label(arm: Arm) -> str:
+    """The name of the net, without the value of what varies."""
+    if arm.at is None:
+        return arm.label
     return arm.label.rpartition(" at ")[0] or arm.label
 
 
@@ -121,7 +124,11 @@ def _ends(lines: Sequence[Trend], measure: Measure) -> list[str]:
 
 def differences(result: StudyResult, measure: Measure) -> Iterator[Block]:
     """A row for each comparison: its pairs, their mean, its interval, beside zero."""
-    compared = [one for one in result.comparisons if one.measure == measure.name][:MOST_ROWS]
+    compared = [one for one in result.comparisons if one.measure == measure.name]
+    if result.vary is not None and all(_at(result, one) is not None for one in compared):
+        yield from _differences_over_factor(result, result.vary, compared, measure)
+        return
+    compared = compared[:MOST_ROWS]
     rows = [_difference(result, one, measure) for one in compared]
     if not any(row.finite for row in rows):
         return
@@ -137,6 +144,53 @@ def differences(result: StudyResult, measure: Measure) -> Iterator[Block]:
         ),
         _told("Paired differences beside zero", [one.sentence for one in compared]),
     )
+
+
+def _differences_over_factor(
+    result: StudyResult, vary: Vary, compared: Sequence[Comparison], measure: Measure
+) -> Iterator[Block]:
+    """A line for each pair of nets along what varies."""
+    pairs: dict[str, list[tuple[float, Comparison]]] = {}
+    for one in compared:
+        at = _at(result, one)
+        if at is not None:
+            labels = (base_label(result.arm(arm)) for arm in (one.first, one.second))
+            pairs.setdefault(" − ".join(labels), []).append((at, one))
+    lines = [_difference_trend(label, some, measure) for label, some in pairs.items()]
+    if not lines:
+        return
+    which = f": {lines[0].label}" if len(lines) == 1 else ""
+    yield figure(
+        partial(
+            trends,
+            lines,
+            title=f"Paired differences{which}",
+            factor=vary.label,
+            label=axis_label(measure, difference=True),
+            caption="Bars: 95 % intervals of the means, each for itself; the table corrects for "
+            "all of them.",
+            logarithmic=vary.logarithmic,
+            zero=True,
+        ),
+        _told(f"Paired differences over {vary.label}", [one.sentence for one in compared]),
+    )
+
+
+def _at(result: StudyResult, one: Comparison) -> float | None:
+    """Where on the factor both arms are; None where they differ in it."""
+    first, second = (result.arm(arm).at for arm in (one.first, one.second))
+    return first if first == second else None
+
+
+def _difference_trend(
+    label: str, some: Sequence[tuple[float, Comparison]], measure: Measure
+) -> Trend:
+    placed = sorted(some, key=lambda one: one[0])
+    mean, low, high = (
+        tuple(measure.scale * getattr(one, name) for _, one in placed)
+        for name in ("difference", "low", "high")
+    )
+    return Trend(label, tuple(at for at, _ in placed), mean, low, high)
 
 
 def _difference(result: StudyResult, one: Comparison, measure: Measure) -> Estimate:
@@ -202,12 +256,14 @@ def learning(result: StudyResult) -> Iterator[Block]:
     """Curves of each arm over the epochs; where something varies, at its greatest value."""
     last = max((arm.at for arm in result.arms if arm.at is not None), default=None)
     drawn = [arm for arm in result.arms if arm.at == last][:MOST_CURVES]
-    labels = {arm.name: arm.label for arm in drawn}
+    labels = {arm.name: base_label(arm) for arm in drawn}
     runs = [run for run in result.runs if run.arm in labels and run.curves]
     if not runs:
         return
     histories = [{name: list(values) for name, values in run.curves.items()} for run in runs]
     names = [labels[run.arm] for run in runs]
+    if last is not None and result.vary is not None:
+        yield f"{_capital(result.vary.label)}: {last:,g}."
     yield figure(
         partial(
             learning_curves,

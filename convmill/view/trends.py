@@ -50,6 +50,7 @@ def trends(
     label: str,
     caption: str = "",
     logarithmic: bool = False,
+    zero: bool = False,
     dark: bool = False,
     narrow: bool = False,
 ) -> Picture:
@@ -59,6 +60,7 @@ def trends(
         lines: in the order of the legend.
         title, caption: of the picture; ``factor`` and ``label`` are those of the axes.
         logarithmic: how the axis of the factor stands.
+        zero: the figures are differences: a line stands at 0.
         dark: on a dark ground.
         narrow: for the width of a phone.
 
@@ -83,6 +85,8 @@ def trends(
             colour = picture.theme.lines[index % len(picture.theme.lines)]
             x = _shifted(axes, np.array(line.at, np.float64), shift, logarithmic)
             _draw(axes, x, line, name, colour, MARKS[index % len(MARKS)])
+        if zero:
+            axes.axhline(0, color=picture.theme.faint, linewidth=1)
         axes.set_xlabel(factor)
         axes.set_ylabel(label)
         axes.grid(axis="y", alpha=0.3)

@@ -35,6 +35,10 @@ def arm(name: str, runs: list[Run], label: str, **more) -> Arm:
                "multiply_adds": 2_794_000, "summaries": summaries} | more)  # fmt: skip
 
 
+def accuracies(arm: str, runs: list[Run]) -> list[float]:
+    return [each.values["accuracy"] for each in runs if each.arm == arm]
+
+
 def result(runs: list[Run], arms: list[Arm], **more) -> StudyResult:
     given = {
         "name": "pooling", "title": "Pooling <&>", "question": "Does max pooling beat the others?",
@@ -66,9 +70,7 @@ def pooling() -> StudyResult:
     arms = [arm(name, runs, label) for name, label in labels.items()]
     arms[2] = dataclasses.replace(arms[2], match="widths x 0.86: 93,410 parameters")
     arms.append(arm("broken", runs, "broken", failure="no such layer"))
-    values = {
-        name: [each.values["accuracy"] for each in runs if each.arm == name] for name in MEANS
-    }
+    values = {name: accuracies(name, runs) for name in MEANS}
     compared = tuple(
         dataclasses.replace(
             compare("accuracy", ("max", other), values["max"], values[other]),
@@ -92,7 +94,16 @@ def efficiency() -> StudyResult:
             own = [run(name, seed, mean + 0.001 * seed) for seed in SEEDS]
             runs += own
             arms.append(arm(name, own, f"{base} at {at:,.0f}", base=base, at=at))
-    return result(runs, arms, vary=Vary("data.train", "training images", amounts, True))
+    pairs = [(f"convolutions@{at:g}", f"dense@{at:g}") for at in amounts]
+    compared = tuple(
+        dataclasses.replace(
+            compare("accuracy", pair, *(accuracies(name, runs) for name in pair)),
+            sentence=" and ".join(pair),
+        )
+        for pair in pairs
+    )
+    vary = Vary("data.train", "training images", amounts, True)
+    return result(runs, arms, comparisons=compared, vary=vary)
 
 
 def translation() -> StudyResult:

@@ -100,6 +100,10 @@ def test_what_varies_is_a_line_for_each_net():
     assert accuracy.startswith("Test accuracy over training images.")
     assert "dense: from 70.20 % at 100 to 97.20 % at 60,000" in accuracy
     assert "convolutions: from 75.20 % at 100 to 99.30 % at 60,000" in accuracy
+    told = next(text for text in figures(page) if text.startswith("Paired"))
+    assert told.startswith("Paired differences over training images. ")
+    assert "convolutions@100 and dense@100; convolutions@1000" in told
+    assert "Training images: 60,000." in paragraphs(page)
 
 
 def test_maps_are_means_over_seeds():
