@@ -30,7 +30,7 @@ def check_destination(path: Path, suffixes: tuple[str, ...], option: str) -> Non
     raise click.BadParameter(problem, param_hint=option)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Has ``write`` fill a file beside ``path``, which then takes its place at once.
 
     Raises:

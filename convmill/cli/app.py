@@ -21,6 +21,7 @@ from convmill.cli.evaluate import evaluate
 from convmill.cli.help import Group
 from convmill.cli.inspect import inspect
 from convmill.cli.predict import predict
+from convmill.cli.resume import resume
 from convmill.cli.show import show
 from convmill.cli.study import study
 from convmill.cli.text import echo
@@ -43,7 +44,7 @@ def cli() -> None:
     """
 
 
-for command in (train, evaluate, predict, inspect, show, study, data, bench):
+for command in (train, resume, evaluate, predict, inspect, show, study, data, bench):
     cli.add_command(command)
 
 

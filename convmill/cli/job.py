@@ -26,6 +26,8 @@ class Job:
     validate: bool
     history: Path | None
     report: Path | None
+    checkpoint: Path | None  # the folder
+    every: str
     quiet: bool
 
     def say(self, line: str) -> None:

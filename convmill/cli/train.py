@@ -22,6 +22,7 @@ OPTIMIZERS = (
 )
 
 
+EVERY = "60s"
 # Without a recipe.
 EPOCHS, BATCH_SIZE = 5, 64
 
@@ -113,6 +114,20 @@ class Name(click.Choice[str]):
     help="Where to write a page for the browser, in one file: curves, mistakes, how it was run.",
 )
 @click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where to keep the state of the training while it runs: 'convmill resume FOLDER' goes on "
+    "with it, whatever has stopped it, to the same end, bit for bit.",
+)
+@click.option(
+    "--every",
+    default=EVERY,
+    show_default=True,
+    metavar="TIME|STEPS",
+    help="How often: 30s, 5min, 1h or '100 steps'.",
+)
+@click.option(
     "--force", is_flag=True, help="Replace the files that --out, --history and --report name."
 )
 @options.json_option
@@ -129,6 +144,8 @@ def train(
     validate: bool,
     history: Path | None,
     report: Path | None,
+    checkpoint: Path | None,
+    every: str,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -142,6 +159,7 @@ def train(
       convmill train --data set.npz --model net.py:build
       convmill train --validate --history run.json
       convmill train --report digits.html
+      convmill train --checkpoint run/ --out digits.keras
     """
     if recipe is not None:
         _check_recipe(recipe, {"--model": model, "--optimizer": optimizer})
@@ -151,6 +169,9 @@ def train(
         _check_written(history, (".json",), force, "--history")
     if report is not None:
         _check_written(report, (".html", ".htm"), force, "--report")
+    _check_every(every)
+    if checkpoint is not None:
+        _check_checkpoint(checkpoint)
     if model is not None:
         options.check_model_source(model, "--model")
 
@@ -174,6 +195,8 @@ def train(
         validate,
         history,
         report,
+        checkpoint,
+        every,
         quiet=as_json,
     )
     with options.stdout_for_json(as_json):
@@ -215,6 +238,28 @@ def _check_written(path: Path, suffixes: tuple[str, ...], force: bool, option: s
             param_hint=option,
         ) from error
     _check_force(path, force, option)
+
+
+def _check_every(every: str) -> None:
+    from convmill.every import read_every
+
+    try:
+        read_every(every, "--every")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--every") from error
+
+
+def _check_checkpoint(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise click.BadParameter(
+            f"{folder} is no folder; a folder is needed.", param_hint="--checkpoint"
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise click.BadParameter(
+            f"{folder} is not empty. 'convmill resume {folder}' goes on with a training there; a "
+            "new one needs a folder of its own.",
+            param_hint="--checkpoint",
+        )
 
 
 def _check_force(path: Path, force: bool, option: str) -> None:

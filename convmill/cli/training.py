@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import keras
 
 import convmill
 from convmill import data, presets, utils
+from convmill.callbacks import Checkpoint
 from convmill.cli import card
 from convmill.cli.histories import write_history
 from convmill.cli.job import Job
 from convmill.cli.options import describe_scores, load_data
+from convmill.cli.run_file import write_run
 from convmill.cli.text import echo
 from convmill.data import Dataset
 from convmill.data.dataset import every_fifth_for_test
@@ -49,6 +53,8 @@ def run(job: Job) -> dict[str, Any]:
     job.say(f"Model: {model.count_params():,} parameters; seed {job.seed}")
     if job.out is None:
         job.say("The model will not be saved: there is no --out")
+    if job.checkpoint is not None:
+        write_run(job, job.data_name or dataset.name)
     trained = _fit(job, model, dataset)
     # Before anything else, so that nothing can take what the training has cost.
     if job.out is not None:
@@ -128,8 +134,9 @@ def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
         x, y = x[train], y[train]
     verbose = 0 if job.quiet else "auto"
     clock = Clock()
+    kept = [] if job.checkpoint is None else [Checkpoint(job.checkpoint, job.every)]
     start = time.perf_counter()
-    with as_failures():
+    with as_failures(), _told_how_to_go_on(job):
         history = model.fit(
             x,
             y,
@@ -137,7 +144,7 @@ def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
             batch_size=job.batch_size,
             validation_data=validation,
             verbose=verbose,
-            callbacks=[clock],
+            callbacks=[clock, *kept],
         ).history
     end = time.perf_counter()
     explanation = convmill.explain(model)
@@ -153,6 +160,17 @@ def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
         "compile_seconds": explanation.compile_seconds,
         "compiled": explanation.compiled,
     }
+
+
+@contextlib.contextmanager
+def _told_how_to_go_on(job: Job) -> Iterator[None]:
+    """Says so where Ctrl-C ends the training."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if job.checkpoint is not None:
+            echo(f"'convmill resume {job.checkpoint}' goes on from here.", err=True)
+        raise
 
 
 def _test(job: Job, model: Any, dataset: Dataset) -> dict[str, float]:

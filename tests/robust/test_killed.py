@@ -22,30 +22,47 @@ def left_by(result):
     return arrays | {"log": Path(f"{result}.csv").read_text()}
 
 
-def kill_behind(number, start, folder, result):
-    """Kills a run while it goes on behind the checkpoint of a number."""
+def stopped_behind(number, start, folder, result):
+    """A run that goes on behind the checkpoint of a number, but not to the one after the next."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     command = [sys.executable, "-m", "tests.robust.killed", str(folder), str(result), str(number)]
     child = start(command, **pipes)
     for line in child.stdout:
         if line == f"checkpoint-{number:08}.zip\n":
-            break
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
-    assert not result.exists()
+            return child
+    raise AssertionError("the run has ended")
+
+
+def assert_same_end(result, whole):
+    found, expected = left_by(result), left_by(whole)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("numbers", [(6,), pytest.param((1, 3, 8), marks=pytest.mark.long)])
 def test_a_killed_run_goes_on_to_the_same_end(start, tmp_path, numbers):
     whole, result = tmp_path / "whole.npz", tmp_path / "result.npz"
     train(tmp_path / "a", whole)
-    expected = left_by(whole)
     for number in numbers:
-        kill_behind(number, start, tmp_path / "b", result)
+        child = stopped_behind(number, start, tmp_path / "b", result)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        assert child.returncode == -signal.SIGKILL
+        assert not result.exists()
     train(tmp_path / "b", result)
-    found = left_by(result)
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert_same_end(result, whole)
     assert not [name for name in os.listdir(tmp_path / "b") if name.startswith(".")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_end_writes_a_last_checkpoint(start, tmp_path, number):
+    whole, result = tmp_path / "whole.npz", tmp_path / "result.npz"
+    child = stopped_behind(2, start, tmp_path / "b", result)
+    child.send_signal(number)
+    written, _ = child.communicate()  # which lets it go on
+    assert written.startswith("checkpoint-00000003.zip\n")
+    assert child.returncode == -number
+    train(tmp_path / "a", whole)
+    train(tmp_path / "b", result)
+    assert_same_end(result, whole)

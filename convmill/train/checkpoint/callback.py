@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from convmill.train.checkpoint.every import read_every
+from convmill.every import read_every
 from convmill.whole import check_whole
 
 

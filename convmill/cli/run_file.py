@@ -1,0 +1,90 @@
+"""What a folder of checkpoints says of the training that it is for: ``run.json``.
+
+So ``convmill resume`` needs no options. Paths in it are absolute: it may be asked from anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from convmill import files, settings
+from convmill.cli.job import Job
+from convmill.failure import Failure, describe
+from convmill.plain_json import json_text
+from convmill.presets import load
+
+NAME = "run.json"
+FORMAT, VERSION = "convmill run", 1
+_PATHS = ("out", "history", "report")
+_TEXTS = ("data_name", "model", "recipe", "optimizer", *_PATHS)
+_NUMBERS = ("epochs", "batch_size", "seed")
+_NAMES = {*_TEXTS, *_NUMBERS, "threads", "validate", "every"}
+
+
+def write_run(job: Job, data_name: str) -> None:
+    """Writes into ``job.checkpoint`` how to go on with it. Failure where that cannot be."""
+    assert job.checkpoint is not None
+    options = {each.name: getattr(job, each.name) for each in fields(job) if each.name in _NAMES}
+    options |= {name: _absolute(options[name]) for name in _PATHS}
+    options["data_name"] = _found(data_name)
+    options["model"] = None if job.model is None else os.path.abspath(job.model)
+    run = {"format": FORMAT, "version": VERSION, "options": options}
+    try:
+        job.checkpoint.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(describe(error)) from error
+    files.write_whole(job.checkpoint / NAME, lambda file: file.write(json_text(run).encode()))
+
+
+def read_run(folder: Path, quiet: bool) -> Job:
+    """The training that a folder is for. Failure where it holds none."""
+    path = folder / NAME
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Failure(
+            f"{folder} holds no training. Give the folder of 'convmill train --checkpoint'."
+        ) from error
+    except OSError as error:
+        raise Failure(describe(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{path} is damaged: {error}") from error
+    options = _checked(path, run)
+    recipe = options["recipe"]
+    paths = {name: None if options[name] is None else Path(options[name]) for name in _PATHS}
+    return Job(
+        **(options | paths),
+        preset=None if recipe is None else load(recipe),
+        checkpoint=folder,
+        quiet=quiet,
+    )
+
+
+def _checked(path: Path, run: Any) -> dict[str, Any]:
+    options = run.get("options") if isinstance(run, dict) else None
+    if (
+        not isinstance(options, dict)
+        or (run.get("format"), run.get("version")) != (FORMAT, VERSION)
+        or set(options) != _NAMES
+        or not all(options[name] is None or isinstance(options[name], str) for name in _TEXTS)
+        or not all(type(options[name]) is int for name in _NUMBERS)
+        or not isinstance(options["threads"], int | None)
+        or not isinstance(options["validate"], bool)
+        or not isinstance(options["every"], str)
+    ):
+        raise Failure(f"{path} is not what this convmill writes. Received: {run!s:.100}")
+    return options
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else os.path.abspath(path)
+
+
+def _found(data_name: str) -> str:
+    """A data set's name as it is, and a path from anywhere."""
+    path = settings.expanded(data_name)
+    return os.path.abspath(path) if path.exists() else data_name
