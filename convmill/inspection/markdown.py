@@ -13,15 +13,20 @@ _MARKUP = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_|<>[]#"})
 
 def render(document: Document) -> str:
     """The report with all its columns."""
-    parts = [f"## {_text(document.title)}"]
+    parts = [f"## {escaped(document.title)}"]
     for table in document.tables:
-        parts += ["\n".join(_table(table)), *([_text(table.legend)] if table.legend else [])]
+        parts += [table_markdown(table), *([escaped(table.legend)] if table.legend else [])]
     if document.lines:
-        parts.append("\n".join(f"- {_text(line)}" for line in document.lines))
+        parts.append("\n".join(f"- {escaped(line)}" for line in document.lines))
     for section in document.sections:
-        parts.append(f"### {_text(section.title)}")
+        parts.append(f"### {escaped(section.title)}")
         parts += ["\n".join(_group(group)) for group in section.groups()]
     return "\n\n".join(parts) + "\n"
+
+
+def table_markdown(table: Table) -> str:
+    """A table, a line for each row."""
+    return "\n".join(_table(table))
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -32,7 +37,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _row(cells: Iterator[str] | tuple[str, ...]) -> str:
-    return f"| {' | '.join(map(_text, cells))} |"
+    return f"| {' | '.join(map(escaped, cells))} |"
 
 
 def _group(group: tuple[Finding, ...]) -> Iterator[str]:
@@ -40,11 +45,12 @@ def _group(group: tuple[Finding, ...]) -> Iterator[str]:
     first = group[0]
     for finding in group:
         where = f", {finding.layer}" if finding.layer else ""
-        yield f"- **{_text(finding.what)}** ({_text(finding.rule + where)})"
-    yield f"  {_text(first.why)}"
-    yield f"  *To try:* {_text(first.remedy)}"
-    yield f"  *Rule:* {_text(first.threshold)}. {_text(first.source)}."
+        yield f"- **{escaped(finding.what)}** ({escaped(finding.rule + where)})"
+    yield f"  {escaped(first.why)}"
+    yield f"  *To try:* {escaped(first.remedy)}"
+    yield f"  *Rule:* {escaped(first.threshold)}. {escaped(first.source)}."
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text in one line, in which nothing is markup."""
     return " ".join(text.split()).translate(_MARKUP)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from convmill.study.plain import from_plain
+
 Rows = tuple[tuple[float, ...], ...]
 
 
@@ -166,6 +168,16 @@ class StudyResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON once what is not finite is made null."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> StudyResult:
+        """What ``to_dict`` gave, JSON's null for what was not finite.
+
+        Raises:
+            ValueError: it is no such thing.
+        """
+        found: StudyResult = from_plain(cls, plain)
+        return found
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record for each run: its arm, what varies, its seed, and what was measured."""

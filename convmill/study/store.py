@@ -11,10 +11,9 @@ by names alone. Files are never deleted.
 from __future__ import annotations
 
 import json
-import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from convmill.files import write_whole
 from convmill.plain_json import json_text
 from convmill.study import toml
 from convmill.study.errors import StudyError
+from convmill.study.plain import from_plain
 from convmill.study.plan import FORMAT, Plan, PlannedArm
-from convmill.study.result import Axis, Run
+from convmill.study.result import Run
 from convmill.study.spec import Spec, read_spec
 from convmill.study.training import Job
 
@@ -98,7 +98,7 @@ def read_kept(folder: Path) -> Kept:
             elif "failure" in content:
                 failures[content["digest"]] = str(content["failure"])
             else:
-                runs[content["digest"]] = _run(content["run"])
+                runs[content["digest"]] = from_plain(Run, content["run"])
         except OSError as error:
             unread.append(describe(error))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -135,28 +135,6 @@ def read_folder(folder: Path) -> Stored:
 def _planned(table: Mapping[str, Any]) -> PlannedArm:
     lists = {key: tuple(table[key]) for key in ("seeds", "digests")}
     return PlannedArm(**{**table, **lists})
-
-
-def _run(table: Mapping[str, Any]) -> Run:
-    def numbers(values: Iterable[Any]) -> tuple[float, ...]:
-        return tuple(math.nan if value is None else float(value) for value in values)
-
-    def axis(said: Mapping[str, Any]) -> Axis:
-        return Axis(str(said["label"]), numbers(said["values"]))
-
-    return Run(
-        arm=str(table["arm"]),
-        seed=int(table["seed"]),
-        values={key: numbers([value])[0] for key, value in table["values"].items()},
-        curves={key: numbers(values) for key, values in table["curves"].items()},
-        per_class={key: float(value) for key, value in table["per_class"].items()},
-        maps={key: tuple(map(numbers, rows)) for key, rows in table["maps"].items()},
-        axes={key: (axis(rows), axis(columns)) for key, (rows, columns) in table["axes"].items()},
-        seconds=float(table["seconds"]),
-        versions={str(key): str(value) for key, value in table["versions"].items()},
-        machine=str(table["machine"]),
-        finished=str(table["finished"]),
-    )
 
 
 def _write(path: Path, content: Any) -> None:

@@ -1,0 +1,56 @@
+"""Frozen dataclasses back from plain values, as ``dataclasses.asdict`` and JSON leave them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """``value`` as ``kind``: a dataclass, ``tuple``, ``Mapping``, ``float``, ``int``, ``str``,
+    ``bool``, or one of these or None. None for a float is NaN, as JSON has no other word for it.
+
+    Raises:
+        ValueError: it is something else, or lacks a field that has no default.
+    """
+    given, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _dataclass(kind, value)
+    if given is tuple:
+        return _tuple(arguments, _checked(value, (list, tuple)))
+    if given is Mapping:
+        table = _checked(value, Mapping)
+        return {str(key): from_plain(arguments[1], item) for key, item in table.items()}
+    if given in (Union, UnionType):
+        (inner,) = (each for each in arguments if each is not type(None))
+        return None if value is None else from_plain(inner, value)
+    if kind is float:
+        return math.nan if value is None else float(_checked(value, (int, float)))
+    return _checked(value, kind)
+
+
+def _dataclass(kind: Any, value: Any) -> Any:
+    table, hints = _checked(value, Mapping), get_type_hints(kind)
+    known = {each.name: hints[each.name] for each in fields(kind)}
+    found = {name: from_plain(hint, table[name]) for name, hint in known.items() if name in table}
+    try:
+        return kind(**found)
+    except TypeError as error:
+        raise ValueError(f"{kind.__name__}: {error}") from error
+
+
+def _tuple(arguments: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
+    """Of any length where the type says so, else of the length that it says."""
+    if arguments[1:] == (Ellipsis,):
+        return tuple(from_plain(arguments[0], value) for value in values)
+    return tuple(from_plain(kind, value) for kind, value in zip(arguments, values, strict=True))
+
+
+def _checked(value: Any, kind: Any) -> Any:
+    whole = isinstance(value, bool) and kind is not bool  # which Python takes for a number
+    if whole or not isinstance(value, kind):
+        raise ValueError(f"a value must be {kind}. Received: {value!r}")
+    return value
