@@ -70,6 +70,17 @@ class ImageFolder(keras.utils.PyDataset):
         if self._random is not None:
             self._order = self._random.permutation(len(self.file_paths))
 
+    def state_dict(self) -> dict[str, Any]:
+        """For ``Checkpoint``: the order of the images, and what the next one is drawn from."""
+        drawn = None if self._random is None else self._random.bit_generator.state
+        return {"order": self._order, "random": drawn}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what ``state_dict`` gave."""
+        self._order = state["order"]
+        if self._random is not None:
+            self._random.bit_generator.state = state["random"]
+
 
 def _encoded(files: ImageFiles, label_mode: str | None) -> Array | None:
     """Labels as a loss takes them: int32 (n,), or float32 (n, classes) or (n, 1)."""

@@ -254,6 +254,11 @@ class _Counted(Iterator[Any]):
         return item
 
 
+def py_dataset(epochs: Epochs) -> Any:
+    """The ``keras.utils.PyDataset`` behind an iterator; None where there is another thing."""
+    return getattr(epochs.data_adapter, "py_dataset", None)
+
+
 def index_epochs(
     images: int,
     batch_size: int | None,

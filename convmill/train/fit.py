@@ -1,11 +1,10 @@
-"""``fit``: epochs of native steps, with Keras' callbacks, logs and History."""
+"""``fit``: its arguments, checked and prepared for ``epochs.py``, which runs it."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,58 +13,14 @@ import numpy as np
 
 from convmill.train import arguments as checks
 from convmill.train import attach
-from convmill.train.beside import beside
-from convmill.train.bound import Bound
-from convmill.train.checkpoint.callback import Checkpoint
-from convmill.train.checkpoint.keeper import Keeper, Run
-from convmill.train.checkpoint.variables import kinds
-from convmill.train.evaluate import Measuring, measure
-from convmill.train.feed import ArrayFeed, BadBatch
+from convmill.train.epochs import Fit, Validation, run_fit
+from convmill.train.feed import ArrayFeed
 from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
-from convmill.train.keeping import NOTHING, Keeping
-from convmill.train.part import train_part
 from convmill.train.prepare import Feeds, Preparation, is_stream
-from convmill.train.progress import Progress, progress_for
-from convmill.train.scores import Scores
-from convmill.train.turns import leave_interrupted, mine
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Kind
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What to validate with, and after which epochs.
-
-    ``open`` gives the same feed each time. Keras opens a stream behind the first epoch, not before.
-    """
-
-    open: Callable[[], Feeds]
-    every: Any  # a number of epochs, or a list of epochs counted from 1
-    arrays: ArrayFeed | None = None  # what it opens, where that is no stream
-    base: FrozenBase | None = None
-
-    def is_due(self, epoch: int) -> bool:
-        """Whether epoch, counted from 0, ends with validation."""
-        if isinstance(self.every, list):
-            return epoch + 1 in self.every
-        return bool((epoch + 1) % self.every == 0)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Everything that one call of ``fit`` goes by."""
-
-    model: Any
-    bound: Bound
-    feed: Feeds
-    base: FrozenBase | None
-    validation: Validation | None
-    epochs: int
-    initial_epoch: int
-    callbacks: Any
-    verbose: Any
 
 
 def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
@@ -80,12 +35,12 @@ def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     last, first = checks.epochs(given("epochs", 1), given("initial_epoch", 0))
     shuffle = checks.shuffle(given("shuffle", True))
     split = checks.validation_split(given("validation_split", 0.0) or 0.0)
-    data = (given("x"), given("y"), given("sample_weight"))
+    samples = (given("x"), given("y"), given("sample_weight"))
     held_out: Any = given("validation_data")
     if split and held_out is None:
-        data, held_out = _split(ready, data, split)
+        samples, held_out = _split(ready, samples, split)
     feed = ready.feed(
-        *data,
+        *samples,
         batch_size=given("batch_size"),
         steps=given("steps_per_epoch"),
         steps_name="steps_per_epoch",
@@ -128,6 +83,7 @@ def _validation(
         return Validation(
             cache(lambda: ready.stream(attach.adapt(x, y, sample_weight, None, False), steps)),
             every,
+            stream=x,
         )
     size = size or checks.optional_whole("batch_size", given("batch_size"), 1)
     arrays = ready.arrays(x, y, sample_weight, size, steps)
@@ -148,14 +104,14 @@ def _compile(ready: Preparation, kind: Kind, base: FrozenBase | None, heard: boo
         ready.compile(kind)
 
 
-def _split(ready: Preparation, data: tuple[Any, Any, Any], split: float) -> tuple[Any, Any]:
+def _split(ready: Preparation, samples: tuple[Any, Any, Any], split: float) -> tuple[Any, Any]:
     """Training data and validation data: the last share ``split`` of the images."""
-    if is_stream(data[0]):
+    if is_stream(samples[0]):
         raise ValueError(
             "validation_split needs arrays. Pass validation_data instead. "
-            f"Received: x of type {type(data[0]).__name__}, validation_split={split}"
+            f"Received: x of type {type(samples[0]).__name__}, validation_split={split}"
         )
-    whole = ready.take(*data)
+    whole = ready.take(*samples)
     at = int(np.floor(len(whole) * (1.0 - split)))
     if at in (0, len(whole)):
         raise ValueError(
@@ -172,190 +128,3 @@ def _capped(epochs: int) -> int:
         warnings.warn(f"Limiting epochs to {most}", stacklevel=2)
         return int(most)
     return epochs
-
-
-def run_fit(call: Fit) -> Any:
-    """Trains; returns the model's History."""
-    model, outer = call.model, mine()
-    call.feed.reset()
-    callbacks, shows = _callback_list(call)
-    model.stop_training = False
-    scores = Scores(call.bound)
-    keeping = _keeping(call, callbacks, scores)
-    with closing(keeping), progress_for(call.verbose if shows else 0, call.epochs) as progress:
-        if shows:
-            callbacks.callbacks.append(_Summary(progress))
-        keeping.prepare()
-        callbacks.on_train_begin()
-        start = keeping.start(attach.initial_epoch(model, call.initial_epoch))
-        logs = start.logs
-        try:
-            for epoch in range(start.epoch, call.epochs):
-                logs = _epoch(call, epoch, callbacks, scores, progress, keeping)
-                keeping.end_epoch(logs)
-                if model.stop_training:
-                    break
-            keeping.finish()
-        finally:  # as in Keras: moving averages take the places of weights
-            leave_interrupted(outer)
-            call.bound.finish()
-        callbacks.on_train_end(logs=logs)
-    # Another thread's fit on this model has a history too, and ``model.history`` is the last one.
-    own = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))
-    return next(own, model.history)
-
-
-class _Summary(keras.callbacks.Callback):
-    """Says how an epoch went: the last of all callbacks, some of which add to the logs."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self.progress = progress
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.progress.end(logs or {})
-
-
-def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
-    """Who keeps checkpoints of the run, if one of the callbacks is for that."""
-    found = [one for one in callbacks.callbacks if isinstance(one, Checkpoint)]
-    if not found:
-        return NOTHING
-    if len(found) > 1:
-        raise ValueError(f"One Checkpoint is enough. Received: {len(found)} of them")
-    listed = [one for one in callbacks.callbacks if not isinstance(one, _Summary)]
-    run = Run(call.model, call.bound, scores, listed, _facts(call), call.epochs, bool(call.verbose))
-    return Keeper(found[0], run)
-
-
-def _facts(call: Fit) -> dict[str, Any]:
-    """What must be the same where another process goes on with a run."""
-    feed = call.feed
-    if not isinstance(feed, ArrayFeed) or feed.keeps:
-        raise ValueError(
-            "Checkpoint goes on in the midst of an epoch, which takes data that can be wound back: "
-            "pass arrays, without steps_per_epoch. Received: "
-            + ("arrays with steps_per_epoch" if isinstance(feed, ArrayFeed) else "a stream")
-        )
-    return {
-        "weights": kinds(call.model),
-        "optimizer": type(call.model.optimizer).__name__,
-        "images": feed.images,
-        "batch_size": feed.batch_size,
-        "shuffle": feed.shuffle,
-    }
-
-
-@contextmanager
-def _told(epoch: int, scores: Scores, data: str) -> Iterator[None]:
-    """Says of bad data that nobody could know of before the run what state they leave."""
-    try:
-        yield
-    except BadBatch as error:
-        kept = "nothing was trained before it"
-        if scores.trained:
-            were = "1 batch was" if scores.trained == 1 else f"{scores.trained} batches were"
-            kept = f"{were} trained before it, and the model keeps what it learned from them"
-        place = f"In epoch {epoch + 1}, {error.place(data)} ({kept})"
-        raise ValueError(f"{place}: {error.error}") from error
-
-
-def _callback_list(call: Fit) -> tuple[Any, bool]:
-    """Keras' list of callbacks, and whether progress is ours to show."""
-    if isinstance(call.callbacks, keras.callbacks.CallbackList):
-        return call.callbacks, False
-    callbacks = keras.callbacks.CallbackList(
-        call.callbacks,
-        add_history=True,
-        add_progbar=False,
-        verbose=call.verbose,
-        epochs=call.epochs,
-        steps=call.feed.steps,
-        model=call.model,
-    )
-    displays = (isinstance(one, keras.callbacks.ProgbarLogger) for one in callbacks.callbacks)
-    return callbacks, not any(displays)
-
-
-def _epoch(
-    call: Fit,
-    epoch: int,
-    callbacks: Any,
-    scores: Scores,
-    progress: Progress,
-    keeping: Keeping,
-) -> dict[str, Any]:
-    """One epoch with its validation; the logs of both."""
-    midway = keeping.is_midway(epoch)
-    if not midway:
-        scores.reset()
-        callbacks.on_epoch_begin(epoch)
-    call.bound.reread()  # a callback may have frozen layers, or set another loss
-    scores.follow()
-    if midway:
-        keeping.restore_scores()
-    progress.begin(epoch, call.feed.images, call.feed.steps)
-    if not keeping.is_over():
-        with _told(epoch, scores, "data"):
-            _train(call, epoch, callbacks, scores, progress, keeping)
-        keeping.end_steps(call.bound)
-    if scores.totals.images == 0:
-        raise ValueError(
-            f"x gave no batch for epoch {epoch + 1} of {call.epochs}. Let the generator go on "
-            "for ever and give steps_per_epoch, or pass a PyDataset."
-        )
-    logs = scores.logs()
-    images = scores.totals.images
-    if call.validation is not None and call.validation.is_due(epoch):
-        feed = call.validation.open()
-        feed.reset()
-        base = call.validation.base
-        measuring = Measuring(call.model, call.bound, feed, scores, callbacks, Progress(), base)
-        with _told(epoch, scores, "validation data"):
-            validated = measure(measuring)
-        logs |= {f"val_{name}": value for name, value in validated.items()}
-    progress.rest(images)
-    callbacks.on_epoch_end(epoch, logs)
-    return logs
-
-
-def _train(
-    call: Fit,
-    epoch: int,
-    callbacks: Any,
-    scores: Scores,
-    progress: Progress,
-    keeping: Keeping,
-) -> None:
-    """The steps of one epoch, with batch hooks where a callback has them."""
-    model, bound = call.model, call.bound
-    hooked = hears_batches(callbacks.callbacks, "train")
-    heard = hooked or model.stop_training
-    if call.base is not None:
-        bound = call.base.begin(progress, heard)
-    keeping.begin_steps(epoch, heard)
-    if not heard:
-        with beside(bound, scores, progress, keeping) as train:
-            for execution in call.feed.epoch(whole=True):
-                for part in keeping.rest(execution.parts):
-                    train(part)
-        bound.push()
-        return
-    for execution in call.feed.epoch(whole=False):
-        if keeping.is_done(execution):
-            continue
-        if hooked:
-            callbacks.on_train_batch_begin(execution.first)
-            scores.catch_up()
-        there = False
-        for part in execution.parts:
-            there = True
-            train_part(bound, part, scores, progress, keeping)
-        if hooked and there:
-            bound.push()
-            callbacks.on_train_batch_end(execution.last, scores.logs())
-        if there:
-            keeping.end_execution(bound, bool(model.stop_training))
-        if model.stop_training:
-            break
-    bound.push()

@@ -218,6 +218,68 @@ def test_whatever_is_trained(name, tmp_path, monkeypatch):
     check(make, fit, tmp_path, monkeypatch, callbacks)
 
 
+# Data sets ----------------------------------------------------------------------------------------
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches by number, which draw."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.order = np.arange(len(X))
+
+    def __len__(self):
+        return len(X) // SIZE
+
+    def __getitem__(self, index):
+        rows = self.order[index * SIZE : (index + 1) * SIZE]
+        return X[rows] + np.random.random() + random.random(), Y[rows]
+
+
+class Shuffled(Batches):
+    """In another order in each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.random = np.random.default_rng(1)
+
+    def on_epoch_end(self):
+        self.order = self.random.permutation(len(X))
+
+    def state_dict(self):
+        return {"order": self.order, "random": self.random.bit_generator.state}
+
+    def load_state_dict(self, state):
+        self.order = state["order"]
+        self.random.bit_generator.state = state["random"]
+
+
+STREAMS = {
+    "batches": (Batches, lambda: ()),
+    "heard": (Batches, lambda: [Drawing()]),
+    "shuffled and heard": (Shuffled, lambda: [Drawing()]),
+    "shuffled": (Shuffled, lambda: ()),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_data_set_is_wound_back(name, shuffle, tmp_path, monkeypatch):
+    make = by(keras.optimizers.SGD)
+    data, callbacks = STREAMS[name]
+
+    def go_on(folder, callbacks=()):
+        fit = {"x": data(), "epochs": EPOCHS, "shuffle": shuffle, "validation_data": (X[:8], Y[:8])}
+        return go(make, folder, fit, callbacks=callbacks)
+
+    expected = go_on(None, callbacks())
+    fit = {"x": data(), "epochs": EPOCHS, "shuffle": shuffle, "validation_data": (X[:8], Y[:8])}
+    left, folders = states(make, fit, tmp_path, monkeypatch, callbacks())
+    assert_same(left, expected)
+    for folder in folders:
+        assert_same(go_on(folder, callbacks()), expected)
+
+
 def test_the_epochs_may_be_more_than_before(tmp_path):
     make = by(keras.optimizers.Adam)
     go(make, tmp_path / "run", arrays(epochs=2))

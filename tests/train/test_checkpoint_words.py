@@ -162,13 +162,39 @@ def test_a_run_that_has_ended_is_not_taken_for_the_next(tmp_path):
         fit(model, tmp_path)
 
 
-def test_data_that_cannot_be_wound_back(tmp_path):
-    def batches():
-        while True:
-            yield X[:8], Y[:8]
+class Moving(keras.utils.PyDataset):
+    """Draws from a generator of its own."""
 
-    with pytest.raises(ValueError, match=r"Checkpoint goes on in the midst.*Received: a stream"):
-        fit(net(), tmp_path, x=batches(), y=None, batch_size=None, steps_per_epoch=2, shuffle=False)
+    def __init__(self):
+        super().__init__()
+        self.random = np.random.default_rng(1)
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return X[:8] + self.random.random(), Y[:8]
+
+
+def endless():
+    while True:
+        yield X[:8], Y[:8]
+
+
+REFUSED = {
+    "a stream": {"x": endless(), "y": None, "batch_size": None, "steps_per_epoch": 2},
+    "Moving, which changes": {"x": Moving(), "y": None, "batch_size": None},
+    "arrays with steps_per_epoch": {"steps_per_epoch": 2},
+    "validation data of type Moving": {"validation_data": Moving()},
+    "validation data of type generator": {"validation_data": endless(), "validation_steps": 2},
+}
+
+
+@pytest.mark.parametrize("received", REFUSED)
+def test_data_that_cannot_be_wound_back(tmp_path, received):
+    options = REFUSED[received] | {"shuffle": False}
+    with pytest.raises(ValueError, match=rf"Checkpoint goes on in the midst.*Received: {received}"):
+        fit(net(), tmp_path, **options)
 
 
 @pytest.mark.filterwarnings("ignore:convmill")

@@ -36,6 +36,7 @@ class Run:
     bound: Bound
     scores: Scores
     callbacks: Sequence[Any]
+    data: Owner | None  # where they have a state
     facts: dict[str, Any]
     epochs: int
     says: bool  # whether to tell that it goes on
@@ -68,7 +69,9 @@ class Keeper(Keeping):
         self._found: dict[str, Any] | None = None  # of another process, until it is taken up
         self._at = _Position(0)
         self._logs: dict[str, Any] = {}
-        self._chance_before: Any = None  # the random states before the steps of this epoch
+        # The random states, and that of the data, before the steps of this epoch.
+        self._chance_before: Any = None
+        self._data_before: Any = None
         self._skip = 0  # steps of this epoch that another process has done
         self._in_steps = False
         self._latest: Any = None  # the state of the last whole place outside of steps
@@ -103,6 +106,8 @@ class Keeper(Keeping):
                 owner.restore(state)
             self._run.model.stop_training = found["stop"]
             self._logs, self._chance_before = found["logs"], found["chance before"]
+            self._data_before = found["data before"]
+            self._restore_data(found["data"])
             chance.restore(found["chance"])
             if not self._at.begun:
                 self._found = None
@@ -144,9 +149,11 @@ class Keeper(Keeping):
                     f"Go on with the same callbacks. Received: {self._run.callbacks!r}"
                 )
             self._skip = self._at.steps
+            self._restore_data(self._data_before)
             chance.restore(self._chance_before)
         else:
             self._chance_before = chance.states()
+            self._data_before = self._data()
             self._at = replace(self._at, epoch=epoch, steps=0, begun=True, over=False, heard=heard)
         self._in_steps = True
 
@@ -286,9 +293,18 @@ class Keeper(Keeping):
             "callbacks": [[owner.kind, owner.state()] for owner in self._owners],
             "chance": chance.states(),
             "chance before": self._chance_before,
+            "data": self._data(),
+            "data before": self._data_before,
             "logs": dict(self._logs),
             "stop": bool(run.model.stop_training),
         }
+
+    def _data(self) -> Any:
+        return None if self._run.data is None else self._run.data.state()
+
+    def _restore_data(self, state: Any) -> None:
+        if self._run.data is not None:
+            self._run.data.restore(state)
 
     def _facts(self) -> dict[str, Any]:
         kinds = [type(one).__qualname__ for one in self._kept_callbacks()]

@@ -45,7 +45,7 @@ class Owner:
 
     def state(self) -> Any:
         """Its state: plain values and arrays that nobody changes any more."""
-        if _tells(self.one):
+        if tells(self.one):
             return {"told": self._plain(self.one.state_dict())}
         skipped = _PASSED_OVER.union(
             *(names for cls, names in _OF_PROCESS.items() if isinstance(self.one, cls))
@@ -111,7 +111,8 @@ class Owner:
             return False
 
 
-def _tells(one: Any) -> bool:
+def tells(one: Any) -> bool:
+    """Whether an object tells its state itself."""
     return callable(getattr(one, "state_dict", None)) and callable(
         getattr(one, "load_state_dict", None)
     )
