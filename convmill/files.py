@@ -41,3 +41,17 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         storage.write(path, write)
     except OSError as error:
         raise Failure(error.strerror or str(error)) from error
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Writes ``text`` as UTF-8, whole or not at all.
+
+    Raises:
+        Failure: as ``write_whole`` does.
+    """
+    content = text.encode()
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    write_whole(path, write)

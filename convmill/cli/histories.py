@@ -7,10 +7,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from convmill.failure import Failure, describe
-from convmill.files import write_whole
+from convmill.files import write_text_whole
 from convmill.plain_json import json_text
 
 SUFFIXES = (".json", ".csv")
@@ -26,11 +26,7 @@ def write_history(history: Mapping[str, Any], path: Path) -> None:
     Raises:
         Failure: it cannot be written; a file that was there is as it was.
     """
-
-    def write(file: BinaryIO) -> None:
-        file.write(json_text(history).encode())
-
-    write_whole(path, write)
+    write_text_whole(path, json_text(history))
 
 
 def read_history(path: Path) -> History:

@@ -37,7 +37,7 @@ def write_run(job: Job, data_name: str) -> None:
         job.checkpoint.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Failure(describe(error)) from error
-    files.write_whole(job.checkpoint / NAME, lambda file: file.write(json_text(run).encode()))
+    files.write_text_whole(job.checkpoint / NAME, json_text(run))
 
 
 def read_run(folder: Path, quiet: bool) -> Job:

@@ -12,6 +12,7 @@ from convmill import settings
 from convmill.cli import options
 from convmill.cli.help import Group
 from convmill.cli.text import echo
+from convmill.files import check_destination, write_text_whole
 from convmill.printing import say
 
 if TYPE_CHECKING:
@@ -107,14 +108,40 @@ def run(
         echo(f"Kept in {where}; 'convmill study report {where}' makes a page of it")
 
 
-@study.command(short_help="Say again what a study's runs show.")
+@study.command(short_help="Make a page of what a study's runs show.")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Where to write the page; a file of that name is replaced.  [default: RUN/report.html]",
+)
 @options.json_option
-def report(folder: Path, as_json: bool) -> None:
-    """Say what the runs in the folder RUN show, without running anything."""
+def report(folder: Path, out: Path | None, as_json: bool) -> None:
+    """Say what the runs in the folder RUN show, without running anything, and make a page of it:
+    the answer, pictures, tables, how it was run, raw numbers. One file, for the browser.
+
+    With --json no page is made, unless --out names it.
+
+    \b
+    Examples:
+      convmill study report studies/pooling
+      convmill study report studies/pooling --out pooling.html
+    """
+    if out is not None:
+        check_destination(out, (".html", ".htm"), "--out")
+
     from convmill.study.experiment import read
 
-    _tell(read(folder), as_json)
+    result = read(folder)
+    _tell(result, as_json)
+    page = folder / "report.html" if out is None and not as_json else out
+    if page is not None:
+        from convmill.page.study import study_page
+
+        write_text_whole(page, study_page(result))
+        if not as_json:
+            echo(f"Wrote {page}")
 
 
 def _tell(result: StudyResult, as_json: bool) -> None:

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from convmill.circumstances import machine, versions
 from convmill.cli.job import Job
 from convmill.data import Dataset
-from convmill.files import write_whole
+from convmill.files import write_text_whole
 from convmill.page.html import render
 from convmill.page.training import Training, training_page
 from convmill.plain_json import json_text
@@ -40,12 +40,7 @@ def write_report(
         how=how,
         raw=json_text({**result, "how": dict(how)}),
     )
-    page = render(training_page(training)).encode()
-
-    def write(file: BinaryIO) -> None:
-        file.write(page)
-
-    write_whole(path, write)
+    write_text_whole(path, render(training_page(training)))
 
 
 def _how(

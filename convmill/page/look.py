@@ -43,7 +43,8 @@ th, td {{ padding: 0.25rem 0.7rem 0.25rem 0; text-align: left; vertical-align: t
   overflow-wrap: normal; border-bottom: 1px solid var(--faint); }}
 .number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 thead th, thead .number {{ vertical-align: bottom; white-space: pre; }}
-tbody th {{ font-weight: normal; min-width: 8rem; }}
+tbody th {{ font-weight: normal; }}
+tbody th, td:not(.number) {{ min-width: 8rem; }}
 .unbroken {{ white-space: nowrap; }}
 dl {{ margin: 0; }}
 dl div {{

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from convmill.failure import describe
-from convmill.files import write_whole
+from convmill.files import write_text_whole
 from convmill.plain_json import json_text
 from convmill.study import toml
 from convmill.study.errors import StudyError
@@ -63,7 +63,7 @@ def begin(folder: Path, spec: Spec, plan: Plan, command: str) -> None:
     head = {"name": spec.name, "quick": spec.quick, "command": command, "format": FORMAT}
     _write(folder / PLAN, {**head, "arms": [asdict(arm) for arm in plan.arms]})
     text = toml.dumps(spec.source)
-    write_whole(folder / STUDY, lambda file: _put(file, text))
+    write_text_whole(folder / STUDY, text)
 
 
 def keep(folder: Path, job: Job, run: Run | str) -> None:
@@ -138,9 +138,4 @@ def _planned(table: Mapping[str, Any]) -> PlannedArm:
 
 
 def _write(path: Path, content: Any) -> None:
-    text = json_text(content)
-    write_whole(path, lambda file: _put(file, text))
-
-
-def _put(file: Any, text: str) -> None:
-    file.write(text.encode())
+    write_text_whole(path, json_text(content))

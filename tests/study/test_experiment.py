@@ -157,18 +157,18 @@ def test_a_disk_that_is_full_ends_with_one_error(tmp_path, monkeypatch):
 
     written = []
 
-    def full(path, write):
+    def full(path, text):
         if path.parent.name == "runs" and written:
             raise Failure(f"{path} could not be written: No space left on device.")
         written.append(path)
-        real(path, write)
+        real(path, text)
 
-    real = store.write_whole
-    monkeypatch.setattr(store, "write_whole", full)
+    real = store.write_text_whole
+    monkeypatch.setattr(store, "write_text_whole", full)
     table = small(tmp_path)
     with pytest.raises(Failure, match="No space left"):
         carry_out(table, tmp_path / "study")
-    monkeypatch.setattr(store, "write_whole", real)
+    monkeypatch.setattr(store, "write_text_whole", real)
     assert carry_out(table, tmp_path / "study").complete
 
 
