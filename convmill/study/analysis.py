@@ -8,10 +8,11 @@ from dataclasses import replace
 from convmill.study import toml
 from convmill.study.answers import answer
 from convmill.study.measures import MEASURES
+from convmill.study.pairs import paired
 from convmill.study.plan import PlannedArm
 from convmill.study.result import Arm, Comparison, Run, StudyResult, Vary
 from convmill.study.spec import Spec, VarySpec
-from convmill.study.statistics import compare, holm, summarize
+from convmill.study.statistics import holm, summarize
 from convmill.study.store import Kept
 from convmill.study.words import sentence
 
@@ -79,28 +80,17 @@ def _comparisons(
 ) -> tuple[Comparison, ...]:
     """Every pair in every measure, Holm's correction within each measure."""
     labels = {arm.name: arm.label for arm in arms}
+    every = [run for some in runs.values() for run in some]
     found: list[Comparison] = []
     for name in spec.measures:
         measure = MEASURES[name].measure
-        pairs = [_pair(name, pair, runs) for pair in spec.compare]
+        pairs = [paired(name, pair, every) for pair in spec.compare]
         tested = [one for one in pairs if one is not None]
         corrected = holm([one.p for one in tested])
         for one, p in zip(tested, corrected, strict=True):
             whole = replace(one, corrected_p=p)
             found.append(replace(whole, sentence=sentence(whole, measure, labels)))
     return tuple(found)
-
-
-def _pair(
-    measure: str, names: tuple[str, str], runs: Mapping[str, Sequence[Run]]
-) -> Comparison | None:
-    """Two arms over the seeds that both have; None where there are none."""
-    values = [{run.seed: run.values[measure] for run in runs[name]} for name in names]
-    seeds = [seed for seed in values[0] if seed in values[1]]
-    if not seeds:
-        return None
-    first, second = ([one[seed] for seed in seeds] for one in values)
-    return compare(measure, names, first, second)
 
 
 def _vary(vary: VarySpec | None) -> Vary | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
-from convmill.study.result import Arm, Comparison, Measure, StudyResult
-from convmill.study.statistics import LEVEL
-from convmill.study.words import joined, mean_and_interval, sentence
+from convmill.study.pairs import paired
+from convmill.study.result import Arm, Comparison, Measure, StudyResult, Summary
+from convmill.study.statistics import LEVEL, holm
+from convmill.study.words import difference, joined, mean_and_interval, sentence, shown
 
 
 def answer(result: StudyResult, kind: str) -> str:
@@ -34,8 +36,7 @@ def _means(result: StudyResult) -> str:
 
 
 def _mean(arm: Arm, measure: Measure) -> str:
-    summary = arm.summary(measure.name)
-    assert summary is not None
+    summary = _of(arm, measure)
     return f"{arm.label}: {measure.label} {mean_and_interval(measure, summary)}, n = {summary.n}"
 
 
@@ -44,7 +45,7 @@ def _along(result: StudyResult) -> str:
     measure, vary = result.measures[0], result.vary
     found = _of_first(result)
     if vary is None or not found:
-        return _means(result)
+        return _rise(result)
     pairs: dict[tuple[str, str], list[Comparison]] = {}
     for one in found:
         bases = result.arm(one.first).base, result.arm(one.second).base
@@ -53,6 +54,65 @@ def _along(result: StudyResult) -> str:
     for some in pairs.values():
         told += [_stretch(result, measure, stretch) for stretch in _stretches(some)]
     return joined(told)
+
+
+def _rise(result: StudyResult) -> str:
+    """How the first measure goes along what varies: at both ends, and from where on it is as good
+    as at its best place, as far as these runs can tell."""
+    measure, vary = result.measures[0], result.vary
+    if vary is None:
+        return _means(result)
+    told = []
+    for base in dict.fromkeys(arm.base for arm in result.arms):
+        arms = [arm for arm in result.arms if arm.base == base and arm.summary(measure.name)]
+        if not arms:
+            continue
+        ends = [arms[0], arms[-1]] if len(arms) > 1 else arms
+        said = [f"{mean_and_interval(measure, _of(arm, measure))} at {arm.at:,}" for arm in ends]
+        told.append(f"{measure.label}, {vary.label}: {' and '.join(said)}")
+        told += _reaches_best(result, arms)
+    return joined(told)
+
+
+def _reaches_best(result: StudyResult, arms: Sequence[Arm]) -> list[str]:
+    """From where on no difference from the best place is found, by pairs of equal seed."""
+    measure = result.measures[0]
+    sign = -1 if measure.higher_is_better is False else 1
+    best = max(arms, key=lambda arm: sign * _of(arm, measure).mean)
+    tests = [paired(measure.name, (arm.name, best.name), result.runs) for arm in arms]
+    corrected = holm([math.nan if one is None or one.n < 2 else one.p for one in tests])
+    first = len(arms)
+    while first > 0 and not corrected[first - 1] < LEVEL:
+        first -= 1
+    if first == len(arms) or arms[first] is best:
+        return [f"the best place is {best.at:,}"]
+    return [f"from {arms[first].at:,} on no difference from the best place, {best.at:,}, was found"]
+
+
+def _spread(result: StudyResult) -> str:
+    """How far single runs lie apart in each arm, where the marks lie, and the comparisons."""
+    measure = result.measures[0]
+    told = []
+    for arm in result.arms:
+        if (summary := arm.summary(measure.name)) is None:
+            continue
+        ends = f"{shown(measure, summary.least)} to {shown(measure, summary.greatest)}"
+        deviation = difference(measure, summary.deviation)
+        told.append(
+            f"{arm.label}: {measure.label} {ends}, mean {shown(measure, summary.mean)}, standard "
+            f"deviation {deviation}, n = {summary.n}"
+        )
+        values = [run.values[measure.name] for run in result.runs if run.arm == arm.name]
+        for name, mark in result.marks.items():
+            below = sum(value < mark for value in values)
+            told[-1] += f"; {below} of {len(values)} lie below {name} ({shown(measure, mark)})"
+    return joined([*told, *(one.sentence for one in _of_first(result))])
+
+
+def _of(arm: Arm, measure: Measure) -> Summary:
+    summary = arm.summary(measure.name)
+    assert summary is not None
+    return summary
 
 
 def _stretches(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
@@ -90,5 +150,7 @@ def _of_first(result: StudyResult) -> list[Comparison]:
 ANSWERS: dict[str, Callable[[StudyResult], str]] = {
     "comparisons": _comparisons,
     "along": _along,
+    "rise": _rise,
+    "spread": _spread,
     "means": _means,
 }

@@ -22,6 +22,7 @@ def notebook(
     filters: Sequence[int] = (32, 64, 64),
     dense: int = 64,
     head: str = "flatten",
+    kernel: int = 3,
 ) -> Any:
     """The notebook's net: convolutions of 3x3, pooled between them, and a dense layer.
 
@@ -31,6 +32,7 @@ def notebook(
         filters: one number for each convolution.
         dense: units of the dense layer; 0 for none.
         head: "flatten", or "average" or "max" over all places of the last map.
+        kernel: height and width of the first convolution's windows.
     """
     from keras import Sequential, layers
 
@@ -39,7 +41,8 @@ def notebook(
     model = Sequential([layers.Input(input_shape)])
     for number, count in enumerate(filters):
         strides = 2 if pooling == "strided" and number else 1
-        model.add(layers.Conv2D(count, 3, strides, padding=padding, activation="relu"))
+        size = 3 if number else kernel
+        model.add(layers.Conv2D(count, size, strides, padding=padding, activation="relu"))
         last = number == len(filters) - 1
         if pooling in ("max", "average") and not last:
             pool = layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D
@@ -67,9 +70,49 @@ def dense(input_shape: Shape, classes: int, units: Sequence[int] = (512,)) -> An
     return model
 
 
+def stack(
+    input_shape: Shape, classes: int, filters: Sequence[int] = (32, 64, 64), dense: int = 64
+) -> Any:
+    """One convolution of 3x3 with max pooling behind it for each number of ``filters``; borders are
+    filled with zeros, so that any depth fits."""
+    from keras import Sequential, layers
+
+    model = Sequential([layers.Input(input_shape)])
+    for count in filters:
+        model.add(layers.Conv2D(count, 3, padding="same", activation="relu"))
+        model.add(layers.MaxPooling2D(2))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(dense, activation="relu"))
+    model.add(layers.Dense(classes, activation="softmax"))
+    return model
+
+
+def windows(
+    input_shape: Shape, classes: int, window: int = 7, units: Sequence[int] = (64, 64)
+) -> Any:
+    """Every window of ``window`` x ``window`` pixels says by itself what it sees, by dense layers
+    that all windows share; what they say is averaged. So nothing wider than a window is seen."""
+    from keras import Sequential, layers
+
+    first, *others = units
+    model = Sequential([layers.Input(input_shape)])
+    model.add(layers.Conv2D(first, window, activation="relu"))
+    for count in others:
+        model.add(layers.Conv2D(count, 1, activation="relu"))
+    model.add(layers.Conv2D(classes, 1))
+    model.add(layers.GlobalAveragePooling2D())
+    model.add(layers.Softmax())
+    return model
+
+
 def _check(name: str, value: str, among: Sequence[str]) -> None:
     if value not in among:
         raise ValueError(f"{name} must be one of {', '.join(among)}. Received: {name}={value!r}")
 
 
-DESIGNS: dict[str, Callable[..., Any]] = {"notebook": notebook, "dense": dense}
+DESIGNS: dict[str, Callable[..., Any]] = {
+    "notebook": notebook,
+    "dense": dense,
+    "stack": stack,
+    "windows": windows,
+}

@@ -21,13 +21,14 @@ TRAIN, TEST, PLACE_TRAIN, PLACE_TEST = range(4)
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images (n, height, width) or (n, height, width, channels), as they were stored, and labels
-    (n,)."""
+    """Images (n, height, width) or (n, height, width, channels), of the values that they were
+    stored with, and labels (n,). ``stored_test`` are the test images without a canvas."""
 
     x_train: NDArray[Any]
     y_train: NDArray[Any]
     x_test: NDArray[Any]
     y_test: NDArray[Any]
+    stored_test: NDArray[Any]
 
 
 @lru_cache(maxsize=2)
@@ -85,11 +86,12 @@ def draw(data: Data, seed: int) -> Images:
     found = dataset(data.name)
     train = _drawn(seed, TRAIN, len(found.x_train), data.train)
     test = _drawn(seed, TEST, len(found.x_test), data.test)
-    x_train, x_test = found.x_train[train], found.x_test[test]
+    x_train, stored_test = found.x_train[train], found.x_test[test]
+    x_test = stored_test
     if data.canvas is not None:
         x_train = _on_canvas(x_train, data, generator(seed, PLACE_TRAIN))
-        x_test = _on_canvas(x_test, data, generator(seed, PLACE_TEST))
-    return Images(x_train, found.y_train[train], x_test, found.y_test[test])
+        x_test = _on_canvas(stored_test, data, generator(seed, PLACE_TEST))
+    return Images(x_train, found.y_train[train], x_test, found.y_test[test], stored_test)
 
 
 def generator(seed: int, purpose: int) -> np.random.Generator:

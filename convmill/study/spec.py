@@ -36,7 +36,7 @@ VARY_KEYS = ("key", "label", "values", "logarithmic")
 VARIED = ("data", "training", "arguments", "options")
 SEEDS = 10
 MEASURED = ("accuracy",)
-ANSWERS = ("comparisons", "along", "means")  # how they are told: answers.py
+ANSWERS = ("comparisons", "along", "rise", "spread", "means")  # how they are told: answers.py
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+-]*")
 MOST_ARMS = 200
 

@@ -12,6 +12,7 @@ from convmill.circumstances import machine, versions
 from convmill.study.result import Axes, Rows, Run
 from convmill.study.spec import ArmSpec
 
+MOST_TESTS = 40  # looks at the test images in one training
 THREADS = 1  # of the engine: the cores are for runs side by side
 
 
@@ -55,6 +56,7 @@ def _fit(job: Job, model: Any, data: Any, classes: tuple[str, ...]) -> Run:
 
     import convmill
     from convmill.study.arms import epochs_of
+    from convmill.study.measures.trained import first_kernel
     from convmill.user_arrays import images_for, labels_for
 
     name, training = job.arm.data.name, job.arm.training
@@ -62,20 +64,29 @@ def _fit(job: Job, model: Any, data: Any, classes: tuple[str, ...]) -> Run:
         convmill.accelerate(model, threads=THREADS)
     x, x_test = (images_for(model, one, name) for one in (data.x_train, data.x_test))
     y, y_test = (labels_for(model, one, len(classes)) for one in (data.y_train, data.y_test))
-    clock = _clock()
+    kernel = first_kernel(model).copy()
+    clock, epochs = _clock(), epochs_of(training, len(x))
     keras.utils.set_random_seed(job.seed)  # the order of images, whatever building has drawn
     began = time.perf_counter()
     history = model.fit(
         x,
         y,
         batch_size=training.batch_size,
-        epochs=epochs_of(training, len(x)),
+        epochs=epochs,
         validation_data=(x_test, y_test),
+        validation_freq=(tested := tested_epochs(epochs)),
         verbose=0,
         callbacks=[clock],
     ).history
     seconds = time.perf_counter() - began
-    curves = {key: tuple(map(float, values)) for key, values in history.items()}
+    curves = {
+        key: tuple(float(values[epoch - 1]) for epoch in tested)
+        if len(values) == epochs
+        else tuple(map(float, values))
+        for key, values in history.items()
+    }
+    if len(tested) < epochs:
+        curves["epoch"] = tuple(map(float, tested))
     labels = data.y_train, data.y_test
     return _measured(
         job,
@@ -90,6 +101,9 @@ def _fit(job: Job, model: Any, data: Any, classes: tuple[str, ...]) -> Run:
         class_names=classes,
         curves=curves,
         epoch_seconds=tuple(clock.epochs),
+        stored_test=data.stored_test,
+        canvas=job.arm.data.canvas,
+        first_kernel=kernel,
         options=job.arm.options,
     )
 
@@ -122,6 +136,13 @@ def _measured(job: Job, seconds: float, **known: Any) -> Run:
         machine=machine(),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def tested_epochs(epochs: int) -> list[int]:
+    """After which epochs, counted from 1, the test images are looked at: all of a few, of many some
+    that lie evenly, the last among them."""
+    count = min(epochs, MOST_TESTS)
+    return [round(epochs * (number + 1) / count) for number in range(count)]
 
 
 def _per_class(trained: Any) -> Mapping[str, float]:

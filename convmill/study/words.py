@@ -40,7 +40,9 @@ def sentence(comparison: Comparison, measure: Measure, labels: Mapping[str, str]
     if comparison.n < 2:
         amount = _signed(measure, comparison.difference)
         return f"{first} minus {second}: {amount} in {measure.label}; one pair shows no more ({n})"
-    if comparison.corrected_p >= LEVEL or math.isnan(comparison.corrected_p):
+    if comparison.difference == comparison.low == comparison.high == 0:
+        return f"{first} and {second} are equal in {measure.label} in every pair, {n}"
+    if not comparison.corrected_p < LEVEL:
         return _not_found(comparison, measure, first, second)
     low, high = comparison.low, comparison.high
     if comparison.difference < 0:
@@ -67,10 +69,11 @@ def _not_found(comparison: Comparison, measure: Measure, first: str, second: str
     seen = difference(measure, comparison.detectable)
     interval = brackets(measure, comparison.low, comparison.high).strip()
     amount = _signed(measure, comparison.difference)
+    corrected = ", not enough after Holm's correction" if comparison.p < LEVEL else ""
     return (
         f"no difference in {measure.label} was found between {first} and {second} at n = "
-        f"{comparison.n} ({amount} {interval}); one of {seen} would have been seen with 80 % "
-        "probability"
+        f"{comparison.n} ({amount} {interval}{corrected}); one of {seen} would have been seen with "
+        "80 % probability"
     )
 
 

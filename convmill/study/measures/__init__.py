@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from convmill.study.measures import scores
+from convmill.study.measures import position, probe, scores, weights
 from convmill.study.measures.trained import Measured, Trained
 from convmill.study.result import Measure
 
@@ -31,5 +31,24 @@ _ENTRIES = (
     Entry(_percent("gap", "training minus test accuracy", False), scores.gap),
     Entry(_percent("dip", "best minus last epoch's test accuracy", False), scores.dip),
     Entry(Measure("epoch_seconds", "time of an epoch", "s", 1.0, 2, False), scores.epoch_seconds),
+    Entry(
+        _percent("border_accuracy", "test accuracy with digits moved to the border"),
+        position.border_accuracy,
+    ),
+    Entry(
+        _percent("position_accuracy", "test accuracy over all positions"),
+        position.position_accuracy,
+    ),
+    Entry(
+        _percent("window_accuracy", "test accuracy of a single window"), position.window_accuracy
+    ),
+    Entry(_percent("probe_accuracy", "test accuracy of a linear probe"), probe.probe_accuracy),
+    Entry(
+        Measure("extent", "pixels that hold 90 % of what a first unit learned", "pixels", 1.0, 1),
+        weights.extent,
+    ),
+    Entry(
+        Measure("radius", "radius of what a first unit learned", "pixels", 1.0, 2), weights.radius
+    ),
 )
 MEASURES = {entry.measure.name: entry for entry in _ENTRIES}

@@ -34,6 +34,9 @@ class Trained:
         class_names: in the order of the indices.
         curves: by Keras' names, one number an epoch; ``val_`` are those of the test images.
         epoch_seconds: of training alone, one an epoch.
+        stored_test: the test images as they were before a canvas, (n, height, width, ...).
+        canvas: height and width of that canvas; None where there is none.
+        first_kernel: the weights that the first layer with a kernel began with.
         options: what the arm says for measures, by their names.
     """
 
@@ -47,6 +50,9 @@ class Trained:
     class_names: tuple[str, ...]
     curves: Mapping[str, tuple[float, ...]]
     epoch_seconds: tuple[float, ...]
+    stored_test: NDArray[Any]
+    canvas: int | None
+    first_kernel: NDArray[np.float32]
     options: Mapping[str, Any]
 
     @cached_property
@@ -60,3 +66,10 @@ class Trained:
         if outputs.shape[1] == 1:
             return (outputs[:, 0] > 0.5) == labels
         return outputs.argmax(axis=1) == labels
+
+
+def first_kernel(model: Any) -> Any:
+    """The weights of the first layer that has a kernel, as an array; empty where none has."""
+    kernels = (weight for weight in model.weights if weight.name.endswith("kernel"))
+    found = next(kernels, None)
+    return np.empty(0, np.float32) if found is None else np.array(found)
