@@ -29,7 +29,7 @@ _ENTRIES = (
     Entry(Measure("loss", "test loss", "", 1.0, 4, False), scores.loss),
     Entry(_percent("train_accuracy", "training accuracy", None), scores.train_accuracy),
     Entry(_percent("gap", "training minus test accuracy", False), scores.gap),
-    Entry(_percent("dip", "best minus last epoch's test accuracy", False), scores.dip),
+    Entry(_percent("dip", "best epoch's minus final test accuracy", False), scores.dip),
     Entry(Measure("epoch_seconds", "time of an epoch", "s", 1.0, 2, False), scores.epoch_seconds),
     Entry(
         _percent("border_accuracy", "test accuracy with digits moved to the border"),
