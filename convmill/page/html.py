@@ -80,7 +80,7 @@ def _figure(figure: Figure) -> str:
     """
     shown = "".join(_images(figure.wide, "wide", figure.alternative))
     if figure.narrow is None:
-        shown = _scrolling(shown, "Picture", "scrolls")
+        shown = _scrolling(shown, f"Picture: {figure.alternative.partition('. ')[0]}")
     else:
         shown += "".join(_images(figure.narrow, "narrow", figure.alternative))
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
@@ -100,13 +100,13 @@ def _images(drawing: Drawing, width: str, alternative: str) -> Iterator[str]:
 def _listing(listing: Listing) -> str:
     legend = f"<p class='legend'>{escape(listing.table.legend)}</p>" if listing.table.legend else ""
     table = table_html(listing.table, caption=listing.caption, named_rows=True)
-    return _scrolling(table, listing.caption, "scrolls") + legend
+    return _scrolling(table, listing.caption) + legend
 
 
-def _scrolling(content: str, label: str, kind: str) -> str:
+def _scrolling(content: str, label: str) -> str:
     """A box that scrolls sideways where its content is wider than the screen, by keys too."""
     return (
-        f"<div class='{kind}' role='region' aria-label='{escape(label)}' tabindex='0'>"
+        f"<div class='scrolls' role='region' aria-label='{escape(label)}' tabindex='0'>"
         f"{content}</div>"
     )
 

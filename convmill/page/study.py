@@ -13,10 +13,18 @@ from convmill.inspection.document import Column, Table
 from convmill.inspection.numbers import plural
 from convmill.page.document import Block, Download, Listing, Page, Section
 from convmill.page.html import render
-from convmill.page.study_figures import arms, differences, learning, maps, over_factor
+from convmill.page.study_figures import (
+    arms,
+    differences,
+    learning,
+    maps,
+    over_factor,
+    values_by_seed,
+)
 from convmill.plain_json import json_text
-from convmill.study.result import Arm, StudyResult
+from convmill.study.result import Arm, Measure, StudyResult
 from convmill.study.tables import arms_table, comparisons_table
+from convmill.study.words import difference, shown
 from convmill.view.text import percent
 
 MOST_CLASSES = 12
@@ -75,6 +83,7 @@ def _differences(result: StudyResult) -> Iterator[Block]:
 
 def _arms(result: StudyResult) -> Iterator[Block]:
     yield Listing("The arms, with the mean of each measure and its interval", arms_table(result))
+    yield from _spread(result, result.measures[0])
     matched = [(arm.label, arm.match) for arm in result.arms if arm.match]
     if matched:
         titles = (Column("arm", right=False), Column("how it was matched", right=False))
@@ -85,6 +94,27 @@ def _arms(result: StudyResult) -> Iterator[Block]:
     yield from _classes(result)
 
 
+def _spread(result: StudyResult, measure: Measure) -> Iterator[Block]:
+    """How far single runs of an arm lie apart, and how many lie below what is marked."""
+    columns = [Column("arm", right=False), Column("deviation\nof one run"), Column("least"),
+               Column("greatest"), *(Column(f"below {name}") for name in result.marks)]  # fmt: skip
+    rows = []
+    for arm in result.arms:
+        summary = arm.summary(measure.name)
+        if summary is not None and summary.n > 1:
+            deviation = difference(measure, summary.deviation)
+            ends = (shown(measure, end) for end in (summary.least, summary.greatest))
+            values = list(values_by_seed(result, arm.name, measure).values())
+            below = (
+                f"{sum(value < mark for value in values)} of {len(values)}"
+                for mark in result.marks.values()
+            )
+            rows.append((arm.label, deviation, *ends, *below))
+    if rows:
+        table = Table(tuple(columns), tuple(rows))
+        yield Listing(f"The spread of single runs: {measure.label}", table)
+
+
 def _classes(result: StudyResult) -> Iterator[Block]:
     """The mean share of each class's images that are right, by arm."""
     names = list(dict.fromkeys(name for run in result.runs for name in run.per_class))
@@ -92,8 +122,8 @@ def _classes(result: StudyResult) -> Iterator[Block]:
         return
     columns = (Column("arm", right=False), *map(Column, names))
     rows = [(arm.label, *(_share(result, arm, name) for name in names)) for arm in result.arms]
-    shown = tuple(row for row in rows if any(row[1:]))
-    yield Listing("Recall of each class, the mean over seeds", Table(columns, shown))
+    told = tuple(row for row in rows if any(row[1:]))
+    yield Listing("Recall of each class, the mean over seeds", Table(columns, told))
 
 
 def _share(result: StudyResult, arm: Arm, name: str) -> str:

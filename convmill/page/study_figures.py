@@ -10,9 +10,10 @@ import numpy as np
 
 from convmill.page.document import Block
 from convmill.page.drawings import figure
-from convmill.study.result import Arm, Comparison, Measure, StudyResult, Vary
+from convmill.study.result import Arm, Comparison, Measure, Run, StudyResult, Vary
 from convmill.study.statistics import LEVEL
 from convmill.study.words import mean_and_interval, shown
+from convmill.view.histories import EPOCH
 from convmill.view.intervals import Estimate, intervals
 from convmill.view.learning_curves import learning_curves
 from convmill.view.positions import Map, Place, positions
@@ -49,11 +50,11 @@ def _estimate(result: StudyResult, arm: Arm, measure: Measure) -> Estimate:
     summary = arm.summary(measure.name)
     numbers = (math.nan,) * 3 if summary is None else (summary.mean, summary.low, summary.high)
     mean, low, high = (number * measure.scale for number in numbers)
-    values = tuple(value * measure.scale for value in _values(result, arm.name, measure).values())
-    return Estimate(arm.label, mean, low, high, values)
+    values = values_by_seed(result, arm.name, measure).values()
+    return Estimate(arm.label, mean, low, high, tuple(value * measure.scale for value in values))
 
 
-def _values(result: StudyResult, arm: str, measure: Measure) -> dict[int, float]:
+def values_by_seed(result: StudyResult, arm: str, measure: Measure) -> dict[int, float]:
     """What was measured, by seed."""
     runs = (run for run in result.runs if run.arm == arm and measure.name in run.values)
     return {run.seed: run.values[measure.name] for run in runs}
@@ -194,7 +195,7 @@ def _difference_trend(
 
 
 def _difference(result: StudyResult, one: Comparison, measure: Measure) -> Estimate:
-    first, second = (_values(result, arm, measure) for arm in (one.first, one.second))
+    first, second = (values_by_seed(result, arm, measure) for arm in (one.first, one.second))
     pairs = [first[seed] - second[seed] for seed in first if seed in second]
     mean, low, high = (measure.scale * each for each in (one.difference, one.low, one.high))
     return Estimate(
@@ -260,7 +261,7 @@ def learning(result: StudyResult) -> Iterator[Block]:
     runs = [run for run in result.runs if run.arm in labels and run.curves]
     if not runs:
         return
-    histories = [{name: list(values) for name, values in run.curves.items()} for run in runs]
+    histories = [_history(run) for run in runs]
     names = [labels[run.arm] for run in runs]
     if last is not None and result.vary is not None:
         yield f"{_capital(result.vary.label)}: {last:,g}."
@@ -272,6 +273,14 @@ def learning(result: StudyResult) -> Iterator[Block]:
         ),
         "Learning curves: loss and metrics of each arm by epoch; the tables hold where they end.",
     )
+
+
+def _history(run: Run) -> dict[str, list[float]]:
+    """Curves as Keras' callbacks keep them, which count epochs from 0."""
+    history = {name: list(values) for name, values in run.curves.items()}
+    if EPOCH in history:
+        history[EPOCH] = [epoch - 1 for epoch in history[EPOCH]]
+    return history
 
 
 def axis_label(measure: Measure, *, difference: bool = False) -> str:

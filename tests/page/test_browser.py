@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from convmill.page.html import render
+from convmill.page.study import study_page
 from convmill.view.style import DARK, LIGHT
+from tests.page import studies
 from tests.page.browser import GROUND, PHONE, SHOWN, WIDTH, chromium, problems, show
 from tests.page.pages import sample
 
@@ -45,6 +47,14 @@ def test_paper_is_light_and_wide(browser, page):
     show(browser, page, width=PHONE, dark=True, media="print")
     assert browser.execute_script(SHOWN) == ["wide light", "wide light"]
     assert browser.execute_script(GROUND) == rgb(LIGHT.ground)
+
+
+def test_the_page_of_a_study_on_a_phone(browser, tmp_path):
+    path = tmp_path / "study.html"
+    path.write_text(study_page(studies.translation()), encoding="utf-8")
+    show(browser, path, width=PHONE)
+    assert problems(browser, path) == []
+    assert set(browser.execute_script(SHOWN)) == {"narrow light"}
 
 
 def test_what_is_wrong_is_found(browser, tmp_path):

@@ -61,7 +61,7 @@ def test_headers_of_tables_say_what_they_head(page):
     assert page.texts("caption") == ["A <wide> table"]
     assert page.texts("th") == [column.title for column in WIDE.columns] + ["a<b&'\"", "second"]
     boxes = [each for each in page.all("div") if each.get("tabindex") == "0"]
-    assert [each["aria-label"] for each in boxes] == ["Picture", "A <wide> table"]
+    assert [each["aria-label"] for each in boxes] == ["Picture: bins", "A <wide> table"]
 
 
 def test_files_to_download_are_in_the_page(page):

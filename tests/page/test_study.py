@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -11,6 +12,7 @@ import pytest
 from convmill.page.document import Figure, Listing, Page
 from convmill.page.html import render
 from convmill.page.study import page_of, runs_csv, study_page
+from convmill.page.study_figures import learning
 from tests.page import studies
 from tests.page.pages import Elements
 
@@ -41,6 +43,10 @@ def paragraphs(page: Page) -> list[str]:
     ]
 
 
+def accuracies(arm: str) -> list[float]:
+    return studies.accuracies(arm, list(studies.pooling().runs))
+
+
 def test_question_answer_and_notes(pooling):
     result = studies.pooling()
     assert (pooling.title, pooling.question, pooling.answer) == (
@@ -65,6 +71,15 @@ def test_tables_of_arms_matches_and_classes(pooling):
     assert [row[0] for row in rows(pooling, "The arms")][-1] == "broken"
     assert rows(pooling, "Arms that were made") == (
         ("no pooling, same parameters", "widths x 0.86: 93,410 parameters"),
+    )
+    spread = rows(pooling, "The spread of single runs")
+    summary = studies.pooling().arm("max").summary("accuracy")
+    assert spread[0] == (
+        "max pooling",
+        f"{100 * summary.deviation:.2f} points",
+        f"{100 * summary.least:.2f} %",
+        f"{100 * summary.greatest:.2f} %",
+        f"{sum(value < 0.9923 for value in accuracies('max'))} of 5",
     )
     recall = rows(pooling, "Recall of each class")
     mean = studies.pooling().arm("max").summary("accuracy").mean
@@ -111,6 +126,18 @@ def test_maps_are_means_over_seeds():
     told = next(text for text in figures(page) if text.startswith("Maps of"))
     assert "the dense net: from 30.50 % to 90.50 %" in told
     assert "the global net: from 90.50 % to 90.50 %" in told
+
+
+def test_epochs_of_thinned_curves_are_those_that_were_tested(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("convmill.page.study_figures.figure", lambda draw, _: drawn.update(it=draw))
+    result = studies.pooling()
+    curves = {"loss": (0.5, 0.1), "epoch": (10.0, 20.0)}
+    runs = tuple(dataclasses.replace(run, curves=curves) for run in result.runs)
+    list(learning(dataclasses.replace(result, runs=runs)))
+    axes = drawn["it"]().axes
+    assert [one.get_ylabel() for one in axes] == ["loss"]
+    assert list(axes[0].lines[0].get_xdata()) == [10, 20]
 
 
 @pytest.mark.parametrize("make", [studies.unfinished, studies.single])
