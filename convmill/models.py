@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras.models import *  # noqa: F403
 
-from convmill.train.models import clone_model, load_model, model_from_json
+from convmill.train.models import clone_model, load_model, model_from_json, save_model
 
 if TYPE_CHECKING:
     from keras import Model, Sequential
@@ -21,4 +21,4 @@ if TYPE_CHECKING:
 else:
     from convmill.train.models import Model, Sequential
 
-__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

@@ -63,10 +63,8 @@ def load_model(path: Path) -> Any:
         raise Failure(_no_model(path))
     try:
         return models.load_model(path)  # safe_mode stays on
-    except Exception as error:  # the file can make Keras raise anything
-        lines = str(error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise Failure(f"{path}: Keras cannot load this model. {reason}") from error
+    except (OSError, ValueError) as error:
+        raise Failure(getattr(error, "strerror", None) or str(error)) from error
 
 
 def _no_model(path: Path) -> str:

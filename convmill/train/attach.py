@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,16 @@ from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
+from keras.src.legacy.saving import legacy_h5_format
 from keras.src.models import cloning
 from keras.src.random import seed_generator
+from keras.src.saving import saving_lib
 from keras.src.trainers import data_adapters
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
+from keras.src.utils import io_utils
 
 from convmill.plan.ends import Ends
 from convmill.plan.graph import NotCovered
@@ -44,7 +48,21 @@ METHODS = (
 
 # Keras' own methods, taken before anything of ours could stand in their place.
 KERAS: dict[str, Callable[..., Any]] = {name: getattr(keras.Model, name) for name in METHODS}
+# Those that write and read files; they stand in keras.Model itself.
+FILES: dict[str, Callable[..., Any]] = {
+    name: getattr(keras.Model, name) for name in ("save", "save_weights", "load_weights")
+}
 SIGNATURES = {name: inspect.signature(method) for name, method in KERAS.items()}
+
+# Functions that write and read files, where users find them.
+_PLACES = (
+    (keras.models, ("save_model", "load_model")),
+    (keras.saving, ("save_model", "load_model", "save_weights", "load_weights")),
+)
+_FUNCTIONS: dict[tuple[Any, str], Callable[..., Any]] = {
+    (module, name): getattr(module, name) for module, names in _PLACES for name in names
+}
+load_model = _FUNCTIONS[keras.models, "load_model"]
 
 # What a class may override so that its training is its own affair.
 _TRAINING_STEPS = (
@@ -66,10 +84,15 @@ _PREDICTION_STEPS = ("predict_step", "make_predict_function", "stateless_call")
 # Replacing Keras' methods for every model -------------------------------------------------------
 
 
-def patch(methods: Mapping[str, Callable[..., Any]]) -> None:
-    """Puts ``methods`` in the place of ``keras.Model``'s, for every model there is."""
+def patch(
+    methods: Mapping[str, Callable[..., Any]], functions: Mapping[str, Callable[..., Any]]
+) -> None:
+    """Puts ``methods`` in the place of ``keras.Model``'s, for every model there is, and
+    ``functions`` in that of Keras' that write and read files."""
     for name, method in methods.items():
         setattr(keras.Model, name, method)
+    for module, name in _FUNCTIONS:
+        setattr(module, name, functions[name])
 
 
 def unpatch() -> None:
@@ -78,6 +101,10 @@ def unpatch() -> None:
         # Keras defines these in a base class of keras.Model, never in itself.
         if name in vars(keras.Model):
             delattr(keras.Model, name)
+    for name, method in FILES.items():
+        setattr(keras.Model, name, method)
+    for (module, name), function in _FUNCTIONS.items():
+        setattr(module, name, function)
 
 
 def overridden(model: Any, names: Sequence[str]) -> list[str]:
@@ -550,3 +577,33 @@ def global_seed(make: bool = False) -> Any:
     if found is None and make:
         found = seed_generator.global_seed_generator()
     return None if found is None else found.state
+
+
+# Files ------------------------------------------------------------------------------------------
+
+
+def may_overwrite(path: Any) -> bool:
+    """Whether the user says so, who is asked as Keras asks."""
+    return bool(io_utils.ask_to_proceed_with_overwrite(str(path)))
+
+
+def weights_file(model: Any) -> bytes:
+    """What ``save_weights`` writes: HDF5, made in memory, for its library does not survive that a
+    disk is full."""
+    content = io.BytesIO()
+    store = saving_lib.H5IOStore(content, mode="w")
+    try:
+        saving_lib._save_state(model, store, None, inner_path="", visited_saveables=set())
+    finally:
+        store.close()
+    return content.getvalue()
+
+
+def model_file_h5(model: Any, include_optimizer: bool) -> bytes:
+    """What ``save`` writes into a file of Keras' older format, HDF5; made in memory as well."""
+    import h5py
+
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        legacy_h5_format.save_model_to_hdf5(model, file, include_optimizer=include_optimizer)
+    return content.getvalue()

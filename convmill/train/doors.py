@@ -7,18 +7,32 @@
 
 from __future__ import annotations
 
+import functools
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from convmill.plan.graph import NotCovered
 from convmill.settings import check_threads
-from convmill.train import attach, fallback, route
+from convmill.train import attach, fallback, load, route, save
 from convmill.train.session import session
 
 ROUTED = {name: route.method(name) for name in attach.METHODS}
+METHODS: dict[str, Callable[..., Any]] = {
+    **ROUTED,
+    "save": functools.wraps(attach.FILES["save"])(save.save),
+    "save_weights": functools.wraps(attach.FILES["save_weights"])(save.save_weights),
+    "load_weights": functools.wraps(attach.FILES["load_weights"])(load.load_weights),
+}
+# Functions of Keras' that do the same, by their modules, and those that models are made by.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "save_model": save.save,
+    "save_weights": save.save_weights,
+    "load_weights": load.load_weights,
+    "load_model": load.load_model,
+}
 
 
 # One model --------------------------------------------------------------------------------------
@@ -131,7 +145,7 @@ def _remake(make: Any, arguments: Any, threads: int | None, strict: bool | None)
 
 
 # What an accelerated model has in the place of its class' methods.
-_ADDED = {**ROUTED, "__reduce__": _reduce}
+_ADDED = {**METHODS, "__reduce__": _reduce}
 
 
 # All models -------------------------------------------------------------------------------------
@@ -139,7 +153,7 @@ _ADDED = {**ROUTED, "__reduce__": _reduce}
 
 def install() -> None:
     """Lets every Keras model of this process run compiled where it can."""
-    attach.patch(ROUTED)
+    attach.patch(METHODS, _FUNCTIONS)
 
 
 def uninstall() -> None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import keras
 
-from convmill.train.doors import ROUTED, accelerate, accelerate_like
+from convmill.train import load, save
+from convmill.train.doors import METHODS, accelerate, accelerate_like
 
 
 class Compiled:
     """What a class derived from ``Sequential`` or ``Model`` has before Keras' own class."""
 
 
-for _name, _method in ROUTED.items():
+for _name, _method in METHODS.items():
     setattr(Compiled, _name, _method)
 
 
@@ -93,8 +94,28 @@ class Model(Compiled, keras.Model, metaclass=Door):
 
 
 def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
-    """``keras.models.load_model``, and ``accelerate`` on what it returns."""
-    return accelerate(keras.models.load_model(filepath, *args, **kwargs))
+    """``keras.models.load_model``, and ``accelerate`` on what it returns.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, no model, or one that cannot be made here.
+    """
+    return accelerate(load.load_model(filepath, *args, **kwargs))
+
+
+def save_model(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    """``keras.models.save_model``, whole or not at all."""
+    save.save(model, filepath, *args, **kwargs)
+
+
+def save_weights(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    """``keras.saving.save_weights``, whole or not at all."""
+    save.save_weights(model, filepath, *args, **kwargs)
+
+
+def load_weights(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
+    """``keras.saving.load_weights``: where it fails, the model is as it was."""
+    load.load_weights(model, filepath, *args, **kwargs)
 
 
 def model_from_json(json_string: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Saving a model whole or not at all.
+"""Saving a model, or its weights, whole or not at all.
 
 Keras writes in place: on a full disk the old file is gone and the new one is not there.
 """
@@ -16,6 +16,8 @@ from convmill import storage
 from convmill.storage import Name
 
 SUFFIX = ".keras"
+WEIGHTS = ".weights.h5"
+_OLDER = (".h5", ".hdf5")
 
 
 def check_destination(path: Name) -> Path:
@@ -54,11 +56,56 @@ def save_model(model: Any, path: Name, members: Mapping[str, bytes] | None = Non
         ValueError: the name does not end in ``.keras``.
         OSError: it cannot be written (no such folder, disk full). The old file is as it was.
     """
-    import keras  # here, so that checking a path does not wait for Keras
+    from convmill.train import attach  # here, so that checking a path does not wait for Keras
 
     check_destination(path)
     with storage.replacing(path) as new:
-        keras.saving.save_model(model, new)
+        attach.FILES["save"](model, new)
         with zipfile.ZipFile(new, "a") as archive:
             for name, content in (members or {}).items():
                 archive.writestr(name, content)
+
+
+# In the place of Keras' methods ------------------------------------------------------------------
+
+
+def save(
+    model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+) -> None:
+    """``keras.Model.save``: a file is written beside the old one, which it then replaces."""
+    from convmill.train import attach
+
+    path = _file(filepath, (SUFFIX, *_OLDER))
+    if path is None or zipped is False:
+        attach.FILES["save"](model, filepath, overwrite, zipped, **kwargs)
+    elif not overwrite and path.exists() and not attach.may_overwrite(path):
+        return
+    elif path.suffix == SUFFIX or not kwargs.keys() <= {"include_optimizer"}:
+        with storage.replacing(path) as new:
+            attach.FILES["save"](model, new, True, zipped, **kwargs)
+    else:
+        content = attach.model_file_h5(model, kwargs.get("include_optimizer", True))
+        storage.write(path, lambda file: file.write(content))
+
+
+def save_weights(
+    model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
+) -> None:
+    """``keras.Model.save_weights``: a file is written beside the old one, with a checksum."""
+    from convmill.train import attach
+    from convmill.train.checksum import sealed
+
+    path = _file(filepath, (WEIGHTS,))
+    if path is None or max_shard_size is not None or not model.built:
+        attach.FILES["save_weights"](model, filepath, overwrite, max_shard_size)
+    elif overwrite or not path.exists() or attach.may_overwrite(path):
+        content = sealed(attach.weights_file(model))
+        storage.write(path, lambda file: file.write(content))
+
+
+def _file(given: Any, suffixes: tuple[str, ...]) -> Path | None:
+    """The file of this machine that is meant; None where that is no such thing."""
+    name = os.fspath(given) if isinstance(given, str | os.PathLike) else ""
+    if not isinstance(name, str) or "://" in name or not name.endswith(suffixes):
+        return None
+    return Path(name)
