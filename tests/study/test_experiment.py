@@ -108,26 +108,26 @@ def test_an_arm_that_fails_does_not_lose_the_others(tmp_path):
 
 
 def test_a_killed_study_goes_on_without_repeating_a_run(tmp_path, start):
-    table = small(tmp_path, seeds=3)
+    table = small(tmp_path)
     file, folder = tmp_path / "mine.toml", tmp_path / "study"
     file.write_text(toml.dumps(table))
     command = [sys.executable, "-m", "convmill", "study", "run", str(file), "--out", str(folder)]
     command += ["--jobs", "1"]
     killed = start(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     assert killed.stdout is not None
-    line = next(line for line in killed.stdout if line.startswith("1/6"))
+    line = next(line for line in killed.stdout if line.startswith("1/4"))
     assert "seed 1" in line
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     before = files(folder)
-    assert 1 <= len(before) < 6
+    assert 1 <= len(before) < 4
     found = experiment.read(folder)
     assert not found.complete
     assert found.comparisons == ()
-    assert f"{len(before)} of 6 runs are finished" in found.answer
+    assert f"{len(before)} of 4 runs are finished" in found.answer
     assert carry_out(table, folder).complete
     after = files(folder)
-    assert len(after) == 6
+    assert len(after) == 4
     assert {name: after[name] for name in before} == before
 
 
@@ -181,3 +181,35 @@ def test_folders_and_data_that_are_not_there(tmp_path):
     few["data"]["train"] = 1000
     with pytest.raises(StudyError, match=r"has 96 images. Received: train = 1000"):
         carry_out(few, tmp_path / "study")
+
+
+@pytest.mark.long
+def test_a_process_that_dies_does_not_lose_the_others(tmp_path):
+    script = tmp_path / "nets.py"
+    script.write_text(
+        "import multiprocessing, os, signal\n"
+        "from convmill.study.designs import dense\n\n"
+        "def deadly(input_shape, classes):\n"
+        "    if multiprocessing.current_process().name.startswith('Loky'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return dense(input_shape, classes, units=[3])\n"
+    )
+    table = small(tmp_path, seeds=1)
+    table["arms"] |= {"deadly": {"model": f"{script}:deadly"}}
+    result, _ = experiment.carry_out(table, folder=tmp_path / "study", workers=2, verbose=False)
+    assert result.complete
+    assert [arm.name for arm in result.arms if arm.summaries] == ["dense", "convnet"]
+    assert "its process ended without a word, twice" in result.arm("deadly").failure
+
+
+def test_in_python_a_study_gives_one_record_a_run(finished, monkeypatch):
+    import convmill
+
+    table, folder, result = finished
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    records = convmill.study.run(table, folder=folder, workers=1, verbose=False)
+    assert [record["seed"] for record in records] == [1, 2, 1, 2]
+    assert [record["accuracy"] for record in records] == [
+        run.values["accuracy"] for run in result.runs
+    ]
+    assert convmill.study.read(folder).answer == result.answer

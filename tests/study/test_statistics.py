@@ -54,7 +54,7 @@ def test_differences_without_chance_are_certain(second, p, effect):
 
 
 def test_the_interval_holds_the_true_difference_in_95_of_100_samples():
-    random, held, rounds, true = np.random.default_rng(0), 0, 2000, 0.3
+    random, held, rounds, true = np.random.default_rng(0), 0, 1000, 0.3
     for _ in range(rounds):
         seeds = random.normal(size=6)  # what pairs have in common
         first, second = seeds + random.normal(true, 0.5, 6), seeds + random.normal(0, 0.5, 6)

@@ -1,0 +1,55 @@
+"""``convmill study``: listing, showing, running and reporting on the command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+
+import pytest
+
+from convmill.cli import main
+from convmill.study import toml
+from tests.study.tables import small
+
+
+def test_studies_that_come_with_convmill_are_listed_and_shown(capsys):
+    assert main(["study", "list"]) == 0
+    assert "pooling: Does max pooling beat" in capsys.readouterr().out
+    assert main(["study", "show", "pooling"]) == 0
+    full = tomllib.loads(capsys.readouterr().out)
+    assert main(["study", "show", "pooling", "--quick"]) == 0
+    quick = tomllib.loads(capsys.readouterr().out)
+    assert quick["seeds"] == full["quick"]["seeds"]
+    assert quick["arms"].keys() == full["arms"].keys()
+
+
+def test_a_study_of_ones_own_is_run_and_reported(tmp_path, capsys):
+    file, folder = tmp_path / "mine.toml", tmp_path / "out"
+    file.write_text(toml.dumps(small(tmp_path)))
+    command = ["study", "run", str(file), "--out", str(folder), "--jobs", "1"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "4/4  convnet, seed 2: test accuracy" in said
+    assert "n = 2" in said
+    assert main([*command, "--json"]) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["complete"]
+    assert "4 of 4 runs are in" in captured.err
+    assert main(["study", "report", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == result
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "poling"], "Did you mean 'pooling'?"),
+        (["run", "nowhere.toml"], "nowhere.toml: No such file"),
+        (["run", "pooling", "--jobs", "0"], "must be a whole number from 1"),
+        (["run", "pooling", "--cluster", "slurm"], "'ray', 'dask'"),
+        (["report", "nowhere"], "holds no study"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments, words, capsys):
+    assert main(["study", *arguments]) != 0
+    assert words in " ".join(capsys.readouterr().err.split())
