@@ -20,6 +20,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 # Options of a command, which browsers break behind the first hyphen.
 OPTION = re.compile(r"(?<!\S)--[\w-]+")
 UNBROKEN = r"<span class='unbroken'>\g<0></span>"
+LONG_ANSWER = 240  # letters; it is set in smaller ones
 MEDIA_TYPES = {"csv": "text/csv", "json": "application/json"}
 
 
@@ -46,7 +47,8 @@ def _lines(page: Page) -> Iterator[str]:
     yield "<main>"
     yield f"<h1>{escape(page.title)}</h1>"
     yield f"<p class='question'>{escape(page.question)}</p>"
-    yield f"<p class='answer'>{escape(page.answer)}</p>"
+    long = " long" if len(page.answer) > LONG_ANSWER else ""
+    yield f"<p class='answer{long}'>{escape(page.answer)}</p>"
     for section in page.sections:
         yield from _section(section.title, (_block(block) for block in section.blocks))
     if page.how:

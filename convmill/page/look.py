@@ -21,13 +21,16 @@ html {{ -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }}
 body {{
   margin: 0; background: var(--ground); color: var(--ink); overflow-wrap: anywhere;
   font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", sans-serif; }}
-main {{ max-width: 46rem; margin: 0 auto; padding: 1rem; }}
+main {{ max-width: 64rem; margin: 0 auto; padding: 1rem; }}
+h1, p, figure, dl {{ max-width: 44rem; }}
 h1 {{ font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0 1rem; }}
 h2 {{ font-size: 1.2rem; line-height: 1.3; margin: 2.2rem 0 0.6rem; }}
 p {{ margin: 0.6rem 0; }}
 .question {{ font-size: 1.1rem; font-style: italic; }}
 .answer {{
   font-size: 1.15rem; padding: 0.2rem 0 0.2rem 0.9rem; border-left: 4px solid var(--accent); }}
+.answer {{ white-space: pre-line; }}
+.answer.long {{ font-size: 1rem; }}
 figure {{ margin: 1rem 0 1.6rem; }}
 figcaption, .legend, caption {{ font-size: 0.9rem; line-height: 1.45; }}
 img {{ display: none; max-width: 100%; height: auto; }}
@@ -42,9 +45,9 @@ caption {{ text-align: left; padding-bottom: 0.3rem; }}
 th, td {{ padding: 0.25rem 0.7rem 0.25rem 0; text-align: left; vertical-align: top;
   overflow-wrap: normal; border-bottom: 1px solid var(--faint); }}
 .number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
-thead th, thead .number {{ vertical-align: bottom; white-space: pre; }}
-tbody th {{ font-weight: normal; }}
-tbody th, td:not(.number) {{ min-width: 8rem; }}
+thead th, thead .number {{ vertical-align: bottom; white-space: pre-line; }}
+tbody th {{ font-weight: normal; min-width: 11rem; }}
+td:not(.number) {{ min-width: 8rem; }}
 .unbroken {{ white-space: nowrap; }}
 dl {{ margin: 0; }}
 dl div {{
@@ -58,6 +61,7 @@ a {{ color: var(--accent); }}
   .one-width img {{ max-width: none; width: 40rem; }}
   .two-widths .wide {{ display: none; }}
   .two-widths .narrow.light {{ display: block; }}
+  tbody th {{ min-width: 7rem; }}
   dl div {{ grid-template-columns: 1fr; }}
   dt {{ font-size: 0.85rem; opacity: 0.8; }} }}
 @media {DARK_PHONE} {{
@@ -67,7 +71,10 @@ a {{ color: var(--accent); }}
   @page {{ margin: 1.6cm; }}
   body {{ font-size: 10pt; }}
   main {{ max-width: none; padding: 0; }}
+  h1, p, figure, dl {{ max-width: none; }}
   .scrolls {{ overflow: visible; }}
+  table {{ font-size: 8pt; }}
+  .number, tbody th, td:not(.number) {{ white-space: normal; min-width: 0; }}
   img {{ max-height: 23cm; width: auto; }}
   figure, tr, dl div, .answer {{ break-inside: avoid; }}
   h2, caption {{ break-after: avoid; }} }}

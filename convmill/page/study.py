@@ -17,10 +17,10 @@ from convmill.page.study_figures import (
     arms,
     differences,
     learning,
-    maps,
     over_factor,
     values_by_seed,
 )
+from convmill.page.study_maps import maps
 from convmill.plain_json import json_text
 from convmill.study.result import Arm, Measure, StudyResult
 from convmill.study.tables import arms_table, comparisons_table

@@ -6,17 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-import numpy as np
-
 from convmill.page.document import Block
 from convmill.page.drawings import figure
+from convmill.page.study_labels import axis_label, base_label, capital, told
 from convmill.study.result import Arm, Comparison, Measure, Run, StudyResult, Vary
 from convmill.study.statistics import LEVEL
 from convmill.study.words import mean_and_interval, shown
 from convmill.view.histories import EPOCH
 from convmill.view.intervals import Estimate, intervals
 from convmill.view.learning_curves import learning_curves
-from convmill.view.positions import Map, Place, positions
 from convmill.view.trends import Trend, trends
 
 MOST_ROWS = 24  # of a picture; tables have the others
@@ -36,13 +34,13 @@ def arms(result: StudyResult, measure: Measure) -> Iterator[Block]:
         partial(
             intervals,
             rows,
-            title=_capital(measure.label),
+            title=capital(measure.label),
             label=axis_label(measure),
             caption=f"Dots: single runs. {LINE}",
             decimals=measure.decimals,
             marks=marks,
         ),
-        _told(f"{_capital(measure.label)} of each arm", _means(result, measure)),
+        told(f"{capital(measure.label)} of each arm", _means(result, measure)),
     )
 
 
@@ -84,13 +82,13 @@ def over_factor(result: StudyResult, measure: Measure) -> Iterator[Block]:
         partial(
             trends,
             lines,
-            title=f"{_capital(measure.label)} over {vary.label}",
+            title=f"{capital(measure.label)} over {vary.label}",
             factor=vary.label,
             label=axis_label(measure),
             caption="Bars: 95 % intervals of the means.",
             logarithmic=vary.logarithmic,
         ),
-        _told(f"{_capital(measure.label)} over {vary.label}", _ends(lines, measure)),
+        told(f"{capital(measure.label)} over {vary.label}", _ends(lines, measure)),
     )
 
 
@@ -102,13 +100,6 @@ def _trend(some: Sequence[Arm], measure: Measure) -> Trend:
         for name in ("mean", "low", "high")
     )
     return Trend(base_label(some[0]), tuple(at for at, _ in placed), mean, low, high)
-
-
-def base_label(arm: Arm) -> str:
-    """The name of the net, without the value of what varies."""
-    if arm.at is None:
-        return arm.label
-    return arm.label.rpartition(" at ")[0] or arm.label
 
 
 def _ends(lines: Sequence[Trend], measure: Measure) -> list[str]:
@@ -143,7 +134,7 @@ def differences(result: StudyResult, measure: Measure) -> Iterator[Block]:
             decimals=measure.decimals,
             zero=True,
         ),
-        _told("Paired differences beside zero", [one.sentence for one in compared]),
+        told("Paired differences beside zero", [one.sentence for one in compared]),
     )
 
 
@@ -173,7 +164,7 @@ def _differences_over_factor(
             logarithmic=vary.logarithmic,
             zero=True,
         ),
-        _told(f"Paired differences over {vary.label}", [one.sentence for one in compared]),
+        told(f"Paired differences over {vary.label}", [one.sentence for one in compared]),
     )
 
 
@@ -208,51 +199,6 @@ def _difference(result: StudyResult, one: Comparison, measure: Measure) -> Estim
     )
 
 
-def maps(result: StudyResult, measure: Measure) -> Iterator[Block]:
-    """A map for each arm that has one, the mean over its seeds."""
-    found = []
-    for arm in result.arms:
-        each = [run.maps[measure.name] for run in result.runs
-                if run.arm == arm.name and measure.name in run.maps]  # fmt: skip
-        if each:
-            mean = measure.scale * np.mean(np.array(each, np.float64), axis=0)
-            found.append(Map(arm.label, tuple(map(tuple, mean.tolist()))))
-    if not found:
-        return
-    rows, columns = _axes(result, measure, found[0])
-    yield figure(
-        partial(
-            positions,
-            found,
-            rows,
-            columns,
-            title=f"{_capital(measure.label)} over position",
-            label=axis_label(measure),
-            caption="Means over seeds.",
-        ),
-        _told(f"Maps of {measure.label}", [_range(each, measure) for each in found]),
-    )
-
-
-def _axes(result: StudyResult, measure: Measure, one: Map) -> tuple[Place, Place]:
-    """As the study says; else rows and columns are counted."""
-    if measure.name in result.axes:
-        rows, columns = (Place(axis.label, axis.values) for axis in result.axes[measure.name])
-        return rows, columns
-    counts = len(one.numbers), len(one.numbers[0])
-    rows, columns = (
-        Place(name, tuple(map(float, range(count))))
-        for name, count in zip(("row", "column"), counts, strict=True)
-    )
-    return rows, columns
-
-
-def _range(one: Map, measure: Measure) -> str:
-    numbers = np.array(one.numbers) / measure.scale
-    least, greatest = (shown(measure, float(end)) for end in (numbers.min(), numbers.max()))
-    return f"{one.label}: from {least} to {greatest}"
-
-
 def learning(result: StudyResult) -> Iterator[Block]:
     """Curves of each arm over the epochs; where something varies, at its greatest value."""
     last = max((arm.at for arm in result.arms if arm.at is not None), default=None)
@@ -264,7 +210,7 @@ def learning(result: StudyResult) -> Iterator[Block]:
     histories = [_history(run) for run in runs]
     names = [labels[run.arm] for run in runs]
     if last is not None and result.vary is not None:
-        yield f"{_capital(result.vary.label)}: {last:,g}."
+        yield f"{capital(result.vary.label)}: {last:,g}."
     yield figure(
         partial(
             learning_curves,
@@ -281,17 +227,3 @@ def _history(run: Run) -> dict[str, list[float]]:
     if EPOCH in history:
         history[EPOCH] = [epoch - 1 for epoch in history[EPOCH]]
     return history
-
-
-def axis_label(measure: Measure, *, difference: bool = False) -> str:
-    """ "test accuracy, %", and of differences "test accuracy, points"."""
-    unit = "points" if difference and measure.unit == "%" else measure.unit
-    return f"{measure.label}, {unit}" if unit else measure.label
-
-
-def _told(what: str, sentences: Sequence[str]) -> str:
-    return f"{what}. {'; '.join(sentences)}."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

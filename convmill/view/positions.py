@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 AROUND = 1.15  # inches for headline, colour bar and caption
 ABOVE = 0.7  # inches around each map: its name, numbers of its axes
 LEFT = 0.6
+LARGEST = 4.2  # inches of a map's longer side
 MOST_BESIDE = 3
 SMALLEST = 6.0  # points of the numbers in cells
 BRIGHT = 0.55  # from here on the colours of the map are light, and what is written on them dark
@@ -69,7 +70,8 @@ def positions(
         maps: of one shape, (len(rows.values), len(columns.values)).
         rows, columns: what the axes are, rows from above.
         title, caption: of the picture; ``label`` is that of the colours, with their unit.
-        decimals: of the numbers in the cells, which are left out where they would be too small.
+        decimals: of the numbers in the cells, which are left out where they would be too small,
+            or where so few decimals do not tell them apart.
         dark: on a dark ground.
         narrow: for the width of a phone: maps below each other.
 
@@ -87,7 +89,7 @@ def positions(
     width = NARROW if narrow else WIDTH
     beside = 1 if narrow else min(len(maps), MOST_BESIDE)
     below = math.ceil(len(maps) / beside)
-    cell = (width / beside - LEFT) / shape[1]  # inches
+    cell = min((width / beside - LEFT) / shape[1], LARGEST / max(shape))  # inches
     height = below * (cell * shape[0] + ABOVE) + AROUND
     finite = np.concatenate([each[np.isfinite(each)] for each in numbers])
     scale = Normalize(float(finite.min()), float(finite.max()))
@@ -134,7 +136,8 @@ def _write(axes: Axes, scale: Normalize, numbers: Array, decimals: int, cell: fl
     }  # fmt: skip
     widest = max((width_in_points(text, 1.0) for text in texts.values()), default=1.0)
     size = min(0.8 * POINTS_PER_INCH * cell / widest, SMALL_SIZE)
-    if size < SMALLEST:
+    alike = len(set(texts.values())) == 1 and np.nanmin(numbers) != np.nanmax(numbers)
+    if size < SMALLEST or alike:
         return
     for (row, column), text in texts.items():
         bright = scale(float(numbers[row, column])) > BRIGHT

@@ -107,22 +107,24 @@ def efficiency() -> StudyResult:
 
 
 def translation() -> StudyResult:
-    """Two nets with a map of accuracy over position each."""
+    """Two nets with a map of accuracy over position each, and two with maps of other sizes."""
     rows = ((0.9, 0.8, 0.7), (0.5, 0.4, 0.3))
-    maps = {"dense": rows, "global": ((0.9,) * 3,) * 2}
+    maps = {"dense": rows, "global": ((0.9,) * 3,) * 2, "wide": ((0.1, 0.2, 0.3, 0.4),)}
+    maps["dot"] = ((0.5,),)
+    axes = Axis("shift down", (0.0, 4.0)), Axis("shift right", (0.0, 4.0, 8.0))
     runs = [
         run(
             name,
             seed,
             0.8,
             maps={"accuracy": tuple(tuple(cell + 0.01 * seed for cell in row) for row in each)},
+            axes={"accuracy": axes} if len(each) == 2 else {},
         )
         for name, each in maps.items()
         for seed in (0, 1)
     ]
     arms = [arm(name, runs, f"the {name} net") for name in maps]
-    axes = {"accuracy": (Axis("shift down", (0.0, 4.0)), Axis("shift right", (0.0, 4.0, 8.0)))}
-    return result(runs, arms, axes=axes)
+    return result(runs, arms)
 
 
 def unfinished() -> StudyResult:

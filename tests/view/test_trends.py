@@ -69,6 +69,13 @@ def test_maps_share_a_scale_and_say_their_numbers(narrow):
     assert {"dense", "global pooling", "down", "right", "accuracy, %"} <= set(texts(picture))
 
 
+def test_numbers_that_would_be_alike_are_left_out():
+    maps = [Map("told apart", NUMBERS), Map("alike", ((0.1, 0.2, 0.3),) * 2)]
+    first, second, _ = positions(maps, ROWS, COLUMNS, title="t", label="x").axes
+    assert first.texts
+    assert not second.texts
+
+
 def test_a_map_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
         positions([Map("a", ((1.0,),))], ROWS, COLUMNS, title="t", label="x")

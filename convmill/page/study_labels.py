@@ -1,0 +1,28 @@
+"""Labels and sentences that the pictures of a study share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from convmill.study.result import Arm, Measure
+
+
+def base_label(arm: Arm) -> str:
+    """The name of the net, without the value of what varies."""
+    if arm.at is None:
+        return arm.label
+    return arm.label.rpartition(" at ")[0] or arm.label
+
+
+def axis_label(measure: Measure, *, difference: bool = False) -> str:
+    """ "test accuracy, %", and of differences "test accuracy, points"."""
+    unit = "points" if difference and measure.unit == "%" else measure.unit
+    return f"{measure.label}, {unit}" if unit else measure.label
+
+
+def told(what: str, sentences: Sequence[str]) -> str:
+    return f"{what}. {'; '.join(sentences)}."
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
