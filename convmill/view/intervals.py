@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +24,18 @@ from convmill.view.style import (
 )
 from convmill.view.text import MINUS, fitted, shown
 
-ROW, NARROW_ROW = 0.38, 0.6  # inches; in a narrow picture a row has its name above it
+# Inches of a row with dots that lie side by side; in a narrow picture it has its name above it.
+ROW, NARROW_ROW = 0.38, 0.6
+BELOW = 0.07  # inches from an interval to its dots
 AROUND = 1.25  # inches for headline, axis and caption
 WIDEST_NAME = 2.5  # inches of a line of a name
 MOST_LETTERS = 48
 TICKS = (1, 2, 2.5, 5, 10)
 STACK = 4.4  # points between dots that lie on each other
 DOT, POINT = 3.6, 6.5  # points across
-HIGHEST = 0.42  # a stack of dots may take this part of its row
-BINS = 60  # places side by side
-NAME_ABOVE = 0.34  # rows from a row's middle to its name
+MOST_STACKED = 24  # dots; of higher stacks the dots lie closer
+BINS = 40  # places of stacks side by side
+NAME_ABOVE = 0.2  # inches from an interval to its name
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,20 @@ def intervals(
     if not any(estimate.finite for estimate in estimates):
         raise ValueError("estimates must hold at least one finite number. Received: none.")
     width, row = (NARROW, NARROW_ROW) if narrow else (WIDTH, ROW)
+    limits = _limits(estimates, marks or {})
+    highest = max(_highest(estimate, limits) for estimate in estimates)
+    row += (min(highest, MOST_STACKED) - 1) * STACK / POINTS_PER_INCH
     legend = 0.22 * len(marks or {})
     with drawing(row * len(estimates) + AROUND + legend, width=width, dark=dark) as picture:
         axes = picture.subplots()
-        _dress(axes, estimates, label, narrow)
+        axes.set_xlim(*limits)
+        _dress(axes, estimates, label, narrow, row)
         if zero:
             axes.axvline(0, color=picture.theme.faint, linewidth=1)
         _draw_marks(axes, marks or {}, picture.theme)
+        step = STACK * min(1, MOST_STACKED / highest)
         for place, estimate in enumerate(estimates):
-            _draw_dots(axes, place, estimate, picture.theme, row)
+            _draw_dots(axes, place, estimate, picture.theme, row, step)
             _draw_interval(axes, place, estimate, picture.theme)
         if not narrow:
             _write_numbers(axes, estimates, decimals, "+" if zero else "")
@@ -102,12 +110,13 @@ def intervals(
     return picture
 
 
-def _dress(axes: Axes, estimates: Sequence[Estimate], label: str, narrow: bool) -> None:
+def _dress(
+    axes: Axes, estimates: Sequence[Estimate], label: str, narrow: bool, row: float
+) -> None:
     places = range(len(estimates))
     names = [estimate.label for estimate in estimates]
-    axes.set_ylim(len(estimates) - 0.45, -0.75 if narrow else -0.65)
-    low, high = _limits(estimates)
-    axes.set_xlim(low, high)
+    above = (NARROW_ROW if narrow else ROW) / 2 / row  # of an interval, in rows
+    axes.set_ylim(len(estimates) - above, -above - 0.1)
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if narrow else 6, steps=TICKS))
     axes.grid(axis="x", alpha=0.3)
@@ -122,38 +131,45 @@ def _dress(axes: Axes, estimates: Sequence[Estimate], label: str, narrow: bool) 
     for place, name in zip(places, fitted(names, room, MOST_LETTERS), strict=True):
         axes.annotate(
             name,
-            (0, place - NAME_ABOVE),
+            (0, place - NAME_ABOVE / row),
             xycoords=axes.get_yaxis_transform(),
             va="center",
             fontsize=SMALL_SIZE,
         )
 
 
-def _limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
+def _limits(estimates: Sequence[Estimate], marks: dict[str, float]) -> tuple[float, float]:
     """A little beyond all that is drawn."""
     numbers = [number for estimate in estimates for number in estimate.finite]
-    low, high = min(numbers), max(numbers)
+    low, high = min([*numbers, *marks.values()]), max([*numbers, *marks.values()])
     margin = 0.04 * (high - low) or 0.04 * abs(low) or 1.0
     return low - margin, high + margin
 
 
-def _draw_dots(axes: Axes, place: int, estimate: Estimate, theme: Theme, row: float) -> None:
-    """Single values, below the interval, in stacks of those that are near each other."""
-    values = np.array([value for value in estimate.values if np.isfinite(value)])
-    if not values.size:
-        return
-    left, right = axes.get_xlim()
-    bins = np.floor((values - left) / (right - left) * BINS).astype(int)
-    highest = max(int(np.bincount(bins).max()) - 1, 1)
-    step = min(STACK / POINTS_PER_INCH / row, HIGHEST / highest)  # in rows
-    order = np.argsort(values, kind="stable")
-    seen: dict[int, int] = {}
-    for index in order.tolist():
-        level = seen.get(int(bins[index]), 0)
-        seen[int(bins[index])] = level + 1
+def _bins(estimate: Estimate, limits: tuple[float, float]) -> list[tuple[float, int]]:
+    """Finite values from the least on, and the place of each among ``BINS``."""
+    left, right = limits
+    values = sorted(value for value in estimate.values if np.isfinite(value))
+    return [(value, int((value - left) / (right - left) * BINS)) for value in values]
+
+
+def _highest(estimate: Estimate, limits: tuple[float, float]) -> int:
+    """How many dots lie on each other, at most; 1 where there are none."""
+    return max(Counter(place for _, place in _bins(estimate, limits)).values(), default=1)
+
+
+def _draw_dots(
+    axes: Axes, place: int, estimate: Estimate, theme: Theme, row: float, step: float
+) -> None:
+    """Single values below the interval, in stacks of those that are near each other: ``step``
+    points from one to the next, in rows of ``row`` inches."""
+    seen: Counter[int] = Counter()
+    for value, where in _bins(estimate, axes.get_xlim()):
+        below = BELOW + step * seen[where] / POINTS_PER_INCH
+        seen[where] += 1
         axes.plot(
-            values[index],
-            place + 0.16 + step * level,
+            value,
+            place + below / row,
             "o",
             markersize=DOT,
             color=theme.faint,
@@ -172,9 +188,6 @@ def _draw_interval(axes: Axes, place: int, estimate: Estimate, theme: Theme) -> 
 
 
 def _draw_marks(axes: Axes, marks: dict[str, float], theme: Theme) -> None:
-    left, right = axes.get_xlim()
-    if marks:
-        axes.set_xlim(min(left, *marks.values()), max(right, *marks.values()))
     for index, (name, value) in enumerate(marks.items()):
         style: Any = ("--", ":", "-.")[index % 3]
         axes.axvline(value, color=theme.second, linewidth=1.2, linestyle=style, label=name)
