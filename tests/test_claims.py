@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from convmill.plain_json import json_text
+from convmill.study import catalogue
 from tests.page import studies
 from tests.test_lesson import load
 
@@ -76,6 +77,10 @@ def test_a_page_has_question_answer_tables_and_pictures(docs):
     assert "\n| no pooling, same parameters | widths x 0.86: 93,410 parameters |\n" in text
     assert "- Command: convmill study run pooling --quick\n" in text
     assert not (docs / "studies" / "old-1.svg").exists()
+
+
+def test_each_claim_has_a_study_that_can_be_run(claims):
+    assert {claim.study for claim in claims.CLAIMS} <= set(catalogue.names())
 
 
 def test_the_largest_net_is_named(claims):

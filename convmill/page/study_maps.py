@@ -18,6 +18,7 @@ from convmill.view.positions import Map, Place, positions
 
 def maps(result: StudyResult, measure: Measure) -> Iterator[Block]:
     """A map for each arm that has one, the mean over its seeds: arms of the same axes together."""
+    name = measure.map_label or measure.label
     groups: dict[tuple[Place, Place], list[Map]] = {}
     for arm in result.arms:
         runs = [run for run in result.runs if run.arm == arm.name and measure.name in run.maps]
@@ -34,11 +35,11 @@ def maps(result: StudyResult, measure: Measure) -> Iterator[Block]:
                 found,
                 rows,
                 columns,
-                title=f"{capital(measure.label)} over position{which}",
-                label=axis_label(measure),
+                title=f"{capital(name)} over position{which}",
+                label=measure.map_label or axis_label(measure),
                 caption="Means over seeds.",
             ),
-            told(f"Maps of {measure.label}", [_range(each, measure) for each in found]),
+            told(f"Maps of {name}", [_range(each, measure) for each in found]),
         )
 
 
@@ -60,6 +61,10 @@ def _axes(run: Run, measure: Measure, one: Map) -> tuple[Place, Place]:
 
 
 def _range(one: Map, measure: Measure) -> str:
-    numbers = np.array(one.numbers) / measure.scale
-    least, greatest = (shown(measure, float(end)) for end in (numbers.min(), numbers.max()))
+    numbers = np.array(one.numbers)
+    if measure.map_label:
+        least, greatest = (f"{end:.3g}" for end in (numbers.min(), numbers.max()))
+    else:
+        ends = (float(end) / measure.scale for end in (numbers.min(), numbers.max()))
+        least, greatest = (shown(measure, end) for end in ends)
     return f"{one.label}: from {least} to {greatest}"

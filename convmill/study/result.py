@@ -15,7 +15,9 @@ Rows = tuple[tuple[float, ...], ...]
 @dataclass(frozen=True)
 class Measure:
     """What is measured of a trained net. Numbers are shown as ``value * scale`` with ``unit``;
-    differences of what is shown in % are points. ``higher_is_better`` is None where neither is."""
+    differences of what is shown in % are points. ``higher_is_better`` is None where neither is.
+    ``map_label`` names the numbers of its maps, in the measure's scale; "" where they are the
+    measure itself, by place."""
 
     name: str
     label: str
@@ -23,6 +25,7 @@ class Measure:
     scale: float = 1.0
     decimals: int = 2
     higher_is_better: bool | None = None
+    map_label: str = ""
 
 
 @dataclass(frozen=True)

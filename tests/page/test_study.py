@@ -13,6 +13,7 @@ from convmill.page.document import Figure, Listing, Page
 from convmill.page.html import render
 from convmill.page.study import page_of, runs_csv, study_page
 from convmill.page.study_figures import learning
+from convmill.page.study_maps import maps
 from tests.page import studies
 from tests.page.pages import Elements
 
@@ -127,6 +128,13 @@ def test_maps_are_means_over_seeds():
     assert "the dense net: from 30.50 % to 90.50 %" in together
     assert "the global net: from 90.50 % to 90.50 %" in together
     assert alone == "Maps of test accuracy. the wide net: from 10.50 % to 40.50 %."
+
+
+def test_maps_of_something_else_than_the_measure_say_what_of():
+    result = studies.translation()
+    other = dataclasses.replace(studies.ACCURACY, map_label="change of weights")
+    (_, alone) = maps(result, other)
+    assert alone.alternative == "Maps of change of weights. the wide net: from 10.5 to 40.5."
 
 
 def test_epochs_of_thinned_curves_are_those_that_were_tested(monkeypatch):

@@ -44,7 +44,14 @@ _ENTRIES = (
     ),
     Entry(_percent("probe_accuracy", "test accuracy of a linear probe"), probe.probe_accuracy),
     Entry(
-        Measure("extent", "pixels that hold 90 % of what a first unit learned", "pixels", 1.0, 1),
+        Measure(
+            "extent",
+            "pixels that hold 90 % of what a first unit learned",
+            "pixels",
+            1.0,
+            1,
+            map_label="mean squared change of first weights",
+        ),
         weights.extent,
     ),
     Entry(
