@@ -226,6 +226,29 @@ class Bound:
             weights.append(optimizer_state.iterations_variable(self.optimizer))
         return weights + self._seeds.variables
 
+    def _values(self) -> list[Any]:
+        """What these are to hold, in the same order; nobody changes it any more."""
+        written = self.program.network.written
+        parameters = self.program.get_parameters()
+        values: list[Any] = [one for number, one in enumerate(parameters) if number in written]
+        if self._counts:
+            slots = self.program.get_slots()
+            values += [one for slot in self._slots for one in slots[slot]]
+            values.append(np.array(self.program.iterations))
+        return values + self._seeds.after(self.program.iterations - self._first)
+
+    def ahead_values(self) -> dict[int, Any]:
+        """By the ``id`` of each variable that the Program's steps have changed, and that does not
+        have it yet, what it is to hold: copying that takes a part of the time of writing back."""
+        with self._turn():
+            self._push_all(but=self)
+            if self.is_ahead and (self.bridged or self._first_product is not None):
+                self._write_back()  # there is more than ``_changing`` tells
+            if not self.is_ahead:
+                return {}
+            pairs = zip(self._changing(), self._values(), strict=True)
+            return {id(variable): value for variable, value in pairs}
+
     @property
     def seed_variables(self) -> list[Any]:
         """The states of all generators that the model's calls draw from."""

@@ -50,16 +50,20 @@ class Seeds:
         """What ``write`` writes to."""
         return [generator.state for generator in self.generators]
 
+    def after(self, steps: int) -> list[np.ndarray]:
+        """What ``variables`` hold once so many steps have drawn from them."""
+        return [
+            np.array([seed, uses + np.asarray(draws * steps, uses.dtype)], uses.dtype)
+            for (seed, uses), draws in zip(self.states, self.draws, strict=True)
+        ]
+
     def write(self, steps: int, always: Sequence[bool] | None = None) -> None:
         """Tells Keras' generators how often so many steps have drawn from them; those alone for
         which ``always`` says so, where it is given."""
-        found = zip(self.generators, self.states, self.draws, strict=True)
-        for number, (generator, (seed, uses), draws) in enumerate(found):
-            if always is not None and not always[number]:
-                continue
-            kind = uses.dtype
-            state = np.array([seed, uses + np.asarray(draws * steps, kind)], kind)
-            late.assign(generator.state, state)
+        found = zip(self.variables, self.after(steps), strict=True)
+        for number, (variable, state) in enumerate(found):
+            if always is None or always[number]:
+                late.assign(variable, state)
 
 
 def read_seeds(layers: Sequence[Any], draws: Sequence[int], first: int) -> Seeds:

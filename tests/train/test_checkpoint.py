@@ -60,8 +60,8 @@ def states(make, fit, tmp_path, monkeypatch, callbacks=()):
     before each validation, and between epochs."""
     plain, found = Keeper._state, []
 
-    def taken(self):
-        content = plain(self)
+    def taken(self, *training):
+        content = plain(self, *training)
         found.append(tmp_path / f"state {len(found)}")
         found[-1].mkdir()
         archive.write(found[-1] / "checkpoint-00000001.zip", content)
@@ -131,6 +131,22 @@ def two_outputs():
     )
 
 
+def frozen():
+    """A base that is computed once; the head is trained on what it computes, by a Bound of its
+    own."""
+    stack = [
+        keras.Input(SHAPE),
+        layers.Conv2D(3, 3, activation="relu"),
+        layers.BatchNormalization(),
+        layers.Flatten(),
+        layers.Dropout(0.3),
+        layers.Dense(CLASSES, activation="softmax"),
+    ]
+    model = models.Sequential(stack)
+    model.layers[0].trainable = model.layers[1].trainable = False
+    return compiled(model, "adam")
+
+
 def by(optimizer, loss="categorical_crossentropy"):
     return lambda: compiled(convnet(models.Sequential, 0.3), optimizer(), loss)
 
@@ -187,6 +203,7 @@ VALIDATED = arrays(validation_data=images(16, 1), epochs=4)
 TWO = arrays(y=[Y, Y], shuffle=True)
 NETS = {
     "chance": (chance, arrays(), lambda: ()),
+    "frozen base": (frozen, arrays(), lambda: ()),
     "two outputs": (two_outputs, TWO, lambda: ()),
     "early stopping": (by(lambda: keras.optimizers.RMSprop(0.5)), VALIDATED, stopping),
     "scheduled": (by(keras.optimizers.SGD), arrays(shuffle=False), scheduled),

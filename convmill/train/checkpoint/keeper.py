@@ -1,7 +1,7 @@
 """Keeps the state of one ``fit`` in checkpoints, and takes it up again in another process.
 
-A state is taken between two steps. On JAX that copies no array: a variable's array is never
-written to, so holding it is enough. The writing is done beside the training.
+A state is taken between two steps: copies of what steps have changed, and on JAX the arrays of all
+other variables as they are, which are never written to. The writing is done beside the training.
 """
 
 from __future__ import annotations
@@ -215,8 +215,7 @@ class Keeper(Keeping):
             self._writer.begin(self._latest)
 
     def _take(self, bound: Bound) -> None:
-        bound.push()
-        self._latest = self._state()
+        self._latest = self._state(bound)
         self._due = self._next_time()
 
     def _is_time(self) -> bool:
@@ -281,14 +280,14 @@ class Keeper(Keeping):
 
     # The state ----------------------------------------------------------------------------------
 
-    def _state(self) -> dict[str, Any]:
-        """The state of now, with everything in Keras' variables: plain values and arrays that
-        nobody changes any more."""
+    def _state(self, training: Bound | None = None) -> dict[str, Any]:
+        """The state of now: plain values, and arrays that nobody changes any more. ``training`` is
+        what has made the steps, where Keras' variables may not have them."""
         run = self._run
         return {
             "facts": self._facts(),
             "position": asdict(self._at),
-            "variables": variables.state(run.model, run.bound),
+            "variables": variables.state(run.model, run.bound, training or run.bound),
             "counted": run.scores.state(),
             "callbacks": [[owner.kind, owner.state()] for owner in self._owners],
             "chance": chance.states(),

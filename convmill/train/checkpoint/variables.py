@@ -22,9 +22,13 @@ def kinds(model: Any) -> list[list[Any]]:
     return [[one.name, list(one.shape), one.dtype] for one in model.weights]
 
 
-def state(model: Any, bound: Bound) -> list[Any]:
-    """Their values, which nobody changes any more."""
-    return snapshots(_all(model, bound))
+def state(model: Any, bound: Bound, training: Bound) -> list[Any]:
+    """Their values, which nobody changes any more: those of ``training``, which has made steps that
+    the variables do not have, and else their own. ``bound`` is that of the whole model."""
+    ahead = training.ahead_values()
+    found = _all(model, bound)
+    held = iter(snapshots([one for one in found if id(one) not in ahead]))
+    return [ahead[id(one)] if id(one) in ahead else next(held) for one in found]
 
 
 def restore(model: Any, bound: Bound, values: list[Any]) -> None:
