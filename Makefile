@@ -22,8 +22,9 @@ test: $(STAMP) ## run the tests, on two cores
 test-all: $(STAMP) ## run the long tests as well
 	@$(PY) -m pytest -q -n 2 --dist worksteal -m "long or not long"
 
-check: $(STAMP) ## ruff and mypy
-	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy && exit $$style
+check: $(STAMP) ## ruff, mypy, and known holes in what is installed
+	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy; types=$$?; \
+		$(PY) -m tests.audit && exit $$((style | types))
 
 bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about 3 GB)
 	@$(PY) -m benchmarks
