@@ -18,6 +18,7 @@ from pathlib import Path
 from convmill.inspection.markdown import escaped
 from convmill.page.markdown import render
 from convmill.page.study import page_of
+from convmill.page.study_labels import base_label, capital
 from convmill.plain_json import json_text
 from convmill.study import read
 from convmill.study.result import StudyResult
@@ -46,7 +47,8 @@ class Claim:
 def largest_and_answer(result: StudyResult) -> str:
     """The size of the largest net, and the answer."""
     largest = max(result.arms, key=lambda arm: arm.parameters)
-    return f"{largest.label} has {largest.parameters:,} parameters. {result.answer}"
+    name = capital(base_label(largest))
+    return f"{name} has {largest.parameters:,} parameters. {result.answer}"
 
 
 CLAIMS = (

@@ -74,6 +74,7 @@ def test_a_page_has_question_answer_tables_and_pictures(docs):
     pictures = re.findall(r"!\[(.*?)\]\((pooling-\d\.svg)\)", text)
     assert [name for _, name in pictures] == [f"pooling-{place}.svg" for place in (1, 2, 3, 4)]
     assert pictures[0][0].startswith("Test accuracy of each arm. max pooling: ")
+    assert "| multiply-adds |" in text
     assert "\n| no pooling, same parameters | widths x 0.86: 93,410 parameters |\n" in text
     assert "- Command: convmill study run pooling --quick\n" in text
     assert not (docs / "studies" / "old-1.svg").exists()
@@ -88,7 +89,7 @@ def test_the_largest_net_is_named(claims):
     arms = list(result.arms)
     arms[1] = dataclasses.replace(arms[1], parameters=15_861_000)
     text = claims.largest_and_answer(dataclasses.replace(result, arms=tuple(arms)))
-    assert text == f"average pooling has 15,861,000 parameters. {result.answer}"
+    assert text == f"Average pooling has 15,861,000 parameters. {result.answer}"
 
 
 def test_only_finished_results_are_taken_and_quick_ones_replace_no_full_one(

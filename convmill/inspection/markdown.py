@@ -30,7 +30,7 @@ def table_markdown(table: Table) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield _row(column.title.replace("\n", " ") for column in table.columns)
+    yield _row(column.title.replace("-\n", "-") for column in table.columns)
     yield "|" + "|".join("---:" if column.right else "---" for column in table.columns) + "|"
     for row in table.rows:
         yield _row(row)
