@@ -99,10 +99,14 @@ def run(
     from convmill.failure import as_failures
     from convmill.study.experiment import carry_out
 
-    with options.stdout_for_json(as_json), as_failures():
-        result, where = carry_out(
-            name, quick=quick, folder=folder, workers=workers, cluster=cluster
-        )
+    try:
+        with options.stdout_for_json(as_json), as_failures():
+            result, where = carry_out(
+                name, quick=quick, folder=folder, workers=workers, cluster=cluster
+            )
+    except KeyboardInterrupt:
+        echo("\nThe runs that are finished are kept; the same command goes on", err=True)
+        raise
     _tell(result, as_json)
     if not as_json:
         echo(f"Kept in {where}; 'convmill study report {where}' makes a page of it")

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from convmill.failure import Failure, nearest
 from convmill.study.designs import DESIGNS
 from convmill.study.errors import StudyError
 from convmill.study.settings import OPTIMIZER_KEY, Training
-from convmill.study.spec import ArmSpec
+from convmill.study.spec import DRAWN, ArmSpec
+from convmill.user_arrays import images_for, labels_for
 from convmill.user_models import (
     build_design,
     check_parameters,
@@ -56,11 +59,32 @@ def _made(arm: ArmSpec, given: Mapping[str, Any], where: str) -> Any:
         )
     if problem := problem_of(arm.model):
         raise StudyError(f"{where}: {problem}")
-    if arm.model.endswith(".keras"):
+    if (path := Path(arm.model)).suffix == ".keras":
         if arm.arguments:
             raise StudyError(f"{where}: a model in a file takes no arguments.")
-        return load_model(Path(arm.model))
+        return anew(load_model(path)) if arm.weights == DRAWN else load_model(path)
     return build_design(arm.model, {**given, **arm.arguments}, needed=arm.arguments)
+
+
+def anew(model: Any, config: Mapping[str, Any] | None = None) -> Any:
+    """A model of the configuration of ``model``, or of another one, with weights of its own,
+    compiled as ``model`` is."""
+    found = type(model).from_config(config or model.get_config())
+    if not found.built:
+        found.build(model.input_shape)
+    if model.compiled:
+        found.compile_from_config(model.get_compile_config())
+    return found
+
+
+def check_fits(model: Any, shape: tuple[int, ...], classes: int, where: str) -> None:
+    """Raises StudyError where a compiled model does not read images of ``shape``, or tells fewer
+    classes apart."""
+    try:
+        images_for(model, np.zeros((1, *shape), np.uint8), "the data")
+        labels_for(model, np.zeros(1, np.int64), classes)
+    except Failure as error:
+        raise StudyError(f"{where}: {error}") from error
 
 
 def compile_arm(model: Any, training: Training, images: int) -> None:

@@ -11,6 +11,7 @@ from convmill.design.costs import costs, total
 from convmill.design.steps import design_of
 from convmill.plan.walk import walk
 from convmill.runtime.host import machine
+from convmill.study.arms import anew
 from convmill.study.errors import StudyError
 
 WIDTHS = ("filters", "units")  # what Keras' layers call the number of their outputs
@@ -57,12 +58,7 @@ def scaled(model: Any, factor: float, *, empty: bool = False) -> Any:
     config = _scaled_config(model.get_config(), factor, kept, "")
     if empty:
         config = _with_zeros(config)
-    anew = type(model).from_config(config)
-    if not anew.built:
-        anew.build(model.input_shape)
-    if model.compiled:
-        anew.compile_from_config(model.get_compile_config())
-    return anew
+    return anew(model, config)
 
 
 def match(model: Any, figure: str, wanted: int, where: str) -> Matched:

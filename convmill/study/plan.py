@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
+
 from convmill.study import arms, images
 from convmill.study.errors import StudyError
 from convmill.study.matching import NAMES, Sizes, match, scaled, sizes_of
-from convmill.study.spec import ArmSpec, Spec
+from convmill.study.spec import KEPT, ArmSpec, Spec
 from convmill.study.training import Job
 
 FORMAT = 1  # of what is digested and stored; another one is not read
@@ -97,6 +100,7 @@ def make_plan(spec: Spec) -> Plan:
 def _build(arm: ArmSpec, spec: Spec) -> _Built:
     shape = images.image_shape(arm.data)
     classes = len(images.dataset(arm.data.name).class_names)
+    keras.utils.set_random_seed(0)  # what functions draw is the same at each planning
     model = arms.build(arm, shape, classes)
     factor, words = 1.0, ""
     if arm.match is not None:
@@ -113,6 +117,7 @@ def _build(arm: ArmSpec, spec: Spec) -> _Built:
         factor, words = found.factor, found.words
         model = scaled(model, factor)
     arms.compile_arm(model, arm.training, _images(arm))
+    arms.check_fits(model, shape, classes, f"arm '{arm.name}'")
     return _Built(factor, sizes_of(model), words, _described(model, arm))
 
 
@@ -122,6 +127,11 @@ def _described(model: Any, arm: ArmSpec) -> Mapping[str, Any]:
         "layers": json.loads(model.to_json())["config"],
         "compiled": json.loads(json.dumps(model.get_compile_config(), default=repr)),
     }
+    if arm.weights == KEPT:
+        digest = hashlib.sha256()
+        for weight in model.get_weights():
+            digest.update(np.ascontiguousarray(weight).data)
+        described["weights"] = digest.hexdigest()
     own = [layer for layer in model.layers if not type(layer).__module__.startswith("keras.")]
     if own and not arm.model.endswith(".keras"):  # what they compute is not said in JSON
         described["script"] = Path(arm.model.rpartition(":")[0]).read_text(encoding="utf-8")

@@ -30,7 +30,11 @@ KEYS = (
     *("title", "question", "measures", "seeds", "reference", "compare", "answer"),
     *("data", "training", "match", "vary", "marks", "arms", "quick"),
 )
-ARM_KEYS = ("label", "model", "arguments", "like", "match", "data", "training", "options", "seeds")
+ARM_KEYS = (
+    *("label", "model", "arguments", "like", "match", "weights"),
+    *("data", "training", "options", "seeds"),
+)
+DRAWN, KEPT = "drawn", "kept"  # where the weights come from that an arm begins with
 MATCH_KEYS = ("parameters", "multiply_adds")
 VARY_KEYS = ("key", "label", "values", "logarithmic")
 VARIED = ("data", "training", "arguments", "options")
@@ -52,8 +56,9 @@ class Match:
 @dataclass(frozen=True)
 class ArmSpec:
     """One arm, all that it inherits filled in. ``model`` is a design by name, SCRIPT.py:FUNCTION or
-    FILE.keras; ``base`` and ``at`` say where it stands on what varies; ``options`` go to measures
-    by their names."""
+    FILE.keras, ``weights`` says whether it begins with weights that the seed draws or with those
+    that function or file give it; ``base`` and ``at`` say where it stands on what varies;
+    ``options`` go to measures by their names."""
 
     name: str
     label: str
@@ -62,6 +67,7 @@ class ArmSpec:
     data: Data
     training: Training
     match: Match | None
+    weights: str
     options: Mapping[str, Any]
     seeds: tuple[int, ...]
     base: str
@@ -229,11 +235,19 @@ def _read_arm(
         data=read_data(fields.subtable(table, "data", where), f"{where}, data"),
         training=read_training(fields.subtable(table, "training", where), f"{where}, training"),
         match=None if match is not None and match.arm == base else match,
+        weights=_read_weights(table, match, where),
         options=fields.subtable(table, "options", where),
         seeds=_read_seeds(table, where),
         base=base,
         at=at,
     )
+
+
+def _read_weights(table: Mapping[str, Any], match: Match | None, where: str) -> str:
+    weights = fields.choice(table, "weights", where, (DRAWN, KEPT), DRAWN)
+    if weights == KEPT and match is not None:
+        raise StudyError(f"{where}: weights = 'kept' and match exclude each other.")
+    return weights
 
 
 def _read_match(table: Mapping[str, Any], where: str) -> Match | None:

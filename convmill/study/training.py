@@ -10,7 +10,7 @@ from typing import Any
 
 from convmill.circumstances import machine, versions
 from convmill.study.result import Axes, Rows, Run
-from convmill.study.spec import ArmSpec
+from convmill.study.spec import DRAWN, ArmSpec
 
 MOST_TESTS = 40  # looks at the test images in one training
 THREADS = 1  # of the engine: the cores are for runs side by side
@@ -46,7 +46,8 @@ def train(job: Job) -> Run:
     model = arms.build(arm, images.image_shape(arm.data), len(classes))
     if job.factor != 1:
         model = scaled(model, job.factor)
-    weights.draw_weights(model, job.seed)
+    if arm.weights == DRAWN:
+        weights.draw_weights(model, job.seed)
     arms.compile_arm(model, arm.training, len(data.x_train))
     return _fit(job, model, data, classes)
 

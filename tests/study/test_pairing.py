@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from convmill.study import images
+from convmill.study.arms import build
+from convmill.study.plan import make_plan
 from convmill.study.settings import Data
 from convmill.study.spec import read_spec
 from convmill.study.training import Job, train
@@ -100,3 +102,29 @@ def test_a_run_is_the_same_whenever_it_is_made(tmp_path):
     assert set(first.curves) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert first.values["accuracy"] == pytest.approx(first.curves["val_accuracy"][-1])
     assert np.mean(list(first.per_class.values())) == pytest.approx(first.values["accuracy"])
+
+
+def test_a_file_is_a_design_unless_its_weights_are_kept(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2, activation="softmax"))
+    model.layers[1].set_weights([np.full((64, 2), 0.5), np.array([0.25, 0.75])])
+    model.save(tmp_path / "old.keras")
+    arms = {name: {"model": "old.keras", "weights": name} for name in ("drawn", "kept")}
+    spec = read_spec(small(tmp_path, arms=arms), "mine", folder=tmp_path)
+    drawn, kept = (build(arm, (8, 8, 1), 2).get_weights() for arm in spec.arms)
+    assert (kept[0] == 0.5).all()
+    assert (drawn[0] != 0.5).any()
+    assert drawn[1].tolist() == [0, 0]
+    planned = make_plan(spec)
+    assert len(set(planned.arms[0].digests + planned.arms[1].digests)) == 4
+    assert make_plan(spec) == planned
+
+
+def test_a_model_that_does_not_fit_the_data_is_said_before_anything_is_trained(tmp_path):
+    model = keras.Sequential([keras.Input((5, 5, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2, activation="softmax"))
+    model.save(tmp_path / "other.keras")
+    arms = {"a": {"model": "other.keras"}, "b": {"model": "dense"}}
+    planned = make_plan(read_spec(small(tmp_path, arms=arms), "mine", folder=tmp_path))
+    assert "reads images of 5x5x1. Received: the data, 8x8x1" in planned.arms[0].failure
+    assert {job.arm.name for job in planned.jobs} == {"b"}
