@@ -33,12 +33,19 @@ from convmill.lower.launches import (
 from convmill.lower.stages import BatchNormalizationStage, Tensor
 
 S = BatchNormalizationStage
+SIDED = ("linear", "relu", "leaky_relu")  # their gradients ask on which side of zero the input is
 UNROLL = 4  # sums that run beside one another: an addition waits for the one before it
 
 
 def _is_fixed(site: Site[S]) -> bool:
     """Whether the moving statistics are taken as they are."""
     return site.stage.frozen or not site.training
+
+
+def _is_sided(stage: S) -> bool:
+    """Whether x scale + shift, computed again, tells what the gradient asks: then the output is not
+    read, which comes from behind the caches."""
+    return stage.activation.name in SIDED
 
 
 def _means(stage: S) -> Slot:
@@ -83,11 +90,8 @@ def forward(site: Site[S]) -> list[Launch]:
 def backward(site: Site[S]) -> list[Launch]:
     """Gradients of gamma and beta, and that of x, which goes back through the moments too."""
     stage, launches = site.stage, list[Launch]()
-    read: tuple[Slot, ...] = (
-        value(stage.output),
-        gradient(stage.output),
-        folding.statistics(stage.moments),
-    )
+    looked_at = value(stage.input) if _is_sided(stage) else value(stage.output)
+    read: tuple[Slot, ...] = (looked_at, gradient(stage.output), folding.statistics(stage.moments))
     if not _is_fixed(site):
         sums, over = _of_image(stage, "sums"), Shares(stage.input.channels, site.lanes)
         trained = (one for one in (stage.moments.gamma, stage.moments.beta) if one is not None)
@@ -205,12 +209,10 @@ def write_apply(k: Kernel) -> None:
     x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
 
     def one(channel: Index, count: int) -> None:
-        scale, shift = (
-            folding.kept(k, stage.moments, row, channel, count) for row in (SCALE, SHIFT)
-        )
+        scaling = _scaling(k, stage, channel, count)
 
         def put(_: int, a: Index, b: Index) -> None:
-            result = k.fma(k.load(x, k.add(a, channel), count), scale, shift)
+            result = k.fma(k.load(x, k.add(a, channel), count), *scaling)
             k.store(activate(k, stage.activation, result), y, k.add(b, channel), count)
 
         _each_place(k, (stage.input, stage.output), put)
@@ -231,11 +233,12 @@ def write_sums(k: Kernel) -> None:
         mean, inverse = (
             folding.kept(k, stage.moments, row, channel, count) for row in (MEAN, INVERSE)
         )
+        scaling = _scaling(k, stage, channel, count)
         slopes, products = _zeros(k), _zeros(k)
 
         def add(number: int, at: Index, out: Index) -> None:
-            slope = _gated(k, stage, k.add(out, channel), count)
             x = k.load(k.pointer(value(stage.input)), k.add(at, channel), count)
+            slope = _gated(k, stage, scaling, x, k.add(out, channel), count)
             normal = b.fmul(b.fsub(x, mean), inverse)
             k.set(slopes[number], b.fadd(k.get(slopes[number]), slope))
             k.set(products[number], k.fma(slope, normal, k.get(products[number])))
@@ -247,11 +250,27 @@ def write_sums(k: Kernel) -> None:
     k.vectors(stage.input.channels, one)
 
 
-def _gated(k: Kernel, stage: S, at: Index, count: int) -> ir.Value:
-    """The gradient before the activation."""
+def _scaling(k: Kernel, stage: S, channel: Index, count: int) -> tuple[ir.Value, ir.Value]:
+    """Scale and shift of a vector of channels."""
+    scale, shift = (folding.kept(k, stage.moments, row, channel, count) for row in (SCALE, SHIFT))
+    return scale, shift
+
+
+def _gated(
+    k: Kernel,
+    stage: S,
+    scaling: tuple[ir.Value, ir.Value],
+    x: ir.Value | None,
+    at: Index,
+    count: int,
+) -> ir.Value:
+    """The gradient before the activation, at a place of the output where the input is ``x``."""
     behind = k.load(k.pointer(gradient(stage.output)), at, count)
     if stage.activation.name == "linear":
         return behind
+    if _is_sided(stage):
+        assert x is not None
+        return gate(k, stage.activation, k.fma(x, *scaling), behind)
     return gate(k, stage.activation, k.load(k.pointer(value(stage.output)), at, count), behind)
 
 
@@ -285,7 +304,7 @@ def write_input_gradient(k: Kernel) -> None:
     result, coupled = k.pointer(gradient(stage.input)), _means(stage) in k.launch.reads
 
     def one(channel: Index, count: int) -> None:
-        scale = folding.kept(k, stage.moments, SCALE, channel, count)
+        scaling = _scaling(k, stage, channel, count)
         if coupled:
             mean, inverse = (
                 folding.kept(k, stage.moments, row, channel, count) for row in (MEAN, INVERSE)
@@ -296,12 +315,15 @@ def write_input_gradient(k: Kernel) -> None:
             )
 
         def put(_: int, at: Index, out: Index) -> None:
-            slope = _gated(k, stage, k.add(out, channel), count)
-            if coupled:
+            x = None
+            if value(stage.input) in k.launch.reads:
                 x = k.load(k.pointer(value(stage.input)), k.add(at, channel), count)
+            slope = _gated(k, stage, scaling, x, k.add(out, channel), count)
+            if coupled:
+                assert x is not None
                 normal = b.fmul(b.fsub(x, mean), inverse)
                 slope = b.fsub(b.fsub(slope, flat), b.fmul(normal, along))
-            k.store(b.fmul(scale, slope), result, k.add(at, channel), count)
+            k.store(b.fmul(scaling[0], slope), result, k.add(at, channel), count)
 
         _each_place(k, (stage.input, stage.output), put)
 

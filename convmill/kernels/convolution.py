@@ -46,17 +46,17 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
     stage = site.stage
     assert stage.choice is not None
     choice = stage.choice.forward
-    kernel, copy, scratch = "direct.forward", "pack", 0
+    kernel, copy, over, scratch = "direct.forward", "pack", Images(), 0
     if isinstance(choice, Winograd):
-        kernel, copy = "winograd.forward", "transform"
-        sizes = (stage.input.channels, stage.output.channels)
+        kernel, copy, over = "winograd.forward", "transform", Images(together=True)
+        sizes = (stage.input.channels, stage.output.channels, stage.computed[1])
         scratch = winograd.scratch(choice, *sizes, site.lanes)
     kept = (maxima(stage),) if stage.pooled and site.gradients.output else ()
     return [
         Launch(
             kernel,
             site.of,
-            Images(),
+            over,
             (value(stage.input), of_matrix(copy, stage.kernel), *folding.reads(stage)),
             (value(stage.output), *kept),
             scratch=scratch,
@@ -78,7 +78,7 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
     everywhere_ = (Gathered, Winograd, Outer, WinogradWeights)
     if isinstance(choice, everywhere_) or isinstance(stage.choice.weight_gradient, everywhere_):
         launches += gating.gated(site)
-    weights, scratch = of_matrix("parameter", stage.kernel), 0
+    weights, over, scratch = of_matrix("parameter", stage.kernel), Images(), 0
     match choice:
         case None:
             return launches
@@ -88,10 +88,11 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
             kernel, scratch = "everywhere", everywhere.room_size(stage)
         case Winograd():
             kernel, weights = "winograd", of_matrix("turned", stage.kernel)
+            over = Images(together=True)
             scratch = winograd.back_scratch(stage, choice, site.lanes)
     written = (gradient(stage.input),)
     name = f"{kernel}.input_gradient"
-    launches.append(Launch(name, site.of, Images(), (weights, *read), written, scratch=scratch))
+    launches.append(Launch(name, site.of, over, (weights, *read), written, scratch=scratch))
     return launches
 
 
@@ -106,20 +107,21 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
         case Narrow():
             kept = (maxima(stage),) if stage.pooled else ()
             kernel, over = "narrow", Shares(filters, site.lanes)
+            scratch = narrow.scratch(stage, site.lanes)
             read = (value(stage.input), value(stage.output), gradient(stage.output), *kept)
         case Outer() as tile:
             kernel, over = "everywhere", Shares(filters, tile.filters)
             read, written = (value(stage.input), gradient(stage.output)), written[:1]
         case WinogradWeights() as tile:
             kernel, over = "winograd", Shares(filters, tile.filters)
-            read, written = (value(stage.input), gradient(stage.output)), written[:1]
+            read = (value(stage.input), gradient(stage.output))
             scratch = winograd_weights.scratch(stage, tile, site.lanes)
         case _:
             kernel, over = "live", Shares(filters)
             read = (value(stage.input), *live_lists(stage.output))
     name = f"{kernel}.weight_gradient"
     launch = Launch(name, site.of, over, read, written, work, scratch=scratch)
-    return [launch, *(biases.gradients(site) if kernel in ("everywhere", "winograd") else [])]
+    return [launch, *(biases.gradients(site) if kernel == "everywhere" else [])]
 
 
 def words(stage: ConvolutionStage) -> str:
@@ -162,7 +164,7 @@ def tiles(stage: ConvolutionStage) -> str:
                 parts.append(f"{words} {_winograd(chunk)}")
             case WinogradWeights():
                 size = f"{chunk.filters_at_once} filters x {chunk.vectors}"
-                parts.append(f"{words} Winograd {chunk.outputs}x{chunk.outputs}, {size}")
+                parts.append(f"{words} {chunk.filtering}, {size}")
             case Outer():
                 size = f"{chunk.filters} filters x {chunk.rows * chunk.vectors}"
                 parts.append(f"{words} {size}")
@@ -173,7 +175,7 @@ def tiles(stage: ConvolutionStage) -> str:
 
 
 def _winograd(tile: Winograd) -> str:
-    return f"Winograd {tile.outputs}x{tile.outputs}, {tile.tiles} tiles x {tile.vectors}"
+    return f"{tile.filtering}, {tile.tiles} tiles x {tile.vectors}"
 
 
 OPERATION = Operation(

@@ -130,9 +130,10 @@ def store_window(
     window: list[ir.Value],
     place: tuple[Index, Index, Index],
     count: int,
+    image: Index = 0,
 ) -> None:
     """Activate the sums of one pooling window, store the maximum at ``place`` (row, column,
-    filter) of the output and, where the launch keeps it, which of them it was."""
+    filter) of an image's output and, where the launch keeps it, which of them it was."""
     row, column, channel = place
     target = k.add(
         stage.output.origin,
@@ -141,12 +142,12 @@ def store_window(
     )
     window = [folding.finish(k, stage, one, channel, count) for one in window]
     highest, winner = _maximum(k, stage, window)
-    k.store(highest, k.pointer(value(stage.output)), k.add(target, channel), count)
+    k.store(highest, k.record(value(stage.output), image), k.add(target, channel), count)
     kept = maxima(stage)
     if kept in k.launch.writes:
         pixel = k.add(k.mul(row, stage.output.width), column)
         at = k.add(k.mul(pixel, stage.output.channels), channel)
-        k.store(k.builder.trunc(winner, k.bytes), k.pointer(kept), at, count, I8)
+        k.store(k.builder.trunc(winner, k.bytes), k.record(kept, image), at, count, I8)
 
 
 def _maximum(

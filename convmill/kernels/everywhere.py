@@ -46,17 +46,18 @@ def input_gradient(k: Kernel) -> None:
                             _gather(k, stage, room, (down, along), at, wide, counts)
 
 
-def lay_out(k: Kernel, stage: ConvolutionStage, room: Room) -> None:
-    """The gradient of y between zeros, in the thread's scratch."""
+def lay_out(k: Kernel, stage: ConvolutionStage, room: Room, image: Index = 0) -> None:
+    """The gradient of an image's y between zeros, in the thread's scratch."""
     output, space = stage.output, k.told("scratch")
     (above, left), line = room.border, room.extent[1] * output.channels
+    behind = k.record(gradient(output), image)
     k.fill_zero(space, room_size(stage))
     with k.loop(0, output.height) as row:
         start = k.add(output.origin, k.mul(row, output.row))
         goal = k.add(k.mul(k.add(row, above), line), left * output.channels)
 
         def copy(at: Index, count: int, start: Index = start, goal: Index = goal) -> None:
-            one = k.load(k.pointer(gradient(output)), k.add(start, at), count)
+            one = k.load(behind, k.add(start, at), count)
             k.store(one, space, k.add(goal, at), count)
 
         k.vectors(output.width * output.channels, copy)

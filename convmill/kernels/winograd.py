@@ -1,8 +1,9 @@
-"""3x3 convolutions by Winograd's minimal filtering F(m x m, 3x3), as Lavin and Gray (2016) use it.
+"""Convolutions by Winograd's minimal filtering F(m x m, r x r), as Lavin and Gray (2016) use it.
 
-m x m outputs of a kernel need (m + 2)^2 products instead of 9 m^2: with d a tile of the input and g
-the kernel, they are A' [(G g G') * (B' d B)] A, the products summed over channels. With m = 2
-factors are 0, 1 and 1/2, so that small integers stay exact; m = 4 has the points 0, 1, -1, 2, -2.
+m x m outputs of an r x r kernel need (m + r - 1)^2 products instead of m^2 r^2: with d a tile of
+the input and g the kernel, they are A' [(G g G') * (B' d B)] A, the products summed over channels.
+Tiles of 4 x 4 inputs have factors 0, 1 and 1/2, so that small integers stay exact; tiles of 6 x 6
+have the points 0, 1, -1, 2, -2.
 
 The gradient of the input is such a convolution too: of the gradients of the output between zeros,
 with the kernel turned around and filters in the place of channels.
@@ -19,8 +20,16 @@ from convmill.kernels.copies import ends
 from convmill.kernels.direct import biases, store_window
 from convmill.kernels.everywhere import lay_out, room_size
 from convmill.kernels.lang import Index, cover
-from convmill.kernels.transforms import GATHER, WEIGH, Vectors, spread_tile, square
-from convmill.lower.choices import Winograd
+from convmill.kernels.transforms import (
+    Strip,
+    Vectors,
+    gather,
+    spread_strip,
+    square,
+    strip_room,
+    weigh,
+)
+from convmill.lower.choices import Filtering, Winograd
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 from convmill.lower.subgrids import room_around
@@ -32,43 +41,55 @@ def transform_weights(k: Kernel) -> None:
     """transform = G g G' for a share of the filters, points x channels x filters: of the transposed
     copy, taps x channels x filters."""
     matrix = k.build.matrix(k.launch)
-    channels, row, weigh = matrix.columns // 9, matrix.pack_row, WEIGH[matrix.outputs]
-    source, target = ends(k)
+    filtering, row = matrix.filtering, matrix.pack_row
+    assert filtering is not None
+    kernel, (source, target) = filtering.kernel, ends(k)
+    channels = matrix.columns // kernel**2
     step = channels * row
     with (
         k.loop(0, channels) as channel,
         k.loop(k.told("first"), k.told("last"), k.lanes) as filter_,
     ):
         at = k.add(k.mul(channel, row), filter_)
-        taps = [[k.load(source, k.add(at, step * (3 * i + j))) for j in range(3)] for i in range(3)]
-        _store_square(k, square(k, weigh, taps), target, at, step)
+        taps = [
+            [k.load(source, k.add(at, step * (kernel * i + j))) for j in range(kernel)]
+            for i in range(kernel)
+        ]
+        _store_weighed(k, filtering, taps, target, at, step)
 
 
 def turn_weights(k: Kernel) -> None:
     """turned = G g G' for a share of the filters, points x filters x channels: of the parameter,
     filters x taps x channels, with its taps turned around."""
     matrix = k.build.matrix(k.launch)
-    channels, weigh = matrix.columns // 9, WEIGH[matrix.turned_outputs]
-    source, target = ends(k)
+    filtering = matrix.turned_filtering
+    assert filtering is not None
+    kernel, (source, target) = filtering.kernel, ends(k)
+    channels = matrix.columns // kernel**2
     step = matrix.rows * matrix.turned_row
     with k.loop(k.told("first"), k.told("last")) as filter_:
         line = k.at(source, k.mul(filter_, matrix.columns))
 
         def turn(channel: Index, count: int, filter_: Index = filter_) -> None:
+            last = kernel**2 - 1
             taps = [
-                [k.load(line, k.add(channel, channels * (8 - 3 * i - j)), count) for j in range(3)]
-                for i in range(3)
+                [
+                    k.load(line, k.add(channel, channels * (last - kernel * i - j)), count)
+                    for j in range(kernel)
+                ]
+                for i in range(kernel)
             ]
             at = k.add(k.mul(filter_, matrix.turned_row), channel)
-            _store_square(k, square(k, weigh, taps), target, at, step)
+            _store_weighed(k, filtering, taps, target, at, step)
 
         k.vectors(channels, turn)
 
 
-def _store_square(
-    k: Kernel, square: list[Vectors], target: ir.Value, at: Index, step: Index
+def _store_weighed(
+    k: Kernel, filtering: Filtering, taps: list[Vectors], target: ir.Value, at: Index, step: Index
 ) -> None:
-    for point, one in enumerate(one for row in square for one in row):
+    weighed = square(lambda g: weigh(k, filtering.side, g), taps)
+    for point, one in enumerate(one for row in weighed for one in row):
         k.store(one, target, k.add(at, k.mul(step, point)))
 
 
@@ -77,12 +98,13 @@ def _store_square(
 
 @dataclass(frozen=True)
 class _Plane:
-    """What is convolved with what. The window of the first output begins at ``x``, its rows ``row``
-    floats apart, its columns ``channels``; ``weights`` are points x channels x ``weight_row``, of
-    which ``filters`` count. Outputs are in windows of ``pool``, ``size`` of them."""
+    """What is convolved with what. The window of an image's first output begins at ``x(image)``,
+    its rows ``row`` floats apart, its columns ``channels``; ``weights`` are points x channels x
+    ``weight_row``, of which ``filters`` count. Outputs are in windows of ``pool``, ``size`` of
+    them."""
 
     tile: Winograd
-    x: ir.Value
+    x: Callable[[Index], ir.Value]
     row: int
     channels: int
     weights: ir.Value
@@ -95,18 +117,36 @@ class _Plane:
     @property
     def windows(self) -> tuple[int, int]:
         """Windows in a tile."""
-        return self.tile.outputs // self.pool[0], self.tile.outputs // self.pool[1]
+        outputs = self.tile.filtering.outputs
+        return outputs // self.pool[0], outputs // self.pool[1]
+
+    @property
+    def columns(self) -> int:
+        """Columns that a row of tiles reads."""
+        return self.size[1] * self.pool[1] + self.tile.filtering.kernel - 1
+
+    @property
+    def products(self) -> int:
+        """Where in the room products begin, behind the inputs."""
+        return self.tile.filtering.points * self.tile.most * self.channels
+
+    @property
+    def strip(self) -> int:
+        """Where in the room a strip has its own, behind the products."""
+        return self.tile.filtering.points * self.tile.most * (self.channels + self.weight_row)
 
 
-# Takes the windows of a tile, by rows, each with its outputs by rows, for a vector of filters:
-# (row and column of the first window, windows, filter, lanes).
-_Put = Callable[[tuple[Index, Index], list[list[Vectors]], Index, int], None]
+# Takes the windows of an image's tile, by rows, each with its outputs by rows, for a vector of
+# filters: (image, row and column of the first window, windows, filter, lanes).
+_Put = Callable[[Index, tuple[Index, Index], list[list[Vectors]], Index, int], None]
 
 
-def scratch(tile: Winograd, channels: int, filters: int, lanes: int) -> int:
-    """Float32 elements that one thread needs for transformed tiles: inputs, then products."""
-    blocks = -(-filters // lanes)
-    return tile.points * tile.rows * tile.grid[1] * (channels + blocks * lanes)
+def scratch(tile: Winograd, channels: int, filters: int, columns: int, lanes: int) -> int:
+    """Float32 elements that one thread needs for transformed tiles: inputs, then products, then a
+    strip of so many ``columns`` of outputs."""
+    filtering, row = tile.filtering, -(-filters // lanes) * lanes
+    strip = strip_room(filtering.side, columns + filtering.kernel - 1, lanes)
+    return filtering.points * tile.most * (channels + row) + strip
 
 
 def forward(k: Kernel) -> None:
@@ -117,7 +157,7 @@ def forward(k: Kernel) -> None:
     assert isinstance(tile, Winograd)
     plane = _Plane(
         tile,
-        k.at(k.pointer(value(stage.input)), stage.corner),
+        lambda image: k.at(k.record(value(stage.input), image), stage.corner),
         stage.input.row,
         stage.input.channels,
         k.pointer(of_matrix("transform", stage.kernel)),
@@ -129,21 +169,26 @@ def forward(k: Kernel) -> None:
     )
 
     def put(
-        first: tuple[Index, Index], windows: list[list[Vectors]], filter_: Index, count: int
+        image: Index,
+        first: tuple[Index, Index],
+        windows: list[list[Vectors]],
+        filter_: Index,
+        count: int,
     ) -> None:
         start = biases(k, stage, filter_, count)
         for i, line in enumerate(windows):
             for j, window in enumerate(line):
                 spot = (k.add(first[0], i), k.add(first[1], j), filter_)
-                store_window(k, stage, [k.builder.fadd(one, start) for one in window], spot, count)
+                sums = [k.builder.fadd(one, start) for one in window]
+                store_window(k, stage, sums, spot, count, image)
 
     _convolve(k, plane, put)
 
 
 def back_scratch(stage: ConvolutionStage, tile: Winograd, lanes: int) -> int:
     """Float32 elements for the gradients between zeros, and for what is transformed."""
-    transformed = scratch(tile, stage.output.channels, stage.input.channels, lanes)
-    return room_size(stage) + transformed
+    sizes = (stage.output.channels, stage.input.channels, stage.input.width)
+    return room_size(stage) + scratch(tile, *sizes, lanes)
 
 
 def input_gradient(k: Kernel) -> None:
@@ -153,13 +198,17 @@ def input_gradient(k: Kernel) -> None:
     tile = stage.choice.input_gradient
     assert isinstance(tile, Winograd)
     room, tensor, filters = room_around(stage), stage.input, stage.output.channels
-    lay_out(k, stage, room)
-    line = room.extent[1] * filters
+    line, reach = room.extent[1] * filters, tile.filtering.kernel - 1
     # A place's window begins where its last tap reads.
-    above, left = (room.border[axis] + stage.padding[2 * axis] - 2 for axis in (0, 1))
+    above, left = (room.border[axis] + stage.padding[2 * axis] - reach for axis in (0, 1))
+
+    def laid_out(image: Index) -> ir.Value:
+        lay_out(k, stage, room, image)
+        return k.at(k.told("scratch"), above * line + left * filters)
+
     plane = _Plane(
         tile,
-        k.at(k.told("scratch"), above * line + left * filters),
+        laid_out,
         line,
         filters,
         k.pointer(of_matrix("turned", stage.kernel)),
@@ -169,11 +218,15 @@ def input_gradient(k: Kernel) -> None:
         (1, 1),
         k.at(k.told("scratch"), room_size(stage)),
     )
-    behind = k.pointer(gradient(tensor))
 
     def put(
-        first: tuple[Index, Index], windows: list[list[Vectors]], channel: Index, count: int
+        image: Index,
+        first: tuple[Index, Index],
+        windows: list[list[Vectors]],
+        channel: Index,
+        count: int,
     ) -> None:
+        behind = k.record(gradient(tensor), image)
         start = k.add(k.mul(first[0], tensor.row), k.mul(first[1], tensor.channels))
         for i, row in enumerate(windows):
             for j, (one,) in enumerate(row):
@@ -184,64 +237,92 @@ def input_gradient(k: Kernel) -> None:
 
 
 def _convolve(k: Kernel, plane: _Plane, put: _Put) -> None:
-    """A few rows of tiles at a time go through the scratch: their inputs transformed, points x
-    tiles x channels, then the products, points x tiles x filters, of which a block of tiles x
-    filters stays in registers over the channels. Where outputs are left, the last tile overlaps the
-    one before it."""
+    """Tiles go through the scratch, a few rows of an image or those of a few images at a time:
+    their inputs transformed, points x tiles x channels, then the products, points x tiles x
+    filters, of which a block of tiles x filters stays in registers over the channels. Where outputs
+    are left, the last tile overlaps the one before it."""
+    if plane.tile.images == 1:
+        with k.loop(0, k.told("images")) as image:
+            _convolve_image(k, plane, put, image)
+    else:
+        _convolve_images(k, plane, put)
+
+
+def _convolve_image(k: Kernel, plane: _Plane, put: _Put, image: Index) -> None:
+    """A few rows of tiles at a time."""
     tile = plane.tile
     rows, columns = tile.grid
+    x = plane.x(image)
     for start, stop, together in cover(rows, tile.rows):
         with k.loop(start, stop, together) as top:
             tiles = together * columns
-            products = k.at(plane.room, tile.points * tiles * plane.channels)
+            with k.loop(0, together) as line:
+                _transform_input(k, plane, x, k.add(top, line), k.mul(line, columns))
+            with k.loop(0, tile.filtering.points) as point:
+                _multiply(k, plane, point, list(cover(tiles, tile.tiles)))
             with k.loop(0, together) as line, k.loop(0, columns) as column:
-                first = _first(k, plane, (k.add(top, line), column))
-                _transform_input(k, plane, first, k.add(k.mul(line, columns), column), tiles)
-            with k.loop(0, tile.points) as point:
-                _multiply(k, plane, point, tiles, products)
-            with k.loop(0, together) as line, k.loop(0, columns) as column:
-                first = _first(k, plane, (k.add(top, line), column))
                 number = k.add(k.mul(line, columns), column)
-                _transform_output(k, plane, first, number, tiles, products, put)
+                _transform_output(k, plane, image, (k.add(top, line), column), number, put)
 
 
-def _first(k: Kernel, plane: _Plane, place: tuple[Index, Index]) -> tuple[Index, Index]:
-    """Row and column of a tile's first window."""
-    row, column = (
-        k.minimum(k.mul(index, windows), size - windows)
-        for index, windows, size in zip(place, plane.windows, plane.size, strict=True)
-    )
-    return row, column
+def _convolve_images(k: Kernel, plane: _Plane, put: _Put) -> None:
+    """All tiles of a few images at a time."""
+    tile, images = plane.tile, k.told("images")
+    rows, columns = tile.grid
+    with k.loop(0, images, tile.images) as start:
+        stop = k.minimum(images, k.add(start, tile.images))
+        with k.loop(start, stop) as image:
+            x = plane.x(image)
+            here = k.mul(k.sub(image, start), rows * columns)
+            with k.loop(0, rows) as row:
+                _transform_input(k, plane, x, row, k.add(here, k.mul(row, columns)))
+        tiles = k.mul(k.sub(stop, start), rows * columns)
+        with k.loop(0, tile.filtering.points) as point:
+            _multiply(k, plane, point, [(0, tiles, tile.tiles)])
+        with k.loop(start, stop) as image:
+            here = k.mul(k.sub(image, start), rows * columns)
+            with k.loop(0, rows) as row, k.loop(0, columns) as column:
+                number = k.add(here, k.mul(row, columns), column)
+                _transform_output(k, plane, image, (row, column), number, put)
 
 
-def _transform_input(
-    k: Kernel, plane: _Plane, first: tuple[Index, Index], number: Index, tiles: int
-) -> None:
-    """B' d B of one tile, for all channels."""
-    channels = plane.channels
-    corner = k.add(
-        k.mul(first[0], plane.pool[0] * plane.row), k.mul(first[1], plane.pool[1] * channels)
-    )
+def _first(k: Kernel, plane: _Plane, axis: int, index: Index) -> Index:
+    """Row or column of the first window of an index of tiles."""
+    windows = plane.windows[axis]
+    return k.minimum(k.mul(index, windows), plane.size[axis] - windows)
+
+
+def _transform_input(k: Kernel, plane: _Plane, x: ir.Value, row: Index, number: Index) -> None:
+    """B' d B of a row of tiles, of which ``number`` is the first, for all channels."""
+    channels, tile = plane.channels, plane.tile
+    top = k.mul(_first(k, plane, 0, row), plane.pool[0] * plane.row)
+    strip = Strip(k.at(x, top), plane.row, channels, plane.columns, k.at(plane.room, plane.strip))
+
+    def first(column: Index) -> Index:
+        return k.mul(_first(k, plane, 1, column), plane.pool[1])
+
     target = k.at(plane.room, k.mul(number, channels))
-    source = (plane.x, corner, plane.row, channels)
-    spread_tile(k, plane.tile.outputs, source, target, tiles * channels)
+    tiles = (tile.grid[1], first)
+    spread_strip(k, tile.filtering.side, strip, tiles, target, tile.most * channels)
 
 
-def _multiply(k: Kernel, plane: _Plane, point: Index, tiles: int, products: ir.Value) -> None:
-    """products[point] = inputs[point] (tiles x channels) times weights[point]."""
+def _multiply(
+    k: Kernel, plane: _Plane, point: Index, pieces: list[tuple[Index, Index, int]]
+) -> None:
+    """products[point] = inputs[point] (tiles x channels) times weights[point], for ``pieces`` of
+    the tiles, from a first to a last one, so many at a time."""
     channels, tile, row = plane.channels, plane.tile, plane.weight_row
-    inputs = k.at(plane.room, k.mul(point, tiles * channels))
+    inputs = k.at(plane.room, k.mul(point, tile.most * channels))
     factors = k.at(plane.weights, k.mul(point, channels * row))
-    results = k.at(products, k.mul(point, tiles * row))
+    results = k.at(plane.room, k.add(plane.products, k.mul(point, tile.most * row)))
     for filter_, counts in k.runs(row, tile.vectors):
-        vectors = len(counts)
-        for start, stop, count in cover(tiles, tile.tiles):
+        for start, stop, count in pieces:
             with k.loop(start, stop, count) as first:
-                sums = [[k.variable(k.constant(0.0)) for _ in range(vectors)] for _ in range(count)]
+                sums = [[k.variable(k.constant(0.0)) for _ in counts] for _ in range(count)]
                 source = k.at(inputs, k.mul(first, channels))
                 with k.loop(0, channels) as channel:
                     at = k.add(k.mul(channel, row), filter_)
-                    taps = [k.load(factors, k.add(at, v * k.lanes)) for v in range(vectors)]
+                    taps = [k.load(factors, k.add(at, v * k.lanes)) for v in range(len(counts))]
                     for t, totals in enumerate(sums):
                         every = k.broadcast(k.load_scalar(source, k.add(channel, t * channels)))
                         for total, tap in zip(totals, taps, strict=True):
@@ -253,25 +334,20 @@ def _multiply(k: Kernel, plane: _Plane, point: Index, tiles: int, products: ir.V
 
 
 def _transform_output(
-    k: Kernel,
-    plane: _Plane,
-    first: tuple[Index, Index],
-    number: Index,
-    tiles: int,
-    products: ir.Value,
-    put: _Put,
+    k: Kernel, plane: _Plane, image: Index, place: tuple[Index, Index], number: Index, put: _Put
 ) -> None:
     """A' m A of one tile, for all filters, by windows."""
-    side, outputs, (high, wide) = plane.tile.outputs + 2, plane.tile.outputs, plane.pool
-    step = tiles * plane.weight_row
+    filtering, (high, wide), row = plane.tile.filtering, plane.pool, plane.weight_row
+    side, outputs, step = filtering.side, filtering.outputs, plane.tile.most * row
+    first = (_first(k, plane, 0, place[0]), _first(k, plane, 1, place[1]))
 
     def finish(filter_: Index, count: int) -> None:
-        at = k.add(k.mul(number, plane.weight_row), filter_)
+        at = k.add(k.mul(number, row), filter_, plane.products)
         m = [
-            [k.load(products, k.add(at, (side * i + j) * step)) for j in range(side)]
+            [k.load(plane.room, k.add(at, (side * i + j) * step)) for j in range(side)]
             for i in range(side)
         ]
-        y = square(k, GATHER[outputs], m)
+        y = square(lambda line: gather(k, side, outputs, line), m)
         windows = [
             [
                 [y[i + down][j + along] for down in range(high) for along in range(wide)]
@@ -279,6 +355,6 @@ def _transform_output(
             ]
             for i in range(0, outputs, high)
         ]
-        put(first, windows, filter_, count)
+        put(image, first, windows, filter_, count)
 
     k.vectors(plane.filters, finish)

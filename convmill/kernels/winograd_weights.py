@@ -1,18 +1,21 @@
-"""The gradient of a 3x3 convolution's weights by Winograd's minimal filtering F(3x3, m x m).
+"""The gradient of a convolution's weights by Winograd's minimal filtering F(r x r, m x m).
 
-m x m gradients of outputs need (m + 2)^2 products for a filter and a channel instead of 9 m^2: the
-nine gradients are A' [(G d G') * (B' x B)] A, d being a tile of gradients and x the inputs that it
-reads. The products are summed over the tiles of some images before they are gathered.
+m x m gradients of outputs need (m + r - 1)^2 products for a filter and a channel, not m^2 r^2: the
+r x r gradients are A' [(G d G') * (B' x B)] A, d being a tile of gradients and x the inputs that it
+reads. The products are summed over the tiles of some images before they are gathered. Gradients of
+biases are summed where those of outputs are at hand.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import accumulate
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Index, cover
-from convmill.kernels.transforms import GATHER_WEIGHTS, WEIGH_GRADIENTS, spread_tile, square
+from convmill.kernels.transforms import Strip, gather, spread_strip, square, strip_room, weigh
 from convmill.lower.choices import WinogradWeights
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
@@ -21,11 +24,12 @@ from convmill.lower.stages import ConvolutionStage
 @dataclass(frozen=True)
 class _Rooms:
     """Where in the scratch things lie: inputs, points x tiles x channels; gradients, points x tiles
-    x filters; sums, points x filters x channels, whole vectors of them."""
+    x filters; sums, points x filters x channels, whole vectors of them; and a strip of inputs."""
 
     inputs: ir.Value
     gradients: ir.Value
     sums: ir.Value
+    strip: ir.Value
 
 
 def scratch(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> int:
@@ -33,11 +37,17 @@ def scratch(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> int
     return sum(_sizes(stage, choice, lanes))
 
 
-def _sizes(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tuple[int, int, int]:
+def _sizes(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tuple[int, ...]:
     """Of the rooms."""
-    tiles = choice.points * choice.tiles
-    sums = choice.points * choice.filters * _row(stage, lanes)
-    return tiles * stage.input.channels, tiles * choice.filters, sums
+    tiles = choice.filtering.points * choice.tiles
+    sums = choice.filtering.points * choice.filters * _row(stage, lanes)
+    strip = strip_room(choice.filtering.side, _columns(stage), lanes)
+    return tiles * stage.input.channels, tiles * choice.filters, sums, strip
+
+
+def _columns(stage: ConvolutionStage) -> int:
+    """Columns of the input that a row of tiles reads."""
+    return stage.output.width + stage.kernel_size[1] - 1
 
 
 def _row(stage: ConvolutionStage, lanes: int) -> int:
@@ -53,11 +63,12 @@ def weight_gradient(k: Kernel) -> None:
     choice = stage.choice.weight_gradient
     assert isinstance(choice, WinogradWeights)
     first, last, images = k.told("first"), k.told("last"), k.told("images")
-    result = k.pointer(of_matrix("gradient_of", stage.kernel))
-    k.zero_if_fresh(result, stage.taps)
+    k.zero_if_fresh(k.pointer(of_matrix("gradient_of", stage.kernel)), stage.taps)
+    if stage.bias is not None:
+        k.zero_if_fresh(k.pointer(of_matrix("gradient_of", stage.bias)), 1)
     sizes = _sizes(stage, choice, k.lanes)
-    space = k.told("scratch")
-    rooms = _Rooms(space, k.at(space, sizes[0]), k.at(space, sizes[0] + sizes[1]))
+    starts = accumulate(sizes[:-1], initial=0)
+    rooms = _Rooms(*(k.at(k.told("scratch"), start) for start in starts))
     with k.loop(first, last, choice.filters) as filter_, k.loop(0, images, choice.images) as start:
         stop = k.minimum(images, k.add(start, choice.images))
         k.fill_zero(rooms.sums, sizes[2])
@@ -67,7 +78,7 @@ def weight_gradient(k: Kernel) -> None:
                 with k.loop(top, end, rows) as row:
                     _transform(k, stage, choice, rooms, (image, count), (row, rows), filter_)
                     tiles = k.mul(count, rows * choice.grid[1])
-                    with k.loop(0, choice.points) as point:
+                    with k.loop(0, choice.filtering.points) as point:
                         _multiply(k, stage, choice, rooms, point, tiles)
         _gather(k, stage, choice, rooms, filter_)
 
@@ -81,24 +92,37 @@ def _transform(
     rows: tuple[Index, int],
     filter_: Index,
 ) -> None:
-    """Inputs and gradients of so many ``images`` and ``rows`` of tiles, tile by tile."""
+    """Inputs and gradients of so many ``images`` and ``rows`` of tiles."""
     channels, columns = stage.input.channels, choice.grid[1]
-    with k.loop(0, images[1]) as i, k.loop(0, rows[1]) as j, k.loop(0, columns) as column:
-        number = k.add(k.mul(k.add(k.mul(i, rows[1]), j), columns), column)
+    outputs = choice.filtering.outputs
+
+    def first(at: Index, size: int) -> Index:
+        return k.minimum(k.mul(at, outputs), size - outputs)
+
+    with k.loop(0, images[1]) as i, k.loop(0, rows[1]) as j:
+        start = k.mul(k.add(k.mul(i, rows[1]), j), columns)
         image, row = k.add(images[0], i), k.add(rows[0], j)
-        place = [
-            k.minimum(k.mul(at, choice.outputs), size - choice.outputs)
-            for at, size in ((row, stage.output.height), (column, stage.output.width))
-        ]
-        corner = k.add(k.mul(place[0], stage.input.row), k.mul(place[1], channels), stage.corner)
-        spread_tile(
+        top = first(row, stage.output.height)
+        x = k.record(value(stage.input), image)
+        strip = Strip(
+            k.at(x, k.add(k.mul(top, stage.input.row), stage.corner)),
+            stage.input.row,
+            channels,
+            _columns(stage),
+            rooms.strip,
+        )
+        spread_strip(
             k,
-            choice.outputs,
-            (k.record(value(stage.input), image), corner, stage.input.row, channels),
-            k.at(rooms.inputs, k.mul(number, channels)),
+            choice.filtering.side,
+            strip,
+            (columns, lambda column: first(column, stage.output.width)),
+            k.at(rooms.inputs, k.mul(start, channels)),
             choice.tiles * channels,
         )
-        _weigh(k, stage, choice, rooms, image, (row, column), place, (number, filter_))
+        with k.loop(0, columns) as column:
+            place = [top, first(column, stage.output.width)]
+            goal = (k.add(start, column), filter_)
+            _weigh(k, stage, choice, rooms, image, (row, column), place, goal)
 
 
 def _weigh(
@@ -113,7 +137,7 @@ def _weigh(
 ) -> None:
     """G d G' of one tile, for the filters of the share. Where outputs are left, the last tile
     overlaps the one before it, whose gradients count as zero there."""
-    output, outputs = stage.output, choice.outputs
+    output, outputs = stage.output, choice.filtering.outputs
     number, first = goal
     behind = k.record(gradient(output), image)
     corner = k.add(k.mul(place[0], output.row), k.mul(place[1], output.channels), output.origin)
@@ -126,7 +150,7 @@ def _weigh(
         overlap = overlaps[axis]
         return None if overlap is None else k.less(overlap, at + 1)
 
-    def one(i: int, j: int, filter_: Index) -> ir.Value:
+    def behind_output(i: int, j: int, filter_: Index) -> ir.Value:
         there = k.add(corner, first, filter_, i * output.row + j * output.channels)
         found = k.load(behind, there)
         for condition in (counts(0, i), counts(1, j)):
@@ -135,11 +159,16 @@ def _weigh(
         return found
 
     with k.loop(0, choice.filters, k.lanes) as filter_:
-        d = [[one(i, j, filter_) for j in range(outputs)] for i in range(outputs)]
+        d = [[behind_output(i, j, filter_) for j in range(outputs)] for i in range(outputs)]
         target = k.at(rooms.gradients, k.add(k.mul(number, choice.filters), filter_))
-        points = (p for line in square(k, WEIGH_GRADIENTS[outputs], d) for p in line)
+        weighed_square = square(lambda g: weigh(k, choice.filtering.side, g), d)
+        points = (p for line in weighed_square for p in line)
         for point, weighed in enumerate(points):
             k.store(weighed, target, point * choice.tiles * choice.filters)
+        if stage.bias is not None:
+            biases = k.at(k.pointer(of_matrix("gradient_of", stage.bias)), k.add(first, filter_))
+            every = (one for line in d for one in line)
+            k.store(reduce(k.builder.fadd, every, k.load(biases, 0)), biases, 0)
 
 
 def _multiply(
@@ -182,7 +211,8 @@ def _gather(
 ) -> None:
     """gradient[filter] += A' sums A, for the filters of the share."""
     channels, row = stage.input.channels, _row(stage, k.lanes)
-    result, side = k.pointer(of_matrix("gradient_of", stage.kernel)), choice.outputs + 2
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
+    side, kernel = choice.filtering.side, choice.filtering.kernel
     with k.loop(0, choice.filters) as filter_:
         line = k.at(result, k.mul(k.add(first, filter_), stage.taps))
 
@@ -190,7 +220,8 @@ def _gather(
             here = k.at(rooms.sums, k.add(k.mul(filter_, row), channel))
             step = choice.filters * row
             m = [[k.load(here, (side * i + j) * step) for j in range(side)] for i in range(side)]
-            taps = (t for found in square(k, GATHER_WEIGHTS[choice.outputs], m) for t in found)
+            found = square(lambda line: gather(k, side, kernel, line), m)
+            taps = (tap for row in found for tap in row)
             for number, tap in enumerate(taps):
                 at = k.add(channel, number * channels)
                 k.store(k.builder.fadd(k.load(line, at, count), tap), line, at, count)

@@ -23,22 +23,47 @@ class Direct:
 
 
 @dataclass(frozen=True)
-class Winograd:
-    """A convolution by F(m x m, 3x3), ``outputs`` being m, on ``grid`` tiles (rows, columns):
-    ``rows`` of tiles are transformed at a time; in the products ``tiles`` x ``vectors`` of filters
-    stay in registers. For the gradient of the input filters and channels change places.
-    """
+class Filtering:
+    """Winograd's minimal filtering F(m x m, r x r): ``outputs`` is m, ``kernel`` r."""
 
     outputs: int
+    kernel: int
+
+    @property
+    def side(self) -> int:
+        """Inputs that a tile reads along an axis."""
+        return self.outputs + self.kernel - 1
+
+    @property
+    def points(self) -> int:
+        """Products for each tile, channel and filter."""
+        return self.side**2
+
+    def __str__(self) -> str:
+        return f"Winograd {self.outputs}x{self.outputs}"
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """A convolution by minimal ``filtering`` on ``grid`` tiles (rows, columns) of an image: so many
+    ``images``, or ``rows`` of tiles of one, are transformed at a time; in the products ``tiles`` x
+    ``vectors`` of filters stay in registers. For the gradient of the input filters and channels
+    change places.
+    """
+
+    filtering: Filtering
     grid: Pair
+    images: int
     rows: int
     tiles: int
     vectors: int
 
     @property
-    def points(self) -> int:
-        """Products for each tile, channel and filter."""
-        return (self.outputs + 2) ** 2
+    def most(self) -> int:
+        """Tiles that are transformed at a time, as many as there is room for: what a last block of
+        ``tiles`` has too much is computed with the others, and nobody looks at it."""
+        together = self.images * self.rows * self.grid[1]
+        return together if self.images == 1 else -(-together // self.tiles) * self.tiles
 
 
 @dataclass(frozen=True)
@@ -84,12 +109,12 @@ class Outer:
 
 @dataclass(frozen=True)
 class WinogradWeights:
-    """Weight gradient by F(3x3, m x m), ``outputs`` being m, on ``grid`` tiles (rows, columns) of
-    each image. The sums of so many ``filters`` stay in the second cache while ``images`` go by;
-    ``rows`` of tiles of images ``together`` are transformed at a time, and of their products
-    ``filters_at_once`` x ``vectors`` of channels stay in registers."""
+    """Weight gradient by minimal ``filtering`` with outputs and weights in each other's place, on
+    ``grid`` tiles (rows, columns) of each image. The sums of so many ``filters`` stay in the second
+    cache while ``images`` go by; ``rows`` of tiles of images ``together`` are transformed at a
+    time, and of their products ``filters_at_once`` x ``vectors`` of channels stay in registers."""
 
-    outputs: int
+    filtering: Filtering
     grid: Pair
     filters: int
     images: int
@@ -97,11 +122,6 @@ class WinogradWeights:
     rows: int
     filters_at_once: int
     vectors: int
-
-    @property
-    def points(self) -> int:
-        """Products for each tile, channel and filter."""
-        return (self.outputs + 2) ** 2
 
     @property
     def tiles(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from convmill.lower.choices import Winograd
+from convmill.lower.choices import Filtering, Winograd
 from convmill.lower.stages import (
     ALIGNMENT,
     NO_HALO,
@@ -147,23 +147,22 @@ def _with_copies(
     matrix = replace(matrix, pack=packed, pack_row=row)
     packed = round_up(packed + matrix.columns * row, ALIGNMENT)
     choices = [stage.choice for stage in uses if isinstance(stage, ConvolutionStage)]
-    forward = _winograd(one.forward for one in choices if one)
-    back = _winograd(one.input_gradient for one in choices if one)
-    channels = matrix.columns // 9
+    forward = _filtering(one.forward for one in choices if one)
+    back = _filtering(one.input_gradient for one in choices if one)
     if forward is not None:
-        matrix = replace(matrix, winograd=packed, outputs=forward.outputs)
+        channels = matrix.columns // forward.kernel**2
+        matrix = replace(matrix, winograd=packed, filtering=forward)
         packed = round_up(packed + forward.points * channels * row, ALIGNMENT)
     if back is not None:
-        wide = round_up(channels, lanes)
-        matrix = replace(matrix, turned=packed, turned_row=wide, turned_outputs=back.outputs)
+        wide = round_up(matrix.columns // back.kernel**2, lanes)
+        matrix = replace(matrix, turned=packed, turned_row=wide, turned_filtering=back)
         packed = round_up(packed + back.points * matrix.rows * wide, ALIGNMENT)
     return matrix, packed
 
 
-def _winograd(choices: Iterable[object]) -> Winograd | None:
-    """The tile of Winograd's among choices: those of stages that share a kernel have as many
-    outputs."""
-    return next((one for one in choices if isinstance(one, Winograd)), None)
+def _filtering(choices: Iterable[object]) -> Filtering | None:
+    """Minimal filtering among choices: that of stages that share a kernel is the same."""
+    return next((one.filtering for one in choices if isinstance(one, Winograd)), None)
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -103,8 +103,9 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
         ):
             if isinstance(tile, Winograd | WinogradWeights):
                 plain = stage.strides == stage.dilation == (1, 1) and stage.groups == 1
-                _hold(plain and stage.kernel_size == (3, 3), f"{name} is no plain 3x3 kernel")
-                _hold(min(places) >= tile.outputs, f"{name} cannot be transformed")
+                square = (tile.filtering.kernel,) * 2
+                _hold(plain and stage.kernel_size == square, f"{name} has no plain square kernel")
+                _hold(min(places) >= tile.filtering.outputs, f"{name} cannot be transformed")
         if isinstance(choice.weight_gradient, Narrow):
             _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
 

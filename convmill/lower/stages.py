@@ -13,6 +13,7 @@ from convmill.lower.choices import (
     ConvolutionChoice,
     DenseChoice,
     DepthwiseChoice,
+    Filtering,
     TransposedChoice,
 )
 from convmill.plan.graph import (
@@ -349,10 +350,10 @@ class Matrix:
     depthwise ones as (1, kernel height x width x filters of a channel x channels). Dense kernels
     are (inputs, units), biases (1, units). ``offset`` counts elements from the start of all
     parameters. ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None;
-    ``winograd`` the place of Winograd's transform for tiles of so many ``outputs``, points x
-    channels in x ``pack_row``, where the forward pass reads that; ``turned`` that of the kernel
-    turned around, points x filters x ``turned_row``, for tiles of ``turned_outputs``, where the
-    gradient of the input does.
+    ``winograd`` the place of Winograd's transform for ``filtering``, points x channels in x
+    ``pack_row``, where the forward pass reads that; ``turned`` that of the kernel turned around,
+    points x filters x ``turned_row``, for ``turned_filtering``, where the gradient of the input
+    does.
     """
 
     index: int
@@ -368,10 +369,10 @@ class Matrix:
     pack: int | None = None
     pack_row: int = 0
     winograd: int | None = None
-    outputs: int = 0
+    filtering: Filtering | None = None
     turned: int | None = None
     turned_row: int = 0
-    turned_outputs: int = 0
+    turned_filtering: Filtering | None = None
 
     @property
     def size(self) -> int:

@@ -1,6 +1,7 @@
 """Where Winograd's algorithm is the quickest, and with which tiles: models of cycles.
 
-[conv 3x3, 64 -> 64, 24x24]  =>  forward F(4x4), 6x6 tiles, 4 rows at a time
+[conv 3x3, 64 -> 64, 24x24]  =>  forward F(4x4, 3x3), 6x6 tiles, 4 rows at a time
+[conv 3x3, 192 -> 192, 8x8]  =>  forward F(4x4, 3x3), 2x2 tiles, those of 8 images at a time
 """
 
 from __future__ import annotations
@@ -8,14 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from convmill.lower.choices import Winograd, WinogradWeights
+from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.machine import Machine
 from convmill.lower.register_tiles import evenly, sums_tile
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Pair
 
 LEAST_WINOGRAD_CHANNELS = 16
-TRANSFORM_CYCLES = {2: (180, 240), 4: (350, 480)}  # of a tile's vector, by outputs: input, output
+TRANSFORM_CYCLES = {  # of a tile's vector: input, output
+    Filtering(2, 3): (110, 120),
+    Filtering(4, 3): (220, 220),
+    Filtering(2, 5): (150, 170),
+}
+TOGETHER = (1, 2, 4, 8)  # images whose tiles may go through the products at a time
 KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
 KEPT_RATE, LATE_RATE = 32, 13  # bytes a cycle, from the second cache and from behind it
 LIVE_CYCLES = 0.8  # a vector along lists behind a relu: half of the places live, and all is stored
@@ -38,7 +44,8 @@ def winograd_forward(stage: ConvolutionStage, machine: Machine, most: int) -> Wi
     windows = (stage.output.height, stage.output.width)
     sizes = (stage.input.channels, stage.output.channels)
     places = math.prod(windows) * math.prod(stage.pool)
-    directly = 9 * places * sizes[0] * -(-sizes[1] // machine.lanes) / 2
+    kernel = math.prod(stage.kernel_size)
+    directly = kernel * places * sizes[0] * -(-sizes[1] // machine.lanes) / 2
     return _winograd(stage, windows, stage.pool, sizes, machine, most, directly)
 
 
@@ -49,12 +56,11 @@ def winograd_back(stage: ConvolutionStage, machine: Machine, most: int) -> Winog
         return None
     windows = (stage.input.height, stage.input.width)
     sizes = (stage.output.channels, stage.input.channels)
-    blocks = -(-sizes[1] // machine.lanes)
+    products = math.prod(stage.kernel_size) * sizes[0] * -(-sizes[1] // machine.lanes)
     if is_dense(stage):
-        otherwise = 9 * math.prod(windows) * sizes[0] * blocks / 2
+        otherwise = products * math.prod(windows) / 2
     else:
-        places = stage.output.height * stage.output.width
-        otherwise = 9 * places * LIVE_CYCLES * sizes[0] * blocks
+        otherwise = products * stage.output.height * stage.output.width * LIVE_CYCLES
     return _winograd(stage, windows, (1, 1), sizes, machine, most, otherwise)
 
 
@@ -76,41 +82,47 @@ def _winograd(
     if min(sizes) < LEAST_WINOGRAD_CHANNELS:
         return None
     best, tile = otherwise, None
-    for outputs, grid in _grids(places, most):
-        one = winograd_tile(outputs, grid, sizes, machine)
-        cycles = _winograd_cycles(one, sizes, machine)
-        if cycles < best:
-            best, tile = cycles, one
+    for filtering, grid in _grids(stage, places, most):
+        for images in TOGETHER:
+            one = winograd_tile(filtering, grid, sizes, machine, images)
+            cycles = _winograd_cycles(one, sizes, machine)
+            if cycles < best:
+                best, tile = cycles, one
     return tile
 
 
-def _grids(places: Pair, most: int) -> Iterator[tuple[int, Pair]]:
-    """How many outputs a tile may have along an axis, at most so many, and the tiles of ``places``.
-    """
-    for outputs in TRANSFORM_CYCLES:
-        if outputs <= min(most, *places):
-            yield outputs, (-(-places[0] // outputs), -(-places[1] // outputs))
+def _grids(stage: ConvolutionStage, places: Pair, most: int) -> Iterator[tuple[Filtering, Pair]]:
+    """Minimal filtering of at most so many outputs along an axis, and the tiles of ``places``."""
+    for filtering in TRANSFORM_CYCLES:
+        outputs = filtering.outputs
+        if filtering.kernel == stage.kernel_size[0] and outputs <= min(most, *places):
+            yield filtering, (-(-places[0] // outputs), -(-places[1] // outputs))
 
 
 def is_plain(stage: ConvolutionStage) -> bool:
     """Whether Winograd's algorithm can compute it."""
-    plain = stage.kernel_size == (3, 3) and stage.strides == stage.dilation == (1, 1)
-    return plain and stage.groups == 1
+    square = stage.kernel_size[0] == stage.kernel_size[1]
+    return square and stage.strides == stage.dilation == (1, 1) and stage.groups == 1
 
 
 def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
     """Modelled cycles for an image: the transforms of each vector, and two fused multiply-adds in
-    each, or as long as the weights take that come from the second cache, or later, for each pass.
-    """
+    each, or as long as the weights take that come from the second cache, or later, for each pass;
+    and what is transformed where it does not stay in the second cache, there and back."""
     read, written = (-(-size // machine.lanes) for size in sizes)
-    spread, gather = TRANSFORM_CYCLES[tile.outputs]
-    products = math.prod(tile.grid) * tile.points * sizes[0] * written / 2
-    weights = -(-tile.grid[0] // tile.rows) * 4 * tile.points * math.prod(sizes)
-    if 4 * tile.points * math.prod(sizes) > KEPT_BYTES:
-        products += weights / LATE_RATE
+    spread, gather = TRANSFORM_CYCLES[tile.filtering]
+    points, tiles = tile.filtering.points, math.prod(tile.grid)
+    products = tiles * points * sizes[0] * written / 2
+    weights = 4 * points * math.prod(sizes)
+    passes = -(-tile.grid[0] // tile.rows) / tile.images
+    if weights > KEPT_BYTES:
+        products += passes * weights / LATE_RATE
     else:
-        products = max(products, weights / KEPT_RATE)
-    return math.prod(tile.grid) * (read * spread + written * gather) + products
+        products = max(products, passes * weights / KEPT_RATE)
+    row = sizes[0] + written * machine.lanes
+    if 4 * points * tile.most * row > KEPT_BYTES:
+        products += 8 * points * tiles * row / LATE_RATE
+    return tiles * (read * spread + written * gather) + products
 
 
 def winograd_weights(
@@ -125,13 +137,13 @@ def winograd_weights(
     if filters % machine.lanes:
         return None
     vectors = -(-channels // machine.lanes)
-    best = 9 * math.prod(places) * filters * vectors / 2
+    best = math.prod(stage.kernel_size) * math.prod(places) * filters * vectors / 2
     best *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
     choice = None
-    for outputs, grid in _grids(places, most):
-        one = weights_tile(outputs, grid, (channels, filters), machine, images)
-        spread, weigh = TRANSFORM_CYCLES[outputs]
-        products = one.points * filters * vectors / 2 * (1 + 2 / one.tiles)
+    for filtering, grid in _grids(stage, places, most):
+        one = weights_tile(filtering, grid, (channels, filters), machine, images)
+        spread, weigh = TRANSFORM_CYCLES[filtering]
+        products = filtering.points * filters * vectors / 2 * (1 + 2 / one.tiles)
         transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
         cycles = math.prod(grid) * (products + transforms)
         if cycles < best:
@@ -140,12 +152,11 @@ def winograd_weights(
 
 
 def weights_tile(
-    outputs: int, grid: Pair, sizes: Pair, machine: Machine, images: int
+    filtering: Filtering, grid: Pair, sizes: Pair, machine: Machine, images: int
 ) -> WinogradWeights:
     """As many filters at a time as leave two shares and let their sums stay in the second cache;
     tiles of several images where one has few; and so many ``images`` that gathering is rare."""
-    channels, filters = sizes
-    points = (outputs + 2) ** 2
+    (channels, filters), points = sizes, filtering.points
     row = -(-channels // machine.lanes) * machine.lanes
     fit = max(machine.lanes, SUMS_BYTES // (4 * points * row))
     shared = max(
@@ -162,7 +173,7 @@ def weights_tile(
     rare = power_of_two(-(-LEAST_GATHERED // math.prod(grid)))
     tile = sums_tile(shared, channels, machine)
     return WinogradWeights(
-        outputs,
+        filtering,
         grid,
         shared,
         min(max(rare, together), images),
@@ -178,14 +189,18 @@ def power_of_two(most: int) -> int:
     return 1 << (max(most, 1).bit_length() - 1)
 
 
-def winograd_tile(outputs: int, grid: Pair, sizes: Pair, machine: Machine) -> Winograd:
+def winograd_tile(
+    filtering: Filtering, grid: Pair, sizes: Pair, machine: Machine, images: int
+) -> Winograd:
     """Whole rows of tiles that fit the cache, more where weights do not: each pass over tiles reads
-    them all; and the register tile of the products."""
-    channels, filters = sizes
-    blocks, points = -(-filters // machine.lanes), (outputs + 2) ** 2
+    them all; where all of them fit, those of so many ``images``; and the register tile of the
+    products."""
+    (channels, filters), points = sizes, filtering.points
+    blocks = -(-filters // machine.lanes)
     late = 4 * points * channels * filters > KEPT_BYTES
     row_bytes = 4 * points * grid[1] * (channels + blocks * machine.lanes)
     budget = KEPT_BYTES if late else WINOGRAD_BYTES
-    together = max(1, min(grid[0], budget // row_bytes))
-    tile = sums_tile(together * grid[1], filters, machine)
-    return Winograd(outputs, grid, together, tile.rows, tile.vectors)
+    rows = max(1, min(grid[0], budget // row_bytes))
+    images = images if rows == grid[0] else 1
+    tile = sums_tile(images * rows * grid[1], filters, machine)
+    return Winograd(filtering, grid, images, rows, tile.rows, tile.vectors)

@@ -195,6 +195,7 @@ def forward_done(stage: ConvolutionStage) -> int:
     assert stage.choice is not None
     if isinstance(stage.choice.forward, Winograd):
         tile = stage.choice.forward
-        return tile.points * math.prod(tile.grid) * stage.input.channels * stage.output.channels
+        weights = stage.input.channels * stage.output.channels
+        return tile.filtering.points * math.prod(tile.grid) * weights
     places = stage.computed[0] * stage.computed[1]
     return places * stage.output.channels * stage.taps

@@ -127,7 +127,7 @@ def done(step: Step, cost: Cost, *, training: bool) -> int:
     if cost.choice is not None and isinstance(cost.choice.forward, Winograd):
         one_place = cost.forward / math.prod(step.shape[:2])
         tile = cost.choice.forward
-        computed = math.prod(tile.grid) * one_place * tile.points / 9
+        computed = math.prod(tile.grid) * one_place * tile.filtering.points / 9
     return round(computed + backward)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convmill.lower import winograd
-from convmill.lower.choices import Winograd, WinogradWeights
+from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph import Activation, Regularizer
@@ -168,7 +168,10 @@ def test_order_of_layers(name):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("outputs", [2, 4])
+@pytest.mark.parametrize("together", [1, 2])
+@pytest.mark.parametrize(
+    "filtering", [Filtering(2, 3), Filtering(4, 3), Filtering(2, 5)], ids=str
+)
 @pytest.mark.parametrize(
     ("image", "filters", "pooled", "padding", "activation"),
     [
@@ -179,17 +182,21 @@ def test_order_of_layers(name):
         ((30, 29), 32, False, "valid", "elu"),  # more of them than stay in the cache
     ],
 )
-def test_windows_of_three_by_three(
-    image, filters, pooled, padding, activation, outputs, width, monkeypatch
+def test_minimal_filtering(
+    image, filters, pooled, padding, activation, filtering, together, width, monkeypatch
 ):
     """Convolutions that go through Winograd's tiles, forward and, where nothing pools, backward;
-    for the gradient of the weights where filters fill their vectors."""
-    monkeypatch.setattr(winograd, "TRANSFORM_CYCLES", {outputs: (0, 0)})
+    for the gradient of the weights where filters fill their vectors. Tiles of five images go
+    through their products image by image, or two and two."""
+    monkeypatch.setattr(winograd, "TRANSFORM_CYCLES", {filtering: (0, 0)})
     monkeypatch.setattr(winograd, "KEPT_RATE", math.inf)
+    monkeypatch.setattr(winograd, "LIVE_CYCLES", math.inf)
+    monkeypatch.setattr(winograd, "TOGETHER", (together,))
+    kernel = (filtering.kernel, filtering.kernel)
     graph = graph_of(
         (*image, 3),
         conv(17, (1, 1), activation="linear"),
-        conv(filters, padding=padding, activation=activation),
+        conv(filters, kernel, padding=padding, activation=activation),
         *([pool("max", (2, 2))] if pooled else []),
         flatten,
         dense(2),
@@ -199,10 +206,12 @@ def test_windows_of_three_by_three(
     assert stage.choice is not None
     tiles = (stage.choice.forward, stage.choice.input_gradient)
     assert [isinstance(tile, Winograd) for tile in tiles] == [True, not pooled]
-    assert all(tile.outputs == outputs for tile in tiles if isinstance(tile, Winograd))
+    chosen = [tile for tile in tiles if isinstance(tile, Winograd)]
+    assert {tile.filtering for tile in chosen} == {filtering}
+    assert all(tile.images == together or tile.rows < tile.grid[0] for tile in chosen)
     weights = stage.choice.weight_gradient
     assert isinstance(weights, WinogradWeights) == (not pooled and filters % 8 == 0)
-    assert not isinstance(weights, WinogradWeights) or weights.outputs == outputs
+    assert not isinstance(weights, WinogradWeights) or weights.filtering == filtering
     follows(graph, "mean_squared_error", machine=WIDTHS[width], count=5)
 
 
