@@ -394,6 +394,12 @@ def held_values(variables: Sequence[Any]) -> list[Any] | None:
 _HELD = attrgetter("_value")
 
 
+def weights_by_layer(model: Any) -> Iterator[tuple[str, list[Any]]]:
+    """The name of each layer, and the weights that it has itself."""
+    for layer in model._flatten_layers(include_self=False):
+        yield layer.name, [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 # Keras' own steps -------------------------------------------------------------------------------
 
 

@@ -77,6 +77,7 @@ class _Run:
         """Some twenty times a second."""
         if self.abandoned:
             raise _Abandoned
+        self.keeping.guard.look(measured)
         self.measured = measured
 
     def wait(self) -> bool:
@@ -107,6 +108,8 @@ class Beside:
         asked = begun() != self._begun
         self.finish()
         bound = self.bound
+        if self.keeping.guard.has_found:
+            return
         if isinstance(part, Uncovered) or not part.copied or bound.bridged or bound.losses:
             train_part(bound, part, self.scores, self.progress, self.keeping)
         else:
@@ -140,9 +143,10 @@ class Beside:
             raise run.error
         assert run.measured is not None
         add(run.part, run.measured, run.outputs, self.scores)
+        self.keeping.guard.check(run.part, run.measured, self.bound)
         left = run.whole.behind(run.measured.steps)
         self.keeping.add(run.measured.steps, self.bound)
-        if left.steps:
+        if left.steps and not self.keeping.guard.has_found:
             self._start(left)
 
     def abandon(self) -> None:

@@ -19,8 +19,9 @@ from convmill.train.checkpoint.variables import kinds
 from convmill.train.evaluate import Measuring, measure
 from convmill.train.feed import ArrayFeed, BadBatch
 from convmill.train.frozen import FrozenBase
+from convmill.train.guard import Guard, StopOnNaN
 from convmill.train.hooks import hears_batches
-from convmill.train.keeping import NOTHING, Keeping
+from convmill.train.keeping import Keeping
 from convmill.train.part import train_part
 from convmill.train.prepare import Feeds
 from convmill.train.progress import Progress, progress_for
@@ -107,9 +108,11 @@ class _Summary(keras.callbacks.Callback):
 
 def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
     """Who keeps checkpoints of the run, if one of the callbacks is for that."""
+    guards = [one for one in callbacks.callbacks if isinstance(one, StopOnNaN)]
+    guard = Guard(call.model, guards[0] if guards else None)
     found = [one for one in callbacks.callbacks if isinstance(one, Checkpoint)]
     if not found:
-        return NOTHING
+        return Keeping(guard)
     if len(found) > 1:
         raise ValueError(f"One Checkpoint is enough. Received: {len(found)} of them")
     listed = [one for one in callbacks.callbacks if not isinstance(one, _Summary)]
@@ -123,7 +126,7 @@ def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
         call.epochs,
         bool(call.verbose),
     )
-    return Keeper(found[0], run)
+    return Keeper(found[0], run, guard)
 
 
 def _facts(call: Fit) -> dict[str, Any]:
@@ -222,11 +225,14 @@ def _train(
     if call.base is not None:
         bound = call.base.begin(progress, heard)
     keeping.begin_steps(epoch, heard)
+    keeping.guard.begin(bound, epoch, keeping.done)
     if not heard:
         with beside(bound, scores, progress, keeping) as train:
             for execution in call.feed.epoch(whole=True):
                 for part in keeping.rest(execution.parts):
                     train(part)
+                    if keeping.guard.has_found:
+                        break
         bound.push()
         return
     for execution in call.feed.epoch(whole=False):
@@ -235,6 +241,7 @@ def _train(
         if hooked:
             callbacks.on_train_batch_begin(execution.first)
             scores.catch_up()
+        keeping.guard.begin(bound, epoch, execution.first)
         there = False
         for part in execution.parts:
             there = True

@@ -8,6 +8,7 @@ from typing import Any
 
 from convmill.train.bound import Bound
 from convmill.train.feed import Execution, Part, Uncovered
+from convmill.train.guard import Guard
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Start:
 
 class Keeping:
     """Nothing is kept, and every run begins at its beginning."""
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        self.guard = Guard(None, None) if guard is None else guard
 
     def prepare(self) -> None:
         """Before callbacks hear of the run."""
@@ -39,6 +43,11 @@ class Keeping:
         """Whether the steps of the epoch at hand were all done by an earlier process."""
         return False
 
+    @property
+    def done(self) -> int:
+        """Steps of the epoch at hand that are done."""
+        return 0
+
     def begin_steps(self, epoch: int, heard: bool) -> None:
         """The steps of an epoch begin; ``heard`` is whether a callback hears of batches."""
 
@@ -56,7 +65,7 @@ class Keeping:
 
     def is_wanted(self) -> bool:
         """Whether training is to stop behind the step that it is in; asked by any thread."""
-        return False
+        return self.guard.is_alarmed
 
     def add(self, steps: int, bound: Bound) -> None:
         """So many steps are done, and counted."""

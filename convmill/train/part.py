@@ -30,8 +30,9 @@ def train_part(
         scores.trained += 1
         keeping.add(1, bound)
         return
-    while part.steps:
+    while part.steps and not keeping.guard.has_found:
         measured = _train(bound, keeping.room(part), scores, progress, keeping)
+        keeping.guard.check(part, measured, bound)
         part = part.behind(measured.steps)
         keeping.add(measured.steps, bound)
 
@@ -43,6 +44,7 @@ def _train(
     outputs = make_ready(bound, part, scores)
 
     def watch(measured: Measured) -> None:
+        keeping.guard.look(measured)
         if progress.wants_update():
             progress.update(*scores.preview(part, measured))
 

@@ -24,6 +24,7 @@ from convmill.train.checkpoint.last_words import LastWords
 from convmill.train.checkpoint.objects import Owner, continue_log
 from convmill.train.checkpoint.writer import Writer
 from convmill.train.feed import Execution, Part, Uncovered
+from convmill.train.guard import Guard
 from convmill.train.keeping import Keeping, Start
 from convmill.train.scores import Scores
 
@@ -59,7 +60,8 @@ class _Position:
 class Keeper(Keeping):
     """Keeps checkpoints of one run."""
 
-    def __init__(self, checkpoint: Checkpoint, run: Run) -> None:
+    def __init__(self, checkpoint: Checkpoint, run: Run, guard: Guard) -> None:
+        super().__init__(guard)
         self._checkpoint, self._run = checkpoint, run
         self._every = checkpoint.every
         self._folder = Folder(checkpoint.directory, checkpoint.keep)
@@ -139,6 +141,11 @@ class Keeper(Keeping):
 
     # Steps --------------------------------------------------------------------------------------
 
+    @property
+    def done(self) -> int:
+        """Steps of the epoch at hand that are done."""
+        return self._at.steps
+
     def begin_steps(self, epoch: int, heard: bool) -> None:
         """The steps of an epoch begin, or go on: those that are done are gone through again, from
         the random states before them."""
@@ -191,7 +198,8 @@ class Keeper(Keeping):
 
     def is_wanted(self) -> bool:
         """Whether training is to stop behind the step that it is in; asked by any thread."""
-        return not self._at.heard and (self._last_words.is_waiting or self._is_time())
+        wanted = self._last_words.is_waiting or self._is_time()
+        return super().is_wanted() or (wanted and not self._at.heard)
 
     def add(self, steps: int, bound: Bound) -> None:
         """So many steps are done, and counted."""
