@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PARTS := datasets plan lower kernels runtime train data inspection view page
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench peer-tests coverage docs speeds clean
+.PHONY: help demo test test-all check soak bench peer-tests coverage docs speeds clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ test-all: $(STAMP) ## run the long tests as well
 check: $(STAMP) ## ruff, mypy, and known holes in what is installed
 	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy; types=$$?; \
 		$(PY) -m tests.audit && exit $$((style | types))
+
+soak: $(STAMP) ## kill 1,000 processes while they write, and look at what they leave (hours)
+	@$(PY) -m tests.robust.kills
 
 bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about 3 GB)
 	@$(PY) -m benchmarks

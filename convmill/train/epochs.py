@@ -14,7 +14,8 @@ from convmill.train.beside import beside
 from convmill.train.bound import Bound
 from convmill.train.checkpoint import data
 from convmill.train.checkpoint.callback import Checkpoint
-from convmill.train.checkpoint.keeper import Keeper, Run
+from convmill.train.checkpoint.keeper import Keeper
+from convmill.train.checkpoint.run import Run
 from convmill.train.checkpoint.variables import kinds
 from convmill.train.evaluate import Measuring, measure
 from convmill.train.feed import ArrayFeed, BadBatch

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,39 +22,11 @@ from convmill.train.checkpoint.callback import Checkpoint
 from convmill.train.checkpoint.folder import Folder
 from convmill.train.checkpoint.last_words import LastWords
 from convmill.train.checkpoint.objects import Owner, continue_log
+from convmill.train.checkpoint.run import Position, Run, check_facts
 from convmill.train.checkpoint.writer import Writer
 from convmill.train.feed import Execution, Part, Uncovered
 from convmill.train.guard import Guard
 from convmill.train.keeping import Keeping, Start
-from convmill.train.scores import Scores
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is trained, and with what: ``facts`` about it must be those of the run before."""
-
-    model: Any
-    bound: Bound
-    scores: Scores
-    callbacks: Sequence[Any]
-    data: Owner | None  # where they have a state
-    facts: dict[str, Any]
-    epochs: int
-    says: bool  # whether to tell that it goes on
-
-
-@dataclass(frozen=True)
-class _Position:
-    """``steps`` of ``epoch`` are done, ``total`` of the run. An epoch has ``begun`` once callbacks
-    have heard so; its steps are ``over`` once there are no more, and its validation is next.
-    ``heard`` is whether a callback hears of its batches."""
-
-    epoch: int
-    steps: int = 0
-    total: int = 0
-    begun: bool = False
-    over: bool = False
-    heard: bool = False
 
 
 class Keeper(Keeping):
@@ -69,13 +41,13 @@ class Keeper(Keeping):
         self._last_words = LastWords(lambda: self._in_steps, self._write_last)
         self._owners: list[Owner] = []
         self._found: dict[str, Any] | None = None  # of another process, until it is taken up
-        self._at = _Position(0)
+        self._at = Position(0)
         self._logs: dict[str, Any] = {}
         # The random states, and that of the data, before the steps of this epoch.
         self._chance_before: Any = None
         self._data_before: Any = None
         self._skip = 0  # steps of this epoch that another process has done
-        self._in_steps = False
+        self._in_steps = False  # signals wait
         self._latest: Any = None  # the state of the last whole place outside of steps
         self._due = self._next_time()
 
@@ -87,9 +59,9 @@ class Keeper(Keeping):
         newest = self._folder.newest()
         if newest is not None:
             path, found = newest
-            _check_facts(path, found["facts"], self._facts())
+            check_facts(path, found["facts"], self._facts())
             self._found = found
-            self._tell(path, _Position(**found["position"]))
+            self._tell(path, Position(**found["position"]))
             for one, (_, state) in zip(self._kept_callbacks(), found["callbacks"], strict=True):
                 if isinstance(one, keras.callbacks.CSVLogger):
                     continue_log(one, state)
@@ -99,10 +71,10 @@ class Keeper(Keeping):
     def start(self, epoch: int) -> Start:
         """Where the run begins, which was to be ``epoch``; the state is that of then."""
         self._owners = [Owner(one, "callback") for one in self._kept_callbacks()]
-        self._at = _Position(epoch)
+        self._at = Position(epoch)
         found = self._found
         if found is not None:
-            self._at = _Position(**found["position"])
+            self._at = Position(**found["position"])
             variables.restore(self._run.model, self._run.bound, found["variables"])
             for owner, (_, state) in zip(self._owners, found["callbacks"], strict=True):
                 owner.restore(state)
@@ -260,7 +232,7 @@ class Keeper(Keeping):
         """Callbacks have heard of the end of an epoch."""
         at = self._at
         self._logs = dict(logs)
-        self._at = _Position(at.epoch + 1, total=at.total)
+        self._at = Position(at.epoch + 1, total=at.total)
         self._latest = self._state()
         if self._is_time():
             self._due = self._next_time()
@@ -277,7 +249,8 @@ class Keeper(Keeping):
         self._writer.wait()
 
     def close(self) -> None:
-        """The run has ended, in whichever way."""
+        """The run has ended, in whichever way; signals are heard once that is done."""
+        self._in_steps = True
         try:
             self._writer.wait()
         finally:
@@ -322,17 +295,7 @@ class Keeper(Keeping):
         shown = (Checkpoint, keras.callbacks.ProgbarLogger)
         return [one for one in self._run.callbacks if not isinstance(one, shown)]
 
-    def _tell(self, path: Path, at: _Position) -> None:
+    def _tell(self, path: Path, at: Position) -> None:
         if self._run.says:
             where = f"epoch {at.epoch + 1}, step {at.steps}" if at.begun else f"epoch {at.epoch}"
             say(f"convmill: going on behind {where}, from {path}", sys.stderr)
-
-
-def _check_facts(path: Path, saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """ValueError where a checkpoint is of another run than this one."""
-    for name, value in now.items():
-        if saved.get(name) != value:
-            raise ValueError(
-                f"{path} is of another run: {name} was {saved.get(name)!r}. Received: {value!r}. "
-                "Go on with the same model, data and callbacks, or give another folder."
-            )

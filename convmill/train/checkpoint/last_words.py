@@ -73,10 +73,9 @@ class LastWords:
         self._is_writing = True
         try:
             self._write()
-        finally:
-            self._is_writing = False
-        self._waiting = None
-        self._pass_on(number, frame)
+        finally:  # it is heard even if they cannot be written
+            self._is_writing, self._waiting = False, None
+            self._pass_on(number, frame)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         before = self._before[number]
