@@ -12,7 +12,7 @@ from convmill.study.pairs import paired
 from convmill.study.plan import PlannedArm
 from convmill.study.result import Arm, Comparison, Run, StudyResult, Vary
 from convmill.study.spec import Spec, VarySpec
-from convmill.study.statistics import holm, summarize
+from convmill.study.statistics import corrected, summarize
 from convmill.study.store import Kept
 from convmill.study.words import sentence
 
@@ -85,11 +85,8 @@ def _comparisons(
     for name in spec.measures:
         measure = MEASURES[name].measure
         pairs = [paired(name, pair, every) for pair in spec.compare]
-        tested = [one for one in pairs if one is not None]
-        corrected = holm([one.p for one in tested])
-        for one, p in zip(tested, corrected, strict=True):
-            whole = replace(one, corrected_p=p)
-            found.append(replace(whole, sentence=sentence(whole, measure, labels)))
+        tested = corrected([one for one in pairs if one is not None])
+        found += [replace(one, sentence=sentence(one, measure, labels)) for one in tested]
     return tuple(found)
 
 

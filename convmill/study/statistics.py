@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -37,6 +38,24 @@ def compare(
     n = len(differences)
     detectable = deviation * detectable_effect(n, LEVEL) if n > 1 else math.nan
     return Comparison(measure, *names, n, mean, low, high, effect, p, p, detectable)
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of one measure with Holm's correction over all of them; what is detectable
+    then is so at its strictest step."""
+    p_values = holm([one.p for one in comparisons])
+    tests = max(sum(not math.isnan(p) for p in p_values), 1)
+    return [
+        replace(one, corrected_p=p, detectable=one.detectable * _harder(one.n, tests))
+        for one, p in zip(comparisons, p_values, strict=True)
+    ]
+
+
+def _harder(n: int, tests: int) -> float:
+    """By how much a difference must be larger to be found among so many tests."""
+    if n < 2:
+        return math.nan
+    return detectable_effect(n, LEVEL / tests) / detectable_effect(n, LEVEL)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

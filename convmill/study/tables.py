@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from convmill.inspection import numbers, terminal
 from convmill.inspection.document import Column, Document, Table
@@ -14,10 +15,22 @@ NONE = ""
 
 def document(result: StudyResult) -> Document:
     """Table of arms, table of comparisons, the answer, notes."""
-    tables = (arms_table(result), *([comparisons_table(result)] if result.comparisons else []))
+    measured = dict.fromkeys(one.measure for one in result.comparisons)
+    tables = (arms_table(result), *(_of_measure(result, name) for name in measured))
     title = f"{result.title}: {result.question}"
     quick = ["Quick form: fewer images, epochs or seeds than the full one"] if result.quick else []
     return Document(title, tables, (result.answer, *result.notes, *quick), ())
+
+
+def _of_measure(result: StudyResult, name: str) -> Table:
+    """The comparisons in one measure, whose name stands over the differences: a narrow terminal
+    leaves out a column of names."""
+    some = tuple(one for one in result.comparisons if one.measure == name)
+    table = comparisons_table(replace(result, comparisons=some))
+    label = next(measure.label for measure in result.measures if measure.name == name)
+    first, _, second, *others = table.columns
+    titled = replace(second, title=f"difference in\n{label}")
+    return Table((first, titled, *others), tuple((row[0], *row[2:]) for row in table.rows))
 
 
 def arms_table(result: StudyResult) -> Table:

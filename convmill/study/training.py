@@ -12,7 +12,7 @@ from convmill.circumstances import machine, versions
 from convmill.study.result import Axes, Rows, Run
 from convmill.study.spec import DRAWN, ArmSpec
 
-MOST_TESTS = 40  # looks at the test images in one training
+MOST_TESTS = 20  # looks at the test images in one training
 THREADS = 1  # of the engine: the cores are for runs side by side
 
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from convmill.study.statistics import (
     compare,
+    corrected,
     detectable_effect,
     holm,
     power_of,
@@ -84,6 +85,15 @@ def test_holm_is_the_step_down_procedure():
     assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.6, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_what_is_detectable_is_so_at_the_strictest_step_of_the_correction():
+    pairs = [compare("x", ("a", b), [1.0, 2.5, 3.0], [0.0, 1.0, 2.5]) for b in "bcd"]
+    for one in corrected(pairs):
+        deviation = np.std([1.0, 1.5, 0.5], ddof=1)
+        assert one.detectable == pytest.approx(deviation * detectable_effect(3, 0.05 / 3))
+        assert one.corrected_p == pytest.approx(min(1.0, 3 * one.p))
+    assert math.isnan(corrected([compare("x", ("a", "b"), [1.0], [2.0])])[0].detectable)
 
 
 def test_holm_leaves_out_what_was_not_tested():

@@ -46,7 +46,7 @@ _ENTRIES = (
     Entry(
         Measure(
             "extent",
-            "pixels that hold 90 % of what a first unit learned",
+            "extent of what a first unit learned",
             "pixels",
             1.0,
             1,
