@@ -120,6 +120,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
         points = next(name for name in names if name.endswith("entry_points.txt"))
         assert "convmill = convmill.cli:main" in wheel.read(points).decode()
     assert "convmill/py.typed" in names
+    assert "convmill/study/shipped/pooling.toml" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     modules = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py")}
     benchmark = {f"convmill/bench/{path.relative_to(ROOT)}" for path in BENCHMARK.rglob("*.py")}

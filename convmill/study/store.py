@@ -90,7 +90,7 @@ def read_kept(folder: Path) -> Kept:
     runs: dict[str, Run] = {}
     failures: dict[str, str] = {}
     unread = []
-    for path in sorted((folder / RUNS).glob("*.json")):
+    for path in sorted((folder / RUNS).glob("[!.]*.json")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:

@@ -31,6 +31,21 @@ def test_runs_on_ray_are_those_of_this_machine(tmp_path):
     assert [run.curves for run in there.runs] == [run.curves for run in here.runs]
 
 
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="Dask is not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_runs_on_dask_are_those_of_this_machine(tmp_path):
+    from dask.distributed import Client
+
+    table = small(tmp_path)
+    here, _ = experiment.carry_out(table, folder=tmp_path / "here", workers=1, verbose=False)
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None):
+        there, _ = experiment.carry_out(
+            table, folder=tmp_path / "there", workers=2, cluster="dask", verbose=False
+        )
+    assert there.complete
+    assert [run.values for run in there.runs] == [run.values for run in here.runs]
+
+
 @pytest.mark.parametrize("name", ["ray", "dask"])
 def test_a_cluster_that_is_not_installed_is_said(tmp_path, monkeypatch, name):
     import sys

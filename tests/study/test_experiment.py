@@ -142,8 +142,10 @@ def test_what_cannot_be_read_is_said_and_run_again(finished, tmp_path):
     paths[0].write_text(paths[0].read_text()[:100])
     other = json.loads(paths[1].read_text())
     paths[1].write_text(json.dumps({**other, "format": 99}))
+    (copy / "runs" / ".0123456789abcdef.json").write_text("{")  # killed while it wrote
     found = experiment.read(copy)
     assert not found.complete
+    assert len(found.notes) == 2
     assert any("is damaged" in note for note in found.notes)
     assert any("is of format 99" in note for note in found.notes)
     again = carry_out(table, copy)

@@ -32,11 +32,11 @@ _ENTRIES = (
     Entry(_percent("dip", "best epoch's minus final test accuracy", False), scores.dip),
     Entry(Measure("epoch_seconds", "time of an epoch", "s", 1.0, 2, False), scores.epoch_seconds),
     Entry(
-        _percent("border_accuracy", "test accuracy with digits moved to the border"),
+        _percent("border_accuracy", "test accuracy at the border"),
         position.border_accuracy,
     ),
     Entry(
-        _percent("position_accuracy", "test accuracy over all positions"),
+        _percent("position_accuracy", "test accuracy everywhere"),
         position.position_accuracy,
     ),
     Entry(

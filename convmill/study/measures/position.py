@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,6 +67,8 @@ def position_accuracy(trained: Trained) -> Measured:
 def window_accuracy(trained: Trained) -> Measured:
     """The share of windows that tell the class alone, over all places of a net that averages what
     its windows say."""
+    import keras  # here, for the list of measures needs none
+
     pooling = next(
         (layer for layer in trained.model.layers if "global_average" in layer.name), None
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +46,8 @@ def probe_accuracy(trained: Trained) -> Measured:
 
 def _features(model: Any, number: int, pooling: str, window: int) -> Any:
     """A model from the images to the pooled map of the ``number``-th convolution."""
+    import keras
+
     convolutions = [layer for layer in model.layers if len(getattr(layer, "kernel_size", ())) == 2]
     if number > len(convolutions):
         raise StudyError(
