@@ -1,4 +1,4 @@
-"""Sums, products, means, maxima and minima of tensors, place by place.
+"""Sums, products, means, maxima and minima of tensors, place by place, and an activation of them.
 
 Tensors are rows x columns x channels inside their borders; one of size 1 along an axis stands for
 all places along it, as NumPy has it. A chain of pairs, as in Keras: maximum(maximum(a, b), c).
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
+from convmill.kernels.functions import activate, gate
 from convmill.kernels.lang import Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
@@ -30,7 +31,7 @@ _NEED_VALUES = ("multiply", "divide", "maximum", "minimum")  # for their gradien
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:
-    """y = all inputs together."""
+    """y = activation(all inputs together)."""
     stage = site.stage
     read = tuple(dict.fromkeys(value(tensor) for tensor in stage.inputs))
     return [Launch("merge.forward", site.of, Images(), read, (value(stage.output),))]
@@ -45,6 +46,7 @@ def backward(site: Site[PlainStage]) -> list[Launch]:
         if is_wanted
     )
     needed = stage.inputs if _kind(stage) in _NEED_VALUES else ()
+    needed += () if stage.activation.name == "linear" else (stage.output,)
     read = (gradient(stage.output), *dict.fromkeys(value(tensor) for tensor in needed))
     return [Launch("merge.backward", site.of, Images(), read, written)] if written else []
 
@@ -117,7 +119,7 @@ def _is_wide(tensor: Tensor, stage: PlainStage) -> bool:
 
 
 def write_forward(k: Kernel) -> None:
-    """y = all inputs together, a vector at a time."""
+    """y = activation(all inputs together), a vector at a time."""
     stage, y = k.stage(PlainStage), k.pointer(value(k.stage(PlainStage).output))
     kind = _kind(stage)
 
@@ -127,6 +129,7 @@ def write_forward(k: Kernel) -> None:
             total = _PAIRS[kind](k, total, other)
         if kind == "average":
             total = k.builder.fmul(total, k.constant(1 / len(stage.inputs)))
+        total = activate(k, stage.activation, total)
         k.store(total, y, _offset(k, stage.output, at, row, column), count)
 
     _every(k, stage, one)
@@ -143,7 +146,11 @@ def write_backward(k: Kernel) -> None:
 
     def one(at: Index, count: int, row: Index, column: Index) -> None:
         place = (at, count, row, column)
-        slope = k.load(behind, _offset(k, stage.output, at, row, column), count)
+        there = _offset(k, stage.output, at, row, column)
+        slope = k.load(behind, there, count)
+        if stage.activation.name != "linear":
+            y = k.load(k.pointer(value(stage.output)), there, count)
+            slope = gate(k, stage.activation, y, slope)
         read = _values(k, stage, place) if _kind(stage) in _NEED_VALUES else []
         slopes = _slopes(k, _kind(stage), slope, read, len(stage.inputs))
         for number in wanted:
@@ -216,7 +223,8 @@ def _leave(
 
 def words(stage: PlainStage) -> str:
     """What is computed."""
-    return _kind(stage)
+    name = stage.activation.name
+    return _kind(stage) if name == "linear" else f"{_kind(stage)} + {name}"
 
 
 OPERATION = Operation(

@@ -1,6 +1,7 @@
 """Passes that bring stages together, or take them apart.
 
     fuse_activation     [conv linear] -> [activation f]     =>  [conv f]
+                        [add] -> [activation f]             =>  [add f]
     fold_normalization  [conv linear] -> [normalization f]  =>  [conv, scaled and shifted, f]
     split_activation    [conv softmax]                      =>  [conv linear] -> [softmax]
     fuse_pooling        [conv] -> [max pooling]             =>  [conv with pooling]
@@ -23,22 +24,22 @@ from convmill.lower.stages import (
     Stage,
     WeightedStage,
 )
-from convmill.plan.graph import LINEAR, Activate, Activation, Pooling
+from convmill.plan.graph import LINEAR, Activate, Activation, Merge, Pooling
 
-Merge = Callable[[Stage, Stage], Stage | None]
+Together = Callable[[Stage, Stage], Stage | None]
 # Computed with the layer before them, as far as ``can_fuse_activation`` says.
 FUSABLE = {"linear", "relu", "leaky_relu", "sigmoid", "tanh", "elu"}
 LARGEST_WINDOW = 9  # places whose values stay in registers until the maximum is taken
 
 
 def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list[Stage]:
-    """An activation that kernels fuse goes into the convolution or dense layer it reads."""
+    """An activation that kernels fuse goes into the convolution, dense layer or merge it reads."""
 
     def merge(before: Stage, stage: Stage) -> Stage | None:
         if not (
             isinstance(stage, PlainStage)
             and isinstance(stage.operation, Activate)
-            and isinstance(before, (WeightedStage, BatchNormalizationStage))
+            and (isinstance(before, (WeightedStage, BatchNormalizationStage)) or _merges(before))
             and before.activation == LINEAR
             and can_fuse_activation(stage.operation.activation)
         ):
@@ -51,6 +52,10 @@ def fuse_activation(stages: Sequence[Stage], handed_out: Container[int]) -> list
         )
 
     return _merged(stages, handed_out, merge)
+
+
+def _merges(stage: Stage) -> bool:
+    return isinstance(stage, PlainStage) and isinstance(stage.operation, Merge)
 
 
 def fold_normalization(stages: Sequence[Stage], handed_out: Container[int]) -> list[Stage]:
@@ -137,7 +142,7 @@ def can_fuse_pooling(pooling: Pooling) -> bool:
     )
 
 
-def _merged(stages: Sequence[Stage], handed_out: Container[int], merge: Merge) -> list[Stage]:
+def _merged(stages: Sequence[Stage], handed_out: Container[int], merge: Together) -> list[Stage]:
     """``stages``, each merged into the writer of its input where it is the sole reader of that and
     ``merge`` agrees."""
     readers: dict[int, int] = {}

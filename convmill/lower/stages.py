@@ -307,7 +307,8 @@ class BatchNormalizationStage:
 
 @dataclass(frozen=True)
 class PlainStage:
-    """Any other operation, as the graph has it: nothing is fused with it, and nothing is chosen.
+    """Any other operation, as the graph has it: nothing is fused with it but the ``activation`` of
+    a merge, and nothing is chosen.
 
     ``part`` is 1 for the activation that was split off a node whose own stage stands before.
     ``weights`` index the parameters of an operation that is described and not compiled.
@@ -319,6 +320,7 @@ class PlainStage:
     operation: Operation
     part: int = 0
     weights: tuple[int, ...] = ()
+    activation: Activation = LINEAR
 
     @property
     def input(self) -> Tensor:

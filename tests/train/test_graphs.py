@@ -52,6 +52,20 @@ def merges(image):
     return layers.Concatenate(axis=1)(found)
 
 
+def merges_with_activations(image):
+    """What merges and what is behind it as one stage, and a sum that is read before as well."""
+    one, two, three = (layers.Conv2D(4, 3)(image) for _ in range(3))
+    mixed = layers.Add()([one, layers.ReLU(max_value=1.0)(layers.Subtract()([two, three]))])
+    found = [
+        layers.LeakyReLU(0.2)(layers.Average()([one, two, three])),
+        layers.Activation("tanh")(layers.Multiply()([one, two])),
+        layers.ELU(0.5)(layers.Minimum()([three, two, one])),
+        layers.Activation("sigmoid")(mixed),
+        mixed,
+    ]
+    return layers.Concatenate(axis=1)(found)
+
+
 def shared(image):
     """One layer at three places, of unlike sizes, and one tensor added to itself."""
     layer = layers.Conv2D(2, 3, padding="same", activation="relu")
@@ -86,8 +100,8 @@ def normalized_twice(image):
 
 
 GRAPHS = [
-    *(residual, dense_block, squeeze_and_excite, merges, shared, flat_and_padded),
-    *(normalized, normalized_twice),
+    *(residual, dense_block, squeeze_and_excite, merges, merges_with_activations, shared),
+    *(flat_and_padded, normalized, normalized_twice),
 ]
 
 
