@@ -11,9 +11,10 @@ from convmill.study.measures import MEASURES
 from convmill.study.pairs import paired
 from convmill.study.plan import PlannedArm
 from convmill.study.result import Arm, Comparison, Run, StudyResult, Vary
-from convmill.study.spec import Spec, VarySpec
+from convmill.study.spec import Spec
 from convmill.study.statistics import corrected, summarize
 from convmill.study.store import Kept
+from convmill.study.vary import VarySpec
 from convmill.study.words import sentence
 
 

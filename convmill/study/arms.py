@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from convmill.failure import Failure, nearest
+from convmill.study.arm_spec import DRAWN, ArmSpec
 from convmill.study.designs import DESIGNS
 from convmill.study.errors import StudyError
 from convmill.study.settings import OPTIMIZER_KEY, Training
-from convmill.study.spec import DRAWN, ArmSpec
 from convmill.user_arrays import images_for, labels_for
 from convmill.user_models import (
     build_design,

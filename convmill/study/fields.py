@@ -76,3 +76,13 @@ def one_of(value: str, among: Iterable[str], where: str, key: str) -> str:
 def wrong(where: str, key: str, wanted: str, value: Any) -> StudyError:
     """What to raise where a key holds something else than what is ``wanted``."""
     return StudyError(f"{where}: {key} must be {wanted}. Received: {key} = {value!r}.")
+
+
+def merged(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``table`` with what ``over`` says laid over it, tables within tables too."""
+    result = dict(table)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
+    return result

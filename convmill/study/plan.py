@@ -13,9 +13,10 @@ import keras
 import numpy as np
 
 from convmill.study import arms, images
+from convmill.study.arm_spec import KEPT, ArmSpec
 from convmill.study.errors import StudyError
 from convmill.study.matching import NAMES, Sizes, match, scaled, sizes_of
-from convmill.study.spec import KEPT, ArmSpec, Spec
+from convmill.study.spec import Spec
 from convmill.study.training import Job
 
 FORMAT = 1  # of what is digested and stored; another one is not read

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from convmill.circumstances import machine, versions
+from convmill.study.arm_spec import DRAWN, ArmSpec
 from convmill.study.result import Axes, Rows, Run
-from convmill.study.spec import DRAWN, ArmSpec
 
 MOST_TESTS = 20  # looks at the test images in one training
 THREADS = 1  # of the engine: the cores are for runs side by side
