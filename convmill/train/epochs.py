@@ -123,6 +123,7 @@ def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
         scores,
         listed,
         data.owner(call.feed),
+        None if call.validation is None else data.owner_of(call.validation.stream),
         _facts(call),
         call.epochs,
         bool(call.verbose),

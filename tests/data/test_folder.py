@@ -81,6 +81,18 @@ def test_each_epoch_has_all_images_in_an_order_of_its_own(pictures):
     assert orders[0] != orders[1] != orders[2]
 
 
+def test_a_checkpoint_puts_its_order_back(pictures):
+    made = folder(pictures, image_size=SIZE, seed=1, batch_size=3)
+    again = folder(pictures, image_size=SIZE, seed=1, batch_size=3)
+    made.on_epoch_end()
+    again.load_state_dict(made.state_dict())
+    for _ in range(2):
+        for (x, _), (other, _) in zip(batches(made), batches(again), strict=True):
+            np.testing.assert_array_equal(x, other)
+        made.on_epoch_end()
+        again.on_epoch_end()
+
+
 def test_forms_of_labels(pictures):
     arguments = {"image_size": SIZE, "shuffle": False, "batch_size": 16}
     labels = [1, 1] + [0] * 8

@@ -285,16 +285,16 @@ def test_a_data_set_is_wound_back(name, shuffle, tmp_path, monkeypatch):
     make = by(keras.optimizers.SGD)
     data, callbacks = STREAMS[name]
 
-    def go_on(folder, callbacks=()):
-        fit = {"x": data(), "epochs": EPOCHS, "shuffle": shuffle, "validation_data": (X[:8], Y[:8])}
-        return go(make, folder, fit, callbacks=callbacks)
+    def fit():
+        held_out = data() if name == "shuffled" else (X[:8], Y[:8])
+        options = {"epochs": EPOCHS, "shuffle": shuffle, "validation_data": held_out}
+        return {"x": data(), **options}
 
-    expected = go_on(None, callbacks())
-    fit = {"x": data(), "epochs": EPOCHS, "shuffle": shuffle, "validation_data": (X[:8], Y[:8])}
-    left, folders = states(make, fit, tmp_path, monkeypatch, callbacks())
+    expected = go(make, None, fit(), callbacks=callbacks())
+    left, folders = states(make, fit(), tmp_path, monkeypatch, callbacks())
     assert_same(left, expected)
     for folder in folders:
-        assert_same(go_on(folder, callbacks()), expected)
+        assert_same(go(make, folder, fit(), callbacks=callbacks()), expected)
 
 
 def test_the_epochs_may_be_more_than_before(tmp_path):

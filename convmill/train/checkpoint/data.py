@@ -35,17 +35,23 @@ def check_validation(stream: Any) -> None:
     """ValueError where validation data cannot be wound back; None stands for arrays."""
     if stream is not None:
         dataset = stream if isinstance(stream, keras.utils.PyDataset) else None
-        if dataset is None or _moves(dataset):
+        if dataset is None or (_moves(dataset) and not tells(dataset)):
             what = f"validation data of type {type(stream).__name__}"
-            raise _refused(what, "pass arrays, or a PyDataset whose batches go by their number")
+            raise _refused(
+                what,
+                "pass arrays, or a PyDataset whose batches go by their number, or that has a "
+                "state_dict() and a load_state_dict(state)",
+            )
 
 
 def owner(feed: ArrayFeed | StreamFeed) -> Owner | None:
     """Who keeps the state of the data, where they have one."""
-    dataset = attach.py_dataset(feed.epochs)
-    if dataset is None or not tells(dataset):
-        return None
-    return Owner(dataset, "data set")
+    return owner_of(attach.py_dataset(feed.epochs))
+
+
+def owner_of(dataset: Any) -> Owner | None:
+    """The same for a data set; None stands for arrays."""
+    return Owner(dataset, "data set") if dataset is not None and tells(dataset) else None
 
 
 def _facts_of_stream(feed: StreamFeed) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class Keeper(Keeping):
             self._run.model.stop_training = found["stop"]
             self._logs, self._chance_before = found["logs"], found["chance before"]
             self._data_before = found["data before"]
-            self._restore_data(found["data"])
+            _restore(self._run.data, found["data"])
+            _restore(self._run.held_out, found["validation data"])
             chance.restore(found["chance"])
             if not self._at.begun:
                 self._found = None
@@ -128,11 +129,11 @@ class Keeper(Keeping):
                     f"Go on with the same callbacks. Received: {self._run.callbacks!r}"
                 )
             self._skip = self._at.steps
-            self._restore_data(self._data_before)
+            _restore(self._run.data, self._data_before)
             chance.restore(self._chance_before)
         else:
             self._chance_before = chance.states()
-            self._data_before = self._data()
+            self._data_before = _state_of(self._run.data)
             self._at = replace(self._at, epoch=epoch, steps=0, begun=True, over=False, heard=heard)
         self._in_steps = True
 
@@ -273,18 +274,12 @@ class Keeper(Keeping):
             "callbacks": [[owner.kind, owner.state()] for owner in self._owners],
             "chance": chance.states(),
             "chance before": self._chance_before,
-            "data": self._data(),
+            "data": _state_of(run.data),
+            "validation data": _state_of(run.held_out),
             "data before": self._data_before,
             "logs": dict(self._logs),
             "stop": bool(run.model.stop_training),
         }
-
-    def _data(self) -> Any:
-        return None if self._run.data is None else self._run.data.state()
-
-    def _restore_data(self, state: Any) -> None:
-        if self._run.data is not None:
-            self._run.data.restore(state)
 
     def _facts(self) -> dict[str, Any]:
         kinds = [type(one).__qualname__ for one in self._kept_callbacks()]
@@ -299,3 +294,12 @@ class Keeper(Keeping):
         if self._run.says:
             where = f"epoch {at.epoch + 1}, step {at.steps}" if at.begun else f"epoch {at.epoch}"
             say(f"convmill: going on behind {where}, from {path}", sys.stderr)
+
+
+def _state_of(owner: Owner | None) -> Any:
+    return None if owner is None else owner.state()
+
+
+def _restore(owner: Owner | None, state: Any) -> None:
+    if owner is not None:
+        owner.restore(state)

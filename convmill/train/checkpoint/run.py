@@ -21,6 +21,7 @@ class Run:
     scores: Scores
     callbacks: Sequence[Any]
     data: Owner | None  # where they have a state
+    held_out: Owner | None  # of the validation data
     facts: dict[str, Any]
     epochs: int
     says: bool  # whether to tell that it goes on
