@@ -22,7 +22,7 @@ from convmill.train.feed import ArrayFeed, BadBatch
 from convmill.train.frozen import FrozenBase
 from convmill.train.guard import Guard, StopOnNaN
 from convmill.train.hooks import hears_batches
-from convmill.train.keeping import Keeping
+from convmill.train.keeping import Keeping, Start
 from convmill.train.part import train_part
 from convmill.train.prepare import Feeds
 from convmill.train.progress import Progress, progress_for
@@ -67,7 +67,7 @@ class Fit:
 
 def run_fit(call: Fit) -> Any:
     """Trains; returns the model's History."""
-    model, outer = call.model, mine()
+    model = call.model
     call.feed.reset()
     callbacks, shows = _callback_list(call)
     model.stop_training = False
@@ -79,21 +79,35 @@ def run_fit(call: Fit) -> Any:
         keeping.prepare()
         callbacks.on_train_begin()
         start = keeping.start(attach.initial_epoch(model, call.initial_epoch))
-        logs = start.logs
-        try:
-            for epoch in range(start.epoch, call.epochs):
-                logs = _epoch(call, epoch, callbacks, scores, progress, keeping)
-                keeping.end_epoch(logs)
-                if model.stop_training:
-                    break
-            keeping.finish()
-        finally:  # as in Keras: moving averages take the places of weights
-            leave_interrupted(outer)
-            call.bound.finish()
+        logs = _epochs(call, start, callbacks, scores, progress, keeping)
         callbacks.on_train_end(logs=logs)
+        keeping.end()
     # Another thread's fit on this model has a history too, and ``model.history`` is the last one.
     own = (one for one in callbacks.callbacks if isinstance(one, keras.callbacks.History))
     return next(own, model.history)
+
+
+def _epochs(
+    call: Fit,
+    start: Start,
+    callbacks: Any,
+    scores: Scores,
+    progress: Progress,
+    keeping: Keeping,
+) -> dict[str, Any]:
+    """All epochs from ``start`` on; the logs of the last one."""
+    outer, logs = mine(), start.logs
+    try:
+        for epoch in range(start.epoch, call.epochs):
+            logs = _epoch(call, epoch, callbacks, scores, progress, keeping)
+            keeping.end_epoch(logs)
+            if call.model.stop_training:
+                break
+        keeping.finish()
+    finally:  # as in Keras: moving averages take the places of weights
+        leave_interrupted(outer)
+        call.bound.finish()
+    return logs
 
 
 class _Summary(keras.callbacks.Callback):

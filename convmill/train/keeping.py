@@ -82,6 +82,9 @@ class Keeping:
     def finish(self) -> None:
         """The last epoch is done."""
 
+    def end(self) -> None:
+        """Callbacks have heard of the end of the run."""
+
     def close(self) -> None:
         """The run has ended, in whichever way."""
 

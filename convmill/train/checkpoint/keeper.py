@@ -38,7 +38,7 @@ class Keeper(Keeping):
         self._every = checkpoint.every
         self._folder = Folder(checkpoint.directory, checkpoint.keep)
         self._writer = Writer(self._folder)
-        self._last_words = LastWords(lambda: self._in_steps, self._write_last)
+        self._last_words = LastWords(lambda: self._holds, self._write_last)
         self._owners: list[Owner] = []
         self._found: dict[str, Any] | None = None  # of another process, until it is taken up
         self._at = Position(0)
@@ -47,7 +47,8 @@ class Keeper(Keeping):
         self._chance_before: Any = None
         self._data_before: Any = None
         self._skip = 0  # steps of this epoch that another process has done
-        self._in_steps = False  # signals wait
+        self._holds = True  # signals wait
+        self._has_ended = False
         self._latest: Any = None  # the state of the last whole place outside of steps
         self._due = self._next_time()
 
@@ -55,6 +56,7 @@ class Keeper(Keeping):
 
     def prepare(self) -> None:
         """Before callbacks hear of the run."""
+        self._last_words.listen()
         self._folder.take()
         newest = self._folder.newest()
         if newest is not None:
@@ -66,7 +68,6 @@ class Keeper(Keeping):
                 if isinstance(one, keras.callbacks.CSVLogger):
                     continue_log(one, state)
         self._checkpoint.kept_by = self
-        self._last_words.listen()
 
     def start(self, epoch: int) -> Start:
         """Where the run begins, which was to be ``epoch``; the state is that of then."""
@@ -94,6 +95,8 @@ class Keeper(Keeping):
                 "The training of which this folder holds checkpoints has ended. Give the next one "
                 f"a folder of its own, or more epochs. Received: {self._folder.path}"
             )
+        self._holds = False
+        self._last_words.hear()
         return Start(first, self._logs)
 
     def is_midway(self, epoch: int) -> bool:
@@ -135,7 +138,7 @@ class Keeper(Keeping):
             self._chance_before = chance.states()
             self._data_before = _state_of(self._run.data)
             self._at = replace(self._at, epoch=epoch, steps=0, begun=True, over=False, heard=heard)
-        self._in_steps = True
+        self._holds = True
 
     def rest(self, parts: Iterable[Part | Uncovered]) -> Iterator[Part | Uncovered]:
         """Those of an epoch's parts that are still to be trained."""
@@ -226,7 +229,7 @@ class Keeper(Keeping):
         self._found = None
         self._at = replace(self._at, over=True)
         self._latest = self._state()
-        self._in_steps = False
+        self._holds = False
         self._last_words.hear()
 
     def end_epoch(self, logs: dict[str, Any]) -> None:
@@ -240,18 +243,25 @@ class Keeper(Keeping):
             self._writer.begin(self._latest)
 
     def finish(self) -> None:
-        """The last epoch is done: its state is kept for good."""
+        """The last epoch is done: its state is kept for good. From here on signals wait until the
+        folder is free again."""
+        self._holds = True
         self._writer.begin(self._latest)
         self._writer.wait()
-        self._folder.end()
+
+    def end(self) -> None:
+        """Callbacks have heard of the end: there is nothing more to go on with."""
+        self._has_ended = True
 
     def _write_last(self) -> None:
+        if self._latest is None:
+            return
         self._writer.begin(self._latest)
         self._writer.wait()
 
     def close(self) -> None:
         """The run has ended, in whichever way; signals are heard once that is done."""
-        self._in_steps = True
+        self._holds = True
         try:
             self._writer.wait()
         finally:
@@ -259,6 +269,8 @@ class Keeper(Keeping):
                 self._checkpoint.kept_by = None
             self._folder.leave()
             self._last_words.end()
+        if self._has_ended:
+            self._folder.end()
 
     # The state ----------------------------------------------------------------------------------
 
