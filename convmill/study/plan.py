@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from convmill.study.spec import Spec
 from convmill.study.training import Job
 
 FORMAT = 1  # of what is digested and stored; another one is not read
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in what Python says of a function
+OWN_CODE = re.compile(r'"class_name": "function"|"module": (null|"(?!keras|builtins))|<function')
 DIGITS = 16  # of a digest in hexadecimal
 
 
@@ -124,17 +127,16 @@ def _build(arm: ArmSpec, spec: Spec) -> _Built:
 
 def _described(model: Any, arm: ArmSpec) -> Mapping[str, Any]:
     """What makes a net and its training what they are."""
-    described = {
-        "layers": json.loads(model.to_json())["config"],
-        "compiled": json.loads(json.dumps(model.get_compile_config(), default=repr)),
-    }
+    compiled = ADDRESS.sub("", json.dumps(model.get_compile_config(), default=repr))
+    described = {"layers": json.loads(model.to_json())["config"], "compiled": compiled}
     if arm.weights == KEPT:
         digest = hashlib.sha256()
         for weight in model.get_weights():
             digest.update(np.ascontiguousarray(weight).data)
         described["weights"] = digest.hexdigest()
     own = [layer for layer in model.layers if not type(layer).__module__.startswith("keras.")]
-    if own and not arm.model.endswith(".keras"):  # what they compute is not said in JSON
+    from_script = arm.model.rpartition(":")[0].endswith(".py")
+    if from_script and (own or OWN_CODE.search(compiled)):  # whose code JSON does not say
         described["script"] = Path(arm.model.rpartition(":")[0]).read_text(encoding="utf-8")
     return described
 

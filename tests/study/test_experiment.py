@@ -12,6 +12,8 @@ import pytest
 
 from convmill.study import experiment, toml
 from convmill.study.errors import StudyError
+from convmill.study.plan import make_plan
+from convmill.study.spec import read_spec
 from tests.study.tables import small
 
 
@@ -83,6 +85,37 @@ def test_a_changed_study_keeps_the_runs_that_still_count(finished, capsys):
     assert len(after) == len(before) + 2
     carry_out(table, folder)  # the study as it was: all of its runs are there
     assert files(folder) == after
+
+
+LOSS = """
+import keras
+
+def loss(y, found):
+    return keras.ops.mean((y - found) ** {power}, axis=-1)
+
+def own(input_shape, classes):
+    model = keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(),
+                              keras.layers.Dense(classes, activation="softmax")])
+    model.compile("sgd", loss, metrics=["accuracy"])
+    return model
+
+def plain(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(),
+                             keras.layers.Dense(classes, activation="softmax")])
+"""
+
+
+def test_a_loss_that_changes_in_a_script_counts_for_its_arm_alone(tmp_path):
+    script = tmp_path / "nets.py"
+    arms = {name: {"model": f"{script}:{name}"} for name in ("own", "plain")}
+    spec = read_spec(small(tmp_path, arms=arms), "mine")
+    digests = []
+    for power in (2, 4, 2):
+        script.write_text(LOSS.format(power=power))
+        digests.append({arm.name: arm.digests for arm in make_plan(spec).arms})
+    assert digests[0] == digests[2]
+    assert digests[0]["own"] != digests[1]["own"]
+    assert digests[0]["plain"] == digests[1]["plain"]
 
 
 def test_an_arm_that_fails_does_not_lose_the_others(tmp_path):
