@@ -128,7 +128,10 @@ def _build(arm: ArmSpec, spec: Spec) -> _Built:
 def _described(model: Any, arm: ArmSpec) -> Mapping[str, Any]:
     """What makes a net and its training what they are."""
     compiled = ADDRESS.sub("", json.dumps(model.get_compile_config(), default=repr))
-    described = {"layers": json.loads(model.to_json())["config"], "compiled": compiled}
+    described = {
+        "layers": json.loads(model.to_json())["config"],
+        "compiled": json.loads(compiled),
+    }
     if arm.weights == KEPT:
         digest = hashlib.sha256()
         for weight in model.get_weights():
