@@ -13,7 +13,7 @@ from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
 from benchmarks.options import repeats_option, target_option, threads_option
 from benchmarks.peers import PEERS, Peer, held_to
-from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess
+from benchmarks.process import WorkerError, WorkerProcess, start
 from benchmarks.results import Summary, summarise
 
 CALLS = ("predict_on_batch", "predict", "train_on_batch")
@@ -53,7 +53,7 @@ def _measure(
     try:
         for peer in peers:
             try:
-                workers[peer.name] = _started(peer, net, threads)
+                workers[peer.name] = start(peer, net, threads)
             except (WorkerError, OSError) as error:
                 click.echo(f"{peer.label}: {error}", err=True)
         for number in range(repeats):
@@ -70,27 +70,6 @@ def _measure(
         for worker in workers.values():
             worker.stop()
     return found
-
-
-def _started(peer: Peer, net: str, threads: int) -> WorkerProcess:
-    """A peer's process with its net, trained for a few steps."""
-    worker = WorkerProcess(peer, threads)
-    try:
-        worker.ask(
-            "start",
-            START_TIMEOUT,
-            net=net,
-            threads=threads,
-            dtype="float32",
-            imports=peer.imports,
-            trainer=peer.trainer,
-            options=peer.options,
-            packages=peer.packages,
-        )
-    except BaseException:
-        worker.stop()
-        raise
-    return worker
 
 
 def _take(worker: WorkerProcess, samples: Samples, seconds: float) -> None:

@@ -16,6 +16,30 @@ class WorkerError(Exception):
     """A worker that failed, ended or did not answer; the message is fit for the report."""
 
 
+def asked_to_build(peer: Peer, net: str, threads: int, dtype: str = "float32") -> dict[str, Any]:
+    """What a worker wants to know to build its net."""
+    return {
+        "net": net,
+        "threads": threads,
+        "dtype": dtype,
+        "imports": peer.imports,
+        "trainer": peer.trainer,
+        "options": peer.options,
+        "packages": peer.packages,
+    }
+
+
+def start(peer: Peer, net: str, threads: int) -> "WorkerProcess":
+    """A peer's process with its net, trained for a few steps."""
+    worker = WorkerProcess(peer, threads)
+    try:
+        worker.ask("start", START_TIMEOUT, **asked_to_build(peer, net, threads))
+    except BaseException:
+        worker.stop()
+        raise
+    return worker
+
+
 class WorkerProcess:
     """A peer's process. Between `ask`s it is blocked on its pipe."""
 

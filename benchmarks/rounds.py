@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.nets import Net
 from benchmarks.peers import Peer
-from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess
+from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess, asked_to_build
 from benchmarks.results import Chunk, NetResult, PeerResult, Trial
 
 EVALUATION_BATCHES = (64, 256, 1024)
@@ -55,17 +55,8 @@ class Contender:
 
 def _start(contender: Contender, worker: WorkerProcess) -> None:
     peer, settings, result = contender.peer, contender.settings, contender.result
-    answer = worker.ask(
-        "start",
-        START_TIMEOUT,
-        net=contender.net.name,
-        threads=settings.threads,
-        dtype=settings.dtype,
-        imports=peer.imports,
-        trainer=peer.trainer,
-        options=peer.options,
-        packages=peer.packages,
-    )
+    asked = asked_to_build(peer, contender.net.name, settings.threads, settings.dtype)
+    answer = worker.ask("start", START_TIMEOUT, **asked)
     for name, value in answer.items():
         setattr(result, name, value)
     if peer.target not in (None, result.target):  # as a checkout that knows no targets

@@ -86,6 +86,21 @@ class Worker:
 
     def start(self, request: Answer) -> Answer:
         """Import the framework, build the model, take the first step (it compiles), warm up."""
+        answer = self._build(request)
+        first_step_seconds, _ = _timed(self.trainer.train, Span(self.batch, 1))
+        self.trainer.touch_all()
+        self._train(Span(TURN_STEPS * self.batch, 1))
+        return {**answer, "first_step_seconds": first_step_seconds}
+
+    def begin(self, request: Answer) -> Answer:
+        """Import, build, and train the first `steps`, or one epoch."""
+        answer, steps = self._build(request), request["steps"]
+        images = self.available if steps is None else steps * self.batch
+        self.trainer.train(Span(images, 1))
+        return answer
+
+    def _build(self, request: Answer) -> Answer:
+        """Import the framework and build the model."""
         threads = request["threads"]
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -105,13 +120,9 @@ class Worker:
                 f"{net.name} should have {net.parameters} parameters. "
                 f"Received: {self.trainer.parameters}."
             )
-        first_step_seconds, _ = _timed(self.trainer.train, Span(net.batch, 1))
-        self.trainer.touch_all()
-        self._train(Span(TURN_STEPS * net.batch, 1))
         return {
             "import_seconds": import_seconds,
             "build_seconds": build_seconds,
-            "first_step_seconds": first_step_seconds,
             "data": data.source,
             "target": getattr(self.trainer, "target", None),
             "versions": _versions(request["packages"]),
@@ -177,7 +188,7 @@ def main() -> None:
     worker = Worker()
     handlers = {
         name: getattr(worker, name)
-        for name in ("start", "train", "trial", "evaluate", "latency", "memory")
+        for name in ("start", "begin", "train", "trial", "evaluate", "latency", "memory")
     }
     for line in sys.stdin:
         request = json.loads(line)
