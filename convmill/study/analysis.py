@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -43,7 +45,7 @@ def analyze(spec: Spec, planned: Sequence[PlannedArm], kept: Kept, command: str)
         configuration=toml.dumps(spec.source),
         versions=_versions(found),
         machine="; ".join(dict.fromkeys(run.machine for run in found)),
-        notes=_notes(arms, found, kept),
+        notes=(*_notes(arms, found, kept), *_not_finite(spec, arms, runs)),
         marks=spec.marks,
         axes={name: axes for run in reversed(found) for name, axes in run.axes.items()},
     )
@@ -89,6 +91,18 @@ def _comparisons(
         tested = corrected([one for one in pairs if one is not None])
         found += [replace(one, sentence=sentence(one, measure, labels)) for one in tested]
     return tuple(found)
+
+
+def _not_finite(
+    spec: Spec, arms: Sequence[Arm], runs: Mapping[str, Sequence[Run]]
+) -> Iterable[str]:
+    """For each arm and measure in which runs are not finite, such as diverged ones, how many."""
+    for arm, name in itertools.product(arms, spec.measures):
+        values = [run.values[name] for run in runs[arm.name]]
+        wild = sum(not math.isfinite(value) for value in values)
+        if wild:
+            label = MEASURES[name].measure.label
+            yield f"{arm.label}: the {label} of {wild} of {len(values)} runs is not finite"
 
 
 def _vary(vary: VarySpec | None) -> Vary | None:

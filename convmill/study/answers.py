@@ -75,14 +75,21 @@ def _rise(result: StudyResult) -> str:
 
 
 def _reaches_best(result: StudyResult, arms: Sequence[Arm]) -> list[str]:
-    """From where on no difference from the best place is found, by pairs of equal seed."""
+    """From where on no difference from the best place is found, by pairs of equal seed; nothing
+    where not every other place can be tested against it."""
     measure = result.measures[0]
     sign = -1 if measure.higher_is_better is False else 1
+    if not all(math.isfinite(_of(arm, measure).mean) for arm in arms):
+        return []
     best = max(arms, key=lambda arm: sign * _of(arm, measure).mean)
-    tests = [paired(measure.name, (arm.name, best.name), result.runs) for arm in arms]
-    corrected = holm([math.nan if one is None or one.n < 2 else one.p for one in tests])
+    others = [arm for arm in arms if arm is not best]
+    tests = [paired(measure.name, (arm.name, best.name), result.runs) for arm in others]
+    p_values = holm([math.nan if one is None else one.p for one in tests])
+    if not others or any(math.isnan(p) for p in p_values):
+        return []
+    differs = {arm.name for arm, p in zip(others, p_values, strict=True) if p < LEVEL}
     first = len(arms)
-    while first > 0 and not corrected[first - 1] < LEVEL:
+    while first > 0 and arms[first - 1].name not in differs:
         first -= 1
     if first == len(arms) or arms[first] is best:
         return [f"the best place is {best.at:,}"]
@@ -97,11 +104,10 @@ def _spread(result: StudyResult) -> str:
         if (summary := arm.summary(measure.name)) is None:
             continue
         ends = f"{shown(measure, summary.least)} to {shown(measure, summary.greatest)}"
-        deviation = difference(measure, summary.deviation)
-        told.append(
-            f"{arm.label}: {measure.label} {ends}, mean {shown(measure, summary.mean)}, standard "
-            f"deviation {deviation}, n = {summary.n}"
-        )
+        mean = f"mean {shown(measure, summary.mean)}"
+        if not math.isnan(summary.deviation):
+            mean += f", standard deviation {difference(measure, summary.deviation)}"
+        told.append(f"{arm.label}: {measure.label} {ends}, {mean}, n = {summary.n}")
         values = [run.values[measure.name] for run in result.runs if run.arm == arm.name]
         for name, mark in result.marks.items():
             below = sum(value < mark for value in values)
@@ -116,7 +122,8 @@ def _of(arm: Arm, measure: Measure) -> Summary:
 
 
 def _stretches(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
-    """Neighbours that come out alike: the first better, the second better, or no difference."""
+    """Neighbours that come out alike: the first better, the second better, no difference, or no
+    test."""
     found: list[list[Comparison]] = []
     for one in comparisons:
         if found and _sign(found[-1][-1]) == _sign(one):
@@ -126,7 +133,10 @@ def _stretches(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
     return found
 
 
-def _sign(comparison: Comparison) -> int:
+def _sign(comparison: Comparison) -> int | None:
+    """Which is better, 1 or -1; 0 where no difference was found, None where none was looked for."""
+    if math.isnan(comparison.corrected_p):
+        return None
     if not comparison.corrected_p < LEVEL:
         return 0
     return 1 if comparison.difference > 0 else -1

@@ -15,11 +15,14 @@ from convmill.study.result import Comparison, Summary
 CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE  # of a test
 POWER = 0.80
+FEWEST_ALIKE = 3  # pairs whose differences are all the same and that still say something
+ROUNDING = 8 * np.finfo(np.float64).eps  # of differences, as a share of the values
 NODES = 400  # of Gauss and Legendre's quadrature
 
 
 def summarize(measure: str, values: Sequence[float]) -> Summary:
-    """Mean, 95 % t interval and spread of at least one value."""
+    """Mean, 95 % t interval and spread of at least one value; all NaN but the extremes where one
+    of them is not finite."""
     array = np.asarray(values, np.float64)
     mean, low, high, deviation = _interval(array)
     extremes = float(array.min()), float(array.max())
@@ -30,14 +33,30 @@ def compare(
     measure: str, names: tuple[str, str], first: Sequence[float], second: Sequence[float]
 ) -> Comparison:
     """The paired comparison of two arms, whose values stand in the order of the same seeds; not yet
-    corrected for others beside it."""
-    differences = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    corrected for others beside it.
+
+    No test is made, and all but ``n`` and the difference is NaN, of one pair, and of two whose
+    differences are the same and not zero. The difference is NaN too where a value is not finite.
+    """
+    differences = _differences(np.asarray(first, np.float64), np.asarray(second, np.float64))
     mean, low, high, deviation = _interval(differences)
-    p = _p_value(differences)
-    effect = math.nan if math.isnan(deviation) else _ratio(mean, deviation)
-    n = len(differences)
-    detectable = deviation * detectable_effect(n, LEVEL) if n > 1 else math.nan
+    n, p = len(differences), _p_value(differences)
+    if math.isnan(p):
+        untold = (math.nan,) * 3
+        return Comparison(measure, *names, n, mean, *untold, *untold)
+    detectable = deviation * detectable_effect(n, LEVEL)
+    effect = _ratio(mean, deviation)
     return Comparison(measure, *names, n, mean, low, high, effect, p, p, detectable)
+
+
+def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """First minus second, (n,); what differs by rounding alone is made the same."""
+    if not (np.isfinite(first) & np.isfinite(second)).all():
+        return np.full(len(first), np.nan)
+    differences = first - second
+    if np.ptp(differences) <= ROUNDING * max(np.abs(first).max(), np.abs(second).max()):
+        differences[:] = differences[0]
+    return differences
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -103,6 +122,8 @@ def _limits(n: int, level: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _interval(values: np.ndarray) -> tuple[float, float, float, float]:
     """Mean, both ends of its t interval, and the standard deviation of one value."""
+    if not np.isfinite(values).all():
+        return math.nan, math.nan, math.nan, math.nan
     n, mean = len(values), float(values.mean())
     if n < 2:
         return mean, math.nan, math.nan, math.nan
@@ -113,11 +134,12 @@ def _interval(values: np.ndarray) -> tuple[float, float, float, float]:
 
 def _p_value(differences: np.ndarray) -> float:
     """Two-sided, of the paired t-test. Differences that are all the same leave nothing to chance:
-    1 where they are all zero, else 0."""
-    if len(differences) < 2:
+    1 where they are all zero, else 0. NaN where no test can be made."""
+    if len(differences) < 2 or not np.isfinite(differences).all():
         return math.nan
     if np.ptp(differences) == 0:
-        return float(differences[0] == 0)
+        few = len(differences) < FEWEST_ALIKE and differences[0] != 0
+        return math.nan if few else float(differences[0] == 0)
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 

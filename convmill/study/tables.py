@@ -8,7 +8,7 @@ from dataclasses import replace
 from convmill.inspection import numbers, terminal
 from convmill.inspection.document import Column, Document, Table
 from convmill.study.result import Arm, Comparison, Measure, StudyResult
-from convmill.study.words import brackets, difference, mean_and_interval
+from convmill.study.words import brackets, difference, mean_and_interval, signed
 
 NONE = ""
 
@@ -78,11 +78,10 @@ def comparisons_table(result: StudyResult) -> Table:
 
 
 def _comparison_row(one: Comparison, measure: Measure, result: StudyResult) -> tuple[str, ...]:
-    sign = "+" if one.difference > 0 else "-" if one.difference < 0 else ""
     return (
         f"{result.arm(one.first).label} - {result.arm(one.second).label}",
         measure.label,
-        f"{sign}{difference(measure, one.difference)}{brackets(measure, one.low, one.high)}",
+        f"{signed(measure, one.difference)}{brackets(measure, one.low, one.high)}",
         _number(one.effect_size),
         "" if math.isnan(one.corrected_p) else _p(one.corrected_p),
         "" if math.isnan(one.detectable) else difference(measure, one.detectable),

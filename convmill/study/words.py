@@ -10,12 +10,16 @@ from convmill.study.statistics import LEVEL
 
 
 def shown(measure: Measure, value: float) -> str:
-    """A value with its unit: "99.12 %", "3.4 s"."""
+    """A value with its unit: "99.12 %", "3.4 s"; what is not finite has none."""
+    if not math.isfinite(value):
+        return "not finite"
     return _with_unit(f"{value * measure.scale:,.{measure.decimals}f}", measure.unit)
 
 
 def difference(measure: Measure, value: float) -> str:
     """A difference with its unit, without its sign: of what is shown in %, "0.21 points"."""
+    if not math.isfinite(value):
+        return "not finite"
     unit = "points" if measure.unit == "%" else measure.unit
     return _with_unit(f"{abs(value) * measure.scale:,.{measure.decimals}f}", unit)
 
@@ -37,9 +41,13 @@ def sentence(comparison: Comparison, measure: Measure, labels: Mapping[str, str]
     """One comparison in words."""
     first, second = labels[comparison.first], labels[comparison.second]
     n = f"n = {comparison.n} pair{'' if comparison.n == 1 else 's'}"
-    if comparison.n < 2:
-        amount = _signed(measure, comparison.difference)
-        return f"{first} minus {second}: {amount} in {measure.label}; one pair shows no more ({n})"
+    if not math.isfinite(comparison.difference):
+        return f"{first} and {second} are not compared in {measure.label}: not all runs are finite"
+    if math.isnan(comparison.corrected_p):  # no test was made
+        amount = f"{signed(measure, comparison.difference)} in {measure.label}"
+        if comparison.n < 2:
+            return f"{first} minus {second}: {amount}; one pair shows no more ({n})"
+        return f"{first} minus {second}: {amount} in every pair; too few pairs to tell ({n})"
     if comparison.difference == comparison.low == comparison.high == 0:
         return f"{first} and {second} are equal in {measure.label} in every pair, {n}"
     if not comparison.corrected_p < LEVEL:
@@ -68,7 +76,7 @@ def _verb(measure: Measure, value: float) -> str:
 def _not_found(comparison: Comparison, measure: Measure, first: str, second: str) -> str:
     seen = difference(measure, comparison.detectable)
     interval = brackets(measure, comparison.low, comparison.high).strip()
-    amount = _signed(measure, comparison.difference)
+    amount = signed(measure, comparison.difference)
     corrected = ", not enough after Holm's correction" if comparison.p < LEVEL else ""
     return (
         f"no difference in {measure.label} was found between {first} and {second} at n = "
@@ -77,8 +85,10 @@ def _not_found(comparison: Comparison, measure: Measure, first: str, second: str
     )
 
 
-def _signed(measure: Measure, value: float) -> str:
-    sign = "+" if value > 0 else "-" if value < 0 else ""
+def signed(measure: Measure, value: float) -> str:
+    """A difference with its unit and sign: "+0.21 points"; "not finite" where it is not."""
+    wild = not math.isfinite(value)
+    sign = "" if wild or value == 0 else "+" if value > 0 else "-"
     return sign + difference(measure, value)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from convmill.study.measures import MEASURES
 from convmill.study.statistics import (
     compare,
     corrected,
@@ -16,6 +17,7 @@ from convmill.study.statistics import (
     power_of,
     summarize,
 )
+from convmill.study.words import mean_and_interval, sentence
 
 
 def test_a_summary_is_scipys_t_interval():
@@ -78,6 +80,28 @@ def test_power_is_that_of_scipys_noncentral_t(n):
     critical, shift = stats.t.ppf(0.975, n - 1), 0.7 * math.sqrt(n)
     wanted = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
     assert power_of(n, 0.05, 0.7) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize("wild", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_not_compared(wild):
+    (found,) = corrected([compare("loss", ("a", "b"), [0.1, 0.2, wild], [0.1, 0.3, wild])])
+    assert math.isnan(found.difference)
+    assert math.isnan(found.corrected_p)
+    said = sentence(found, MEASURES["loss"].measure, {"a": "A", "b": "B"})
+    assert said == "A and B are not compared in test loss: not all runs are finite"
+    summary = summarize("loss", [0.1, wild, 0.2])
+    assert math.isnan(summary.mean)
+    assert mean_and_interval(MEASURES["loss"].measure, summary) == "not finite"
+
+
+def test_two_equal_differences_are_too_few_to_tell():
+    pairs = [0.91, 0.92], [0.905, 0.915]  # whose differences are not the same to the last bit
+    (found,) = corrected([compare("accuracy", ("a", "b"), *pairs)])
+    said = sentence(found, MEASURES["accuracy"].measure, {"a": "A", "b": "B"})
+    wanted = "A minus B: +0.50 points in test accuracy in every pair; too few pairs to tell"
+    assert said == f"{wanted} (n = 2 pairs)"
+    three = [[*values, values[0]] for values in pairs]
+    assert compare("accuracy", ("a", "b"), *three).p == 0
 
 
 def test_holm_is_the_step_down_procedure():
