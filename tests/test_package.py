@@ -25,7 +25,7 @@ ORDER = (
 ONLY_IN = {
     "llvmlite": ("runtime/",),
     "keras.src": ("train/attach.py",),
-    "jax": ("train/attach.py", "train/keras_steps.py", "view/gradient.py"),
+    "jax": ("train/attach.py", "train/keras_steps.py", "train/late.py", "view/gradient.py"),
     "matplotlib": ("view/",),
 }
 NEVER_IN = {
