@@ -122,6 +122,7 @@ def measure_part(
     """One part's losses and, where a metric must see them, predictions."""
     if isinstance(part, Uncovered):
         keras_step("test_on_batch", bound, part, scores)
+        bound.pull_weights()  # on JAX the step has deleted the arrays that were pulled before
         return
     if bound.resize(part.samples.sizes):
         bound.pull_weights()
@@ -207,6 +208,7 @@ def _predict_part(bound: Bound, part: Part | Uncovered) -> Sequence[np.ndarray]:
     if isinstance(part, Uncovered):
         fallback.fall_back(session(bound.model), part.gap, bound.model)
         predicted = attach.KERAS["predict_on_batch"](bound.model, part.x)
+        bound.pull_weights()
         return [np.asarray(one) for one in bound.reading.outputs.flat(predicted)]
     if bound.resize(part.samples.sizes):
         bound.pull_weights()

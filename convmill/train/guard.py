@@ -8,7 +8,10 @@ the one where it began; there Keras computes what each layer gives.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,11 +20,12 @@ import numpy as np
 from convmill.printing import say
 from convmill.train import attach
 from convmill.train.bound import Bound
-from convmill.train.feed import Part
-from convmill.train.loaded import Snapshot, snapshots
+from convmill.train.feed import Part, Uncovered
+from convmill.train.loaded import copied
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Measured
+    from convmill.train.scores import Scores
 
 ACTIONS = ("stop", "raise", "restore")
 # Batches of a stream that are kept, to be trained on again; then a later state is the good one.
@@ -49,7 +53,8 @@ class StopOnNaN(keras.callbacks.Callback):
     Args:
         action: "stop" ends the training, with the weights as they are; "restore" ends it with
             weights, optimizer and random states of before the step where it began; "raise" raises
-            FloatingPointError, with the weights as they are.
+            FloatingPointError, with the weights as they are. Where Keras trains the model, only
+            the epoch is known, and nothing is restored.
 
     Attributes:
         found: the Finding, None before there is one.
@@ -64,11 +69,27 @@ class StopOnNaN(keras.callbacks.Callback):
             raise ValueError(f"action must be one of {', '.join(ACTIONS)}. Received: {action!r}")
         self.action = action
         self.found: Finding | None = None
-        self.guarded = False  # by native code, which looks at each step
+        self.guarded = False  # by the Guard of a fit that goes on, which looks at each step
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forgets what an earlier training has found."""
         self.found = None
+        if self.action == "restore" and not self.guarded:
+            warnings.warn(
+                "StopOnNaN restores what convmill trains, and Keras trains this model: the weights "
+                "will stay as they are when the loss is no longer finite. See convmill.explain. "
+                "Received: action='restore'",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found, for Checkpoint."""
+        return {"found": None if self.found is None else astuple(self.found)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Puts back what ``state_dict`` gave."""
+        self.found = None if state["found"] is None else Finding(*state["found"])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Where Keras trains the model, the epoch is all that is known."""
@@ -84,14 +105,14 @@ class _Stretch:
 
     epoch: int
     before: int
-    good: list[Snapshot]
-    parts: list[Part] = field(default_factory=list)
+    good: list[np.ndarray]
+    parts: list[Part | Uncovered] = field(default_factory=list)
     copied: int = 0  # bytes of parts that nobody else holds
 
     @property
     def steps(self) -> int:
         """How many steps have been made since."""
-        return sum(one.steps for one in self.parts)
+        return sum(map(_steps, self.parts))
 
     def add(self, part: Part) -> None:
         """Notes a part that was trained."""
@@ -104,11 +125,19 @@ class Guard:
 
     def __init__(self, model: Any, callback: StopOnNaN | None) -> None:
         self._model, self._callback = model, callback
-        # The last two, since what a step breaks is seen at the next one.
+        # The last two with steps, since what a step breaks is seen at the next one.
         self._stretches: list[_Stretch] = []
         self._alarmed = False
-        if callback is not None:
-            callback.guarded = True
+
+    def take(self) -> None:
+        """From here on it is this one that looks."""
+        if self._callback is not None:
+            self._callback.guarded = True
+
+    def leave(self) -> None:
+        """The fit has ended, in whichever way."""
+        if self._callback is not None:
+            self._callback.guarded = False
 
     @property
     def is_alarmed(self) -> bool:
@@ -124,8 +153,8 @@ class Guard:
         """``step`` steps of an epoch are done, and nothing is wrong so far."""
         if self._callback is not None:
             bound.push()
-            now = _Stretch(epoch, step, snapshots(_variables(self._model, bound)))
-            self._stretches = [*self._stretches[-1:], now]
+            now = _Stretch(epoch, step, list(map(copied, _variables(self._model, bound))))
+            self._stretches = [*[one for one in self._stretches if one.parts][-1:], now]
 
     def look(self, measured: Measured) -> None:
         """Some twenty times a second, at what is done of a part."""
@@ -145,12 +174,28 @@ class Guard:
         elif now.copied > _KEPT_BYTES:
             self.begin(bound, now.epoch, now.before + now.steps)
 
+    @contextmanager
+    def uncovered(self, batch: Uncovered, bound: Bound, scores: Scores) -> Iterator[None]:
+        """Within, Keras makes a step: a stretch of its own, as it cannot be made once more."""
+        if self._callback is None:
+            yield
+            return
+        before = self._stretches[-1]
+        self.begin(bound, before.epoch, before.before + before.steps)
+        yield
+        now = self._stretches[-1]
+        now.parts.append(batch)
+        if np.isfinite(scores.logs().get("loss", 0.0)):
+            self.begin(bound, now.epoch, now.before + 1)
+        else:
+            self._find(now, 0, bound)
+
     def _find(self, stretch: _Stretch, steps: int, bound: Bound) -> None:
         """The loss behind so many steps of a stretch is not finite."""
         assert self._callback is not None
         variables = _variables(self._model, bound)
         bound.push()
-        after = snapshots(variables)
+        after = list(map(copied, variables))
         batch = self._replay(stretch, steps, bound)
         layer = _weights_of(self._model)
         what = "the weights"
@@ -173,19 +218,33 @@ class Guard:
             raise FloatingPointError(told)
         say(f"convmill: {told}", sys.stderr)
 
-    def _replay(self, stretch: _Stretch, steps: int, bound: Bound) -> Part:
+    def _replay(self, stretch: _Stretch, steps: int, bound: Bound) -> Part | Uncovered:
         """Makes so many steps of a stretch once more; the batch that comes next."""
         bound.push()
         _assign(_variables(self._model, bound), stretch.good)
         for part in stretch.parts:
-            done = min(steps, part.steps)
-            if done:
-                bound.train(part.until(done), None, lambda measured: None)
+            done = min(steps, _steps(part))
+            if not done:
+                bound.push()
+                return part.behind(0).until(1) if isinstance(part, Part) else part
+            assert isinstance(part, Part)  # Keras' steps have stretches of their own
+            bound.train(part.until(done), None, lambda measured: None)
             steps -= done
             if not steps and done < part.steps:
                 bound.push()
                 return part.behind(done).until(1)
         raise AssertionError("there is a step behind those that are good")
+
+
+def _steps(part: Part | Uncovered) -> int:
+    return part.steps if isinstance(part, Part) else 1
+
+
+def _images(batch: Part | Uncovered, pack: Callable[[Any], Any]) -> Any:
+    """What the model gets of a batch."""
+    if isinstance(batch, Uncovered):
+        return batch.x
+    return pack(tuple(one[batch.order] for one in batch.samples.x))
 
 
 def _variables(model: Any, bound: Bound) -> list[Any]:
@@ -195,7 +254,7 @@ def _variables(model: Any, bound: Bound) -> list[Any]:
     return list({id(one): one for one in every}.values())
 
 
-def _assign(variables: list[Any], values: list[Snapshot]) -> None:
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
@@ -217,12 +276,12 @@ def _weights_of(model: Any) -> str | None:
     return found
 
 
-def _output_of(model: Any, bound: Bound, batch: Part) -> str | None:
+def _output_of(model: Any, bound: Bound, batch: Part | Uncovered) -> str | None:
     """The first layer whose output of a batch is not finite; None where that cannot be told."""
     try:
         outputs = [layer.output for layer in model.layers]
         pack = bound.reading.inputs.pack
-        x = pack(tuple(one[batch.order] for one in batch.samples.x))
+        x = _images(batch, pack)
         found = keras.Model(pack(tuple(model.inputs)), outputs)(x, training=False)
     except (AttributeError, TypeError, ValueError):  # a model of its own class has no symbols
         return None

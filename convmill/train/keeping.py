@@ -27,6 +27,7 @@ class Keeping:
 
     def prepare(self) -> None:
         """Before callbacks hear of the run."""
+        self.guard.take()
 
     def start(self, epoch: int) -> Start:
         """Where the run begins, which was to be ``epoch``; the state is that of then."""
@@ -87,6 +88,7 @@ class Keeping:
 
     def close(self) -> None:
         """The run has ended, in whichever way."""
+        self.guard.leave()
 
 
 NOTHING = Keeping()

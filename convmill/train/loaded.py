@@ -2,7 +2,8 @@
 
 A variable's value is told by a *snapshot* that nothing changes any more. On JAX that is the
 variable's own array, which is never written to: the same array means the same values, and costs
-nothing. TensorFlow and PyTorch write into their arrays, so there a snapshot is a copy, and no two
+nothing. But Keras' own steps delete it ("donate" it), so what may be read behind one is a *copy*,
+in NumPy. TensorFlow and PyTorch write into their arrays, so there a snapshot is a copy, and no two
 are the same.
 """
 
@@ -26,13 +27,18 @@ Slots = Mapping[str, Sequence[Snapshot]]
 
 def snapshot(variable: Any) -> Snapshot:
     """The present value of a Keras variable, for good; NumPy reads it as an array."""
-    return variable.value if _immutable() else np.array(keras.ops.convert_to_numpy(variable))
+    return variable.value if _immutable() else copied(variable)
 
 
 def snapshots(variables: Sequence[Any]) -> list[Snapshot]:
     """The present values of Keras variables."""
     values = attach.held_values(variables) if _immutable() else None
     return list(map(snapshot, variables)) if values is None else values
+
+
+def copied(variable: Any) -> np.ndarray:
+    """The present value of a Keras variable, which no step of Keras' takes away."""
+    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def known(variable: Any) -> Snapshot | None:

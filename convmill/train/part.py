@@ -25,8 +25,11 @@ def train_part(
 ) -> None:
     """The steps of one part; the scores follow."""
     if isinstance(part, Uncovered):
+        if keeping.guard.has_found:
+            return
         bound.push()
-        keras_step("train_on_batch", bound, part, scores)
+        with keeping.guard.uncovered(part, bound, scores):
+            keras_step("train_on_batch", bound, part, scores)
         scores.trained += 1
         keeping.add(1, bound)
         return

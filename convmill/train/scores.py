@@ -18,7 +18,7 @@ from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.fed import Batch, Fed
 from convmill.train.feed import Part
 from convmill.train.kept import kept
-from convmill.train.loaded import Snapshot, snapshot
+from convmill.train.loaded import Snapshot, copied
 from convmill.train.pieces import Outputs
 from convmill.train.samples import Samples
 from convmill.train.session import session
@@ -131,7 +131,7 @@ class Scores:
             if before is not self._counted:
                 if before is not None:
                     held = [one for metric in self._metrics() for one in metric.metric.variables]
-                    before.values = [(one, snapshot(one)) for one in held]
+                    before.values = [(one, copied(one)) for one in held]
                 for variable, value in self._counted.values:
                     variable.assign(value)
                 current.counting = self._counted
@@ -147,7 +147,7 @@ class Scores:
         """What was counted so far, as plain values and arrays."""
         with self._counting():
             held = [one for each in self.others for one in each.metric.variables]
-            values = list(map(snapshot, held))
+            values = list(map(copied, held))
         sums = {output: list(one.values) for output, one in self.totals.sums.items()}
         totals = {"sums": sums, "loss": self.totals.loss, "images": self.totals.images}
         return {"totals": totals, "metrics": values, "trained": self.trained}

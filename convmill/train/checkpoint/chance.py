@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convmill.train import attach
-from convmill.train.loaded import snapshot
+from convmill.train.loaded import copied
 
 
 def states() -> dict[str, Any]:
@@ -18,7 +18,7 @@ def states() -> dict[str, Any]:
     return {
         "numpy": np.random.get_state(legacy=False),
         "python": [version, np.array(words, np.uint64), gauss],
-        "keras": None if seed is None else snapshot(seed),
+        "keras": None if seed is None else copied(seed),
     }
 
 

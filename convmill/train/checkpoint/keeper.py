@@ -1,7 +1,7 @@
 """Keeps the state of one ``fit`` in checkpoints, and takes it up again in another process.
 
-A state is taken between two steps: copies of what steps have changed, and on JAX the arrays of all
-other variables as they are, which are never written to. The writing is done beside the training.
+A state is taken between two steps: copies of all that a step may change, Keras' own steps among
+them, which on JAX delete the arrays that they begin with. The writing is done beside the training.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Keeper(Keeping):
 
     def prepare(self) -> None:
         """Before callbacks hear of the run."""
+        super().prepare()
         self._last_words.listen()
         self._folder.take()
         newest = self._folder.newest()
@@ -191,7 +192,9 @@ class Keeper(Keeping):
 
     def _look(self, bound: Bound) -> None:
         """Between two steps: writes a checkpoint if it is time."""
-        if self._last_words.is_waiting:
+        if self.guard.has_found:  # the place before is the last one to go on from
+            self._last_words.hear()
+        elif self._last_words.is_waiting:
             self._take(bound)
             self._last_words.hear()
         elif self._is_time() or self._is_step():
@@ -262,6 +265,7 @@ class Keeper(Keeping):
     def close(self) -> None:
         """The run has ended, in whichever way; signals are heard once that is done."""
         self._holds = True
+        super().close()
         try:
             self._writer.wait()
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convmill.train.bound import Bound
-from convmill.train.loaded import snapshots
+from convmill.train.loaded import copied
 
 
 def _all(model: Any, bound: Bound) -> list[Any]:
@@ -27,8 +27,7 @@ def state(model: Any, bound: Bound, training: Bound) -> list[Any]:
     the variables do not have, and else their own. ``bound`` is that of the whole model."""
     ahead = training.ahead_values()
     found = _all(model, bound)
-    held = iter(snapshots([one for one in found if id(one) not in ahead]))
-    return [ahead[id(one)] if id(one) in ahead else next(held) for one in found]
+    return [ahead[id(one)] if id(one) in ahead else copied(one) for one in found]
 
 
 def restore(model: Any, bound: Bound, values: list[Any]) -> None:

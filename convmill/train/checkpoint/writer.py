@@ -15,7 +15,7 @@ class Writer:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._thread: threading.Thread | None = None
-        self._error: OSError | None = None
+        self._error: Exception | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -44,13 +44,13 @@ class Writer:
     def _write(self, content: Any) -> None:
         try:
             self._folder.write(content)
-        except OSError as error:
+        except Exception as error:  # the training is worth more than any checkpoint
             self._error = error
 
     def _tell(self) -> None:
         error, self._error = self._error, None
         if error is not None:
-            reason = error.strerror or str(error)
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             warnings.warn(
                 f"A checkpoint could not be written: {reason} The training goes on, and those "
                 "before stay.",
