@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import sys
@@ -179,11 +180,43 @@ def _import(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise Failure(f"{path} is no Python script: its name must end in .py.")
-    sys.path.insert(0, str(path.parent.resolve()))
+    folder = path.parent.resolve()
+    sys.path.insert(0, str(folder))
+    _forget_changed(folder)
+    before = set(sys.modules)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        for name in set(sys.modules) - before:
+            if (state := _state(sys.modules[name], folder)) is not None:
+                _helpers[name] = state
     return module
+
+
+_helpers: dict[str, tuple[str, int, int]] = {}  # modules that scripts imported from their folders
+
+
+def _forget_changed(folder: Path) -> None:
+    """Where a file changed that a script imported from its folder, the modules of that folder are
+    forgotten, so that they are read again: one of them may hold what is of another."""
+    inside = [name for name, state in _helpers.items() if Path(state[0]).is_relative_to(folder)]
+    known = {name: _helpers[name] for name in inside}
+    if all(_state(sys.modules.get(name), folder) == state for name, state in known.items()):
+        return
+    importlib.invalidate_caches()
+    for name in known:
+        del _helpers[name]
+        sys.modules.pop(name, None)
+
+
+def _state(module: Any, folder: Path) -> tuple[str, int, int] | None:
+    """Path, bytes and time of a module's file; None where it is no Python file in ``folder``."""
+    path = Path(getattr(module, "__file__", None) or "").resolve()
+    if path.suffix != ".py" or not path.is_relative_to(folder) or not path.is_file():
+        return None
+    return str(path), path.stat().st_size, path.stat().st_mtime_ns
 
 
 def _line(error: BaseException, file: Path) -> str:

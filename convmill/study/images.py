@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.data import DataError, Dataset, load
+from convmill.data import DataError, Dataset, load, names
+from convmill.settings import expanded
 from convmill.study.errors import StudyError
 from convmill.study.settings import Data
 
@@ -31,13 +32,39 @@ class Images:
     stored_test: NDArray[Any]
 
 
-@lru_cache(maxsize=2)
 def dataset(name: str) -> Dataset:
-    """The data set, kept for the runs that follow.
+    """The data set, kept for the runs that follow, until its files change.
 
     Raises:
         StudyError: it is not there, or wrong.
     """
+    return _dataset(name, _state(name))
+
+
+def fingerprint(name: str) -> str:
+    """What tells this data set from another that goes by its name."""
+    return _fingerprint(name, _state(name))
+
+
+def _state(name: str) -> tuple[tuple[str, int, int], ...]:
+    """The files of the user's own data: path, bytes, and when they were written in nanoseconds.
+    Nothing for data sets by name, whose files are verified."""
+    if name in names():
+        return ()
+    path = expanded(name).absolute()
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    found = []
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError:  # gone meanwhile; that nothing is there is for ``load`` to say
+            continue
+        found.append((str(file), state.st_size, state.st_mtime_ns))
+    return tuple(found)
+
+
+@lru_cache(maxsize=2)
+def _dataset(name: str, state: object) -> Dataset:
     try:
         return load(name)
     except DataError as error:
@@ -45,8 +72,7 @@ def dataset(name: str) -> Dataset:
 
 
 @lru_cache(maxsize=8)
-def fingerprint(name: str) -> str:
-    """What tells this data set from another that goes by its name."""
+def _fingerprint(name: str, state: object) -> str:
     found, digest = dataset(name), hashlib.sha256()
     for array in (found.x_train, found.y_train, found.x_test, found.y_test):
         digest.update(f"{array.dtype} {array.shape}".encode())

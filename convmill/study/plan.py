@@ -17,6 +17,7 @@ from convmill.study import arms, images
 from convmill.study.arm_spec import KEPT, ArmSpec
 from convmill.study.errors import StudyError
 from convmill.study.matching import NAMES, Sizes, match, scaled, sizes_of
+from convmill.study.sources import sources_of
 from convmill.study.spec import Spec
 from convmill.study.training import Job
 
@@ -141,6 +142,11 @@ def _described(model: Any, arm: ArmSpec) -> Mapping[str, Any]:
     from_script = arm.model.rpartition(":")[0].endswith(".py")
     if from_script and (own or OWN_CODE.search(compiled)):  # whose code JSON does not say
         described["script"] = Path(arm.model.rpartition(":")[0]).read_text(encoding="utf-8")
+    if sources := sources_of(model):
+        script = Path(arm.model.rpartition(":")[0]).stem if "script" in described else None
+        helpers = {name: text for name, text in sources.items() if name != script}
+        if helpers:  # the script is there already
+            described["helpers"] = helpers
     return described
 
 
