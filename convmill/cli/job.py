@@ -29,6 +29,7 @@ class Job:
     checkpoint: Path | None  # the folder
     every: str
     quiet: bool
+    fingerprint: str | None = None  # of the data that the training began with
 
     def say(self, line: str) -> None:
         """Prints a line, unless only JSON was asked for."""

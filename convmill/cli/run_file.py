@@ -11,28 +11,37 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from convmill import files, settings
+from convmill import data, files, settings
 from convmill.cli.job import Job
+from convmill.data import Dataset
 from convmill.failure import Failure, describe
 from convmill.plain_json import json_text
 from convmill.presets import load
 
 NAME = "run.json"
-FORMAT, VERSION = "convmill run", 1
+FORMAT, VERSION = "convmill run", 2
 _PATHS = ("out", "history", "report")
 _TEXTS = ("data_name", "model", "recipe", "optimizer", *_PATHS)
 _NUMBERS = ("epochs", "batch_size", "seed")
 _NAMES = {*_TEXTS, *_NUMBERS, "threads", "validate", "every"}
 
 
-def write_run(job: Job, data_name: str) -> None:
-    """Writes into ``job.checkpoint`` how to go on with it. Failure where that cannot be."""
+def write_run(job: Job, dataset: Dataset) -> None:
+    """Writes into ``job.checkpoint`` how to go on with it. Failure where that cannot be, or where
+    it began with other data."""
     assert job.checkpoint is not None
+    fingerprint = dataset.fingerprint
+    if job.fingerprint not in (None, fingerprint):
+        raise Failure(
+            f"{job.checkpoint} is of a training on other data: those of {dataset.name} have "
+            "changed since. Go on with the data that it began with, or begin anew in another "
+            "folder."
+        )
     options = {each.name: getattr(job, each.name) for each in fields(job) if each.name in _NAMES}
     options |= {name: _absolute(options[name]) for name in _PATHS}
-    options["data_name"] = _found(data_name)
+    options["data_name"] = _found(job.data_name or dataset.name)
     options["model"] = None if job.model is None else os.path.abspath(job.model)
-    run = {"format": FORMAT, "version": VERSION, "options": options}
+    run = {"format": FORMAT, "version": VERSION, "data": fingerprint, "options": options}
     try:
         job.checkpoint.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,6 +70,7 @@ def read_run(folder: Path, quiet: bool) -> Job:
         preset=None if recipe is None else load(recipe),
         checkpoint=folder,
         quiet=quiet,
+        fingerprint=run["data"],
     )
 
 
@@ -69,6 +79,7 @@ def _checked(path: Path, run: Any) -> dict[str, Any]:
     if (
         not isinstance(options, dict)
         or (run.get("format"), run.get("version")) != (FORMAT, VERSION)
+        or not isinstance(run.get("data"), str)
         or set(options) != _NAMES
         or not all(options[name] is None or isinstance(options[name], str) for name in _TEXTS)
         or not all(type(options[name]) is int for name in _NUMBERS)
@@ -86,5 +97,4 @@ def _absolute(path: Path | None) -> str | None:
 
 def _found(data_name: str) -> str:
     """A data set's name as it is, and a path from anywhere."""
-    path = settings.expanded(data_name)
-    return os.path.abspath(path) if path.exists() else data_name
+    return data_name if data.is_name(data_name) else os.path.abspath(settings.expanded(data_name))

@@ -54,7 +54,7 @@ def run(job: Job) -> dict[str, Any]:
     if job.out is None:
         job.say("The model will not be saved: there is no --out")
     if job.checkpoint is not None:
-        write_run(job, job.data_name or dataset.name)
+        write_run(job, dataset)
     trained = _fit(job, model, dataset)
     # Before anything else, so that nothing can take what the training has cost.
     if job.out is not None:

@@ -140,16 +140,19 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
     Raises:
         DataError: no such name or path; nowhere to be had; wrong.
     """
-    if isinstance(name_or_path, str):
-        name = _spelled(name_or_path)
-        if name in names():
-            return load_named(name)
+    if isinstance(name_or_path, str) and is_name(name_or_path):
+        return load_named(name_or_path)
     path = expanded(name_or_path)
     if path.exists():
         return load_path(path)
     if isinstance(name_or_path, str) and path.name == name_or_path and not path.suffix:
         known_name(name_or_path)  # raises, naming the nearest
     raise DataError(f"There is no data at this path.\nReceived: {os.fspath(name_or_path)!r}.")
+
+
+def is_name(text: str) -> bool:
+    """Whether `load` takes a text for a data set's name, whatever files there are."""
+    return _spelled(text) in names()
 
 
 def load_named(

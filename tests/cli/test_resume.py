@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import fields
 
 import keras
 import numpy as np
 import pytest
 
+from convmill.cli.job import Job
+from convmill.cli.run_file import read_run, write_run
+from convmill.data import Dataset, is_name
 from convmill.train.checkpoint.folder import Folder
+from tests.cli.lines import arrays
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 OPTIONS = ("--epochs", 3, "--batch-size", 16, "--seed", 4, "--validate")
@@ -62,6 +67,35 @@ def test_an_interrupted_training_goes_on(run, lines, tmp_path, monkeypatch, inte
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.parametrize("name", ["digits", "MNIST", "./digits", "pictures"])
+def test_a_name_goes_before_a_folder_of_that_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("digits", "MNIST", "pictures"):
+        (tmp_path / folder).mkdir()
+    nothing = dict.fromkeys(field.name for field in fields(Job))
+    numbers = {"epochs": 1, "batch_size": 2, "seed": 3, "validate": False, "every": "60s"}
+    job = Job(**(nothing | numbers | {"data_name": name, "checkpoint": tmp_path / "run"}))
+    write_run(job, Dataset(name, **arrays(), class_names=("a", "b", "c"), source=name))
+    found = read_run(tmp_path / "run", quiet=True).data_name
+    assert found == (name if is_name(name) else str(tmp_path / name))
+
+
+def test_other_data_are_refused(run, tmp_path, interrupted):
+    path, content = tmp_path / "set.npz", arrays()
+    np.savez(path, **content)
+    assert train(run, path, tmp_path).code == INTERRUPTED
+    content["x_train"][5, 0, 0] += 1
+    np.savez(path, **content)
+    before = sorted(os.listdir(tmp_path / "run"))
+    outcome = run("resume", tmp_path / "run")
+    assert outcome.code == FAILED
+    assert "is of a training on other data" in " ".join(outcome.err.split())
+    assert sorted(os.listdir(tmp_path / "run")) == before
+    content["x_train"][5, 0, 0] -= 1
+    np.savez(path, **content)
+    assert run("resume", tmp_path / "run").code == 0
+
+
 def test_a_folder_that_holds_something_is_not_begun_with(run, lines, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "file").touch()
@@ -86,7 +120,10 @@ def test_a_folder_without_a_training(run, tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"format": "convmill run", "version": 1, "options": {"seed": "x"}}'],
+    [
+        *("", "{", "[]", "{}"),
+        '{"format": "convmill run", "version": 2, "data": "", "options": {"seed": "x"}}',
+    ],
 )
 def test_a_damaged_description_of_a_training(run, tmp_path, content):
     (tmp_path / "run.json").write_text(content)
