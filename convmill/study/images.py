@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.data import DataError, Dataset, load, names
+from convmill.data import DataError, Dataset, is_name, load
 from convmill.settings import expanded
 from convmill.study.errors import StudyError
 from convmill.study.settings import Data
@@ -48,7 +48,7 @@ def fingerprint(name: str) -> str:
 def _state(name: str) -> tuple[tuple[str, int, int], ...]:
     """The files of the user's own data: path, bytes, and when they were written in nanoseconds.
     Nothing for data sets by name, whose files are verified."""
-    if name in names():
+    if is_name(name):
         return ()
     path = expanded(name).absolute()
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
