@@ -50,13 +50,14 @@ def carry_out(
     where = Path(folder) if folder is not None else default_folder(spec)
     command = f"convmill study run {study if isinstance(study, str | Path) else spec.name}"
     command += " --quick" if quick else ""
-    kept = store.read_kept(where)
+    wanted = {job.digest for job in plan.jobs}
+    kept = store.read_kept(where, wanted, spec.measures)
     for line in _what_counts(plan, where, kept):
         progress.say(line)
     store.begin(where, spec, plan, command)
     jobs = [job for job in plan.jobs if job.digest not in kept.runs]
     _run(jobs, plan, where, progress, workers, cluster)
-    return analyze(spec, plan.arms, store.read_kept(where), command), where
+    return analyze(spec, plan.arms, store.read_kept(where, wanted, spec.measures), command), where
 
 
 def read(folder: str | Path) -> StudyResult:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from convmill.study.spec import Spec, read_spec
 from convmill.study.training import Job
 
 STUDY, PLAN, RUNS = "study.toml", "plan.json", "runs"
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -85,8 +87,9 @@ def keep(folder: Path, job: Job, run: Run | str) -> None:
     _write(folder / RUNS / name, whole)
 
 
-def read_kept(folder: Path) -> Kept:
-    """All runs in a folder, whichever study they were made for."""
+def read_kept(folder: Path, wanted: Container[str], measures: Sequence[str]) -> Kept:
+    """All runs in a folder, whichever study they were made for; those of the ``wanted`` digests
+    must hold all ``measures``."""
     runs: dict[str, Run] = {}
     failures: dict[str, str] = {}
     unread = []
@@ -95,13 +98,19 @@ def read_kept(folder: Path) -> Kept:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 unread.append(f"{path.name} is of format {content['format']}, not {FORMAT}")
-            elif "failure" in content:
+                continue
+            if "failure" in content:
                 failures[content["digest"]] = str(content["failure"])
+                continue
+            digest, run = content["digest"], from_plain(Run, content["run"])
+            lacking = [name for name in measures if name not in run.values]
+            if digest in wanted and lacking:
+                unread.append(f"{path.name} is damaged (without {', '.join(lacking)})")
             else:
-                runs[content["digest"]] = from_plain(Run, content["run"])
+                runs[digest] = run
         except OSError as error:
             unread.append(describe(error))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGE as error:
             unread.append(f"{path.name} is damaged ({error})")
     return Kept(runs, failures, tuple(unread))
 
@@ -110,31 +119,58 @@ def read_folder(folder: Path) -> Stored:
     """What a study's folder holds.
 
     Raises:
-        StudyError: there is no study in it, or one of another format.
+        StudyError: there is no study in it, one of another format, or a damaged one.
     """
+    with _reading(folder, PLAN):
+        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        written_by = plan["format"]
+    if written_by != FORMAT:
+        raise StudyError(
+            f"{folder} was written by another version of convmill (format {written_by}, "
+            f"where this one reads {FORMAT}). Run the study again, or report it with that version."
+        )
+    with _reading(folder, PLAN):
+        head = from_plain(_Head, plan)
+        arms = tuple(_planned(table) for table in plan["arms"])
+    with _reading(folder, STUDY):
+        spec = read_spec(tomllib.loads((folder / STUDY).read_text(encoding="utf-8")), head.name)
+        if {arm.name for arm in spec.arms} != {arm.name for arm in arms}:
+            raise ValueError(f"its arms are not those of {PLAN}")
+    spec = replace(spec, quick=head.quick)  # which is merged in already
+    wanted = {digest for arm in arms for digest in arm.digests}
+    return Stored(spec, arms, head.command, read_kept(folder, wanted, spec.measures))
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What plan.json must hold."""
+
+    name: str
+    quick: bool
+    command: str
+    arms: tuple[PlannedArm, ...]
+
+
+def _planned(table: Mapping[str, Any]) -> PlannedArm:
+    """An arm, its numbers as they were written: places such as 100 are no fractions."""
+    lists = {key: tuple(table[key]) for key in ("seeds", "digests")}
+    return PlannedArm(**{**table, **lists})
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[None]:
+    """Turns what reading a file of a study's folder raises into a StudyError."""
     try:
-        head = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-        text = (folder / STUDY).read_text(encoding="utf-8")
+        yield
     except OSError as error:
         raise StudyError(
             f"{folder} holds no study: {describe(error)}. 'convmill study run NAME' makes one."
         ) from error
-    except ValueError as error:
-        raise StudyError(f"{folder / PLAN} is damaged: {error}.") from error
-    if head.get("format") != FORMAT:
+    except DAMAGE as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise StudyError(
-            f"{folder} was written by another version of convmill (format {head.get('format')}, "
-            f"where this one reads {FORMAT}). Run the study again, or report it with that version."
-        )
-    spec = read_spec(tomllib.loads(text), head["name"])
-    arms = tuple(_planned(table) for table in head["arms"])
-    spec = replace(spec, quick=head["quick"])  # which is merged in already
-    return Stored(spec, arms, head["command"], read_kept(folder))
-
-
-def _planned(table: Mapping[str, Any]) -> PlannedArm:
-    lists = {key: tuple(table[key]) for key in ("seeds", "digests")}
-    return PlannedArm(**{**table, **lists})
+            f"{folder / name} is damaged: {what}. Run the study again: its finished runs are kept."
+        ) from error
 
 
 def _write(path: Path, content: Any) -> None:
