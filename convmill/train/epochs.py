@@ -147,10 +147,13 @@ def _keeping(call: Fit, callbacks: Any, scores: Scores) -> Keeping:
 
 def _facts(call: Fit) -> dict[str, Any]:
     """What must be the same where another process goes on with a run."""
-    if call.validation is not None:
-        data.check_validation(call.validation.stream)
+    held_out = call.validation
+    found = data.facts(call.feed)
+    found |= data.facts_of_validation(
+        None if held_out is None else held_out.arrays, None if held_out is None else held_out.stream
+    )
     optimizer = type(call.model.optimizer).__name__
-    return data.facts(call.feed) | {"weights": kinds(call.model), "optimizer": optimizer}
+    return found | {"weights": kinds(call.model), "optimizer": optimizer}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 from convmill import models
 from convmill.callbacks import Checkpoint
 from convmill.train.checkpoint import archive
+from convmill.train.checkpoint.data import _checksum
 from tests.train.nets import compiled, convnet, images
 
 X, Y = images(32)
@@ -119,6 +120,10 @@ def test_what_others_have_made_is_none(tmp_path):
     [
         ({"batch_size": 4}, "batch_size was 8. Received: 4"),
         ({"x": X[:24], "y": Y[:24]}, "images was 32. Received: 24"),
+        ({"x": X[::-1]}, "the checksum of x, y and sample_weight was"),
+        ({"y": Y[::-1]}, "the checksum of x, y and sample_weight was"),
+        ({"sample_weight": np.full(32, 0.5)}, "the checksum of x, y and sample_weight was"),
+        ({"validation_data": (X, Y)}, "the checksum of validation data was None"),
         ({"shuffle": False}, "shuffle was True. Received: False"),
         ({"callbacks": [keras.callbacks.TerminateOnNaN()]}, "callbacks was"),
     ],
@@ -295,3 +300,12 @@ def test_ctrl_c_writes_a_last_checkpoint(tmp_path, hook):
     assert found == expected
     for mine, other in zip(model.get_weights(), expected_model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_large_arrays_are_told_from_others_by_a_part(place):
+    zeros = np.zeros((1000, 100, 100), np.float32)
+    ones = zeros.copy()
+    ones[place] = 1
+    assert _checksum(zeros) == _checksum(zeros[:, ::-1]) != _checksum(ones)
+    assert _checksum(zeros) != _checksum(zeros.reshape(1000, 10000))

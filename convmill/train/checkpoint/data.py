@@ -2,12 +2,14 @@
 
 The steps that are done are gone through again without training: arrays give their order anew from
 the random states before the epoch, a ``PyDataset`` its batches by number. What else there is of
-streams cannot be wound back.
+streams cannot be wound back. Arrays are told from others by checksums, of those that are large of a
+part; the batches of a ``PyDataset`` are not looked at, which may take long to make.
 """
 
 from __future__ import annotations
 
 import random
+import zlib
 from typing import Any
 
 import keras
@@ -19,6 +21,7 @@ from convmill.train.feed import ArrayFeed, StreamFeed
 
 _GENERATORS: tuple[type, ...] = (np.random.Generator, np.random.RandomState, random.Random)
 _GENERATORS += (keras.random.SeedGenerator,)
+_LOOKED_AT = 1 << 23  # bytes of an array that go into its checksum
 _HOOKS = ("on_epoch_begin", "on_epoch_end")
 
 
@@ -28,11 +31,13 @@ def facts(feed: ArrayFeed | StreamFeed) -> dict[str, Any]:
         return _facts_of_stream(feed)
     if feed.keeps:
         raise _refused("arrays with steps_per_epoch", "leave steps_per_epoch out")
-    return {"images": feed.images, "batch_size": feed.batch_size, "shuffle": feed.shuffle}
+    found = {"images": feed.images, "batch_size": feed.batch_size, "shuffle": feed.shuffle}
+    return found | {"the checksum of x, y and sample_weight": _checksums(feed)}
 
 
-def check_validation(stream: Any) -> None:
-    """ValueError where validation data cannot be wound back; None stands for arrays."""
+def facts_of_validation(arrays: ArrayFeed | None, stream: Any) -> dict[str, Any]:
+    """The same for validation data, which are arrays, or a stream, or None are there. ValueError
+    where they cannot be wound back."""
     if stream is not None:
         dataset = stream if isinstance(stream, keras.utils.PyDataset) else None
         if dataset is None or (_moves(dataset) and not tells(dataset)):
@@ -42,6 +47,21 @@ def check_validation(stream: Any) -> None:
                 "pass arrays, or a PyDataset whose batches go by their number, or that has a "
                 "state_dict() and a load_state_dict(state)",
             )
+        return {"validation data": type(stream).__name__}
+    return {"the checksum of validation data": None if arrays is None else _checksums(arrays)}
+
+
+def _checksums(feed: ArrayFeed) -> list[int]:
+    return list(map(_checksum, feed.arrays.given.arrays))
+
+
+def _checksum(array: np.ndarray) -> int:
+    """CRC-32 of an array, or of rows that are evenly spread over one that is large."""
+    rows = max(1, _LOOKED_AT * len(array) // max(1, array.nbytes))
+    if rows < len(array):
+        array = array[np.linspace(0, len(array) - 1, rows, dtype=np.int64)]
+    kind = f"{array.dtype.name} {array.shape}".encode()
+    return zlib.crc32(np.ascontiguousarray(array).tobytes(), zlib.crc32(kind))
 
 
 def owner(feed: ArrayFeed | StreamFeed) -> Owner | None:
