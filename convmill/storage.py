@@ -50,11 +50,18 @@ def replacing(path: Name, suffix: str | None = None) -> Iterator[Path]:
         flush_to_disk(target.parent)
     except OSError as error:
         kept = " The file that was there is as it was." if target.exists() else ""
-        reason = error.strerror or str(error)
-        raise type(error)(error.errno, f"{path} could not be written: {reason}.{kept}") from error
+        reason = error.strerror or str(error) or type(error).__name__
+        raise told(error, f"{path} could not be written: {reason}.{kept}") from error
     finally:
         new.unlink(missing_ok=True)
         _at_work.discard(name)
+
+
+def told(error: OSError, text: str) -> OSError:
+    """The same error in other words; a library's own has no number."""
+    if error.errno is None:
+        return OSError(text)
+    return type(error)(error.errno, text)
 
 
 def write(path: Name, fill: Callable[[BinaryIO], object]) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 import keras
 
+from convmill import storage
 from convmill.train import attach
 from convmill.train.checksum import is_whole
 from convmill.train.loaded import snapshots
@@ -27,6 +29,7 @@ from convmill.train.save import SUFFIX
 _CONFIG, _METADATA = "config.json", "metadata.json"
 _LARGE, _MOST_EXPANSION = 1 << 28, 100  # bytes of a member; how often it may be its stored size
 _LARGEST_TEXT = 1 << 28  # bytes of JSON
+_MOST_MEMBERS = 100_000
 _AT_ONCE = 1 << 20
 
 
@@ -77,7 +80,7 @@ def _told(path: Path, what: str, kept: str = "") -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or _line(error)
-        raise type(error)(error.errno, f"{path} cannot be read: {reason}.{kept}") from error
+        raise storage.told(error, f"{path} cannot be read: {reason}.{kept}") from error
     except Exception as error:
         hint = _newer(path)
         raise ValueError(f"{path}: Keras cannot load {what}. {_line(error)}{hint}{kept}") from error
@@ -124,12 +127,14 @@ def _check(path: Path) -> None:
 def _check_archive(archive: zipfile.ZipFile) -> None:
     """Names first, then sizes, then each byte."""
     members = archive.infolist()
-    names = [one.filename for one in members]
+    if len(members) > _MOST_MEMBERS:
+        raise ValueError(f"The archive has {len(members):,} members; no model has so many.")
+    names = Counter(one.filename for one in members)
     for member in members:
         name = member.filename
         parts = re.split(r"[/\\]", name)
         is_link = stat.S_ISLNK(member.external_attr >> 16)
-        if ".." in parts or not parts[0] or ":" in parts[0] or is_link or names.count(name) > 1:
+        if ".." in parts or not parts[0] or ":" in parts[0] or is_link or names[name] > 1:
             raise ValueError(f"The archive has a member that no model has: {name!r:.100}.")
         if member.file_size > max(_LARGE, _MOST_EXPANSION * member.compress_size):
             raise ValueError(

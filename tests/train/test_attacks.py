@@ -16,6 +16,7 @@ from keras import layers
 
 from convmill import models
 from convmill.failure import Failure
+from convmill.train import load
 from convmill.user_models import load_model
 
 
@@ -169,6 +170,13 @@ def test_it_is_refused(attack, tmp_path, monkeypatch):
     with pytest.raises(Failure, match=r"cannot load this model"):  # what commands do
         load_model(path)
     assert not evil.exists()
+
+
+def test_too_many_members_are_refused(tmp_path, monkeypatch):
+    net().save(tmp_path / "net.keras")
+    monkeypatch.setattr(load, "_MOST_MEMBERS", 2)
+    with pytest.raises(ValueError, match=r"The archive has \d+ members; no model has so many"):
+        models.load_model(tmp_path / "net.keras")
 
 
 @pytest.mark.parametrize("attack", [external_data, external_link, large_weights])

@@ -7,15 +7,17 @@ import hashlib
 import os
 import signal
 import zipfile
+from collections import Counter, OrderedDict, defaultdict
 
 import keras
 import numpy as np
 import pytest
 
 from convmill import models
-from convmill.callbacks import Checkpoint
-from convmill.train.checkpoint import archive
+from convmill.callbacks import Checkpoint, StopOnNaN
+from convmill.train.checkpoint import archive, tree
 from convmill.train.checkpoint.data import _checksum
+from convmill.train.guard import Finding
 from tests.train.nets import compiled, convnet, images
 
 X, Y = images(32)
@@ -309,3 +311,53 @@ def test_large_arrays_are_told_from_others_by_a_part(place):
     ones[place] = 1
     assert _checksum(zeros) == _checksum(zeros[:, ::-1]) != _checksum(ones)
     assert _checksum(zeros) != _checksum(zeros.reshape(1000, 10000))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Counter("abca"),
+        OrderedDict(b=1, a=[2]),
+        defaultdict(list, {3: [4]}),
+        defaultdict(None, {"a": Counter()}),
+        {"a": defaultdict(float)},
+    ],
+)
+def test_dicts_that_do_more_come_back_as_they_were(value):
+    found = tree.unpack(tree.pack(value, []), [])
+    assert found == value
+    assert repr(found) == repr(value)
+
+
+class Own(dict):
+    pass
+
+
+@pytest.mark.parametrize("value", [Own(a=1), defaultdict(lambda: 3), defaultdict(Own)])
+def test_other_dicts_are_told_of(value):
+    with pytest.raises(tree.NotPlain):
+        tree.pack([value], [])
+
+
+def test_a_guard_is_nothing_to_warn_of(tmp_path):
+    fit(net(), tmp_path, callbacks=[StopOnNaN()], epochs=1)
+    guard = StopOnNaN()
+    guard.found = Finding(1, 2, None, "the loss")
+    other = StopOnNaN()
+    other.load_state_dict(guard.state_dict())
+    assert other.found == guard.found
+    fit(net(), tmp_path, callbacks=[other], epochs=2)
+    assert other.found is None
+
+
+def test_a_finding_is_not_gone_on_with(tmp_path):
+    """The checkpoints before it lead to it again."""
+    x = X.copy()
+    x[20] = 3e38
+    for _ in range(2):
+        guard = StopOnNaN("restore")
+        history = fit(net(), tmp_path, x=x, shuffle=False, callbacks=[guard], keep=9, epochs=1)
+        assert (guard.found.epoch, guard.found.step) == (1, 3)
+        assert history.epoch == [0]
+        for name in names(tmp_path)[2:]:
+            (tmp_path / name).unlink()

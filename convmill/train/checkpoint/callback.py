@@ -21,8 +21,8 @@ class Checkpoint(keras.callbacks.Callback):
     Python's, Keras'), the place in the epoch's order, what metrics have counted, History, and what
     other callbacks hold. SIGTERM and Ctrl-C write a last one.
 
-    Other data are refused: arrays by checksums, of large ones of a part; of a ``PyDataset`` only the
-    name and the number of batches are compared.
+    Other data are refused: arrays by checksums, of large ones of a part; of a ``PyDataset`` the
+    name and the number of batches are compared, and no more.
 
     A folder is for one call of ``fit``. It may lie anywhere; nothing in its files is code.
 
