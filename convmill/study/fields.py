@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,25 @@ def check_keys(table: Table, known: Iterable[str], where: str) -> None:
                 f"{where}: there is no key '{key}'.{nearest(str(key), names)} "
                 f"The keys are: {', '.join(names)}."
             )
+
+
+def check_values(table: Table, where: str, path: str = "") -> None:
+    """Raises StudyError for a value, however deep, that is no text, finite number, true or false,
+    list or table of these: no study can hold it, nor be written down with it."""
+    for key, value in table.items():
+        _check_value(value, where, f"{path}{key}")
+
+
+def _check_value(value: Any, where: str, key: str) -> None:
+    if isinstance(value, Mapping):
+        check_values(value, where, f"{key}.")
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _check_value(one, where, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise wrong(where, key, "a finite number", value)
+    elif not isinstance(value, str | int | float | None):
+        raise wrong(where, key, "a text, a number, true, false, a list or a table", value)
 
 
 def text(table: Table, key: str, where: str, otherwise: str = "") -> str:

@@ -65,6 +65,7 @@ def read_spec(
     """
     where = f"study '{name}'"
     fields.check_keys(table, KEYS, where)
+    fields.check_values(table, where)
     whole = {key: value for key, value in table.items() if key != "quick"}
     if quick:
         if "quick" not in table:
@@ -111,6 +112,14 @@ def _read_marks(table: Mapping[str, Any], where: str) -> dict[str, float]:
     return {key: float(value) for key, value in marks.items()}
 
 
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(name, str) for name in value)
+    )
+
+
 def _read_compare(
     table: Mapping[str, Any], arms: Sequence[ArmSpec], where: str
 ) -> tuple[tuple[str, str], ...]:
@@ -122,10 +131,10 @@ def _read_compare(
         pairs = [(reference, base) for base in bases if base != reference]
     elif value == "all":
         pairs = list(itertools.combinations(bases, 2))
-    elif isinstance(value, list) and all(isinstance(one, list) and len(one) == 2 for one in value):
+    elif isinstance(value, list) and all(map(_is_pair, value)):
         pairs = [(one[0], one[1]) for one in value]
         for name in itertools.chain(*pairs):
-            fields.one_of(str(name), bases, where, "compare")
+            fields.one_of(name, bases, where, "compare")
     else:
         wanted = "'reference', 'all' or a list of pairs [['one', 'other'], ...]"
         raise fields.wrong(where, "compare", wanted, value)

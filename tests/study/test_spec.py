@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date
+
 import pytest
 
 from convmill.study import catalogue, toml
@@ -81,6 +84,15 @@ WRONG = [
     ({"match": {"parameters": "thre"}}, "parameters must be one of one, two"),
     ({"reference": "tow"}, "Did you mean 'two'?"),
     ({"compare": [["one"]]}, "compare must be"),
+    ({"compare": [[1, 2]]}, "compare must be"),
+    ({"compare": [["one", ["two"]]]}, "compare must be"),
+    ({"marks": {"x": math.nan}}, "marks.x must be a finite number. Received: marks.x = nan"),
+    ({"marks": {"x": True}}, "x must be a number"),
+    (
+        {"arms": {"a": {"model": "x", "options": {"o": [{"day": date(2026, 1, 2)}]}}}},
+        "arms.a.options.o.day must be a text, a number, true, false, a list or a table",
+    ),
+    ({"quick": {"training": {"learning_rate": math.inf}}}, "quick.training.learning_rate must be"),
     ({"vary": {"key": "train", "values": [1]}}, "key must be such as 'data.train'"),
     ({"vary": {"key": "data.train", "values": [1, 1]}}, "none of them twice"),
     ({"data": {"place": "corner"}}, "needs a canvas"),
