@@ -89,14 +89,15 @@ def run(
 ) -> None:
     """Run what is missing of a study, and say what it shows.
 
-    Every finished run is kept at once: stopped at any moment, the same command goes on.
+    Every finished run is kept at once: stopped at any moment, the same command goes on. Where arms
+    or runs fail the others go on, and the command ends with status 1.
 
     \b
     Examples:
       convmill study run pooling --quick
       convmill study run mine.toml --out results/
     """
-    from convmill.failure import as_failures
+    from convmill.failure import Failure, as_failures
     from convmill.study.experiment import carry_out
 
     try:
@@ -110,6 +111,8 @@ def run(
     _tell(result, as_json)
     if not as_json:
         echo(f"Kept in {where}; 'convmill study report {where}' makes a page of it")
+    if failed := [arm.label for arm in result.arms if arm.failure]:
+        raise Failure(f"Arms that failed, or runs of them: {', '.join(failed)}.")
 
 
 @study.command(short_help="Make a page of what a study's runs show.")

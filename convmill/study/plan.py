@@ -17,6 +17,7 @@ from convmill.study import arms, images
 from convmill.study.arm_spec import KEPT, ArmSpec
 from convmill.study.errors import StudyError
 from convmill.study.matching import NAMES, Sizes, match, scaled, sizes_of
+from convmill.study.measures import MEASURES
 from convmill.study.sources import sources_of
 from convmill.study.spec import Spec
 from convmill.study.training import Job
@@ -68,18 +69,20 @@ def make_plan(spec: Spec) -> Plan:
     """Builds every arm once, without training.
 
     Raises:
-        StudyError: the data cannot be had, or no arm can be built.
+        StudyError: no arm can be built, or has its data.
     """
-    for name in dict.fromkeys(arm.data.name for arm in spec.arms):
-        images.dataset(name)
+    missing = _missing_data(spec)
     planned, jobs = [], []
     for arm in spec.arms:
         try:
+            if arm.data.name in missing:
+                raise missing[arm.data.name]
             built = _build(arm, spec)
-        except StudyError as error:
-            planned.append(PlannedArm(arm.name, arm.label, arm.base, arm.at, failure=str(error)))
+            own = [_job(arm, built, seed, spec) for seed in arm.seeds]
+        except Exception as error:  # Keras, and code of the user's, can raise anything
+            failure = _failure(arm, error)
+            planned.append(PlannedArm(arm.name, arm.label, arm.base, arm.at, failure=failure))
             continue
-        own = [_job(arm, built, seed, spec) for seed in arm.seeds]
         jobs += own
         planned.append(
             PlannedArm(
@@ -96,10 +99,30 @@ def make_plan(spec: Spec) -> Plan:
             )
         )
     if not jobs:
-        raise StudyError(planned[0].failure)
+        raise StudyError("\n".join(dict.fromkeys(arm.failure for arm in planned)))
     unlike = {job.digest: job for job in jobs}.values()
     order = {seed: place for place, seed in enumerate(dict.fromkeys(job.seed for job in unlike))}
     return Plan(tuple(planned), tuple(sorted(unlike, key=lambda job: order[job.seed])))
+
+
+def _missing_data(spec: Spec) -> dict[str, StudyError]:
+    """Why data sets cannot be had, by their names; each is asked for once."""
+    found = {}
+    for name in dict.fromkeys(arm.data.name for arm in spec.arms):
+        try:
+            images.dataset(name)
+        except StudyError as error:
+            found[name] = error
+    return found
+
+
+def _failure(arm: ArmSpec, error: Exception) -> str:
+    """Why an arm cannot be trained, with its name, but for data that many may share."""
+    text = str(error)
+    if isinstance(error, StudyError):
+        named = text.startswith(("arm '", "data: "))
+        return text if named else f"arm '{arm.name}': {text}"
+    return f"arm '{arm.name}': {type(error).__name__}: {text}"
 
 
 def _build(arm: ArmSpec, spec: Spec) -> _Built:
@@ -123,6 +146,8 @@ def _build(arm: ArmSpec, spec: Spec) -> _Built:
         model = scaled(model, factor)
     arms.compile_arm(model, arm.training, _images(arm))
     arms.check_fits(model, shape, classes, f"arm '{arm.name}'")
+    for name in spec.measures:
+        MEASURES[name].check(model, arm.data.canvas, arm.options)
     return _Built(factor, sizes_of(model), words, _described(model, arm))
 
 

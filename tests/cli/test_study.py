@@ -40,6 +40,22 @@ def test_a_study_of_ones_own_is_run_and_reported(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == result
 
 
+def test_arms_that_fail_end_in_status_1_after_all_is_told(tmp_path, capsys):
+    table = small(tmp_path, seeds=1, training={"epochs": 1})
+    table["arms"]["missing"] = {"model": "nowhere.keras"}
+    file, folder = tmp_path / "mine.toml", tmp_path / "out"
+    file.write_text(toml.dumps(table))
+    command = ["study", "run", str(file), "--out", str(folder), "--jobs", "1"]
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    assert "2/2  convnet, seed 1" in captured.out
+    assert "There is no file nowhere.keras" in captured.out
+    assert "Kept in" in captured.out
+    assert "Arms that failed, or runs of them: missing." in captured.err
+    assert main([*command, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["complete"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,13 +43,12 @@ def to_border(images: NDArray[np.float32], down: int, right: int) -> NDArray[np.
 
 def position_accuracy(trained: Trained) -> Measured:
     """Test images laid everywhere on the canvas: the mean over positions, and the map of them."""
-    if trained.canvas is None:
-        raise StudyError("the measure position_accuracy needs data with a canvas.")
+    canvas = _canvas(trained.canvas)
     images = trained.stored_test[:MOST_IMAGES]
     labels = trained.labels_test[:MOST_IMAGES]
     scale = np.float32(trained.x_test.max() / max(float(trained.stored_test.max()), 1e-9))
     places = [
-        np.linspace(0, trained.canvas - images.shape[axis], POSITIONS).round().astype(int)
+        np.linspace(0, canvas - images.shape[axis], POSITIONS).round().astype(int)
         for axis in (1, 2)
     ]
     shape = (len(images), *trained.x_test.shape[1:])
@@ -54,7 +56,7 @@ def position_accuracy(trained: Trained) -> Measured:
     for down in places[0]:
         row = []
         for right in places[1]:
-            x = laid(images, trained.canvas, down, right).astype(np.float32) * scale
+            x = laid(images, canvas, down, right).astype(np.float32) * scale
             row.append(float(trained.told_right(x.reshape(shape), labels).mean()))
         rows.append(tuple(row))
     axes = (
@@ -64,16 +66,23 @@ def position_accuracy(trained: Trained) -> Measured:
     return Measured(float(np.mean(rows)), tuple(rows), axes)
 
 
+def check_canvas(model: Any, canvas: int | None, options: Mapping[str, Any]) -> None:
+    """Raises StudyError where there is no canvas to lay images on."""
+    _canvas(canvas)
+
+
+def _canvas(size: int | None) -> int:
+    if size is None:
+        raise StudyError("the measure position_accuracy needs data with a canvas.")
+    return size
+
+
 def window_accuracy(trained: Trained) -> Measured:
     """The share of windows that tell the class alone, over all places of a net that averages what
     its windows say."""
     import keras  # here, for the list of measures needs none
 
-    pooling = next(
-        (layer for layer in trained.model.layers if "global_average" in layer.name), None
-    )
-    if pooling is None:
-        raise StudyError("the measure window_accuracy needs a net with global average pooling.")
+    pooling = _global_pooling(trained.model)
     each = keras.Model(trained.model.inputs, pooling.input)
     said = np.asarray(each.predict(trained.x_test[:MOST_IMAGES], batch_size=256, verbose=0))
     right = said.argmax(axis=-1) == trained.labels_test[:MOST_IMAGES, np.newaxis, np.newaxis]
@@ -83,3 +92,15 @@ def window_accuracy(trained: Trained) -> Measured:
         for side, size in zip(("top", "left"), right.shape[1:], strict=True)
     )
     return Measured(float(right.mean()), rows, (axes[0], axes[1]))
+
+
+def check_pooling(model: Any, canvas: int | None, options: Mapping[str, Any]) -> None:
+    """Raises StudyError where no layer averages what windows say."""
+    _global_pooling(model)
+
+
+def _global_pooling(model: Any) -> Any:
+    found = next((layer for layer in model.layers if "global_average" in layer.name), None)
+    if found is None:
+        raise StudyError("the measure window_accuracy needs a net with global average pooling.")
+    return found

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convmill.study.errors import StudyError
-from convmill.study.fields import check_keys, choice, whole
+from convmill.study.fields import check_keys, choice, subtable, whole
 from convmill.study.measures.trained import Measured, Trained
 
 KEYS = ("pooling", "convolution", "window", "images")
 CONVOLUTION, WINDOW, IMAGES = 2, 4, 5000
 ITERATIONS = 300
+WHERE = "options.probe_accuracy"
 
 
 def probe_accuracy(trained: Trained) -> Measured:
@@ -26,13 +29,9 @@ def probe_accuracy(trained: Trained) -> Measured:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    where, options = "options.probe_accuracy", dict(trained.options.get("probe_accuracy", {}))
-    check_keys(options, KEYS, where)
-    pooling = choice(options, "pooling", where, ("max", "average"), "max")
-    window = whole(options, "window", where, WINDOW) or WINDOW
-    number = whole(options, "convolution", where, CONVOLUTION) or CONVOLUTION
-    images = whole(options, "images", where, IMAGES) or IMAGES
-    features = _features(trained.model, number, pooling, window)
+    asked = _read_options(trained.options)
+    images = asked.images
+    features = _features(trained.model, asked)
     told = (
         np.asarray(features.predict(x, batch_size=256, verbose=0)).reshape(len(x), -1)
         for x in (trained.x_train[:images], trained.x_test)
@@ -44,15 +43,47 @@ def probe_accuracy(trained: Trained) -> Measured:
     return Measured(float(found.mean()))
 
 
-def _features(model: Any, number: int, pooling: str, window: int) -> Any:
-    """A model from the images to the pooled map of the ``number``-th convolution."""
+def check_convolution(model: Any, canvas: int | None, options: Mapping[str, Any]) -> None:
+    """Raises StudyError for wrong options, and where there is no such map."""
+    _features(model, _read_options(options))
+
+
+@dataclass(frozen=True)
+class _Options:
+    pooling: str
+    convolution: int
+    window: int
+    images: int
+
+
+def _read_options(options: Mapping[str, Any]) -> _Options:
+    table = subtable(options, "probe_accuracy", "options")
+    check_keys(table, KEYS, WHERE)
+    return _Options(
+        pooling=choice(table, "pooling", WHERE, ("max", "average"), "max"),
+        convolution=whole(table, "convolution", WHERE, CONVOLUTION) or CONVOLUTION,
+        window=whole(table, "window", WHERE, WINDOW) or WINDOW,
+        images=whole(table, "images", WHERE, IMAGES) or IMAGES,
+    )
+
+
+def _features(model: Any, asked: _Options) -> Any:
+    """A model from the images to the pooled map of the convolution that is asked for.
+
+    Raises:
+        StudyError: there is none, or the map is smaller than the window.
+    """
     import keras
 
     convolutions = [layer for layer in model.layers if len(getattr(layer, "kernel_size", ())) == 2]
-    if number > len(convolutions):
+    if asked.convolution > len(convolutions):
         raise StudyError(
-            f"options.probe_accuracy: the net has {len(convolutions)} convolutions. Received: "
-            f"convolution = {number}."
+            f"{WHERE}: the net has {len(convolutions)} convolutions. Received: convolution = "
+            f"{asked.convolution}."
         )
-    pool = keras.layers.MaxPooling2D if pooling == "max" else keras.layers.AveragePooling2D
-    return keras.Model(model.inputs, pool(window)(convolutions[number - 1].output))
+    pool = keras.layers.MaxPooling2D if asked.pooling == "max" else keras.layers.AveragePooling2D
+    try:
+        pooled = pool(asked.window)(convolutions[asked.convolution - 1].output)
+    except ValueError as error:
+        raise StudyError(f"{WHERE}: window = {asked.window} does not fit. {error}") from error
+    return keras.Model(model.inputs, pooled)

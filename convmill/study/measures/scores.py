@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import numpy as np
 
+from convmill.study.errors import StudyError
 from convmill.study.measures.trained import Measured, Trained
+
+ACCURACY = "accuracy"
 
 
 def accuracy(trained: Trained) -> Measured:
@@ -15,7 +21,35 @@ def accuracy(trained: Trained) -> Measured:
 def best_accuracy(trained: Trained) -> Measured:
     """The best test accuracy of any epoch, or of the weights in the end where those are others,
     such as averages: which it is was chosen on the test images."""
-    return Measured(max(*trained.curves["val_accuracy"], accuracy(trained).value))
+    return Measured(max(*trained.curves[f"val_{ACCURACY}"], accuracy(trained).value))
+
+
+def check_accuracy(model: Any, canvas: int | None, options: Mapping[str, Any]) -> None:
+    """Raises StudyError where no accuracy will be known of each epoch."""
+    compiled = model.get_compile_config() or {}
+    if "metrics" not in compiled:  # a model with a way of its own
+        return
+    names = list(_names(compiled["metrics"]))
+    if ACCURACY not in names:
+        raise StudyError(
+            "the measures best_accuracy and dip need a model that is compiled with "
+            f"metrics=['{ACCURACY}']. Received: metrics={names}."
+        )
+
+
+def _names(metrics: Any) -> Iterator[str]:
+    """What metrics of a model's configuration, in lists and tables, are called in ``fit``."""
+    if isinstance(metrics, str):
+        yield metrics
+    elif isinstance(metrics, list | tuple):
+        for one in metrics:
+            yield from _names(one)
+    elif isinstance(metrics, Mapping) and "class_name" in metrics:
+        config = metrics.get("config")
+        yield str(config.get("name") if isinstance(config, Mapping) else config)
+    elif isinstance(metrics, Mapping):
+        for one in metrics.values():
+            yield from _names(one)
 
 
 def loss(trained: Trained) -> Measured:

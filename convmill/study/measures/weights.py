@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,20 @@ def radius(trained: Trained) -> Measured:
     return Measured(float(np.sqrt(total).mean()))
 
 
+def check_kernel(model: Any, canvas: int | None, options: Mapping[str, Any]) -> None:
+    """Raises StudyError where the first kernel's weights do not lie over the image."""
+    _check(first_kernel(model).shape, model.input_shape[1:])
+
+
+def _check(kernel: tuple[int, ...], image: tuple[int, ...]) -> None:
+    dense = len(kernel) == 2 and kernel[0] == math.prod(image)
+    if not dense and len(kernel) != 4:
+        raise StudyError(
+            "the measures extent and radius need a first layer that is dense or a convolution. "
+            f"Received: a kernel of shape {kernel}."
+        )
+
+
 def _shares(learned: NDArray[Any]) -> NDArray[Any]:
     """Of each unit's squared change what each pixel has."""
     return np.asarray(learned / np.maximum(learned.sum(axis=(0, 1)), np.finfo(float).tiny))
@@ -56,12 +71,8 @@ def _learned(trained: Trained) -> NDArray[Any]:
     that have learned nothing are left out."""
     change = (first_kernel(trained.model).astype(np.float64) - trained.first_kernel) ** 2
     shape = trained.x_test.shape[1:]
-    if change.ndim == 2 and len(change) == math.prod(shape):  # dense: a weight for each pixel
+    _check(change.shape, shape)
+    if change.ndim == 2:  # dense: a weight for each pixel
         change = change.reshape(*shape, -1)
-    if change.ndim != 4:
-        raise StudyError(
-            "the measures extent and radius need a first layer that is dense or a convolution. "
-            f"Received: a kernel of shape {trained.first_kernel.shape}."
-        )
     summed = change.sum(axis=2)  # over channels
     return np.asarray(summed[:, :, summed.sum(axis=(0, 1)) > 0])
