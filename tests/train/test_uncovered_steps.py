@@ -147,3 +147,28 @@ def test_measuring_goes_on_behind_a_step_of_keras():
     expected = other.evaluate(X, Y, batch_size=SIZE, verbose=0)
     np.testing.assert_allclose(model.evaluate(Mixed(), verbose=0), expected, rtol=1e-5)
     np.testing.assert_allclose(model.predict(X, verbose=0), other.predict(X, verbose=0), rtol=1e-6)
+
+
+def plain_net():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(1e30), "mse")  # not finite at the second step
+    return model
+
+
+def test_a_guard_goes_from_a_compiled_model_to_one_that_keras_trains():
+    guard = StopOnNaN("raise")
+    net().fit(X, Y, verbose=0, callbacks=[guard])
+    with pytest.raises(FloatingPointError, match="epoch 1 is not finite"):
+        plain_net().fit(X, Y, verbose=0, callbacks=[guard])
+    twice = [guard, Checkpoint("no folder"), Checkpoint("no folder")]
+    with pytest.raises(ValueError, match="One Checkpoint is enough"):
+        net().fit(X, Y, verbose=0, callbacks=twice)
+    with pytest.raises(FloatingPointError, match="epoch 1 is not finite"):
+        plain_net().fit(X, Y, verbose=0, callbacks=[guard])
+
+
+def test_nothing_is_restored_where_keras_trains():
+    model = plain_net()
+    with pytest.warns(RuntimeWarning, match="the weights will stay as they are"):
+        history = model.fit(X, Y, epochs=3, verbose=0, callbacks=[StopOnNaN("restore")])
+    assert history.epoch == [0]
