@@ -69,6 +69,9 @@ def fails_when_built(input_shape, classes):
 def named(input_shape, classes):
     return net(input_shape, classes, "accuracy")
 
+def flat(input_shape, classes):
+    return keras.Sequential([keras.Input((64,)), keras.layers.Dense(classes)])
+
 def table(input_shape, classes):
     return net(input_shape, classes, keras.metrics.CategoricalAccuracy(name="accuracy"))
 
@@ -110,6 +113,13 @@ def test_data_that_are_not_there_are_the_failure_of_their_arm(tmp_path):
     assert "no data at this path" in planned[1].failure
     with pytest.raises(StudyError, match="no data at this path"):
         make_plan(read_spec(small(tmp_path, data={"name": "no/where"}), "mine"))
+
+
+@pytest.mark.parametrize("measure", ["extent", "radius"])
+def test_measures_of_the_first_weights_need_these_to_lie_over_the_image(failures, measure):
+    found = failures("named", "flat", measures=[measure])
+    assert [name for name in found if not found[name]] == ["named", "dense"]
+    assert "need a first layer that is dense or a convolution" in found["flat"]
 
 
 @pytest.mark.parametrize("measure", ["best_accuracy", "dip"])

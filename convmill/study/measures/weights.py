@@ -53,7 +53,7 @@ def check_kernel(model: Any, canvas: int | None, options: Mapping[str, Any]) -> 
 
 
 def _check(kernel: tuple[int, ...], image: tuple[int, ...]) -> None:
-    dense = len(kernel) == 2 and kernel[0] == math.prod(image)
+    dense = len(kernel) == 2 and len(image) == 3 and kernel[0] == math.prod(image)
     if not dense and len(kernel) != 4:
         raise StudyError(
             "the measures extent and radius need a first layer that is dense or a convolution. "
