@@ -152,12 +152,12 @@ def pages(found: Mapping[str, StudyResult]) -> Iterator[tuple[str, bytes]]:
 
 
 def rebuild(docs: Path) -> None:
-    """Writes all pages from the results in ``docs/studies``; pictures that no page shows go."""
+    """Writes all pages from the results in ``docs/studies``; pages and pictures of none go."""
     folder = docs / "studies"
     found = results(folder)
     files = dict(pages(found))
     for file in [*folder.glob("*.md"), *folder.glob("*.svg")]:
-        if file.name not in files:
+        if file.name not in files and file.name != "README.md":
             file.unlink()
     for name, content in files.items():
         (folder / name).write_bytes(content)

@@ -31,6 +31,7 @@ def docs(claims, tmp_path_factory) -> Path:
     for name, result in (("pooling", studies.pooling()), ("tiny", studies.single())):
         (folder / f"{name}.json").write_text(json_text(result.to_dict()))
     (folder / "old-1.svg").write_text("<svg/>")
+    (folder / "README.md").write_text("[Claims](../claims.md)")
     claims.rebuild(docs)
     return docs
 
@@ -78,6 +79,7 @@ def test_a_page_has_question_answer_tables_and_pictures(docs):
     assert "\n| no pooling, same parameters | widths x 0.86: 93,410 parameters |\n" in text
     assert "- Command: convmill study run pooling --quick\n" in text
     assert not (docs / "studies" / "old-1.svg").exists()
+    assert (docs / "studies" / "README.md").exists()
 
 
 def test_each_claim_has_a_study_that_can_be_run(claims):
