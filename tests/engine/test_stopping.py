@@ -47,8 +47,10 @@ def prepared(steps=STEPS, threads=2):
 
 
 def replayed(steps):
-    """The same run with just so many steps."""
-    program, batches = prepared(steps)
+    """The same run with just so many steps; with none where it was stopped before the first."""
+    program, batches = prepared(max(steps, 1))
+    if not steps:
+        return program, None
     record = program.train(batches, np.full(steps, 1e-4), seeds=SEEDS)
     return program, record
 
