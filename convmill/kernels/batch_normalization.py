@@ -17,7 +17,7 @@ from convmill.kernels import folding, ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.folding import INVERSE, MEAN, SCALE, SHIFT
-from convmill.kernels.functions import activate, gate
+from convmill.kernels.functions import activate, asks_for_side, gate
 from convmill.kernels.lang import F32, Index, cover
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import (
@@ -33,19 +33,12 @@ from convmill.lower.launches import (
 from convmill.lower.stages import BatchNormalizationStage, Tensor
 
 S = BatchNormalizationStage
-SIDED = ("linear", "relu", "leaky_relu")  # their gradients ask on which side of zero the input is
 UNROLL = 4  # sums that run beside one another: an addition waits for the one before it
 
 
 def _is_fixed(site: Site[S]) -> bool:
     """Whether the moving statistics are taken as they are."""
     return site.stage.frozen or not site.training
-
-
-def _is_sided(stage: S) -> bool:
-    """Whether x scale + shift, computed again, tells what the gradient asks: then the output is not
-    read, which comes from behind the caches."""
-    return stage.activation.name in SIDED
 
 
 def _means(stage: S) -> Slot:
@@ -90,7 +83,9 @@ def forward(site: Site[S]) -> list[Launch]:
 def backward(site: Site[S]) -> list[Launch]:
     """Gradients of gamma and beta, and that of x, which goes back through the moments too."""
     stage, launches = site.stage, list[Launch]()
-    looked_at = value(stage.input) if _is_sided(stage) else value(stage.output)
+    # What the output tells follows from x scale + shift: it comes from behind the caches.
+    again = asks_for_side(stage.activation)
+    looked_at = value(stage.input) if again else value(stage.output)
     read: tuple[Slot, ...] = (looked_at, gradient(stage.output), folding.statistics(stage.moments))
     if not _is_fixed(site):
         sums, over = _of_image(stage, "sums"), Shares(stage.input.channels, site.lanes)
@@ -268,7 +263,7 @@ def _gated(
     behind = k.load(k.pointer(gradient(stage.output)), at, count)
     if stage.activation.name == "linear":
         return behind
-    if _is_sided(stage):
+    if asks_for_side(stage.activation):
         assert x is not None
         return gate(k, stage.activation, k.fma(x, *scaling), behind)
     return gate(k, stage.activation, k.load(k.pointer(value(stage.output)), at, count), behind)

@@ -46,11 +46,17 @@ def gate(e: Emitter, activation: Activation, y: ir.Value, gradient: ir.Value) ->
     raise AssertionError(f"{activation.name} is not a function of its output alone")
 
 
+def asks_for_side(activation: Activation) -> bool:
+    """Whether the gradient asks of an activation's output, or of its input, nothing but on which
+    side of zero, or of its ceiling, it is: then both tell the same."""
+    plain_relu = activation.name in ("relu", "leaky_relu") and not activation.constants
+    return activation.name == "linear" or plain_relu
+
+
 def gate_input(e: Emitter, activation: Activation, x: ir.Value, gradient: ir.Value) -> ir.Value:
     """Gradient before an activation, from its input ``x``; any activation of one lane."""
-    plain_relu = activation.name in ("relu", "leaky_relu") and not activation.constants
-    if activation.name == "linear" or plain_relu:
-        return gate(e, activation, x, gradient)  # it only asks on which side of zero x is
+    if asks_for_side(activation):
+        return gate(e, activation, x, gradient)
     if activation.name in ("sigmoid", "tanh"):
         return gate(e, activation, activate(e, activation, x), gradient)
     return e.builder.fmul(gradient, FUNCTIONS[activation.name].slope(e, activation, x))
