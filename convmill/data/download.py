@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from convmill import storage
 from convmill.data.dataset import DataError
 from convmill.data.files import IdxFile, KnownSet, Mirror
 from convmill.data.progress import shown
@@ -158,7 +159,7 @@ def _fetch(job: Job, limits: Limits) -> None:
             if target.exists() and not _already_right(job):
                 os.replace(target, target.with_name(target.name + ".wrong"))
             os.replace(path, target)
-            _synchronise_folder(target.parent)
+            storage.flush_to_disk(target.parent)
     except OSError as error:
         raise DataError(
             f"{target} could not be written: {error.strerror or error}.\n"
@@ -177,16 +178,6 @@ def _temporary_beside(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
             yield path, file
     finally:
         path.unlink(missing_ok=True)
-
-
-def _synchronise_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _request(url: str, method: str, limits: Limits) -> Future[Response]:
