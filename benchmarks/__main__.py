@@ -10,21 +10,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks import fma_peak, imports, machine, report, results, setup_peers
+from benchmarks import fma_peak, imports, record, report, results, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import repeats_option, target_option, threads_option
-from benchmarks.peers import PEERS, Peer, before, held_to, run_by
+from benchmarks.options import json_option, repeats_option, target_option, threads_option
+from benchmarks.peers import PEERS, Peer, before, chosen, held_to, run_by
 from benchmarks.rounds import Settings, measure
 
 SECONDS = click.FloatRange(0, min_open=True)
-
-
-def _new_file(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
-    """Refuse a file that cannot be written before the minutes of measuring, not after them."""
-    if file is not None and not file.resolve().parent.is_dir():
-        raise click.BadParameter(f"there is no such folder. Received: {str(file)!r}.")
-    return file
 
 
 def _progress(console: Console) -> Callable[[str], None]:
@@ -51,13 +44,8 @@ def _progress(console: Console) -> Callable[[str], None]:
     default="float32",
     help="Of the images; the notebook's own are float64.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=_new_file,
-    help="Write every raw sample here, net by net.",
-)
+@click.option("--no-imports", is_flag=True, help="Leave out what importing costs.")
+@json_option
 @click.option(
     "--before",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -81,35 +69,38 @@ def main(json_file: Path | None, markdown: bool, **options: Any) -> None:
         report.show(run, console if console.is_terminal else Console(width=110))
 
 
-def _peers(options: dict[str, Any]) -> list[Peer]:
-    """Who takes part; options become what JSON can hold."""
-    peers = [PEERS[name] for name in options["peers"]]
+def _peers(options: dict[str, Any]) -> tuple[list[Peer], list[str]]:
+    """Who takes part, and in words who is left out."""
+    peers, forms = chosen(options["peers"], options["target"])
+    left_out = [f"{peer.label} (convmill compiles for no wider target here)" for peer in forms]
     if options["before"] is not None:
-        peers.append(before(options["before"]))
-        options["before"] = str(options["before"])
+        peers.append(held_to(before(options["before"]), options["target"]))
     if options["peers_python"] is not None:
         try:
             peers, missing = run_by(peers, options["peers_python"].absolute())
         except OSError as error:
             raise click.BadParameter(f"{error}.", param_hint="--peers-python") from None
-        options["peers_python"] = str(options["peers_python"])
-        options["left_out"] = [peer.label for peer in missing]
+        left_out += [f"{peer.label} (not installed)" for peer in missing]
     elif any(peer.python == "peers" for peer in peers):
         setup_peers.main()  # where it fails, the table says which peers have no figures
     if not peers:
-        raise click.UsageError(f"none of them is installed in {options['peers_python']}")
-    return [held_to(peer, options["target"]) for peer in peers]
+        raise click.UsageError(f"nobody is left to measure, without {'; '.join(left_out)}")
+    return peers, left_out
 
 
 def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
-    peers = _peers(options)
+    begun = record.begin("nets")
+    if options["before"] is not None:
+        begun.options["before"] = record.code_of(options["before"])
+    peers, left_out = _peers(options)
     tell = _progress(Console(stderr=True))
     repeats, threads = options["repeats"], options["threads"]
     run = results.Run(
-        machine=machine.describe(),
+        machine=begun.machine,
         options=options,
+        left_out=left_out,
         single_thread_gigaflops=[fma_peak.measure(1) for _ in range(repeats)],
-        imports=imports.measure(repeats, tell),
+        imports={} if options["no_imports"] else imports.measure(repeats, tell),
         nets=[],
     )
     settings = Settings(
@@ -120,7 +111,7 @@ def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
             measure(NETS[net], peers, settings, lambda: fma_peak.measure(threads), tell)
         )
         if json_file:
-            results.write_json(run, json_file)
+            record.write(results.recorded(run, begun), json_file)
     tell("")
     return run
 

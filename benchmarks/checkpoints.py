@@ -10,15 +10,18 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from benchmarks import record
 from benchmarks.images import one_hot
 from benchmarks.names import Names
 from benchmarks.nets import NETS
-from benchmarks.options import repeats_option, threads_option
+from benchmarks.options import json_option, repeats_option, threads_option
 from benchmarks.results import summarise
 
 DEFAULT_SECONDS = 60.0
@@ -33,8 +36,18 @@ Stretch = Callable[[str | None], float]
 @threads_option
 @click.option("--seconds", type=click.FloatRange(1.0), default=20.0, help="Length of a stretch.")
 @click.option("--every", type=click.FloatRange(0.1), default=1.0, help="Seconds.")
-def main(nets: list[str], repeats: int, threads: int, seconds: float, every: float) -> None:
+@json_option
+def main(
+    nets: list[str],
+    repeats: int,
+    threads: int,
+    seconds: float,
+    every: float,
+    json_file: Path | None,
+) -> None:
     """Measure training with and without checkpoints: median (least..greatest) of stretches."""
+    begun = record.begin("checkpoints")
+    samples: dict[str, dict[str, list[float]]] = {}
     os.environ.setdefault("KERAS_BACKEND", "jax")
     for name in nets:
         delays: list[float] = []
@@ -50,6 +63,14 @@ def main(nets: list[str], repeats: int, threads: int, seconds: float, every: flo
             f"{every:g} s: {cost:.2%}, so {cost * every / DEFAULT_SECONDS:.3%} at the default "
             f"interval; a step is delayed by {_milliseconds(delays)}"
         )
+        samples[name] = {
+            "without": rates[None],
+            "with": rates[f"{every}s"],
+            "delay_seconds": delays,
+        }
+        if json_file:
+            versions = record.own_versions()
+            record.write(replace(begun, samples=samples, versions=versions), json_file)
 
 
 def _milliseconds(delays: list[float]) -> str:
@@ -133,4 +154,4 @@ def _watch(delays: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m benchmarks.checkpoints")

@@ -10,11 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
+from benchmarks import record
 from benchmarks.names import Names
 from benchmarks.nets import NETS
+from benchmarks.options import json_option
 from benchmarks.peers import ROOT
 from benchmarks.results import summarise
 
@@ -58,8 +62,11 @@ def _seconds(net: str, folder: str) -> list[float]:
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Processes.")
-def main(nets: list[str], repeats: int) -> None:
+@json_option
+def main(nets: list[str], repeats: int, json_file: Path | None) -> None:
     """Measure compiling for training, in seconds: median (least..greatest)."""
+    begun = record.begin("compile_time")
+    samples: dict[str, dict[str, list[list[float]]]] = {}
     for net in nets:
         compiled = [_seconds(net, "") for _ in range(repeats)]
         with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +77,10 @@ def main(nets: list[str], repeats: int) -> None:
             f"{net}: {_summary(whole)} s, of these {_summary(before)} until LLVM begins and "
             f"{_summary(llvm)} in LLVM; loaded {_summary([each[2] for each in loaded])} s"
         )
+        samples[net] = {"compiled": compiled, "loaded": loaded}
+        if json_file:
+            versions = record.own_versions()
+            record.write(replace(begun, samples=samples, versions=versions), json_file)
 
 
 def _summary(values: Sequence[float]) -> str:
@@ -77,4 +88,4 @@ def _summary(values: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m benchmarks.compile_time")

@@ -6,13 +6,16 @@ others have in their places: PyTorch's `model(x)` and a jitted JAX function, wit
 array of NumPy's, and one step of training with its loss as a number.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
 import click
 
-from benchmarks import setup_peers
+from benchmarks import record, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import repeats_option, target_option, threads_option
-from benchmarks.peers import PEERS, Peer, held_to
+from benchmarks.options import json_option, repeats_option, target_option, threads_option
+from benchmarks.peers import PEERS, Peer, chosen
 from benchmarks.process import WorkerError, WorkerProcess, start
 from benchmarks.results import Summary, summarise
 
@@ -30,14 +33,24 @@ Samples = dict[str, list[float]]  # of each call, microseconds
 @threads_option
 @target_option
 @click.option("--seconds", type=click.FloatRange(0.01), default=0.5, help="Length of a stretch.")
+@json_option
 def main(
-    net: str, peers: list[str], repeats: int, threads: int, target: str | None, seconds: float
+    net: str,
+    peers: list[str],
+    repeats: int,
+    threads: int,
+    target: str | None,
+    seconds: float,
+    json_file: Path | None,
 ) -> None:
     """Measure single calls, in microseconds: median (least..greatest) of the rounds' medians."""
-    known = [held_to(PEERS[name], target) for name in peers]
+    begun = record.begin("latency")
+    known, _ = chosen(peers, target)
     if any(peer.python == "peers" for peer in known):
         setup_peers.main()
-    found = _measure(net, known, repeats, threads, seconds)
+    found, versions = _measure(net, known, repeats, threads, seconds)
+    if json_file:
+        record.write(replace(begun, samples=found, versions=versions), json_file)
     if target is not None:
         click.echo(f"convmill is held to {target}")
     for line in _table(found, known):
@@ -46,14 +59,16 @@ def main(
 
 def _measure(
     net: str, peers: list[Peer], repeats: int, threads: int, seconds: float
-) -> dict[str, Samples]:
-    """Samples of each peer; a peer that fails has no more from there on."""
+) -> tuple[dict[str, Samples], dict[str, dict[str, str]]]:
+    """Samples of each peer, and its versions; a peer that fails has no more from there on."""
     workers: dict[str, WorkerProcess] = {}
+    versions: dict[str, dict[str, str]] = {}
     found: dict[str, Samples] = {peer.name: {call: [] for call in CALLS} for peer in peers}
     try:
         for peer in peers:
             try:
                 workers[peer.name] = start(peer, net, threads)
+                versions[peer.name] = workers[peer.name].versions
             except (WorkerError, OSError) as error:
                 click.echo(f"{peer.label}: {error}", err=True)
         for number in range(repeats):
@@ -69,7 +84,7 @@ def _measure(
     finally:
         for worker in workers.values():
             worker.stop()
-    return found
+    return found, versions
 
 
 def _take(worker: WorkerProcess, samples: Samples, seconds: float) -> None:

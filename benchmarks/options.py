@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from benchmarks import machine
@@ -21,4 +23,20 @@ target_option = click.option(
     type=click.Choice(list(host.targets()), case_sensitive=False),
     envvar="CONVMILL_TARGET",
     help="Instructions that convmill is held to; its peers use all that there are.",
+)
+
+
+def _new_file(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse a file that cannot be written before the minutes of measuring, not after them."""
+    if file is not None and not file.resolve().parent.is_dir():
+        raise click.BadParameter(f"there is no such folder. Received: {str(file)!r}.")
+    return file
+
+
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_new_file,
+    help="Write every raw sample here, with the command, the machine and the versions.",
 )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from convmill.runtime import host
+
 ROOT = Path(__file__).resolve().parent.parent
 PEERS_ENVIRONMENT = ROOT / ".venv-peers"
 
@@ -59,17 +61,26 @@ def _keras(backend: str) -> dict[str, str]:
 _INDUCTOR = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 _JIT = {"jit_compile": True}
 
+_OURS = Peer(
+    name="convmill",
+    label="convmill",
+    trainer=KERAS,
+    packages=("convmill", "keras", "jax", "llvmlite", "numpy"),
+    options={"accelerate": True},
+    imports=("convmill",),
+    # A net that convmill does not compile must be an error, never Keras' speed in its name.
+    environment={**_keras("jax"), "CONVMILL_STRICT": "1"},
+    python="own",
+)
+
 _ALL = (
-    Peer(
-        name="convmill",
-        label="convmill",
-        trainer=KERAS,
-        packages=("convmill", "keras", "jax", "llvmlite", "numpy"),
-        options={"accelerate": True},
-        imports=("convmill",),
-        # A net that convmill does not compile must be an error, never Keras' speed in its name.
-        environment={**_keras("jax"), "CONVMILL_STRICT": "1"},
-        python="own",
+    _OURS,
+    replace(
+        _OURS,
+        name="convmill-avx2",
+        label="convmill, AVX2",
+        environment={**_OURS.environment, "CONVMILL_TARGET": "avx2"},
+        target="avx2",
     ),
     Peer(
         "keras-tensorflow", "Keras-TF", KERAS, ("keras", "tensorflow-cpu"), {}, _keras("tensorflow")
@@ -90,18 +101,30 @@ _ALL = (
     Peer("torch-compile", "torch.compile", TORCH, ("torch",), {"compile": True}, _INDUCTOR),
 )
 PEERS = {peer.name: peer for peer in _ALL}
+OURS = _OURS.name
+# convmill and its other forms: none of them is one of the others that it is compared with.
+OWN = (OURS, "convmill-avx2", "before")
 
 
 def before(checkout: Path) -> Peer:
     """convmill as it is in another checkout, to be measured beside this one."""
-    return replace(
-        PEERS["convmill"], name="before", label="convmill, before", root=checkout.resolve()
-    )
+    return replace(_OURS, name="before", label="convmill, before", root=checkout.resolve())
+
+
+def chosen(names: list[str], target: str | None) -> tuple[list[Peer], list[Peer]]:
+    """The peers of these names, convmill held to the target; and those whose own target is not
+    narrower than what convmill compiles for here: they would show nothing new."""
+    targets = list(host.targets())  # the widest first
+    own = target or host.machine().target
+    narrower = targets[targets.index(own) + 1 :] if own in targets else []
+    peers = [PEERS[name] for name in names]
+    kept = [peer for peer in peers if peer.target is None or peer.target in narrower]
+    return [held_to(peer, target) for peer in kept], [peer for peer in peers if peer not in kept]
 
 
 def held_to(peer: Peer, target: str | None) -> Peer:
-    """convmill held to the instructions of a target; other peers as they are."""
-    if peer.python != "own" or target is None:
+    """convmill held to the instructions of a target; other peers, or held already, as they are."""
+    if peer.python != "own" or target is None or peer.target is not None:
         return peer
     environment = {**peer.environment, "CONVMILL_TARGET": target}
     return replace(peer, environment=environment, target=target)

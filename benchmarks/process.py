@@ -16,24 +16,11 @@ class WorkerError(Exception):
     """A worker that failed, ended or did not answer; the message is fit for the report."""
 
 
-def asked_to_build(peer: Peer, net: str, threads: int, dtype: str = "float32") -> dict[str, Any]:
-    """What a worker wants to know to build its net."""
-    return {
-        "net": net,
-        "threads": threads,
-        "dtype": dtype,
-        "imports": peer.imports,
-        "trainer": peer.trainer,
-        "options": peer.options,
-        "packages": peer.packages,
-    }
-
-
 def start(peer: Peer, net: str, threads: int) -> "WorkerProcess":
     """A peer's process with its net, trained for a few steps."""
     worker = WorkerProcess(peer, threads)
     try:
-        worker.ask("start", START_TIMEOUT, **asked_to_build(peer, net, threads))
+        worker.build("start", net)
     except BaseException:
         worker.stop()
         raise
@@ -41,10 +28,14 @@ def start(peer: Peer, net: str, threads: int) -> "WorkerProcess":
 
 
 class WorkerProcess:
-    """A peer's process. Between `ask`s it is blocked on its pipe."""
+    """A peer's process. Between `ask`s it is blocked on its pipe.
+
+    `versions` are those of its packages, once it has built a net.
+    """
 
     def __init__(self, peer: Peer, threads: int) -> None:
-        self.peer = peer
+        self.peer, self.threads = peer, threads
+        self.versions: dict[str, str] = {}
         python = peer.executable()
         if not python.exists():
             raise WorkerError(
@@ -65,6 +56,24 @@ class WorkerProcess:
             text=True,
             start_new_session=True,  # Ctrl-C reaches the benchmark alone, which ends its workers
         )
+
+    def build(self, do: str, net: str, dtype: str = "float32", **request: Any) -> dict[str, Any]:
+        """Ask for what begins with importing the framework and building a net; as `ask`."""
+        peer = self.peer
+        answer = self.ask(
+            do,
+            START_TIMEOUT,
+            net=net,
+            threads=self.threads,
+            dtype=dtype,
+            imports=peer.imports,
+            trainer=peer.trainer,
+            options=peer.options,
+            packages=peer.packages,
+            **request,
+        )
+        self.versions = answer["versions"]
+        return answer
 
     def ask(self, do: str, timeout: float = REQUEST_TIMEOUT, **request: Any) -> dict[str, Any]:
         """Send a request and wait for its answer.

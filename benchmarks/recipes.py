@@ -1,6 +1,6 @@
 """How well and how fast ``convmill train --recipe NAME`` trains: several seeds of each recipe.
 
-    python -m benchmarks.recipes [--recipes fast notebook-fast] [--seeds 10] [--held-out]
+    python -m benchmarks.recipes [--recipes fast,notebook-fast] [--seeds 10] [--held-out]
 
 Each training is a process of its own, and compiles without the cache on the disk. Printed are every
 seed's figures and, for each recipe, the accuracy's mean, standard deviation and Student's 95 %
@@ -12,20 +12,22 @@ recipes are looked for with that, so that the test images say nothing of how to 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
-from benchmarks import machine
+from benchmarks import record
 from benchmarks.accuracy import interval
+from benchmarks.names import Names, choice
+from benchmarks.options import json_option, threads_option
 from benchmarks.peers import PEERS, ROOT, worker_environment
 from convmill import data
 from convmill.presets import NAMES
@@ -70,35 +72,39 @@ def summary(recipe: str, results: list[dict[str, Any]]) -> str:
     )
 
 
-def main() -> None:
+@click.command(context_settings={"show_default": True})
+@click.option("--recipes", type=Names(NAMES), default="all", help=choice(NAMES))
+@click.option("--seeds", type=click.IntRange(1), default=10, help="Trainings of each recipe.")
+@threads_option
+@click.option("--held-out", is_flag=True, help="Test on the last 10,000 training images.")
+@json_option
+def main(
+    recipes: list[str], seeds: int, threads: int, held_out: bool, json_file: Path | None
+) -> None:
     """Train with every recipe and seed in turn; print as they come, and the figures of each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipes", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--held-out", action="store_true")
-    options = parser.parse_args()
-    here = machine.describe()
-    print(f"{here['cpu']}, {here['cores']} cores, {here['date']}; {options.threads} threads")
-    found: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in options.recipes}
+    begun = record.begin("recipes")
+    here = begun.machine
+    click.echo(f"{here['cpu']}, {here['cores']} cores, {here['date']}; {threads} threads")
+    found: dict[str, list[dict[str, Any]]] = {recipe: [] for recipe in recipes}
     with tempfile.TemporaryDirectory() as folder:
         source = "mnist"
-        if options.held_out:
+        if held_out:
             source = str(Path(folder) / "held-out.npz")
             write_held_out(Path(source))
-        for seed in range(options.seeds):
+        for seed in range(seeds):
             for recipe, results in found.items():
-                result = train(recipe, seed, options.threads, source)
-                results.append(result)
-                print(
+                result = train(recipe, seed, threads, source)
+                results.append({**result, "data": Path(source).stem})
+                click.echo(
                     f"seed {seed}, {recipe}: {100 * result['test']['accuracy']:.2f} %, training "
                     f"{result['training_seconds']:.2f} s, compiling "
-                    f"{result['compile_seconds']:.2f} s",
-                    flush=True,
+                    f"{result['compile_seconds']:.2f} s"
                 )
     for recipe, results in found.items():
-        print(summary(recipe, results))
+        click.echo(summary(recipe, results))
+    if json_file:
+        record.write(replace(begun, samples=found, versions=record.own_versions()), json_file)
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m benchmarks.recipes")

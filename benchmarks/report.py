@@ -8,9 +8,9 @@ from rich.table import Table
 
 from benchmarks.costs import forward_multiply_adds, roofline, training_multiply_adds
 from benchmarks.nets import NETS
-from benchmarks.results import NetResult, PeerResult, Run, summarise
+from benchmarks.peers import OURS, OWN
+from benchmarks.results import WHAT, NetResult, PeerResult, Run, summarise
 
-OURS = "convmill"
 BUSY_CORES = 0.1
 
 
@@ -28,33 +28,23 @@ class NetReport:
     lines: list[str]
 
 
-def _median(peer: PeerResult, what: str) -> float:
-    """The median rate at `what`: "training" or "evaluation"."""
-    return summarise([chunk.rate for chunk in getattr(peer, what)]).median
-
-
-def _best_other(result: NetResult, what: str) -> PeerResult | None:
-    others = [peer for peer in result.peers if peer.name != OURS and peer.measured]
-    return max(others, key=lambda peer: _median(peer, what), default=None)
-
-
 def _rate_cells(peer: PeerResult, best: PeerResult | None, what: str) -> list[str]:
     """The rate with its spread, and its ratio to the best of the others."""
-    summary = summarise([chunk.rate for chunk in getattr(peer, what)])
-    ratio = f"{summary.median / _median(best, what):.2f}" if best else "-"
+    summary = peer.summary(what)
+    ratio = f"{summary.median / best.summary(what).median:.2f}" if best else "-"
     return [summary.told(), ratio]
 
 
 def _speed_grid(result: NetResult, limit: float | None) -> Grid:
     """Training and evaluation rates; ratios are to the best of the others."""
     rows = [["", "train images/s", "of best", "of roof", "evaluate images/s", "of best"]]
-    best = {what: _best_other(result, what) for what in ("training", "evaluation")}
+    best = {what: result.best_other(what) for what in WHAT}
     for peer in result.peers:
         if not peer.measured:
             rows.append([peer.label, *["-"] * 5])
             continue
         training, evaluation = (_rate_cells(peer, other, what) for what, other in best.items())
-        share = f"{_median(peer, 'training') / limit:.0%}" if limit else "-"
+        share = f"{peer.summary('training').median / limit:.0%}" if limit else "-"
         rows.append([peer.label, *training, share, *evaluation])
     return Grid(rows)
 
@@ -77,20 +67,27 @@ def _cost_grid(result: NetResult) -> Grid:
 
 def _comparison(result: NetResult) -> list[str]:
     """convmill against the best of the others, in words; empty where either is missing."""
-    ours = next((peer for peer in result.peers if peer.name == OURS and peer.measured), None)
+    ours = result.measured(OURS)
     if ours is None:
         return []
     lines = []
-    for what in ("training", "evaluation"):
-        if best := _best_other(result, what):
-            ratio = _median(ours, what) / _median(best, what)
+    forms = [peer for peer in result.peers if peer.name in OWN and peer.measured]
+    for what in WHAT:
+        rate = ours.summary(what).median
+        if best := result.best_other(what):
+            ratio = rate / best.summary(what).median
             lines.append(
                 f"convmill's {what}: {ratio:.2f} times the best of the others ({best.label})."
             )
+        lines += [
+            f"convmill's {what}: {rate / form.summary(what).median:.2f} times {form.label}."
+            for form in forms
+            if form is not ours
+        ]
     memory = {
         peer.label: peer.peak_memory
         for peer in result.peers
-        if peer is not ours and peer.peak_memory
+        if peer.name not in OWN and peer.peak_memory
     }
     if ours.peak_memory and memory:
         label, least = min(memory.items(), key=lambda item: item[1])
@@ -167,8 +164,8 @@ def header(run: Run) -> list[str]:
         f"interleaved chunks of {options['train_seconds']:g} s training and "
         f"{options['evaluate_seconds']:g} s evaluation; {options['dtype']} images",
     ]
-    if left_out := options.get("left_out"):
-        lines.append(f"not installed in {options['peers_python']}: {'; '.join(left_out)}")
+    if run.left_out:
+        lines.append(f"left out: {'; '.join(run.left_out)}")
     lines += [f"convmill compiles for {target}" for target in _targets(run)]
     if run.single_thread_gigaflops:
         one, peak = max(run.single_thread_gigaflops), run.peak_gigaflops

@@ -1,14 +1,15 @@
 """What a run measured: every raw sample, and the figures taken from them."""
 
 import dataclasses
-import json
-import os
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from benchmarks.peers import OWN
+from benchmarks.record import Record
+
+WHAT = ("training", "evaluation")  # what is timed of a peer on a net
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,11 @@ class Trial:
 @dataclass
 class PeerResult:
     """What one peer did on one net; `note` says why it has no figures, where it has none. `target`
-    names the instructions that convmill compiled for."""
+    names the instructions that convmill compiled for.
+
+    Memory is the most bytes that the process had held once the framework was imported and the data
+    were loaded, once the model was built, once it had trained, and after all else.
+    """
 
     name: str
     label: str
@@ -76,11 +81,18 @@ class PeerResult:
     evaluation_batch: int = 0
     training: list[Chunk] = field(default_factory=list)
     evaluation: list[Chunk] = field(default_factory=list)
+    base_memory: int | None = None
+    built_memory: int | None = None
+    trained_memory: int | None = None
     peak_memory: int | None = None
 
     @property
     def measured(self) -> bool:
         return self.note is None and bool(self.training) and bool(self.evaluation)
+
+    def summary(self, what: str) -> Summary:
+        """Images a second, of one of `WHAT`."""
+        return summarise([chunk.rate for chunk in getattr(self, what)])
 
 
 @dataclass
@@ -91,13 +103,24 @@ class NetResult:
     peers: list[PeerResult]
     peak_gigaflops: list[float]
 
+    def measured(self, name: str) -> PeerResult | None:
+        """The peer of this name, if it has figures."""
+        return next((peer for peer in self.peers if peer.name == name and peer.measured), None)
+
+    def best_other(self, what: str) -> PeerResult | None:
+        """The fastest of those that are not convmill in one form or another."""
+        others = [peer for peer in self.peers if peer.name not in OWN and peer.measured]
+        return max(others, key=lambda peer: peer.summary(what).median, default=None)
+
 
 @dataclass
 class Run:
-    """A whole run of the benchmark. `imports` holds seconds by statement."""
+    """A whole run of the benchmark. `left_out` says which peers are not measured, and why;
+    `imports` holds seconds by statement."""
 
     machine: dict[str, Any]
     options: dict[str, Any]
+    left_out: list[str]
     single_thread_gigaflops: list[float]
     imports: dict[str, list[float]]
     nets: list[NetResult]
@@ -108,16 +131,24 @@ class Run:
         return max((sample for net in self.nets for sample in net.peak_gigaflops), default=None)
 
 
-def write_json(run: Run, file: Path) -> None:
-    """Write every sample of the run, whole or not at all."""
-    text = json.dumps(dataclasses.asdict(run), indent=1) + "\n"
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+def recorded(run: Run, begun: Record) -> Record:
+    """The record that was begun, with what was measured until now."""
+    samples = dataclasses.asdict(run)
+    del samples["machine"], samples["options"]
+    versions = {peer.name: peer.versions for net in run.nets for peer in net.peers if peer.versions}
+    return dataclasses.replace(begun, samples=samples, versions=versions)
+
+
+def run_of(record: Record) -> Run:
+    """The run that was recorded."""
+    nets = [
+        NetResult(**{**net, "peers": [_peer_result(peer) for peer in net["peers"]]})
+        for net in record.samples["nets"]
+    ]
+    return Run(record.machine, record.options, **{**record.samples, "nets": nets})
+
+
+def _peer_result(fields: dict[str, Any]) -> PeerResult:
+    kinds = {"trials": Trial, "training": Chunk, "evaluation": Chunk}
+    lists = {name: [kind(**each) for each in fields[name]] for name, kind in kinds.items()}
+    return PeerResult(**{**fields, **lists})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.nets import Net
 from benchmarks.peers import Peer
-from benchmarks.process import START_TIMEOUT, WorkerError, WorkerProcess, asked_to_build
+from benchmarks.process import WorkerError, WorkerProcess
 from benchmarks.results import Chunk, NetResult, PeerResult, Trial
 
 EVALUATION_BATCHES = (64, 256, 1024)
@@ -55,8 +55,7 @@ class Contender:
 
 def _start(contender: Contender, worker: WorkerProcess) -> None:
     peer, settings, result = contender.peer, contender.settings, contender.result
-    asked = asked_to_build(peer, contender.net.name, settings.threads, settings.dtype)
-    answer = worker.ask("start", START_TIMEOUT, **asked)
+    answer = worker.build("start", contender.net.name, settings.dtype)
     for name, value in answer.items():
         setattr(result, name, value)
     if peer.target not in (None, result.target):  # as a checkout that knows no targets

@@ -13,7 +13,6 @@ Needs tmux. Use a machine at rest.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shlex
 import statistics
@@ -27,10 +26,13 @@ from typing import Any
 from terminal_picture import draw
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+from benchmarks import record  # noqa: E402
+from benchmarks.peers import OURS, OWN  # noqa: E402
+
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=<!-- speed -->\n).*?(?=<!-- end of speed -->)", re.DOTALL)
 RATE = re.compile(r"([\d,]+) images/s")
-OURS = "convmill"
 WIDTH = 110  # of the README's lines
 DEMO, DEMO_COLUMNS = "examples/mnist_convnet.py", 84
 DESIGN, INSPECT_COLUMNS = "examples/designs.py:notebook", 100
@@ -100,9 +102,9 @@ def ratios(run: dict[str, Any]) -> str:
     found = []
     for what in ("training", "evaluation"):
         medians = {peer["name"]: statistics.median(rates(peer[what])) for peer in peers}
-        ours = medians.pop(OURS)
-        if medians:
-            found.append(f"{what} {ours / max(medians.values()):.1f} times")
+        others = [median for name, median in medians.items() if name not in OWN]
+        if others:
+            found.append(f"{what} {medians[OURS] / max(others):.1f} times")
     return f"As fast as the best of the others: {', '.join(found)}. " if found else ""
 
 
@@ -138,8 +140,8 @@ def benchmark(file: Path | None) -> dict[str, Any]:
         file.parent.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "benchmarks", "--json", str(file)]
         subprocess.run(command, check=True, cwd=ROOT)
-    run: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return run
+    run = record.read(file)
+    return {**run.samples, "machine": run.machine, "options": run.options}
 
 
 def main() -> None:

@@ -54,10 +54,10 @@ def test_peers_of_another_python_are_those_that_it_has(tmp_path):
 
 def test_the_report_names_the_target_and_who_is_missing():
     peers = [PeerResult("convmill", "convmill", target="avx2"), PeerResult("jax", "JAX")]
-    left = {"peers_python": "python", "left_out": ["PyTorch", "PyTorch, NHWC"]}
-    options = {**OPTIONS, "dtype": "float32", **left}
-    run = Run(MACHINE, options, [], {}, [NetResult("notebook", peers, [])])
-    assert "not installed in python: PyTorch; PyTorch, NHWC" in report.header(run)
+    options = {**OPTIONS, "dtype": "float32"}
+    left_out = ["PyTorch (not installed)", "JAX (not installed)"]
+    run = Run(MACHINE, options, left_out, [], {}, [NetResult("notebook", peers, [])])
+    assert "left out: PyTorch (not installed); JAX (not installed)" in report.header(run)
     assert "convmill compiles for avx2" in report.header(run)
     assert dataclasses.asdict(run)["nets"][0]["peers"][0]["target"] == "avx2"
 

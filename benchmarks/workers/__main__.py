@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.nets import NETS
 from benchmarks.workers.trainer import Span, Trainer, span
 
-TURN_STEPS = 3
-TRIAL_SECONDS = 0.3
+TURN_STEPS, TURN_SECONDS = 3, 0.2
+TRIAL_SECONDS = 0.2
 WARM_CALLS = 20
 Answer = dict[str, Any]
 
@@ -89,8 +89,9 @@ class Worker:
         answer = self._build(request)
         first_step_seconds, _ = _timed(self.trainer.train, Span(self.batch, 1))
         self.trainer.touch_all()
-        self._train(Span(TURN_STEPS * self.batch, 1))
-        return {**answer, "first_step_seconds": first_step_seconds}
+        self._train(Span(self.batch, 1))
+        trained = peak_memory()
+        return {**answer, "first_step_seconds": first_step_seconds, "trained_memory": trained}
 
     def begin(self, request: Answer) -> Answer:
         """Import, build, and train the first `steps`, or one epoch."""
@@ -111,6 +112,7 @@ class Worker:
 
         net = NETS[request["net"]]
         data = images.load(net, request["dtype"])
+        base_memory = peak_memory()
         self.batch, self.available, self.test_available = net.batch, len(data.x), len(data.x_test)
         build_seconds, self.trainer = _timed(
             getattr(imported, name), net, data, threads, request["options"]
@@ -123,6 +125,8 @@ class Worker:
         return {
             "import_seconds": import_seconds,
             "build_seconds": build_seconds,
+            "base_memory": base_memory,
+            "built_memory": peak_memory(),
             "data": data.source,
             "target": getattr(self.trainer, "target", None),
             "versions": _versions(request["packages"]),
@@ -136,20 +140,24 @@ class Worker:
     def train(self, request: Answer) -> Answer:
         """One timed chunk of about `seconds`, its length taken from the rate of the chunk before.
 
-        A few steps that do not count go first: while others had their turn, caches and pages of
-        code went cold.
+        A few steps that do not count go first, as many as are short, but one at least: while others
+        had their turn, caches and pages of code went cold.
         """
-        self.trainer.train(Span(TURN_STEPS * self.batch, 1))
+        steps = min(TURN_STEPS, max(1, int(self.rate * TURN_SECONDS / self.batch)))
+        self.trainer.train(Span(steps * self.batch, 1))
         wanted = int(self.rate * request["seconds"])
         return self._train(span(wanted, self.available, self.batch))
 
     def trial(self, request: Answer) -> Answer:
-        """Evaluation at one batch size: the first batch (it compiles), the better of two chunks."""
+        """Evaluation at one batch size: the first batch (it compiles), the better of two chunks; or
+        one batch where it takes as long as those."""
         batch = request["batch"]
-        first, _ = _timed(self.trainer.evaluate, Span(batch, 1), batch)
-        again, _ = _timed(self.trainer.evaluate, Span(batch, 1), batch)
-        work = span(int(batch / again * TRIAL_SECONDS), self.test_available, batch)
-        seconds = min(_timed(self.trainer.evaluate, work, batch)[0] for _ in range(2))
+        work = Span(batch, 1)
+        first, _ = _timed(self.trainer.evaluate, work, batch)
+        seconds, _ = _timed(self.trainer.evaluate, work, batch)
+        if seconds < 2 * TRIAL_SECONDS:
+            work = span(int(batch / seconds * TRIAL_SECONDS), self.test_available, batch)
+            seconds = min(_timed(self.trainer.evaluate, work, batch)[0] for _ in range(2))
         return {"first_seconds": first, "images": work.total, "seconds": seconds}
 
     def evaluate(self, request: Answer) -> Answer:

@@ -9,8 +9,6 @@ from benchmarks.nets import Net
 from benchmarks.workers import keras_nets
 from benchmarks.workers.trainer import Span
 
-TOUCHED_STEPS = 4
-
 
 class KerasTrainer:
     """Options: `jit_compile` (as in `compile`), `accelerate` (hand the model to convmill)."""
@@ -60,6 +58,5 @@ class KerasTrainer:
         return calls[call]
 
     def touch_all(self) -> None:
-        self.model.fit(
-            self.images.x, self.y, batch_size=self.batch, steps_per_epoch=TOUCHED_STEPS, verbose=0
-        )
+        x, y = self.images.x, self.y
+        self.model.fit(x, y, batch_size=self.batch, steps_per_epoch=1, verbose=0)
