@@ -1,5 +1,5 @@
 # Every target sets up .venv by itself: Python 3.11 or newer and make are all that it takes.
-# Another Python: make demo PYTHON=python3.12
+# Another Python: make demo PYTHON=python3.12. Parts of a benchmark: make bench BENCH="--parts latency"
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,8 +29,8 @@ check: $(STAMP) ## ruff, mypy, and known holes in what is installed
 soak: $(STAMP) ## kill 1,000 processes while they write, and look at what they leave (hours)
 	@$(PY) -m tests.robust.kills
 
-bench: $(STAMP) ## measure against Keras and PyTorch (sets up .venv-peers: about 3 GB)
-	@$(PY) -m benchmarks
+bench: $(STAMP) ## measure all of docs/benchmarks.md: half an hour (sets up .venv-peers: 3 GB)
+	@$(PY) -m benchmarks.everything $(BENCH)
 
 peer-tests: $(STAMP) ## run Keras' own tests through the compiler
 	@$(PY) -m tests.peers

@@ -100,7 +100,7 @@ def _table(found: dict[str, Samples], peers: list[Peer]) -> list[str]:
     convmill it took."""
     lines = []
     for call in CALLS:
-        every = {peer.label: _summary(found[peer.name], call) for peer in peers}
+        every = {peer.label: of_call(found[peer.name], call) for peer in peers}
         there = {label: summary for label, summary in every.items() if summary is not None}
         ours = there.get(PEERS["convmill"].label)
         for label, summary in sorted(there.items(), key=lambda one: one[1].median):
@@ -110,7 +110,7 @@ def _table(found: dict[str, Samples], peers: list[Peer]) -> list[str]:
     return lines
 
 
-def _summary(samples: Samples, call: str) -> Summary | None:
+def of_call(samples: Samples, call: str) -> Summary | None:
     """The summary of a call, or of what is there in its place."""
     there = samples[call] or samples.get(INSTEAD.get(call, call), [])
     return summarise(there) if there else None

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +18,7 @@ from click.core import ParameterSource
 
 from benchmarks import machine
 from benchmarks.peers import PEERS, ROOT
+from convmill import storage
 from convmill.runtime import host
 
 MEASURED = ("convmill", "benchmarks")  # folders whose changes make another code of a commit
@@ -121,19 +120,10 @@ def own_versions() -> dict[str, dict[str, str]]:
 
 
 def write(record: Record, file: Path) -> None:
-    """Write it, whole or not at all."""
+    """Write it, whole or not at all. Raises OSError where that fails."""
     fields = dataclasses.asdict(record).items()
-    text = "{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in fields)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in fields)
+    storage.write(file, lambda stream: stream.write(f"{{\n{text}\n}}\n".encode()))
 
 
 def read(file: Path) -> Record:

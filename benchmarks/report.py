@@ -108,9 +108,10 @@ def _roofline_line(result: NetResult, peak: float) -> str:
     )
 
 
-def _contention(result: NetResult) -> list[str]:
+def contention(results: list[NetResult]) -> list[str]:
     """A warning where other programs ran during the timed chunks."""
-    chunks = [chunk for peer in result.peers for chunk in (*peer.training, *peer.evaluation)]
+    peers = [peer for result in results for peer in result.peers]
+    chunks = [chunk for peer in peers for chunk in (*peer.training, *peer.evaluation)]
     others = [chunk.others for chunk in chunks if chunk.others is not None]
     if not others or summarise(others).median < BUSY_CORES:
         return []
@@ -125,7 +126,7 @@ def net_report(result: NetResult, peak: float | None) -> NetReport:
     """The tables of one net and the lines under them; `peak` in GFLOP/s."""
     net = NETS[result.name]
     multiply_adds = training_multiply_adds(net)
-    lines = _contention(result) + _comparison(result)
+    lines = contention([result]) + _comparison(result)
     lines += [_roofline_line(result, peak)] if peak else []
     lines += sorted({f"Data: {peer.data}." for peer in result.peers if peer.data})
     lines += [f"{peer.label}: no figures. {peer.note}" for peer in result.peers if peer.note]
@@ -203,7 +204,8 @@ def show(run: Run, console: Console) -> None:
         lines(content.lines)
 
 
-def _markdown_grid(grid: Grid) -> str:
+def markdown_grid(grid: Grid) -> str:
+    """The table as Markdown."""
     headings, *rows = grid.rows
     rule = ["---", *["---:"] * (len(headings) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *rows))
@@ -215,5 +217,5 @@ def markdown(run: Run) -> str:
     for result in run.nets:
         content = net_report(result, run.peak_gigaflops)
         notes = "\n".join(f"- {line}" for line in content.lines)
-        parts += [f"### {content.title}", *map(_markdown_grid, content.grids), notes]
+        parts += [f"### {content.title}", *map(markdown_grid, content.grids), notes]
     return "\n\n".join(parts) + "\n"

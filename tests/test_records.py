@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -19,6 +18,7 @@ from benchmarks.names import Names
 from benchmarks.options import json_option, target_option
 from benchmarks.peers import OWN, PEERS, before, chosen, held_to
 from benchmarks.results import Chunk, NetResult, PeerResult, Run, Trial, recorded, run_of
+from convmill import storage
 from convmill.lower.machine import TARGETS
 from convmill.runtime import host
 
@@ -82,11 +82,11 @@ def test_a_record_is_whole_or_not_there(tmp_path, monkeypatch):
     run_with("--json", file)
     kept = file.read_bytes()
 
-    def full(descriptor: int) -> None:
+    def full(path: Path) -> None:
         raise OSError("no space is left")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(storage, "flush_to_disk", full)
+    with pytest.raises(OSError, match=r"no space is left\. The file that was there"):
         record.write(record.read(file), file)
     assert file.read_bytes() == kept
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]

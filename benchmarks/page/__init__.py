@@ -1,0 +1,1 @@
+"""docs/benchmarks.md: from records to figures, targets, tables and pictures."""

@@ -1,0 +1,50 @@
+"""Markdown of the page: tables, prose, and where a part's figures are from."""
+
+from __future__ import annotations
+
+import textwrap
+
+from benchmarks.record import Record
+from benchmarks.report import Grid, markdown_grid
+
+LINE = 100
+
+
+def prose(text: str) -> str:
+    """A paragraph, in lines."""
+    return textwrap.fill(text, LINE, break_long_words=False, break_on_hyphens=False)
+
+
+def section(title: str, *parts: str) -> str:
+    """A heading and what stands under it."""
+    return "\n\n".join([f"## {title}", *parts])
+
+
+def table(rows: list[list[str]]) -> str:
+    """Markdown; the first row holds the headings."""
+    return markdown_grid(Grid(rows))
+
+
+def ratio(value: float | None) -> str:
+    """How many times; "-" where it was not measured."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def source(record: Record) -> str:
+    """The command, the code, the machine and the versions of a record."""
+    command = textwrap.wrap(
+        record.command, LINE - 4, break_long_words=False, break_on_hyphens=False
+    )
+    versions: dict[str, set[str]] = {}
+    for packages in record.versions.values():
+        for package, version in packages.items():
+            versions.setdefault(package, set()).add(version)
+    told = [f"{name} {' and '.join(sorted(each))}" for name, each in sorted(versions.items())]
+    here, code = record.machine, record.code or "unknown"
+    where = (
+        f"{here['date']}, code `{code.removesuffix('+')}`"
+        f"{' with changes that are in no commit' if code.endswith('+') else ''}; {here['cpu']}, "
+        f"{here['cores']} cores, {here['system']}; convmill compiles for {record.target}; "
+        f"{', '.join(['Python ' + here['python'], *told])}."
+    )
+    return "```sh\n" + " \\\n  ".join(command) + "\n```\n\n" + prose(where)
