@@ -94,18 +94,25 @@ def compile_arm(model: Any, training: Training, images: int) -> None:
     compile_model(model, None)
     if training.optimizer is None and training.learning_rate is None and training.decay == "none":
         return
-    table = dict(training.optimizer or {OPTIMIZER_KEY: model.optimizer.name})
-    name = table.pop(OPTIMIZER_KEY)
     rate = _rate(training, steps_of(training, images))
-    if rate is not None:
-        table["learning_rate"] = rate
     try:
-        blank = keras.optimizers.get(name)
-        optimizer = type(blank)(**table)
+        optimizer = _optimizer(model, training, {} if rate is None else {"learning_rate": rate})
     except (ValueError, TypeError) as error:
         raise StudyError(f"training, optimizer: {error}") from error
     compiled = model.get_compile_config()
     model.compile_from_config(compiled | {"optimizer": keras.optimizers.serialize(optimizer)})
+
+
+def _optimizer(model: Any, training: Training, changed: Mapping[str, Any]) -> Any:
+    """The optimizer that the study names, or one like the model's own, with what is ``changed``."""
+    import keras
+
+    if training.optimizer is None:
+        config = {**model.optimizer.get_config(), **changed}
+        config.pop("name", None)
+        return type(model.optimizer).from_config(config)
+    table = {**training.optimizer, **changed}
+    return type(keras.optimizers.get(table.pop(OPTIMIZER_KEY)))(**table)
 
 
 def _rate(training: Training, steps: int) -> Any:
