@@ -7,6 +7,7 @@ Nothing here imports Keras or NumPy, so that help and wrong arguments answer at 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -88,7 +89,7 @@ def _flush() -> None:
 
 def _forget_output() -> None:
     """Sends what is still to be written nowhere; Python would complain of it at the exit."""
-    if sys.stdout is not None:
+    with contextlib.suppress(AttributeError, OSError):  # a stream that is no file's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from convmill.data.dataset import OWN_DATA_LIMIT, Array, DataError
+from convmill.reasons import reason_of
 
 HEADER_LIMIT = 1 << 16
 
@@ -47,16 +47,10 @@ def read_npz(
         raise DataError(f"{path}: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        # zipfile: encrypted members, unknown ways of packing
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
-        raise DataError(f"{path}: damaged, or no .npz file ({error}).") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # whoever made it can make the libraries raise anything
+        raise DataError(f"{path}: damaged, or no .npz file ({reason_of(error)}).") from error
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, expected: tuple[int, ...] | None) -> Array:

@@ -22,6 +22,7 @@ from typing import Any
 from convmill.failure import describe
 from convmill.files import write_text_whole
 from convmill.plain_json import json_text
+from convmill.reasons import reason_of
 from convmill.study import toml
 from convmill.study.errors import StudyError
 from convmill.study.plain import from_plain
@@ -111,7 +112,7 @@ def read_kept(folder: Path, wanted: Container[str], measures: Sequence[str]) -> 
         except OSError as error:
             unread.append(describe(error))
         except DAMAGE as error:
-            unread.append(f"{path.name} is damaged ({error})")
+            unread.append(f"{path.name} is damaged ({reason_of(error)})")
     return Kept(runs, failures, tuple(unread))
 
 
@@ -167,7 +168,7 @@ def _reading(folder: Path, name: str) -> Iterator[None]:
             f"{folder} holds no study: {describe(error)}. 'convmill study run NAME' makes one."
         ) from error
     except DAMAGE as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        what = reason_of(error).rstrip(".")
         raise StudyError(
             f"{folder / name} is damaged: {what}. Run the study again: its finished runs are kept."
         ) from error

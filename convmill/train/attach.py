@@ -403,6 +403,24 @@ def weights_by_layer(model: Any) -> Iterator[tuple[str, list[Any]]]:
 # Keras' own steps -------------------------------------------------------------------------------
 
 
+def run_keras(name: str, model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Keras' own method ``name``. Where it raises, the model still has its values: Keras on JAX
+    takes them away while it runs, and gives them back only once a step has been made."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *model.metrics_variables]
+    variables += [] if optimizer is None else optimizer.variables
+    before = [_HELD(variable) for variable in variables]
+    try:
+        return KERAS[name](model, *args, **kwargs)
+    except BaseException:
+        if backend.backend() == "jax":
+            model.jax_state_sync()
+            for variable, value in zip(variables, before, strict=True):
+                if _HELD(variable) is None:
+                    variable._value = value
+        raise
+
+
 def keras_step(model: Any, method: str, *batch: Any) -> None:
     """One step of Keras' own, with what the metrics have counted so far kept.
 

@@ -21,6 +21,7 @@ from typing import Any
 import keras
 
 from convmill import storage
+from convmill.reasons import reason_of
 from convmill.train import attach
 from convmill.train.checksum import is_whole
 from convmill.train.loaded import snapshots
@@ -88,9 +89,8 @@ def _told(path: Path, what: str, kept: str = "") -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     """What Keras says, in one line; where it lists several reasons, the first one."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = re.sub(r"^.*Example error message for object .*?>: ", "", text)
-    return text if len(text) < 500 else f"{text[:500]} ..."
+    text = re.sub(r"^.*Example error message for object .*?: ", "", reason_of(error))
+    return text.partition(" List of objects that could not be loaded: ")[0]
 
 
 def _newer(path: Path) -> str:

@@ -40,7 +40,7 @@ _INSIDE_KERAS = "_use_cached_eval_dataset"
 
 def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Runs the method ``name`` of ``model``, compiled where it is covered, else as Keras does."""
-    keras_method = attach.KERAS[name]
+    keras_method = functools.partial(attach.run_keras, name)
     uncompiled = name in _NEED_COMPILE and not model.compiled
     if _INSIDE_KERAS in kwargs or uncompiled:
         return keras_method(model, *args, **kwargs)

@@ -23,7 +23,7 @@ def labels_of(
             y = y[..., np.newaxis]
         elif y.shape[1:] == (*shape, 1):
             y = y[..., 0]
-        elif not loss.name.endswith("crossentropy"):  # else Keras may spread the labels out
+        elif not loss.name.endswith("crossentropy") and _spreads(y.shape[1:], shape):
             raise NotCovered(
                 f"{argument} of shape {y.shape} against outputs of shape (n, {_listed(shape)})",
                 "give y the shape of the model's output",
@@ -93,7 +93,12 @@ def _shape_message(y: np.ndarray, shape: Shape, loss: Loss, argument: str) -> st
 def weights_of(
     weight: np.ndarray | None, places: tuple[int, ...], argument: str
 ) -> np.ndarray | None:
-    """``weight`` as float32 (n,), or (n, *places) where it has one for each place."""
+    """``weight`` as float32 (n,), or (n, *places) where it has one for each place.
+
+    Raises:
+        NotCovered: it has one for each row of places, say, which Keras spreads over them.
+        ValueError: it has neither.
+    """
     if weight is None:
         return None
     if weight.shape[1:] == (*places, 1) or weight.shape[1:] == (1,) * (len(places) + 1):
@@ -103,15 +108,28 @@ def weights_of(
     if weight.shape[1:] == (1,) * len(places):
         weight = weight.reshape(len(weight))
     elif weight.shape[1:] != places:
-        raise NotCovered(f"{argument} of shape {weight.shape}", _weights_wanted(places))
+        wanted = _weights_wanted(places)
+        if _spreads(weight.shape[1:], places):
+            raise NotCovered(f"{argument} of shape {weight.shape}", f"give {wanted}")
+        raise ValueError(
+            f"{argument} must hold {wanted}. Received: {argument} of shape {weight.shape}"
+        )
     return np.ascontiguousarray(weight, dtype=np.float32)
+
+
+def _spreads(shape: Shape, other: Shape) -> bool:
+    """Whether Keras spreads one over the other, image by image. Where there are other axes, it lays
+    images along places if the sizes are equal, and fails in its backend's words if they are not."""
+    return len(shape) == len(other) and all(
+        size == wanted or 1 in (size, wanted) for size, wanted in zip(shape, other, strict=True)
+    )
 
 
 def _weights_wanted(places: tuple[int, ...]) -> str:
     if not places:
-        return "give one weight for each image, (n,)"
+        return "one weight for each image, (n,)"
     ones, each = _listed((1,) * len(places)), _listed(places)
-    return f"give one weight for each image, (n, {ones}), or for each place, (n, {each})"
+    return f"one weight for each image, (n, {ones}), or for each place, (n, {each})"
 
 
 def _listed(shape: tuple[int, ...]) -> str:

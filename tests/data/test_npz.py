@@ -89,6 +89,16 @@ def test_false_header_is_refused(tmp_path: Path) -> None:
         read_npz(path, ["a"])
 
 
+@pytest.mark.parametrize("wrong", ["¬99,)".encode("latin1"), b"(Name,)", b"((((((((", b"(99999', "])
+def test_a_header_that_is_no_header_is_refused(tmp_path: Path, wrong: bytes) -> None:
+    """NumPy raises errors of all kinds, some with addresses in them."""
+    true = npy(np.zeros(99_999, dtype=np.uint8))
+    members = {"a.npy": true.replace(b"(99999,)", wrong.ljust(8))}
+    with pytest.raises(DataError, match=r"damaged, or no \.npz file") as raised:
+        read_npz(write_npz(tmp_path / "x.npz", members), ["a"])
+    assert " at 0x" not in str(raised.value)
+
+
 def test_bomb_of_unknown_shape_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convmill.data.npz.OWN_DATA_LIMIT", 1_000)
     path = write_npz(tmp_path / "x.npz", {"a.npy": npy(np.zeros(1_001, dtype=np.uint8))})

@@ -375,3 +375,43 @@ def test_what_our_own_checks_refuse_runs_on_keras(name, check, monkeypatch, caps
     said = capsys.readouterr().err
     assert said.count("our passes disagree about it (a fault)") == 1
     assert said.count("runs on Keras' own path") == 1
+
+
+class Unfit(keras.losses.Loss):
+    """Fails while Keras traces the first step."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.reshape(y_pred, (7, -1))
+
+
+def test_what_fails_on_keras_path_leaves_the_model_as_it_was(capsys):
+    """Keras on JAX itself would leave it without weights."""
+    model = compiled(with_unknown(models.Sequential), optimizer="adam")
+    model.fit(X, Y, verbose=0)
+    before = [one.numpy() for one in [*model.variables, *model.optimizer.variables]]
+    adam = model.optimizer
+    model.compile(adam, Unfit())
+    for method in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
+        with pytest.raises((TypeError, ValueError)):
+            getattr(model, method)(X, Y)
+    with pytest.raises((TypeError, ValueError)):
+        model.predict(X[:, :1], verbose=0)
+    for value, one in zip(before, [*model.variables, *adam.variables], strict=True):
+        np.testing.assert_array_equal(one.numpy(), value)
+
+
+def test_a_callback_that_fails_on_keras_path_loses_nothing(capsys):
+    def fail(batch, logs):
+        if batch == 2:
+            raise RuntimeError("enough")
+
+    model = compiled(with_unknown(models.Sequential))
+    before = [one.numpy() for one in model.variables]
+    for method, hook in (("evaluate", "on_test_batch_end"), ("predict", "on_predict_batch_end")):
+        data = (X, Y) if method == "evaluate" else (X,)
+        callback = keras.callbacks.LambdaCallback()
+        setattr(callback, hook, fail)
+        with pytest.raises(RuntimeError, match="enough"):
+            getattr(model, method)(*data, batch_size=4, verbose=0, callbacks=[callback])
+    for value, one in zip(before, model.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), value)

@@ -90,13 +90,37 @@ def test_weights_of_images_and_of_places(channels, activation, sparse, shape):
     assert_alike(*models_, *data(channels, sparse), sample_weight=weight)
 
 
-def test_weights_that_keras_cannot_spread_are_left_to_keras():
+def test_weights_of_rows_are_left_to_keras():
     ours, _ = both(2, None, loss="mse")
     x, y = data(2)
-    with pytest.raises(convmill.NotCovered, match=r"sample_weight of shape \(20,\)") as refusal:
-        ours.fit(x, y, sample_weight=np.ones(20), verbose=0)
+    with pytest.raises(convmill.NotCovered, match=r"of shape \(20, 6, 1\)") as refusal:
+        ours.fit(x, y, sample_weight=np.ones((20, 6, 1)), verbose=0)
     assert "(n, 1, 1)" in refusal.value.remedy
     assert "(n, 6, 5)" in refusal.value.remedy
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 5), (20, 6), (20, 6, 4), (20, 6, 5, 2)])
+def test_weights_of_neither_images_nor_places(shape):
+    """Keras lays them along another axis where sizes are equal by chance."""
+    ours, _ = both(2, None, loss="mse")
+    x, y = data(2)
+    with pytest.raises(ValueError, match=r"sample_weight must hold one weight .* Received: "):
+        ours.fit(x, y, sample_weight=np.ones(shape), verbose=0)
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 5), (20, 6, 5), (20, 6, 5, 3), (20, 2, 6, 5, 1)])
+def test_targets_that_fit_no_output(shape):
+    x, _ = data(2)
+    ours, _ = both(2, None, loss="mse")
+    with pytest.raises(ValueError, match=r"y for the loss mean_squared_error must have the same"):
+        ours.fit(x, np.ones(shape), verbose=0)
+
+
+def test_targets_that_keras_spreads_out():
+    x, y = data(2)
+    ours, _ = both(2, None, loss="mse")
+    with pytest.raises(convmill.NotCovered, match=r"y of shape \(20, 6, 5, 1\)"):
+        ours.fit(x, y[..., :1], verbose=0)
 
 
 @pytest.mark.parametrize("loss", ["binary_crossentropy", "mse"])

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from convmill import storage
+from convmill.reasons import reason_of
 from convmill.train.checkpoint import tree
 
 FORMAT, VERSION = "convmill checkpoint", 1
@@ -70,8 +71,7 @@ def read(path: Path) -> Any:
         except Damaged:
             raise
         except Exception as error:  # whoever made it can make the libraries raise anything
-            reason = str(error) or type(error).__name__
-            raise Damaged(f"it is no checkpoint of convmill's: {reason}") from error
+            raise Damaged(f"it is no checkpoint of convmill's: {reason_of(error)}") from error
 
 
 def _content(archive: zipfile.ZipFile) -> Any:

@@ -1,0 +1,19 @@
+"""Why something failed, in the words of the library that it failed in: one line, for a user."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 500  # letters
+_OBJECT = re.compile(r"<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-fA-F]+>")
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says. A missing key is told as missing, and objects by their classes."""
+    text = str(error)
+    if isinstance(error, KeyError) and error.args:
+        key = error.args[0]
+        is_sentence = isinstance(key, str) and " " in key  # as of HDF5's errors
+        text = key if is_sentence else f"there is no {key!r}"
+    text = _OBJECT.sub(r"\1", " ".join(text.split())) or type(error).__name__
+    return text if len(text) < LONGEST else f"{text[:LONGEST]} ..."

@@ -1,0 +1,213 @@
+"""Arrays of all forms, given to fit, evaluate, predict and the methods of one batch.
+
+What holds numbers in another form (dtype, byte order, strides, a file) must give what plain Keras
+makes of these numbers as float32. What holds none, or such as make no sense, is refused, with
+weights as they were, or does what plain Keras does.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import convmill
+from tests.robust.fuzz import forms
+from tests.robust.fuzz.outcomes import RIGHT, Case, Fault, Result, expect, refused
+
+COUNTS = (1, 4, 7)  # Keras compiles its steps for each of them
+CLOSE = 1e-4
+METHODS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model compiled by us, and its twin, which Keras trains; and how to draw data for it."""
+
+    name: str
+    ours: Any
+    keras: Any
+    weights: list[np.ndarray]
+    draw: Callable[[np.random.Generator, int], tuple[list[np.ndarray], list[np.ndarray]]]
+
+    def reset(self) -> None:
+        """Weights and optimizer as they were at first."""
+        for model in (self.ours, self.keras):
+            model.set_weights(self.weights)
+            for variable in model.optimizer.variables:
+                start = 0.01 if "learning_rate" in variable.name else 0
+                variable._value = None  # as Keras on JAX leaves it where it fails
+                variable.assign(np.full(variable.shape, start, variable.dtype))
+
+
+def begin(folder: Path) -> Case:
+    """The cases; those of one process share their models."""
+    subjects = [_subject(*one) for one in _nets()]
+
+    def case(number: int) -> Result:
+        rng = np.random.default_rng(number)
+        subject = subjects[rng.integers(len(subjects))]
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            return one(subject, rng, Path(place))
+
+    return case
+
+
+def _nets() -> list[tuple[str, Any, Any, Any]]:
+    """Name, inputs and outputs of a model, its losses, and its data."""
+    layers = keras.layers
+
+    def head(x: Any, units: int, activation: str | None) -> Any:
+        x = layers.Conv2D(3, 3, activation="relu", padding="same")(x)
+        return layers.Dense(units, activation=activation)(layers.Flatten()(x))
+
+    def numbers(*shapes: tuple[int, ...]) -> Any:
+        return lambda rng, n: [rng.integers(0, 4, (n, *one)).astype("float32") for one in shapes]
+
+    def classes(*places: int) -> Any:
+        return lambda rng, n: [rng.integers(0, 3, (n, *places)).astype("float32")]
+
+    def onehot(rng: np.random.Generator, n: int) -> list[np.ndarray]:
+        return [np.eye(3, dtype="float32")[rng.integers(0, 3, n)]]
+
+    def both(rng: np.random.Generator, n: int) -> list[np.ndarray]:
+        return [*classes()(rng, n), *numbers((2,))(rng, n)]
+
+    image, grey = keras.Input((5, 4, 2)), keras.Input((4, 4, 1))
+    some, size = keras.Input((3,)), keras.Input((None, None, 1))
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(size))
+    merged = layers.Concatenate()([layers.Flatten()(grey), some])
+    sparse, mean = "sparse_categorical_crossentropy", "mean_squared_error"
+    return [
+        ("sparse", (image, head(image, 3, "softmax")), sparse, (numbers((5, 4, 2)), classes())),
+        ("one-hot", (grey, head(grey, 3, "softmax")), "categorical_crossentropy",
+         (numbers((4, 4, 1)), onehot)),
+        ("binary", (grey, head(grey, 1, "sigmoid")), "binary_crossentropy",
+         (numbers((4, 4, 1)), lambda rng, n: [rng.integers(0, 2, (n, 1)).astype("float32")])),
+        ("numbers", (image, head(image, 2, None)), mean, (numbers((5, 4, 2)), numbers((2,)))),
+        ("places", (grey, layers.Conv2D(3, 1, activation="softmax")(grey)), sparse,
+         (numbers((4, 4, 1)), classes(4, 4))),
+        ("two inputs", ([grey, some], layers.Dense(2)(merged)), mean,
+         (numbers((4, 4, 1), (3,)), numbers((2,)))),
+        ("two outputs", (grey, [head(grey, 3, "softmax"), head(grey, 2, None)]), [sparse, mean],
+         (numbers((4, 4, 1)), both)),
+        ("any size", (size, layers.Dense(3, activation="softmax")(pooled)), sparse,
+         (numbers((5, 6, 1)), classes())),
+    ]  # fmt: skip
+
+
+def _subject(name: str, ends: Any, loss: Any, data: Any) -> Subject:
+    models = []
+    for _ in range(2):
+        model = keras.models.clone_model(keras.Model(*ends))
+        several = isinstance(loss, list)
+        metrics = None if several else ["accuracy"] if "entropy" in loss else ["mae"]
+        model.compile(keras.optimizers.SGD(0.01, momentum=0.5), loss, metrics=metrics)
+        model.optimizer.build(model.trainable_variables)
+        models.append(model)
+    weights = models[0].get_weights()
+    draw_x, draw_y = data
+    return Subject(
+        name,
+        convmill.accelerate(models[0]),
+        models[1],
+        weights,
+        lambda rng, n: (draw_x(rng, n), draw_y(rng, n)),
+    )
+
+
+def one(subject: Subject, rng: np.random.Generator, folder: Path) -> Result:
+    """One call with arrays in drawn forms."""
+    method = str(rng.choice(METHODS))
+    x, y = subject.draw(rng, int(rng.choice(COUNTS)))
+    arrays = {("x", number): array for number, array in enumerate(x)}
+    if not method.startswith("predict"):
+        arrays |= {("y", number): array for number, array in enumerate(y)}
+        if rng.random() < 0.3 and len(y) == 1:
+            shape = (len(y[0]), *(1,) * (y[0].ndim - 1)) if subject.name == "places" else len(y[0])
+            arrays["sample_weight", 0] = rng.integers(0, 3, shape).astype("float32")
+    given = {name: forms.draw(rng, array, folder) for name, array in arrays.items()}
+    told = (
+        f"{subject.name}.{method}: { ({''.join(map(str, k)): f.told for k, f in given.items()}) }"
+    )
+    bad = [f"{name[0]} of {form.bad}" for name, form in given.items() if form.bad]
+    what = f"{method}: {'bad' if bad else 'good'} arrays"
+    options = _options(rng, method)
+    subject.reset()
+    try:
+        found = _call(subject.ours, method, given, options, lambda form: form.value)
+    except Exception as error:
+        same = all(map(np.array_equal, subject.ours.get_weights(), subject.weights))
+        if not same:
+            raise Fault(what, f"{told}: refused, and trained: {error}") from error
+        result = refused(error, what, told)
+        if not bad:
+            raise Fault(what, f"{told}: refused: {error}") from error
+        return result
+    try:
+        _compare(subject, method, given, options, found)
+    except Fault as fault:
+        raise Fault(what, f"{told}: {fault}") from fault
+    return Result(what, RIGHT)
+
+
+def _options(rng: np.random.Generator, method: str) -> dict[str, Any]:
+    """Arguments beside the arrays."""
+    if method.endswith("on_batch"):
+        return {}
+    options: dict[str, Any] = {"verbose": 0, "batch_size": int(rng.choice((1, 4, 32)))}
+    if method == "fit":
+        options |= {"epochs": int(rng.choice((1, 2))), "shuffle": bool(rng.random() < 0.5)}
+        if rng.random() < 0.3:
+            options["callbacks"] = [keras.callbacks.LambdaCallback(on_train_batch_end=_hears)]
+    return options
+
+
+def _call(model: Any, method: str, given: Any, options: dict[str, Any], of: Any) -> Any:
+    """What a method returns, as arrays by name, with the weights behind it."""
+    arrays: dict[str, Any] = {}
+    for (name, _), form in given.items():
+        arrays.setdefault(name, []).append(of(form))
+    arguments = {name: all_[0] if len(all_) == 1 else all_ for name, all_ in arrays.items()}
+    keras.utils.set_random_seed(1)
+    found = getattr(model, method)(**arguments, **options)
+    found = found.history if method == "fit" else found
+    flat = keras.tree.flatten(found)
+    return [*map(np.asarray, flat), *model.get_weights()]
+
+
+def _hears(batch: int, logs: Any) -> None:
+    """A callback that wants to hear of each batch."""
+
+
+def _plain(form: forms.Form) -> Any:
+    """What Keras is given: good arrays as plain ones, others as they are."""
+    return form.value if form.numbers is None else form.numbers
+
+
+def _as_numbers(form: forms.Form) -> Any:
+    """Whatever it is, as an array of numbers."""
+    return np.asarray(form.value).astype("float32") if form.numbers is None else form.numbers
+
+
+def _compare(subject: Subject, method: str, given: Any, options: Any, found: Any) -> None:
+    """Fault where plain Keras finds other numbers."""
+    try:
+        expected = _call(subject.keras, method, given, options, _plain)
+    except Exception as error:
+        subject.reset()  # where Keras on JAX fails, it leaves no weights
+        text = f"taken, where Keras says: {type(error).__name__}: {error!s:.300}"
+        try:
+            expected = _call(subject.keras, method, given, options, _as_numbers)
+        except Exception:
+            subject.reset()
+            raise Fault("", text) from error
+    for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+        expect(one.shape == other.shape, f"value {number} of shape {one.shape}, not {other.shape}")
+        near = np.allclose(one, other, CLOSE, CLOSE, equal_nan=True)
+        expect(near, f"value {number}: {one.ravel()[:4]}, where Keras has {other.ravel()[:4]}")

@@ -1,0 +1,137 @@
+"""Doors for data: IDX, npz, and pictures in the formats that folders may hold."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from convmill import data, datasets
+from convmill.cli.images import read_picture
+from tests.robust.fuzz import mutations
+from tests.robust.fuzz.files import Door
+from tests.robust.fuzz.outcomes import expect
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (6, 5, 4), np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2], np.uint8)
+Arrays = tuple[np.ndarray, ...]
+
+
+def data_doors(folder: Path) -> list[Door]:
+    """All of them."""
+    return [
+        _idx(folder / "idx", gzip.compress, "images.gz"),
+        _idx(folder / "plain", bytes, "images"),
+        _npz(folder),
+        *(door for name in ("png", "gif", "bmp", "jpg") for door in _pictures(folder, name)),
+    ]
+
+
+def _idx(folder: Path, pack: Callable[[bytes], bytes], name: str) -> Door:
+    """The images of a folder of IDX files."""
+    folder.mkdir()
+    ending = ".gz" if name.endswith(".gz") else ""
+    for part in ("train", "t10k"):
+        for kind, array in (("images-idx3", PIXELS), ("labels-idx1", LABELS)):
+            (folder / f"{part}-{kind}-ubyte{ending}").write_bytes(pack(_idx_of(array)))
+    path = folder / f"train-images-idx3-ubyte{ending}"
+    content = path.read_bytes()
+
+    def enter(may_differ: bool) -> None:
+        found = data.load(str(folder))
+        alike = found.x_train.shape == PIXELS.shape and _few_differ(found.x_train, PIXELS)
+        same = np.array_equal(found.x_train, PIXELS)
+        # nothing but its numbers is checked in a plain file
+        right = same or may_differ or (not ending and alike)
+        expect(right, "other images, without a word")
+
+    return Door(f"idx {name}", path, content, enter, _gzip_with if ending else None)
+
+
+def _idx_of(array: np.ndarray) -> bytes:
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes((0, 0, 8, array.ndim)) + sizes + array.tobytes()
+
+
+def _gzip_with(content: bytes, number: int) -> bytes:
+    return gzip.compress(mutations.mutated(gzip.decompress(content), number))
+
+
+def _few_differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """One byte at most."""
+    return int((one != other).sum()) <= 1
+
+
+def _npz(folder: Path) -> Door:
+    path = folder / "set.npz"
+    arrays = {"x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+
+    def enter(may_differ: bool) -> None:
+        found = data.load(str(path))
+        same = may_differ or all(
+            np.array_equal(getattr(found, name), array) for name, array in arrays.items()
+        )
+        expect(same, "other arrays, without a word")
+
+    return Door("npz", path, buffer.getvalue(), enter, mutations.zip_with)
+
+
+# Pictures ----------------------------------------------------------------------------------------
+
+
+def _pictures(folder: Path, ending: str) -> list[Door]:
+    """A picture among others, as data, as batches of images, and as what is predicted."""
+    root = folder / ending
+    for label in ("a", "b"):
+        (root / label).mkdir(parents=True)
+        for number in range(2):
+            _picture(number).save(root / label / f"{number}.{ending}")
+    path = root / "a" / f"1.{ending}"
+    content, checked = path.read_bytes(), ending == "png"
+    readers: dict[str, Callable[[], np.ndarray]] = {
+        "data": lambda: _as_data(root),
+        "folder": lambda: _as_batches(root),
+    }
+    if ending in ("png", "jpg"):
+        readers["picture"] = lambda: np.asarray(read_picture(path))
+    remake = mutations.png_with if checked else None
+    doors = []
+    for kind, read in readers.items():
+        expected, name = read(), f"{ending} as {kind}"
+
+        def enter(
+            may_differ: bool,
+            read: Any = read,
+            expected: Any = expected,
+            name: str = name,
+        ) -> None:
+            found = read()
+            same = np.array_equal(found, expected)
+            expect(same or may_differ or not checked, "other pixels, without a word")
+
+        doors.append(Door(name, path, content, enter, remake))
+    return doors
+
+
+def _picture(number: int) -> Image.Image:
+    rng = np.random.default_rng(number)
+    return Image.fromarray(rng.integers(0, 256, (5, 6), np.uint8))
+
+
+def _as_data(root: Path) -> np.ndarray:
+    return data.load(str(root)).x_train
+
+
+def _as_batches(root: Path) -> np.ndarray:
+    form: dict[str, Any] = {"image_size": (5, 6), "color_mode": "grayscale", "shuffle": False}
+    batches: Any = datasets.folder(str(root), **form)
+    return np.concatenate([batches[number][0] for number in range(len(batches))])

@@ -1,0 +1,139 @@
+"""Doors for files of models, of weights, and for checkpoints."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from convmill import models
+from convmill.callbacks import Checkpoint
+from convmill.train.checkpoint import folder as checkpoints
+from tests.robust.fuzz import mutations
+from tests.robust.fuzz.files import Door, fresh, written
+from tests.robust.fuzz.outcomes import expect
+
+IMAGES = 6
+RNG = np.random.default_rng(0)
+X = RNG.random((IMAGES, 4, 4, 1), np.float32)
+Y = np.arange(IMAGES) % 3
+
+
+def net() -> Any:
+    """A small convnet that has all kinds of weights."""
+    keras.utils.set_random_seed(3)
+    model = models.Sequential(
+        [
+            keras.Input((4, 4, 1)),
+            keras.layers.Conv2D(2, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def held(model: Any) -> dict[str, np.ndarray]:
+    """The numbers that a model holds."""
+    variables = [*model.variables, *getattr(model.optimizer, "variables", ())]
+    return {f"{number} {one.name}": one.numpy() for number, one in enumerate(variables)}
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    """Whether two models hold the same numbers."""
+    return one.keys() == other.keys() and all(
+        np.array_equal(value, other[name], equal_nan=value.dtype.kind == "f")
+        for name, value in one.items()
+    )
+
+
+def model_doors(folder: Path) -> list[Door]:
+    """Whole models, as Keras writes them now and wrote them once; weights; checkpoints."""
+    return [
+        _model(folder, "net.keras", mutations.zip_with),
+        _model(folder, "net.h5", None),
+        _weights(folder, sealed=True),
+        _weights(folder, sealed=False),
+        _checkpoint(folder),
+    ]
+
+
+def _model(folder: Path, name: str, remake: Any) -> Door:
+    model, path = net(), folder / name
+    content = written(path, model.save)
+    config, expected = model.get_config(), held(model)
+    checked = name.endswith(".keras")  # HDF5 has no checksums
+
+    def enter(may_differ: bool) -> None:
+        found = models.load_model(path)
+        if may_differ or not checked:
+            found.predict_on_batch(np.zeros((2, *found.input_shape[1:]), np.float32))
+            return
+        expect(found.get_config() == config, "another model, without a word")
+        expect(same(held(found), expected), "other weights, without a word")
+
+    return Door(name, path, content, enter, remake)
+
+
+def _weights(folder: Path, sealed: bool) -> Door:
+    """Files of weights that convmill has written, or Keras, which writes no checksum."""
+    model, name = net(), "net.weights.h5" if sealed else "keras.weights.h5"
+    path = folder / name
+    save = model.save_weights if sealed else lambda path: keras.Model.save_weights(model, path)
+    content = written(path, save)
+    expected = held(model)
+    target = net()
+    before = [np.full_like(one, 0.5) for one in target.get_weights()]
+
+    def enter(may_differ: bool) -> None:
+        target.set_weights(before)
+        try:
+            target.load_weights(path)
+        except Exception:
+            as_it_was = all(map(np.array_equal, target.get_weights(), before))
+            expect(as_it_was, "refused, and other weights than before")
+            raise
+        right = may_differ or not sealed or same(held(target), expected)
+        # what is cut off with the checksum is not seen: HDF5's own part must be whole then
+        expect(right, "other weights, without a word")
+
+    return Door(name, path, content, enter)
+
+
+def _checkpoint(folder: Path) -> Door:
+    place = folder / "checkpoint"
+    name = "checkpoint-00000001.zip"
+
+    def fit(model: Any) -> Any:
+        checkpoints._ended.clear()  # as in another process
+        keep = Checkpoint(place, every="1 steps", keep=10)
+        return model.fit(X, Y, batch_size=3, epochs=2, verbose=0, callbacks=[keep]).history
+
+    expected = fit(model := net()), held(model)
+    content = (place / name).read_bytes()
+    fresh(place)
+
+    def enter(may_differ: bool) -> None:
+        model = net()
+        before = held(model)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                history = fit(model)
+        except Exception as error:
+            if "heckpoint" in str(error):  # else it was taken, and the training could not go on
+                kept = same(held(model), before)
+                expect(kept, f"refused, and other weights than before: {error}")
+            raise
+        finally:
+            for path in place.glob("*"):
+                path.unlink()
+        right = may_differ or (history == expected[0] and same(held(model), expected[1]))
+        expect(right, "another end, without a word")
+
+    return Door(name, place / name, content, enter, mutations.checkpoint_with)
