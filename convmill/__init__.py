@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convmill.plan.graph import NotCovered
     from convmill.train.doors import accelerate, install, restore, uninstall
     from convmill.train.explain import explain
+    from convmill.train.tune import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "inspect",
     "install",
     "restore",
+    "tune",
     "uninstall",
 ]
 
@@ -48,6 +50,7 @@ _OURS = {
     "restore": "convmill.train.doors",
     "install": "convmill.train.doors",
     "uninstall": "convmill.train.doors",
+    "tune": "convmill.train.tune",
     "Sequential": "convmill.train.models",
     "Model": "convmill.train.models",
 }

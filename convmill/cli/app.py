@@ -27,6 +27,7 @@ from convmill.cli.show import show
 from convmill.cli.study import study
 from convmill.cli.text import echo
 from convmill.cli.train import train
+from convmill.cli.tune import tune
 from convmill.failure import describe
 from convmill.printing import plain_streams
 
@@ -45,7 +46,7 @@ def cli() -> None:
     """
 
 
-for command in (train, resume, evaluate, predict, inspect, show, study, data, bench):
+for command in (train, resume, evaluate, predict, inspect, tune, show, study, data, bench):
     cli.add_command(command)
 
 

@@ -5,7 +5,7 @@ Who calls it, for which images or which share, is the subject of ``run.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -52,13 +52,15 @@ def told(launch: Launch) -> dict[str, ir.Type]:
 class Build:
     """What every emitting function needs: the module being filled, the lowered net, its memory and
     the processor. ``helpers`` are functions that several launches call; launches of equal code
-    ``share`` it: blocks of a net that are alike are compiled once."""
+    ``share`` it: blocks of a net that are alike are compiled once. ``places`` are those of the
+    launches' ticks, where they are counted."""
 
     module: ir.Module
     network: Network
     memory: Memory
     machine: Machine
     share: bool = True
+    places: Mapping[Launch, int] = field(default_factory=dict)
     helpers: dict[object, ir.Function] = field(default_factory=dict)
     _texts: dict[str, ir.Function] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from convmill.kernels import ir
+from convmill.kernels import ir, ticks
 from convmill.kernels.addresses import Bases, address
 from convmill.kernels.build import EACH_IMAGE, Build, Kernel
 from convmill.kernels.context import barrier, denormals_as_zero, field, read, shared, tasks, write
@@ -35,17 +35,21 @@ def build_program(
     training: bool,
     *,
     share: bool = True,
+    timed: bool = False,
 ) -> ir.Module:
     """A module with ``run(context, thread)``: the ``steps`` batches of the context. Launches whose
-    code is equal ``share`` it.
+    code is equal ``share`` it. ``timed`` is with a stopwatch around each (``ticks.py``).
 
     In training a stop is heeded between steps, and ``finished`` counts those that are done; else
     between groups of images, and ``finished`` counts images.
     """
-    build = Build(ir.Module(), network, memory, machine, share)
+    places = ticks.places(step) if timed else {}
+    build = Build(ir.Module(), network, memory, machine, share, places)
     program = _Program(build, step, training)
     e = Emitter(build.module, ENTRY, [POINTER, I64], machine.lanes, exported=True)
-    with denormals_as_zero(e, machine):
+    with denormals_as_zero(e, machine), ExitStack() as within:
+        if timed:
+            within.enter_context(ticks.counted(e, machine, len(places), len(places) + 1))
         program.write(e)
     e.finish()
     return build.module
@@ -55,8 +59,12 @@ def kernel_of(build: Build, launch: Launch) -> ir.Function:
     """The function of a launch; the same launch at another moment shares it."""
 
     def write() -> ir.Function:
-        kernel = Kernel(build, launch)
-        KERNELS[launch.kernel](kernel)
+        kernel, places = Kernel(build, launch), build.places
+        with ExitStack() as within:
+            if places:
+                counted = ticks.counted(kernel, build.machine, places[launch], len(places) + 1)
+                within.enter_context(counted)
+            KERNELS[launch.kernel](kernel)
         return build.once(kernel.finish())
 
     return build.helper(launch, write)
@@ -160,9 +168,7 @@ class _Program:
         context, thread = e.arguments
         return e.at(field(e, context, "scratch"), e.mul(thread, self.build.memory.scratch))
 
-    def _groups(
-        self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index
-    ) -> None:
+    def _groups(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
         """Groups of images, as long as nobody stops what has no steps: smaller ones where there
         were none for some threads otherwise."""
         context, thread = e.arguments

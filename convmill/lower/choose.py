@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from convmill.lower.choices import (
     ConvolutionChoice,
@@ -61,24 +61,42 @@ MOST_COLUMNS = 8  # of a depthwise convolution: more bring nothing
 
 def choose(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Stage]:
     """Every convolution and dense layer with its choice."""
-    uses = Counter(stage.kernel for stage in stages if isinstance(stage, WeightedStage))
-    image_bytes = max(1, sum(4 * stage.output.size for stage in stages))
-    images = min(MOST_GATHERED, power_of_two(GATHERED_BYTES // image_bytes))
-    images = max(IMAGES_PER_GROUP, images)
+    limits = Limits.of(stages)
     return [
-        _chosen(stage, gradients, machine, uses, images)
+        _chosen(stage, gradients, machine, limits)
         for stage, gradients in zip(stages, wanted, strict=True)
     ]
 
 
-def _chosen(
-    stage: Stage, wanted: Gradients, machine: Machine, uses: Counter[int], images: int
-) -> Stage:
+@dataclass(frozen=True)
+class Limits:
+    """What a choice must heed of all the stages: how many read each kernel, and how many images are
+    gathered at most."""
+
+    uses: Mapping[int, int]
+    images: int
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage]) -> Limits:
+        """Those of a net."""
+        uses = Counter(stage.kernel for stage in stages if isinstance(stage, WeightedStage))
+        image_bytes = max(1, sum(4 * stage.output.size for stage in stages))
+        images = min(MOST_GATHERED, power_of_two(GATHERED_BYTES // image_bytes))
+        return cls(uses, max(IMAGES_PER_GROUP, images))
+
+    def outputs(self, stage: WeightedStage) -> int:
+        """The most along an axis of Winograd's tiles. Stages that share a kernel share its
+        transforms."""
+        return MOST_OUTPUTS if self.uses[stage.kernel] == 1 else 2
+
+
+def _chosen(stage: Stage, wanted: Gradients, machine: Machine, limits: Limits) -> Stage:
     match stage:
         case ConvolutionStage():
-            # Stages that share a kernel share its transforms.
-            most = MOST_OUTPUTS if uses[stage.kernel] == 1 else 2
-            return replace(stage, choice=choose_convolution(stage, wanted, machine, most, images))
+            choice = choose_convolution(
+                stage, wanted, machine, limits.outputs(stage), limits.images
+            )
+            return replace(stage, choice=choice)
         case DepthwiseStage():
             return replace(stage, choice=choose_depthwise(stage, wanted, machine))
         case TransposedStage():
@@ -143,24 +161,31 @@ def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
     """The tile that needs fewest cycles by a simple model: fused multiply-adds and loads, two of
     each a cycle, remainders at the right edge counted, ties to the larger tile. Its sums, its
     weights and what they are multiplied with stay in registers."""
+    return min(forward_tiles(stage, machine))[-1]
+
+
+def forward_tiles(
+    stage: ConvolutionStage, machine: Machine
+) -> Iterator[tuple[float, int, int, Direct]]:
+    """The quickest tile for each number of vectors, behind what it is quickest by."""
     blocks = -(-stage.output.channels // stage.groups // machine.lanes)
     window = stage.pool[0] * stage.pool[1]
-    budget = machine.registers - SPARE_REGISTERS
     height, width = stage.output.height, stage.output.width
-    best: tuple[float, int, Direct] | None = None
-    for vectors in {v for v in (1, 2, 3, 4, 6) if v <= blocks}:
+    budget = machine.registers - SPARE_REGISTERS
+    for vectors in (v for v in (1, 2, 3, 4, 6) if v <= blocks):
         if vectors > 1 and vectors * window + vectors + 1 >= machine.registers:
             continue  # one pooling window alone is too much
         most = max(1, (budget - vectors) // (vectors * window))
+        best: tuple[float, int, int, Direct] | None = None
         for windows in range(1, min(most, width) + 1):
             rows = min(height, max(1, most // windows)) if windows == width else 1
             cycles = tile_cycles(rows, windows, vectors, window, height, width, blocks)
             size = rows * windows * vectors * window
-            tile = Direct(rows, windows, vectors, tap_unroll(stage, size))
             if best is None or (cycles, -size) < best[:2]:
-                best = (cycles, -size, tile)
-    assert best is not None
-    return best[2]
+                tile = Direct(rows, windows, vectors, tap_unroll(stage, size))
+                best = (cycles, -size, vectors, tile)
+        assert best is not None
+        yield best
 
 
 def tap_unroll(stage: ConvolutionStage, accumulators: int) -> int:

@@ -17,7 +17,7 @@ What follows, launches, phases and memory, is in ``launches.py``, ``cut.py`` and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from convmill.lower import spec
@@ -37,6 +37,9 @@ from convmill.plan.covered import check_covered
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Recipe
 
+# Gives every stage its choice: the stages, what is wanted of each, and the machine.
+Chooser = Callable[[Sequence[Stage], Sequence[Gradients], Machine], list[Stage]]
+
 
 @dataclass(frozen=True)
 class Lowered:
@@ -55,9 +58,11 @@ def lower_stages(
     measured: Sequence[int] | None = None,
     *,
     training: bool = True,
+    chooser: Chooser = choose,
 ) -> Lowered:
     """The stages of any graph, for ``training`` or for inference; what cannot be compiled is a
-    plain stage like others. ``measured`` numbers the outputs that losses look at, by default all.
+    plain stage like others. ``measured`` numbers the outputs that losses look at, by default all;
+    the ``chooser`` decides how each stage is computed.
     """
     expanded = expand(graph)
     stages, inputs, outputs = expanded.stages, expanded.inputs, expanded.outputs
@@ -81,24 +86,28 @@ def lower_stages(
     stages, used = number_uses(stages, wanted, looked_at)
     by_number = dict(zip(numbers, used, strict=True))
     outputs = tuple(by_number.get(number, one) for number, one in enumerate(outputs))
-    stages = choose(stages, wanted, machine)
+    stages = chooser(stages, wanted, machine)
     spec.check_choices(stages, wanted, machine)
     return Lowered(tuple(stages), tuple(wanted), inputs, outputs)
 
 
 def lower(
-    graph: Graph, recipe: Recipe | None, machine: Machine, *, training: bool = True
+    graph: Graph,
+    recipe: Recipe | None,
+    machine: Machine,
+    *,
+    training: bool = True,
+    chooser: Chooser = choose,
 ) -> Network:
     """The Network of a graph that is compiled, for ``training`` or for inference alone; ``recipe``
-    None is for prediction.
+    None is for prediction. The ``chooser`` decides how each stage is computed.
 
     Raises NotCovered where it is not.
     """
     check_covered(graph)
     graph = graph if training else graph.outside_training()
-    lowered = lower_stages(
-        graph, machine, None if recipe is None else recipe.asked, training=training
-    )
+    asked = None if recipe is None else recipe.asked
+    lowered = lower_stages(graph, machine, asked, training=training, chooser=chooser)
     stages, statistics = place_statistics(lowered.stages)
     matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
     return Network(

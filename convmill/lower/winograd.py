@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.machine import Machine
@@ -32,6 +33,7 @@ LEAST_TILES = 16  # for whose sums to be read and stored
 LEAST_GATHERED = 128  # tiles, for sums to be gathered
 WINOGRAD_BYTES = 256 * 1024  # of transformed tiles: they should stay in the second cache
 CUTTING = ("relu",)  # activations behind which many gradients are zero
+Tile = TypeVar("Tile", Winograd, WinogradWeights)
 
 
 def is_dense(stage: ConvolutionStage) -> bool:
@@ -41,53 +43,63 @@ def is_dense(stage: ConvolutionStage) -> bool:
 
 def winograd_forward(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
     """Winograd's minimal filtering (Lavin and Gray 2016) forward, where that is quicker."""
-    windows = (stage.output.height, stage.output.width)
-    sizes = (stage.input.channels, stage.output.channels)
-    places = math.prod(windows) * math.prod(stage.pool)
-    kernel = math.prod(stage.kernel_size)
-    directly = kernel * places * sizes[0] * -(-sizes[1] // machine.lanes) / 2
-    return _winograd(stage, windows, stage.pool, sizes, machine, most, directly)
+    places = math.prod(stage.computed)
+    blocks = -(-stage.output.channels // machine.lanes)
+    directly = math.prod(stage.kernel_size) * places * stage.input.channels * blocks / 2
+    return quickest(forward_tiles(stage, machine, most), directly)
 
 
 def winograd_back(stage: ConvolutionStage, machine: Machine, most: int) -> Winograd | None:
     """The same for the gradient of the input, where all places have one or half of them: behind
     pooling more are dead than Winograd's algorithm saves."""
-    if stage.pooled:
-        return None
-    windows = (stage.input.height, stage.input.width)
     sizes = (stage.output.channels, stage.input.channels)
     products = math.prod(stage.kernel_size) * sizes[0] * -(-sizes[1] // machine.lanes)
     if is_dense(stage):
-        otherwise = products * math.prod(windows) / 2
+        otherwise = products * stage.input.height * stage.input.width / 2
     else:
         otherwise = products * stage.output.height * stage.output.width * LIVE_CYCLES
-    return _winograd(stage, windows, (1, 1), sizes, machine, most, otherwise)
+    return quickest(back_tiles(stage, machine, most), otherwise)
 
 
-def _winograd(
-    stage: ConvolutionStage,
-    windows: Pair,
-    pool: Pair,
-    sizes: Pair,
-    machine: Machine,
-    most: int,
-    otherwise: float,
-) -> Winograd | None:
-    """The quickest tile for so many ``windows`` of ``pool`` outputs, and ``sizes``, channels that
-    are summed over and filters; None where fewer products are not worth their transforms, and
-    ``otherwise``, so many cycles, is quicker."""
-    if not is_plain(stage) or pool not in ((1, 1), (2, 2)):
-        return None
-    places = (windows[0] * pool[0], windows[1] * pool[1])
-    if min(sizes) < LEAST_WINOGRAD_CHANNELS:
-        return None
-    best, tile = otherwise, None
+def forward_tiles(
+    stage: ConvolutionStage, machine: Machine, most: int
+) -> Iterator[tuple[float, Winograd]]:
+    """Every tile for the forward pass, of at most so many outputs along an axis, behind its
+    modelled cycles."""
+    if stage.pool in ((1, 1), (2, 2)):
+        sizes = (stage.input.channels, stage.output.channels)
+        yield from _tiles(stage, stage.computed, sizes, machine, most)
+
+
+def back_tiles(
+    stage: ConvolutionStage, machine: Machine, most: int
+) -> Iterator[tuple[float, Winograd]]:
+    """The same for the gradient of the input, where nothing pools."""
+    if not stage.pooled:
+        sizes = (stage.output.channels, stage.input.channels)
+        places = (stage.input.height, stage.input.width)
+        yield from _tiles(stage, places, sizes, machine, most)
+
+
+def _tiles(
+    stage: ConvolutionStage, places: Pair, sizes: Pair, machine: Machine, most: int
+) -> Iterator[tuple[float, Winograd]]:
+    """Tiles for ``places``, and ``sizes``: channels that are summed over, and filters."""
+    if not is_plain(stage) or min(sizes) < LEAST_WINOGRAD_CHANNELS:
+        return
     for filtering, grid in _grids(stage, places, most):
         for images in TOGETHER:
             one = winograd_tile(filtering, grid, sizes, machine, images)
-            cycles = _winograd_cycles(one, sizes, machine)
-            if cycles < best:
-                best, tile = cycles, one
+            yield _winograd_cycles(one, sizes, machine), one
+
+
+def quickest(tiles: Iterable[tuple[float, Tile]], otherwise: float) -> Tile | None:
+    """The tile of fewest cycles, the first of those; None where fewer products are not worth their
+    transforms, and ``otherwise``, so many cycles, is quicker."""
+    best, tile = otherwise, None
+    for cycles, one in tiles:
+        if cycles < best:
+            best, tile = cycles, one
     return tile
 
 
@@ -129,26 +141,29 @@ def winograd_weights(
     stage: ConvolutionStage, machine: Machine, most: int, images: int
 ) -> WinogradWeights | None:
     """The quickest tile for the gradient of the weights, where nothing pools, of at most so many
-    ``images`` together; None where fewer products are not worth their transforms."""
+    ``images`` together; None where another way is quicker."""
+    vectors = stage.output.channels * -(-stage.input.channels // machine.lanes)
+    otherwise = math.prod(stage.kernel_size) * stage.output.places * vectors / 2
+    otherwise *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
+    return quickest(weights_tiles(stage, machine, most, images), otherwise)
+
+
+def weights_tiles(
+    stage: ConvolutionStage, machine: Machine, most: int, images: int
+) -> Iterator[tuple[float, WinogradWeights]]:
+    """Every tile for the gradient of the weights, behind its modelled cycles."""
     channels, filters = stage.input.channels, stage.output.channels
-    places = (stage.output.height, stage.output.width)
     if stage.pooled or not is_plain(stage) or min(channels, filters) < LEAST_WINOGRAD_CHANNELS:
-        return None
+        return
     if filters % machine.lanes:
-        return None
+        return
     vectors = -(-channels // machine.lanes)
-    best = math.prod(stage.kernel_size) * math.prod(places) * filters * vectors / 2
-    best *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
-    choice = None
-    for filtering, grid in _grids(stage, places, most):
+    for filtering, grid in _grids(stage, (stage.output.height, stage.output.width), most):
         one = weights_tile(filtering, grid, (channels, filters), machine, images)
         spread, weigh = TRANSFORM_CYCLES[filtering]
         products = filtering.points * filters * vectors / 2 * (1 + 2 / one.tiles)
         transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
-        cycles = math.prod(grid) * (products + transforms)
-        if cycles < best:
-            best, choice = cycles, one
-    return choice
+        yield math.prod(grid) * (products + transforms), one
 
 
 def weights_tile(

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import llvmlite.binding as llvm
+import numpy as np
 
 from convmill.kernels.run import ENTRY, build_program
 from convmill.kernels.steps import inference_step, training_step
+from convmill.kernels.ticks import ARRAY, places
 from convmill.lower import spec
 from convmill.lower.launches import Step
 from convmill.lower.lifetimes import Memory, place_slots
@@ -32,7 +34,8 @@ KEPT = 64  # networks whose native code stays in memory, the last used
 class Compiled:
     """Native code of one program: ``entry(context address, thread)``, the step, the memory and the
     machine that it was made for, whether it was ``kept`` on disk, and the seconds to build the IR
-    and to compile it (or to load it)."""
+    and to compile it (or to load it). ``ticks`` int64 has those of each launch, and last those of
+    all, since somebody set them to 0; empty where nothing is ``timed``."""
 
     entry: Callable[[int, int], None]
     step: Step
@@ -41,6 +44,7 @@ class Compiled:
     kept: bool
     build_seconds: float
     compile_seconds: float
+    ticks: np.ndarray
     _write: Callable[[], str] = field(repr=False)
     _engine: llvm.ExecutionEngine = field(repr=False)
 
@@ -65,13 +69,16 @@ class Compiled:
 
 
 @lru_cache(maxsize=KEPT)
-def compiled(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
-    """Native code for a network, built once in a process: equal networks share it.
+def compiled(
+    network: Network, machine: Machine, training: bool, guard: int = 0, timed: bool = False
+) -> Compiled:
+    """Native code for a network, built once in a process: equal networks share it. ``timed`` code
+    has a stopwatch around each launch, and is not kept on disk.
 
     Raises NotCovered where LLVM refuses what our kernels say.
     """
     with _COMPILING:  # who waits here while an equal network is compiled finds it done
-        return _built(network, machine, training, guard)
+        return _built(network, machine, training, guard, timed)
 
 
 def forget() -> None:
@@ -81,7 +88,7 @@ def forget() -> None:
 
 
 @lru_cache(maxsize=KEPT)
-def _built(network: Network, machine: Machine, training: bool, guard: int) -> Compiled:
+def _built(network: Network, machine: Machine, training: bool, guard: int, timed: bool) -> Compiled:
     start = time.perf_counter()
     step, memory = planned(network, machine, training, guard)
     kind = "training" if training else "inference"
@@ -91,11 +98,12 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
 
     debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
     debug.show(debug.IR, f"LLVM IR of {kind}", write)
-    name = cache.name_of(network, machine, training, guard) if cache.is_kept() else None
+    kept_on_disk = cache.is_kept() and not timed
+    name = cache.name_of(network, machine, training, guard) if kept_on_disk else None
     code = cache.load(name) if name else None
     kept, built = code is not None, time.perf_counter()
     if code is None:
-        module = build_program(network, step, memory, machine, training)
+        module = build_program(network, step, memory, machine, training, timed=timed)
         parts = module.parts(PARTS * host.cores())
         built = time.perf_counter()
         size = sum(len(part) for part in parts)
@@ -106,7 +114,15 @@ def _built(network: Network, machine: Machine, training: bool, guard: int) -> Co
     engine = machine_code.linked(code)
     entry, done = NATIVE(engine.get_function_address(ENTRY)), time.perf_counter()
     times = built - start, done - built
-    return Compiled(entry, step, memory, machine, kept, *times, write, engine)
+    ticks = _ticks(engine, step) if timed else np.empty(0, np.int64)
+    return Compiled(entry, step, memory, machine, kept, *times, ticks, write, engine)
+
+
+def _ticks(engine: llvm.ExecutionEngine, step: Step) -> np.ndarray:
+    """The array in which a timed program counts."""
+    count = len(places(step)) + 1
+    address = engine.get_global_value_address(ARRAY)
+    return np.ctypeslib.as_array((ctypes.c_int64 * count).from_address(address))
 
 
 def planned(

@@ -11,12 +11,12 @@ import numpy as np
 from convmill.lower.fields import IMAGE_TYPES
 from convmill.lower.launches import live_lists
 from convmill.lower.machine import Machine
-from convmill.lower.network import lower
+from convmill.lower.network import Chooser, lower
 from convmill.lower.stages import ConvolutionStage, Network
 from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Optimizer, Recipe
-from convmill.runtime import debug, host, workers
+from convmill.runtime import debug, host, remembered, workers
 from convmill.runtime.batches import (
     Batches,
     Measured,
@@ -52,7 +52,8 @@ class Program:
     Native code is built when it is first needed, for training and for inference apart, and shared
     by all Programs of a process that are alike. Two Programs never share memory that is written;
     one Program serves one thread at a time. ``guard`` is for tests: bytes behind each buffer that
-    must stay as they are.
+    must stay as they are. The ``chooser`` decides how stages are computed; ``timed`` code counts
+    what each launch takes (``stopwatch.py``).
     """
 
     def __init__(
@@ -63,18 +64,20 @@ class Program:
         threads: int | None = None,
         machine: Machine | None = None,
         guard: int = 0,
+        chooser: Chooser = remembered.chooser,
+        timed: bool = False,
     ) -> None:
         self.graph, self.recipe = graph, recipe
         self.threads = host.thread_count(threads)
         self.machine = machine or host.machine()
-        self.guard = guard
-        self.network = lower(graph, recipe, self.machine)
+        self.guard, self._timed = guard, timed
+        self.network = lower(graph, recipe, self.machine, chooser=chooser)
         self._work = work_of(graph)
         debug.show(debug.GRAPH, "graph", lambda: graph_text(graph))
         debug.show(debug.STAGES, "stages and choices", lambda: network_text(self.network))
         inference = self.network
         if self.network.normalizations or graph.inference:  # else nothing to fold, or other sizes
-            inference = lower(graph, recipe, self.machine, training=False)
+            inference = lower(graph, recipe, self.machine, training=False, chooser=chooser)
         self.networks: dict[Kind, Network] = {"training": self.network, "inference": inference}
         names = [one.name for one in graph.parameters]
         self._weights = Weights(self.network, inference, names)
@@ -291,7 +294,7 @@ class Program:
             training = kind == "training"
             network = self.networks[kind]
             network = network if training else _without_optimizer(network)
-            self._codes[kind] = compiled(network, self.machine, training, self.guard)
+            self._codes[kind] = compiled(network, self.machine, training, self.guard, self._timed)
         return self._codes[kind]
 
     def live_places(self, stage: int) -> float | None:

@@ -1,0 +1,182 @@
+"""Which of a net's alternatives are the quickest on this processor: all are measured.
+
+Every alternative of every part of every stage runs in a program that is timed launch by launch; one
+program tries one alternative of all parts at once, so that there are no more programs than a part
+has alternatives. What was found together is then measured against what was chosen before, as a
+whole, in turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convmill.lower.alternatives import Part, parts, with_values
+from convmill.lower.choose import choose
+from convmill.lower.launches import Launch
+from convmill.lower.machine import Machine
+from convmill.lower.network import Chooser
+from convmill.lower.stages import Gradients, Stage
+from convmill.runtime import remembered
+from convmill.runtime.program import Kind, Program
+from convmill.runtime.remembered import Values
+from convmill.runtime.stopwatch import Seconds, launch_seconds
+
+SECONDS = 0.3  # of timed runs of one program
+ROUNDS = 9  # in which all that was found is measured against what was there
+ROUND_SECONDS = 0.05
+CLEARLY = 0.97  # of the present one's time: below it another is taken
+AT_ALL = 0.99  # of the whole's time: else all stays as it is
+# What others of a step's launches read.
+_SERVING = (
+    *("live.places", "gating.gradient", "folding.fold"),
+    *("copies.transpose", "winograd.weights", "winograd.turned_weights"),
+)
+
+# Makes a Program by a chooser; timed ones have one thread.
+Make = Callable[[Chooser, bool], Program]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What was measured of one ``part``: seconds a run of each of its values; which was taken."""
+
+    part: Part
+    seconds: tuple[float, ...]
+    taken: int
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning one ``kind`` of program has found: every part that was tried, the stages as they
+    were chosen, the ``values`` that are taken instead, and the least seconds of a run before and
+    after, with all threads."""
+
+    kind: Kind
+    stages: tuple[Stage, ...]
+    tried: tuple[Tried, ...]
+    values: Values
+    before: float
+    after: float
+
+
+class _Choosing:
+    """A chooser that has other ``values`` in the stages that it was made for, and notes what it was
+    asked for."""
+
+    def __init__(self, asked: _Asked | None = None, values: Values | None = None) -> None:
+        self.asked, self.values = asked, values or {}
+        self.seen: list[_Asked] = []
+
+    def __call__(
+        self, stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
+    ) -> list[Stage]:
+        chosen = choose(stages, wanted, machine)
+        here = _Asked(tuple(chosen), tuple(wanted), machine)
+        self.seen.append(here)
+        return with_values(chosen, self.values) if here == self.asked else chosen
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was to be decided: the stages as they are chosen without measuring."""
+
+    chosen: tuple[Stage, ...]
+    wanted: tuple[Gradients, ...]
+    machine: Machine
+
+
+def tune(
+    make: Make, kinds: Mapping[Kind, Callable[[Program], object]], tell: Tell
+) -> Iterator[Tuned]:
+    """Tunes each kind of program that differs from those before; ``kinds`` run one.
+
+    What is found is remembered (``remembered.py``) as soon as it is known.
+    """
+    seen = _Choosing()
+    programs = make(seen, False)
+    done: list[_Asked] = []
+    for kind, run in kinds.items():
+        asked = seen.seen[0] if kind == "training" else seen.seen[-1]
+        if asked in done or kind not in programs.networks:
+            continue
+        done.append(asked)
+        found = _tune(make, kind, run, asked, tell)
+        remembered.remember(asked.chosen, asked.wanted, asked.machine, found.values)
+        yield found
+
+
+def _tune(
+    make: Make, kind: Kind, run: Callable[[Program], object], asked: _Asked, tell: Tell
+) -> Tuned:
+    every = parts(asked.chosen, asked.wanted, asked.machine)
+    most = max((len(part.values) for part in every), default=1)
+    seconds: dict[tuple[Part, Any], float] = {}
+    for turn in range(most):
+        tell(f"{kind}: program {turn + 1} of {most}")
+        now = {part: part.values[turn % len(part.values)] for part in every}
+        values = {(part.stage, part.field): value for part, value in now.items()}
+        program = make(_Choosing(asked, values), True)
+        taken = launch_seconds(program, kind, run, SECONDS)
+        for part, value in now.items():
+            spent = part_seconds(part, every, taken)
+            seconds[part, value] = min(spent, seconds.get((part, value), spent))
+    tried = tuple(_tried(part, [seconds[part, value] for value in part.values]) for part in every)
+    values = {
+        (one.part.stage, one.part.field): one.part.values[one.taken] for one in tried if one.taken
+    }
+    tell(f"{kind}: what was found, against what there was")
+    before, after = _compared(make, run, asked, values) if values else (0.0, 0.0)
+    if after > before * AT_ALL:
+        values = {}
+    return Tuned(kind, asked.chosen, tried, values, before, after)
+
+
+def _tried(part: Part, seconds: list[float]) -> Tried:
+    """The quickest value, unless the present one is about as quick."""
+    best = min(range(len(seconds)), key=lambda number: seconds[number])
+    taken = best if seconds[best] < CLEARLY * seconds[0] else 0
+    return Tried(part, tuple(seconds), taken)
+
+
+def part_seconds(part: Part, every: Sequence[Part], seconds: Seconds) -> float:
+    """What a part takes: its own launches, and its share of those that serve it."""
+    of_stage = [one for one in every if one.stage == part.stage]
+    own = _own(part, seconds)
+    readers = [{slot for launch in _own(one, seconds) for slot in launch.reads} for one in of_stage]
+    read = {slot for launch in own for slot in launch.reads}
+    spent = sum(seconds[launch] for launch in own)
+    for launch, took in seconds.items():
+        written = set(launch.writes)
+        if launch.kernel in _SERVING and launch not in own and written & read:
+            spent += took / sum(bool(written & other) for other in readers)
+    return spent
+
+
+def _own(part: Part, seconds: Seconds) -> list[Launch]:
+    """The launches of the part alone; of a part that decides of all its stage, all of that."""
+    found = [launch for launch in seconds if launch.of == f"stage{part.stage}"]
+    if part.kernels:
+        found = [launch for launch in found if launch.kernel.endswith(part.kernels)]
+    return found
+
+
+def _compared(
+    make: Make, run: Callable[[Program], object], asked: _Asked, values: Values
+) -> tuple[float, float]:
+    """The least seconds of a run as it was and with other values, in turns."""
+    both = [make(_Choosing(asked, one), False) for one in ({}, values)]
+    for program in both:
+        run(program)  # compiles
+    least = [float("inf")] * 2
+    for _ in range(ROUNDS):
+        for number, program in enumerate(both):
+            runs, start, now = 0, time.perf_counter(), 0.0
+            while now < ROUND_SECONDS:
+                run(program)
+                runs, now = runs + 1, time.perf_counter() - start
+            least[number] = min(least[number], now / runs)
+    return least[0], least[1]

@@ -1,0 +1,166 @@
+"""How a model's stages are computed, measured on this machine instead of modelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from convmill import settings
+from convmill.kernels.operations import operation_of
+from convmill.lower.alternatives import words
+from convmill.plain_text import plain_text
+from convmill.plan.graph import NotCovered
+from convmill.train.bound import Bound, settle
+from convmill.train.prepare import Preparation
+from convmill.train.samples import Samples
+from convmill.train.session import session
+from convmill.whole import check_whole
+
+if TYPE_CHECKING:
+    from convmill.lower.network import Chooser
+    from convmill.runtime.program import Kind, Program
+    from convmill.runtime.tune import Tried, Tuned
+
+TEXT_WIDTH = 110
+_PARTS = {"forward": "forward", "input_gradient": "dX", "weight_gradient": "dW"}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was measured; prints as a table. ``found`` has it as data, for training and, where
+    inference has stages of its own, for that; ``images`` were in a run, and ``kept`` says whether
+    other processes will find it."""
+
+    found: tuple[Tuned, ...]
+    images: int
+    kept: bool
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is computed otherwise from now on."""
+        return any(one.values for one in self.found)
+
+    def __rich__(self) -> RenderableType:
+        shown: list[RenderableType] = []
+        for one in self.found:
+            shown += [self._table(one), Text(self._summary(one))]
+        if self.changed and not self.kept:
+            shown.append(Text("CONVMILL_CACHE is empty, so no other process will know of it."))
+        return Group(*shown)
+
+    def __str__(self) -> str:
+        return plain_text(self.__rich__(), TEXT_WIDTH)
+
+    __repr__ = __str__
+
+    def _table(self, found: Tuned) -> Table:
+        """A row for each part that could be computed otherwise."""
+        table = Table(
+            title=f"{found.kind}, microseconds an image on one thread",
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        for name in ("stage", "part", "as modelled", "us", "quickest of the others", "us", ""):
+            table.add_column(name, justify="right" if name == "us" else "left")
+        for one in found.tried:
+            table.add_row(*self._row(found, one))
+        return table
+
+    def _row(self, found: Tuned, one: Tried) -> list[str]:
+        stage = found.stages[one.part.stage]
+        others = range(1, len(one.seconds))
+        best = min(others, key=lambda number: one.seconds[number])
+        times = [f"{1e6 * one.seconds[number] / self.images:.1f}" for number in (0, best)]
+        taken = (one.part.stage, one.part.field) in found.values
+        return [
+            f"stage{one.part.stage} {operation_of(stage).words(stage)}",
+            _PARTS.get(one.part.field, "all"),
+            words(one.part.values[0]),
+            times[0],
+            words(one.part.values[best]),
+            times[1],
+            "taken" if taken else "",
+        ]
+
+    def _summary(self, found: Tuned) -> str:
+        if not found.before:
+            return f"Nothing is clearly quicker than what was chosen for {found.kind}."
+        before, after = (1e6 * each / self.images for each in (found.before, found.after))
+        told = f"An image takes {before:.1f} us as it was, {after:.1f} us with all that was quicker"
+        if not found.values:
+            return f"{told}: nothing is changed."
+        return f"{told} ({before / after:.2f} times as fast): taken."
+
+
+def tune(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    batch_size: int = 64,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Tuning:
+    """Measures how each stage of a compiled Keras model is computed quickest on this machine.
+
+    The first batch of ``x`` and ``y`` is trained on again and again, in programs of their own: the
+    model is not changed. What is found to be quicker is used from then on, by this process and by
+    all that compile an equal net for the same processor (it is kept beside the native code, see
+    CONVMILL_CACHE). Other ways of computing round otherwise, so the last bits of what is trained
+    are others than before. ``tell`` hears what is being done.
+
+    Raises:
+        ValueError: ``batch_size`` is no positive whole number, or the data do not fit the model.
+        NotCovered: the model is not compiled, or Keras takes part in its steps.
+        OSError: what was found cannot be kept.
+    """
+    from convmill.runtime import tune as measuring  # brings LLVM: not before it is needed
+    from convmill.runtime.batches import Batches
+    from convmill.runtime.program import Program
+
+    size = check_whole("batch_size", batch_size, 1, 2**31)
+    bound, samples = _first_batch(model, x, y, size)
+    bound.pull_weights()
+    weights = [np.asarray(value) for value in bound.weights]
+    threads = session(model).threads
+    order = np.arange(len(samples), dtype=np.int64)
+    batches = Batches(samples.x, order, len(order), samples.y, samples.weight)
+
+    def make(chooser: Chooser, timed: bool) -> Program:
+        program = Program(
+            bound.graph, bound.recipe, threads=1 if timed else threads, chooser=chooser, timed=timed
+        )
+        program.set_parameters(weights)
+        return program
+
+    kinds: dict[Kind, Callable[[Program], object]] = {
+        "training": lambda program: program.train(batches, np.zeros(1)),
+        "inference": lambda program: program.evaluate(batches),
+    }
+    found = tuple(measuring.tune(make, kinds, tell))
+    session(model).forget()  # its Program is as it was chosen before
+    return Tuning(found, len(order), settings.cache_folder() is not None)
+
+
+def _first_batch(model: Any, x: Any, y: Any, size: int) -> tuple[Bound, Samples]:
+    """The model bound, its state in Keras' variables, and its first batch."""
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError("tune: the model must be compiled first: model.compile(...)")
+    settle(model)
+    ready = Preparation(model, {"x": x, "y": y})
+    feed = ready.arrays(x, y, None, size, None)
+    ready.build_training(feed)
+    bound = ready.bind()
+    if bound.recipe is None or bound.recipe.bridged or bound.bridged:
+        raise NotCovered(
+            "Keras computes a part of each step", "tune it with a loss and an optimizer of Keras'"
+        )
+    samples = ready.samples(ready.take(x, y, None).part(0, size))
+    return bound, samples

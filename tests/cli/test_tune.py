@@ -1,0 +1,55 @@
+"""``convmill tune``; what it measures is made up."""
+
+from __future__ import annotations
+
+from tests.engine.favour import favour
+
+FAILED, WRONG = 1, 2
+
+
+def is_last(part, value):
+    return value == part.values[-1]
+
+
+def test_a_saved_model(run, lines, trained, monkeypatch, tmp_path):
+    monkeypatch.setenv("CONVMILL_CACHE", str(tmp_path))
+    favour(monkeypatch, is_last)
+    before = trained.read_bytes()
+    outcome = run("tune", trained, "--data", lines, "--batch-size", 8, "--threads", 1)
+    assert outcome.code == 0
+    assert "taken" in outcome.out
+    assert "2.00 times as fast" in outcome.out
+    assert "Measuring training" in outcome.err
+    assert list(tmp_path.glob("*.tuned"))
+    assert trained.read_bytes() == before
+
+
+def test_a_function_in_a_script(run, lines, monkeypatch, tmp_path):
+    monkeypatch.setenv("CONVMILL_CACHE", str(tmp_path))
+    favour(monkeypatch, lambda part, value: False)
+    script = tmp_path / "net.py"
+    script.write_text(
+        "from keras import layers, models\n"
+        "def build(input_shape, classes):\n"
+        "    return models.Sequential([layers.Input(input_shape), layers.Conv2D(16, 3),\n"
+        "        layers.Flatten(), layers.Dense(classes, activation='softmax')])\n"
+    )
+    outcome = run("tune", f"{script}:build", "--data", lines)
+    assert outcome.code == 0
+    assert "Nothing is clearly quicker than what was chosen for training." in outcome.out
+
+
+def test_what_is_not_there(run, lines, tmp_path):
+    outcome = run("tune", tmp_path / "none.keras", "--data", lines)
+    assert outcome.code == WRONG
+    assert "There is no file" in outcome.err
+
+
+def test_images_of_another_size(run, trained, tmp_path):
+    import numpy as np
+
+    x, y = np.zeros((6, 5, 5), np.uint8), np.arange(6) % 3
+    np.savez(tmp_path / "small.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    outcome = run("tune", trained, "--data", tmp_path / "small.npz")
+    assert outcome.code == FAILED
+    assert "5x5" in outcome.err.replace(" ", "").replace("(5,5,1)", "5x5")
