@@ -9,7 +9,7 @@ They are read at each use, so a program may set them while it runs.
 | ``CONVMILL_TARGET`` | avx512, avx2, sse4 or neon: no other instructions; default: all there are |
 | ``CONVMILL_DATA`` | folder that holds data sets |
 | ``CONVMILL_OFFLINE`` | 1: nothing is downloaded |
-| ``CONVMILL_CACHE`` | folder for native code, or nothing; default: ``~/.cache/convmill`` |
+| ``CONVMILL_CACHE`` | folder for native code and tuning, or nothing; by default ~/.cache/convmill |
 | ``CONVMILL_DEBUG`` | 1 to 4: what is compiled, and how, on standard error (``runtime/debug.py``) |
 | ``NO_COLOR`` | set to anything: no colours (https://no-color.org) |
 | ``KERAS_HOME`` | Keras' folder, with its cache of data sets; default: ``~/.keras`` |
