@@ -44,6 +44,12 @@ def _progress(console: Console) -> Callable[[str], None]:
     default="float32",
     help="Of the images; the notebook's own are float64.",
 )
+@click.option(
+    "--starting",
+    type=click.IntRange(1),
+    default=1,
+    help="Peers that start at once: with more, import, build and first step take longer.",
+)
 @click.option("--no-imports", is_flag=True, help="Leave out what importing costs.")
 @json_option
 @click.option(
@@ -103,9 +109,8 @@ def _measure(options: dict[str, Any], json_file: Path | None) -> results.Run:
         imports={} if options["no_imports"] else imports.measure(repeats, tell),
         nets=[],
     )
-    settings = Settings(
-        threads, repeats, options["train_seconds"], options["evaluate_seconds"], options["dtype"]
-    )
+    chunks = options["train_seconds"], options["evaluate_seconds"]
+    settings = Settings(threads, repeats, *chunks, options["dtype"], options["starting"])
     for net in options["nets"]:
         run.nets.append(
             measure(NETS[net], peers, settings, lambda: fma_peak.measure(threads), tell)

@@ -35,13 +35,13 @@ class Part:
 PARTS = {
     "notebook": Part(
         "benchmarks",
-        "--repeats 3 --train-seconds 1.5 --evaluate-seconds 0.6",
-        "--peers convmill,torch --repeats 1 --train-seconds 0.1 --evaluate-seconds 0.1",
+        "--starting 2 --repeats 3 --train-seconds 1.5 --evaluate-seconds 0.6",
+        "--peers convmill,jax --repeats 1 --train-seconds 0.1 --evaluate-seconds 0.1",
     ),
     "latency": Part(
         "benchmarks.latency",
         f"--peers {PEERS},jax --repeats 5 --seconds 0.3",
-        "--peers convmill,torch --repeats 1 --seconds 0.1",
+        "--peers convmill,jax --repeats 1 --seconds 0.1",
     ),
     "threads": Part(
         "benchmarks.threads",
@@ -49,7 +49,7 @@ PARTS = {
         "--busy 1 --nets lenet-5 --repeats 1 --seconds 0.1",
     ),
     "first_epoch": Part(
-        "benchmarks.first_epoch", "--repeats 2", "--peers convmill,torch --repeats 1"
+        "benchmarks.first_epoch", "--repeats 2", "--peers convmill,jax --repeats 1"
     ),
     "compile_time": Part("benchmarks.compile_time", "--repeats 3", "--nets lenet-5 --repeats 1"),
     "recipes": Part("benchmarks.recipes", "--seeds 10", "--recipes fast --seeds 1"),
@@ -60,8 +60,8 @@ PARTS = {
     ),
     "nets": Part(
         "benchmarks",
-        f"--nets {OTHERS} --peers {PEERS} --no-imports --repeats 3 --train-seconds 0.8 "
-        "--evaluate-seconds 0.3",
+        f"--nets {OTHERS} --peers {PEERS} --no-imports --starting 2 --repeats 3 "
+        "--train-seconds 0.6 --evaluate-seconds 0.25",
         "--nets lenet-5 --peers convmill,convmill-avx2 --no-imports --repeats 1 "
         "--train-seconds 0.1 --evaluate-seconds 0.1",
     ),

@@ -1,6 +1,7 @@
 """The interleaving: all peers of a net live at once, each round asks each for a timed chunk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from benchmarks.nets import Net
@@ -13,13 +14,14 @@ EVALUATION_BATCHES = (64, 256, 1024)
 
 @dataclass(frozen=True)
 class Settings:
-    """Seconds are those of one timed chunk."""
+    """Seconds are those of one timed chunk; `starting` is how many peers start at once."""
 
     threads: int
     repeats: int
     train_seconds: float
     evaluate_seconds: float
     dtype: str
+    starting: int = 1
 
 
 class Contender:
@@ -53,13 +55,17 @@ class Contender:
             self.worker = None
 
 
-def _start(contender: Contender, worker: WorkerProcess) -> None:
+def _begin(contender: Contender, worker: WorkerProcess) -> None:
     peer, settings, result = contender.peer, contender.settings, contender.result
     answer = worker.build("start", contender.net.name, settings.dtype)
     for name, value in answer.items():
         setattr(result, name, value)
     if peer.target not in (None, result.target):  # as a checkout that knows no targets
         raise WorkerError(f"it was to compile for {peer.target} and did not")
+
+
+def _try(contender: Contender, worker: WorkerProcess) -> None:
+    settings, result = contender.settings, contender.result
     for batch in EVALUATION_BATCHES:
         trial = worker.ask("trial", batch=batch)
         result.trials.append(
@@ -83,6 +89,17 @@ def _memory(contender: Contender, worker: WorkerProcess) -> None:
     contender.result.peak_memory = worker.ask("memory")["bytes"]
 
 
+def _at_once(
+    count: int, work: Callable[[Contender], None], contenders: Sequence[Contender]
+) -> None:
+    """Do so many at a time; an interrupt waits for none of them."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        list(pool.map(work, contenders))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def measure(
     net: Net,
     peers: list[Peer],
@@ -95,12 +112,18 @@ def measure(
     `peak` measures the machine's GFLOP/s, once a round; `tell` takes a line of progress.
     """
     contenders = [Contender(peer, net, settings) for peer in peers]
+
+    def start(contender: Contender) -> None:
+        tell(f"{net.name}: starting {contender.peer.label}")
+        contender.launch()
+        contender.attempt(_begin)
+
     peaks: list[float] = []
     try:
+        _at_once(settings.starting, start, contenders)
         for contender in contenders:
-            tell(f"{net.name}: starting {contender.peer.label}")
-            contender.launch()
-            contender.attempt(_start)
+            tell(f"{net.name}: trying batches, {contender.peer.label}")
+            contender.attempt(_try)
         for number in range(settings.repeats):
             peaks.append(peak())
             # Another one begins in each round: nobody always follows the same neighbour's heat.
@@ -113,6 +136,5 @@ def measure(
         for contender in contenders:
             contender.attempt(_memory)
     finally:
-        for contender in contenders:
-            contender.stop()
+        _at_once(len(contenders), Contender.stop, contenders)
     return NetResult(net.name, [contender.result for contender in contenders], peaks)

@@ -117,8 +117,7 @@ def _tables(gathered: Gathered, what: str) -> str:
 def _remarks(gathered: Gathered) -> list[str]:
     """Who is missing, and whether other programs ran."""
     lines = contention([net.result for net in gathered.nets.values()])
-    runs = {id(net.run): net.run for net in gathered.nets.values()}
-    lines += [f"Left out: {each}." for run in runs.values() for each in run.left_out]
+    lines += [f"Left out: {each}." for run in gathered.runs() for each in run.left_out]
     lines += [
         f"{name}, {peer.label}: no figures. {peer.note}"
         for name, net in gathered.nets.items()

@@ -28,6 +28,10 @@ class Gathered:
     records: dict[str, list[Record]]
     nets: dict[str, Net]
 
+    def runs(self) -> list[Run]:
+        """Those that the nets were measured in."""
+        return list({id(net.run): net.run for net in self.nets.values()}.values())
+
     def part(self, name: str) -> Record | None:
         """The record of a part that has one; None where the part was not measured."""
         return next(iter(self.records.get(name, [])), None)

@@ -85,7 +85,18 @@ def first_epoch(gathered: Gathered) -> str | None:
         ),
         "![Seconds from Python's start](benchmarks/first-epoch.svg)",
         table(rows),
+        *_imports(gathered),
     )
+
+
+def _imports(gathered: Gathered) -> list[str]:
+    """What importing alone costs, where it was measured beside the nets."""
+    rows = [["importing alone, on the code of the nets", "seconds"]]
+    for run in gathered.runs():
+        for statement, seconds in run.imports.items():
+            told = summarise(seconds).told(".2f") if seconds else "it failed"
+            rows.append([f"`{statement}`", told])
+    return [table(rows)] if len(rows) > 1 else []
 
 
 def compile_time(gathered: Gathered) -> str | None:

@@ -21,7 +21,7 @@ from benchmarks.nets import NETS
 from benchmarks.workers.trainer import Span, Trainer, span
 
 TURN_STEPS, TURN_SECONDS = 3, 0.2
-TRIAL_SECONDS = 0.2
+TRIAL_SECONDS = 0.15
 WARM_CALLS = 20
 Answer = dict[str, Any]
 
