@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 import convmill
+from tests.precision import precision
 from tests.random_graphs.net import Net, build, start
 
 # float32 keeps 6e-8 of a number; a few steps of a net of thirty layers, with sums of some hundred
@@ -64,7 +65,7 @@ def compare(net: Net, seed: int = 0, target: str = "") -> Outcome:
 def by_keras(net: Net, seed: int, dtype: str = "float32", *, quick: bool = False) -> Found:
     """What plain Keras finds; quick is compiled quickly. That goes wrong at times: without XLA's
     passes the greatest of some numbers may equal none of them, and its gradient be no number."""
-    with precision(dtype, quick=quick):
+    with _compiled(quick=quick), precision(dtype):
         model = build(net)
         return _trained(model, net, seed, dtype)
 
@@ -80,18 +81,14 @@ def compiled(net: Net, seed: int, target: str) -> list[Found]:
 
 
 @contextmanager
-def precision(dtype: str, *, quick: bool) -> Iterator[None]:
-    """Keras on JAX computes in ``dtype``, by code that is compiled quickly or that is quick."""
+def _compiled(*, quick: bool) -> Iterator[None]:
+    """Keras on JAX computes by code that is compiled quickly or that is quick."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", quick)
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    keras.config.set_floatx(dtype)
     try:
         yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
-        jax.config.update("jax_enable_x64", False)
-        keras.config.set_floatx("float32")
 
 
 def _trained(model: keras.Model, net: Net, seed: int, dtype: str) -> Found:
