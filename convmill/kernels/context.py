@@ -14,7 +14,10 @@ from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
 from convmill.lower.fields import POINTERS, field_offset
 from convmill.lower.machine import Machine
 
-ZEROING = 0x8040  # in x86's mode: flush to zero, denormals are zero
+# x86's mode: nothing traps and results are rounded to nearest; denormals become zero, and are read
+# as zero. On Arm all of the former are zeros.
+X86_USUAL, X86_ZEROING = 0x1F80, 0x8040
+ARM_ZEROING = 1 << 24
 SPINS = 4000  # turns of a waiting thread before it lets others run
 
 
@@ -97,47 +100,36 @@ def _pause(e: Emitter, machine: Machine) -> None:
 @contextmanager
 def usual_mode(e: Emitter, machine: Machine) -> Iterator[None]:
     """Within, denormal numbers are what they are, for code that is not ours."""
-    b = e.builder
-    if machine.architecture == "x86_64":
-        get = e.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
-        set_ = e.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
-        ours, usual = e.scratch(I32, 1), e.scratch(I32, 1)
-        b.call(get, [ours])
-        b.store(b.and_(b.load(ours, typ=I32), ir.Constant(I32, ~ZEROING)), usual)
-        b.call(set_, [usual])
-        yield
-        b.call(set_, [ours])
-    elif machine.architecture == "aarch64":
-        before = b.call(e.declare("llvm.aarch64.get.fpcr", I64, []), [])
-        set_ = e.declare("llvm.aarch64.set.fpcr", VOID, [I64])
-        b.call(set_, [b.and_(before, ir.Constant(I64, ~(1 << 24)))])
-        yield
-        b.call(set_, [before])
-    else:
+    with _mode(e, machine, zeroing=False):
         yield
 
 
 @contextmanager
 def denormals_as_zero(e: Emitter, machine: Machine) -> Iterator[None]:
-    """Within, denormal numbers count as zero: they slow arithmetic down many times.
+    """Within, denormal numbers count as zero: they slow arithmetic down many times."""
+    with _mode(e, machine, zeroing=True):
+        yield
 
-    The thread's mode is restored at the end.
-    """
+
+@contextmanager
+def _mode(e: Emitter, machine: Machine, *, zeroing: bool) -> Iterator[None]:
+    """Within, this thread computes in a known mode, whatever other libraries have set: results must
+    not depend on which thread they come from. Its own mode is put back at the end."""
     b = e.builder
     if machine.architecture == "x86_64":
         get = e.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
         set_ = e.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
-        old, new = e.scratch(I32, 1), e.scratch(I32, 1)
-        b.call(get, [old])
-        b.store(b.or_(b.load(old, typ=I32), ir.Constant(I32, ZEROING)), new)
-        b.call(set_, [new])
-        yield
-        b.call(set_, [old])
-    elif machine.architecture == "aarch64":
-        before = b.call(e.declare("llvm.aarch64.get.fpcr", I64, []), [])
-        set_ = e.declare("llvm.aarch64.set.fpcr", VOID, [I64])
-        b.call(set_, [b.or_(before, ir.Constant(I64, 1 << 24))])
+        before, within = e.scratch(I32, 1), e.scratch(I32, 1)
+        b.call(get, [before])
+        b.store(ir.Constant(I32, X86_USUAL | X86_ZEROING if zeroing else X86_USUAL), within)
+        b.call(set_, [within])
         yield
         b.call(set_, [before])
+    elif machine.architecture == "aarch64":
+        mode = b.call(e.declare("llvm.aarch64.get.fpcr", I64, []), [])
+        set_ = e.declare("llvm.aarch64.set.fpcr", VOID, [I64])
+        b.call(set_, [ir.Constant(I64, ARM_ZEROING if zeroing else 0)])
+        yield
+        b.call(set_, [mode])
     else:
         yield
