@@ -45,13 +45,14 @@ def sparse(case: Case) -> ir.Value:
 
 
 def _first_maximum(e: Emitter, values: ir.Value, size: int) -> ir.Value:
-    """Index of the first of ``size`` values that reaches the maximum."""
+    """Index of the first of ``size`` values that reaches the maximum; what is no number is one."""
     b = e.builder
     best = e.variable(e.load_scalar(values, 0))
     place = e.variable(ir.Constant(I64, 0))
     with e.loop(1, size) as k:
         one = e.load_scalar(values, k)
-        larger = b.fcmp_ordered(">", one, e.get(best))
+        larger = b.fcmp_unordered(">", one, e.get(best))
+        larger = b.and_(larger, b.fcmp_ordered("==", e.get(best), e.get(best)))
         e.set(best, b.select(larger, one, e.get(best)))
         e.set(place, b.select(larger, e.index(k), e.get(place)))
     return e.get(place)

@@ -1,17 +1,21 @@
-"""Batch normalization: y = activation((x - mean) / deviation * gamma + beta), channel by channel.
+"""Batch normalization: y = activation((x - mean) scale + beta), channel by channel, with scale
+gamma / deviation.
 
     training   moments: images | combine: channels | apply: images, on to the next layers ...
                ... back again: sums: images | totals: channels | input gradient: images
     frozen, and in inference     fold: channels, once a call | apply: images
 
 Each image leaves the moments of its own places; over a batch they are combined in the order of the
-images (Chan, Golub and LeVeque 1979), so that threads change no bit. Vectors run along channels;
-what belongs to a channel lies in rows of ``stage.moments.row`` elements.
+images (Chan, Golub and LeVeque 1979), so that threads change no bit. Means are those of what values
+are away from a first one, and taken away before anything is scaled: so values that are large and
+alike lose nothing. Vectors run along channels; what belongs to a channel lies in rows of
+``stage.moments.row`` elements.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from convmill.kernels import folding, ir
 from convmill.kernels.build import Kernel
@@ -60,7 +64,7 @@ def prepare(site: Site[S]) -> list[Launch]:
 
 
 def forward(site: Site[S]) -> list[Launch]:
-    """y = activation(x scale + shift)."""
+    """y = activation((x - mean) scale + shift)."""
     stage, launches = site.stage, list[Launch]()
     if not _is_fixed(site):
         moments, over = _of_image(stage, "moments"), Shares(stage.input.channels, site.lanes)
@@ -83,7 +87,7 @@ def forward(site: Site[S]) -> list[Launch]:
 def backward(site: Site[S]) -> list[Launch]:
     """Gradients of gamma and beta, and that of x, which goes back through the moments too."""
     stage, launches = site.stage, list[Launch]()
-    # What the output tells follows from x scale + shift: it comes from behind the caches.
+    # What the output tells follows from what the activation read: it comes from behind the caches.
     again = asks_for_side(stage.activation)
     looked_at = value(stage.input) if again else value(stage.output)
     read: tuple[Slot, ...] = (looked_at, gradient(stage.output), folding.statistics(stage.moments))
@@ -152,13 +156,14 @@ def write_moments(k: Kernel) -> None:
 
     def one(channel: Index, count: int) -> None:
         sums, squares = _zeros(k), _zeros(k)
+        first = k.load(x, k.add(pixel_at(k, stage.input, 0, 0), channel), count)
 
         def add(number: int, at: Index) -> None:
-            here = k.load(x, k.add(at, channel), count)
-            k.set(sums[number], b.fadd(k.get(sums[number]), here))
+            away = b.fsub(k.load(x, k.add(at, channel), count), first)
+            k.set(sums[number], b.fadd(k.get(sums[number]), away))
 
         _each_place(k, (stage.input,), add)
-        mean = b.fmul(_added(k, sums), share)
+        mean = k.fma(_added(k, sums), share, first)
 
         def deviate(number: int, at: Index) -> None:
             away = b.fsub(k.load(x, k.add(at, channel), count), mean)
@@ -172,16 +177,17 @@ def write_moments(k: Kernel) -> None:
 
 
 def write_combine(k: Kernel) -> None:
-    """Moments of the batch out of those of its images, in their order; scale, shift and the moving
+    """Moments of the batch out of those of its images, in their order; scale and the moving
     statistics follow."""
     stage, b = k.stage(S), k.builder
     images, moments = k.told("images"), _of_image(stage, "moments")
     for channel, count in k.share(stage.input.channels):
         total, spread = k.variable(k.constant(0.0)), k.variable(k.constant(0.0))
+        first = k.load(k.record(moments, 0), channel, count)
         with k.loop(0, images) as image:
-            here = k.load(k.record(moments, image), channel, count)
-            k.set(total, b.fadd(k.get(total), here))
-        mean = b.fdiv(k.get(total), _number(k, images))
+            away = b.fsub(k.load(k.record(moments, image), channel, count), first)
+            k.set(total, b.fadd(k.get(total), away))
+        mean = b.fadd(first, b.fdiv(k.get(total), _number(k, images)))
         places = k.constant(float(stage.input.places))
         with k.loop(0, images) as image:
             record = k.record(moments, image)
@@ -199,7 +205,8 @@ def write_combine(k: Kernel) -> None:
 
 
 def write_apply(k: Kernel) -> None:
-    """y = activation(x scale + shift); both stay in registers for a vector of channels."""
+    """y = activation((x - mean) scale + shift); all three stay in registers for a vector of
+    channels."""
     stage = k.stage(S)
     x, y = k.pointer(value(stage.input)), k.pointer(value(stage.output))
 
@@ -207,7 +214,7 @@ def write_apply(k: Kernel) -> None:
         scaling = _scaling(k, stage, channel, count)
 
         def put(_: int, a: Index, b: Index) -> None:
-            result = k.fma(k.load(x, k.add(a, channel), count), *scaling)
+            result = _scaled(k, k.load(x, k.add(a, channel), count), scaling)
             k.store(activate(k, stage.activation, result), y, k.add(b, channel), count)
 
         _each_place(k, (stage.input, stage.output), put)
@@ -225,16 +232,14 @@ def write_sums(k: Kernel) -> None:
     sums = k.pointer(_of_image(stage, "sums"))
 
     def one(channel: Index, count: int) -> None:
-        mean, inverse = (
-            folding.kept(k, stage.moments, row, channel, count) for row in (MEAN, INVERSE)
-        )
+        inverse = folding.kept(k, stage.moments, INVERSE, channel, count)
         scaling = _scaling(k, stage, channel, count)
         slopes, products = _zeros(k), _zeros(k)
 
         def add(number: int, at: Index, out: Index) -> None:
             x = k.load(k.pointer(value(stage.input)), k.add(at, channel), count)
             slope = _gated(k, stage, scaling, x, k.add(out, channel), count)
-            normal = b.fmul(b.fsub(x, mean), inverse)
+            normal = b.fmul(b.fsub(x, scaling.mean), inverse)
             k.set(slopes[number], b.fadd(k.get(slopes[number]), slope))
             k.set(products[number], k.fma(slope, normal, k.get(products[number])))
 
@@ -245,16 +250,29 @@ def write_sums(k: Kernel) -> None:
     k.vectors(stage.input.channels, one)
 
 
-def _scaling(k: Kernel, stage: S, channel: Index, count: int) -> tuple[ir.Value, ir.Value]:
-    """Scale and shift of a vector of channels."""
-    scale, shift = (folding.kept(k, stage.moments, row, channel, count) for row in (SCALE, SHIFT))
-    return scale, shift
+class _Scaling(NamedTuple):
+    """What is taken away from a vector of channels, what that is multiplied by, and what is
+    added."""
+
+    mean: ir.Value
+    scale: ir.Value
+    shift: ir.Value
+
+
+def _scaling(k: Kernel, stage: S, channel: Index, count: int) -> _Scaling:
+    rows = (MEAN, SCALE, SHIFT)
+    return _Scaling(*(folding.kept(k, stage.moments, row, channel, count) for row in rows))
+
+
+def _scaled(k: Kernel, x: ir.Value, by: _Scaling) -> ir.Value:
+    """(x - mean) scale + shift."""
+    return k.fma(k.builder.fsub(x, by.mean), by.scale, by.shift)
 
 
 def _gated(
     k: Kernel,
     stage: S,
-    scaling: tuple[ir.Value, ir.Value],
+    scaling: _Scaling,
     x: ir.Value | None,
     at: Index,
     count: int,
@@ -265,7 +283,7 @@ def _gated(
         return behind
     if asks_for_side(stage.activation):
         assert x is not None
-        return gate(k, stage.activation, k.fma(x, *scaling), behind)
+        return gate(k, stage.activation, _scaled(k, x, scaling), behind)
     return gate(k, stage.activation, k.load(k.pointer(value(stage.output)), at, count), behind)
 
 
@@ -301,9 +319,7 @@ def write_input_gradient(k: Kernel) -> None:
     def one(channel: Index, count: int) -> None:
         scaling = _scaling(k, stage, channel, count)
         if coupled:
-            mean, inverse = (
-                folding.kept(k, stage.moments, row, channel, count) for row in (MEAN, INVERSE)
-            )
+            inverse = folding.kept(k, stage.moments, INVERSE, channel, count)
             flat, along = (
                 k.load(k.pointer(_means(stage)), k.add(row * stage.moments.row, channel), count)
                 for row in (0, 1)
@@ -316,9 +332,9 @@ def write_input_gradient(k: Kernel) -> None:
             slope = _gated(k, stage, scaling, x, k.add(out, channel), count)
             if coupled:
                 assert x is not None
-                normal = b.fmul(b.fsub(x, mean), inverse)
+                normal = b.fmul(b.fsub(x, scaling.mean), inverse)
                 slope = b.fsub(b.fsub(slope, flat), b.fmul(normal, along))
-            k.store(b.fmul(scaling[0], slope), result, k.add(at, channel), count)
+            k.store(b.fmul(scaling.scale, slope), result, k.add(at, channel), count)
 
         _each_place(k, (stage.input, stage.output), put)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from convmill.kernels import ir
 from convmill.kernels.activation import softmax
 from convmill.kernels.case import Case, label, only
-from convmill.kernels.lang import F32, I32, Emitter, Index
+from convmill.kernels.lang import I32, Emitter, Index
 from convmill.kernels.math import log, power
 from convmill.kernels.terms import clip
 
@@ -54,11 +54,11 @@ def _probabilities(case: Case) -> ir.Value:
     sum p after taking away its mean over q, and by logits behind softmax q sum u - u.
     """
     e, b, classes, outputs, goal = case.e, case.e.builder, case.classes, case.outputs, case.goal
-    share = _share(e, outputs, classes)
+    whole = _whole(e, outputs, classes)
     total, mass = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))
 
     def at_place(at: Index, count: int) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
-        q = b.fmul(e.load(outputs, at, count), share)
+        q = b.fdiv(e.load(outputs, at, count), whole)
         y = only(e, label(case, at, count), count)
         clipped, open_ = clip(e, q, case.spec.epsilon, 1 - case.spec.epsilon)
         return q, y, clipped, b.fmul(y, open_)
@@ -77,7 +77,7 @@ def _probabilities(case: Case) -> ir.Value:
             if case.past_softmax:
                 slope = b.fsub(b.fmul(q, every), u)
             else:  # u is zero where q and its clipped value differ
-                slope = b.fmul(b.fsub(every, b.fdiv(u, clipped)), share)
+                slope = b.fdiv(b.fsub(every, b.fdiv(u, clipped)), whole)
             e.store(b.fmul(slope, case.factor), goal, at, count)
 
         e.vectors(classes, derive)
@@ -94,11 +94,11 @@ def focal(case: Case) -> ir.Value:
     if spec.from_logits:
         softmax(e, case.outputs, case.room, classes)
     outputs = case.room if spec.from_logits else case.outputs
-    share = _share(e, outputs, classes)
+    whole = _whole(e, outputs, classes)
     total, mean = e.variable(e.constant(0.0)), e.variable(e.constant(0.0))
 
     def at_place(at: Index, count: int) -> tuple[ir.Value, ir.Value, ir.Value]:
-        q = b.fmul(e.load(outputs, at, count), share)
+        q = b.fdiv(e.load(outputs, at, count), whole)
         c, open_ = clip(e, q, spec.epsilon, 1 - spec.epsilon)
         y = b.fmul(_alpha(case, at, count), only(e, label(case, at, count), count))
         rest, high = b.fsub(e.constant(1.0), c), log(e, c)
@@ -119,7 +119,8 @@ def focal(case: Case) -> ir.Value:
         def derive(at: Index, count: int) -> None:
             q, _, slope = at_place(at, count)
             by_logit = spec.from_logits or case.past_softmax
-            slope = b.fmul(b.fsub(slope, every), q if by_logit else share)
+            slope = b.fsub(slope, every)
+            slope = b.fmul(slope, q) if by_logit else b.fdiv(slope, whole)
             e.store(b.fmul(slope, case.factor), goal, at, count)
 
         e.vectors(classes, derive)
@@ -134,14 +135,14 @@ def _alpha(case: Case, at: Index, count: int) -> ir.Value:
     return e.load(e.table(alpha), at, count)
 
 
-def _share(e: Emitter, outputs: ir.Value, classes: int) -> ir.Value:
-    """1 / sum of the outputs, in every lane."""
+def _whole(e: Emitter, outputs: ir.Value, classes: int) -> ir.Value:
+    """The sum of the outputs, in every lane."""
     b, total = e.builder, e.variable(e.constant(0.0))
     e.vectors(
         classes,
         lambda at, count: e.set(total, b.fadd(e.get(total), e.load(outputs, at, count))),
     )
-    return e.broadcast(b.fdiv(ir.Constant(F32, 1.0), e.reduce("fadd", e.get(total))))
+    return e.broadcast(e.reduce("fadd", e.get(total)))
 
 
 def _scalar(e: Emitter, function, one: ir.Value) -> ir.Value:  # type: ignore[no-untyped-def]

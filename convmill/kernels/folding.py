@@ -21,7 +21,8 @@ MEAN, INVERSE, SCALE, SHIFT = range(4)  # rows of what belongs to a channel
 
 
 def statistics(moments: Moments) -> Slot:
-    """Mean, 1 / deviation, scale and shift of each channel."""
+    """Mean, 1 / deviation, scale and shift of each channel: sums times scale, plus shift; or, where
+    the normalization stands alone, what is away from the mean times scale, plus shift."""
     return Slot(f"statistics/{moments.place}")
 
 
@@ -75,18 +76,19 @@ def keep(
 ) -> None:
     """Stores mean, 1 / deviation, scale and shift of a vector of channels; a bias that lies before
     the normalization is scaled with the rest."""
-    b = k.builder
+    b, stage = k.builder, k.build.network.stages[k.launch.number]
     root = k.intrinsic("sqrt", b.fadd(variance, k.constant(moments.epsilon)))
     inverse = b.fdiv(k.constant(1.0), root)
-    bias = _bias_of(k.build.network.stages[k.launch.number])
+    bias = _bias_of(stage)
     gamma, beta, before = (
         None if index is None else k.load(k.pointer(of_matrix("parameter", index)), channel, count)
         for index in (moments.gamma, moments.beta, bias)
     )
     scale = inverse if gamma is None else b.fmul(inverse, gamma)
-    center = mean if before is None else b.fsub(mean, before)
-    shift = b.fneg(b.fmul(center, scale))
-    shift = shift if beta is None else b.fadd(beta, shift)
+    shift = k.constant(0.0) if beta is None else beta
+    if isinstance(stage, WeightedStage):
+        center = mean if before is None else b.fsub(mean, before)
+        shift = b.fsub(shift, b.fmul(center, scale))
     rows = ((MEAN, mean), (INVERSE, inverse), (SCALE, scale), (SHIFT, shift))
     for row, each in rows:
         target = k.pointer(statistics(moments))

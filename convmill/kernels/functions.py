@@ -37,7 +37,7 @@ def gate(e: Emitter, activation: Activation, y: ir.Value, gradient: ir.Value) ->
         case "sigmoid":
             return b.fmul(gradient, b.fmul(y, b.fsub(one, y)))
         case "tanh":
-            return b.fmul(gradient, b.fsub(one, b.fmul(y, y)))
+            return b.fmul(gradient, b.fmul(b.fsub(one, y), b.fadd(one, y)))
         case "elu":
             slope = b.select(
                 b.fcmp_unordered(">", y, zero), one, b.fadd(y, e.constant(activation.slope))

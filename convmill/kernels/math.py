@@ -53,17 +53,19 @@ def polynomial(e: Emitter, x: ir.Value, coefficients: Sequence[float]) -> ir.Val
 
 
 def exp(e: Emitter, x: ir.Value) -> ir.Value:
-    """e to the x; arguments are held to where the result is finite and not denormal."""
+    """e to the x: zero where that is denormal, and held to where it is finite."""
     b = e.builder
     low, high = e.constant(-87.33), e.constant(88.37)
-    x = b.select(b.fcmp_unordered(">", x, low), x, low)
+    normal = b.fcmp_unordered(">", x, low)
+    x = b.select(normal, x, low)
     x = b.select(b.fcmp_unordered("<", x, high), x, high)
     n = e.intrinsic("nearbyint", b.fmul(x, e.constant(1 / math.log(2))))
     r = e.fma(n, e.constant(-_LN2_HIGH), x)
     r = e.fma(n, e.constant(-_LN2_LOW), r)
     y = e.fma(polynomial(e, r, _EXP), b.fmul(r, r), b.fadd(r, e.constant(1.0)))
     exponent = b.shl(b.fptosi(n, e.integers), e.whole(23))
-    return b.bitcast(b.add(b.bitcast(y, e.integers), exponent), e.vector)
+    found = b.bitcast(b.add(b.bitcast(y, e.integers), exponent), e.vector)
+    return b.select(normal, found, e.constant(0.0))
 
 
 def log(e: Emitter, x: ir.Value) -> ir.Value:

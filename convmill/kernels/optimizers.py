@@ -65,7 +65,7 @@ def rmsprop(case: Case) -> ir.Value:
     if optimizer.centered:
         mean = e.fma(slots["average_gradient"], rho, b.fmul(case.gradient, rest))
         slots["average_gradient"] = mean
-        spread = b.fsub(spread, b.fmul(mean, mean))
+        spread = e.fma(b.fneg(mean), mean, spread)
     width = e.intrinsic("sqrt", b.fadd(spread, e.constant(optimizer.epsilon)))
     pull = b.fdiv(b.fmul(case.factors["rate"], case.gradient), width)
     if optimizer.momentum > 0:
@@ -79,7 +79,7 @@ def adam(case: Case) -> ir.Value:
     e, b, optimizer = case.e, case.e.builder, case.optimizer
     momentum, velocity = _means(case)
     if optimizer.amsgrad:
-        velocity = case.slots["velocity_hat"] = e.larger(velocity, case.slots["velocity_hat"])
+        velocity = case.slots["velocity_hat"] = e.largest(velocity, case.slots["velocity_hat"])
     width = b.fadd(e.intrinsic("sqrt", velocity), e.constant(optimizer.epsilon))
     return b.fsub(case.weight, b.fdiv(b.fmul(momentum, case.factors["corrected"]), width))
 
@@ -97,7 +97,7 @@ def adamax(case: Case) -> ir.Value:
     momentum = case.drift("momentum", case.gradient, 1 - optimizer.beta_1)
     size = e.intrinsic("fabs", case.gradient)
     faded = b.fmul(case.slots["norm"], e.constant(optimizer.beta_2))
-    norm = case.slots["norm"] = e.larger(faded, size)
+    norm = case.slots["norm"] = e.largest(faded, size)
     width = b.fadd(norm, e.constant(optimizer.epsilon))
     return b.fsub(case.weight, b.fdiv(b.fmul(momentum, case.factors["corrected"]), width))
 

@@ -71,7 +71,9 @@ def _gelu_tanh_slope(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
     slope = e.fma(b.fmul(x, x), e.constant(3 * _GELU_CUBE), e.constant(1.0))
     slope = b.fmul(slope, e.constant(2 * _GELU_SCALE))
     rise = b.fmul(b.fmul(share, b.fsub(e.constant(1.0), share)), b.fmul(x, slope))
-    return b.fadd(share, rise)
+    # further away the share is 0 or 1, and the slope may be infinite
+    near = b.fcmp_unordered("<", e.intrinsic("fabs", x), e.constant(30.0))
+    return b.fadd(share, b.select(near, rise, e.constant(0.0)))
 
 
 def _silu(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
@@ -90,8 +92,8 @@ def _sigmoid_slope(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
 
 
 def _tanh_slope(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
-    b, y = e.builder, tanh(e, x)
-    return b.fsub(e.constant(1.0), b.fmul(y, y))
+    b, one, y = e.builder, e.constant(1.0), tanh(e, x)
+    return b.fmul(b.fsub(one, y), b.fadd(one, y))
 
 
 def _softsign(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
@@ -128,7 +130,7 @@ def _tanh_shrink_slope(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
 def _squareplus(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
     """(x + root) / 2, below zero as (b / 2) / (root - x), where nothing cancels."""
     b, root = e.builder, _root(e, a, x)
-    above = b.fmul(b.fadd(x, root), e.constant(0.5))
+    above = e.fma(x, e.constant(0.5), b.fmul(root, e.constant(0.5)))
     below = b.fdiv(e.constant(a.constants[0] / 2), b.fsub(root, x))
     return b.select(b.fcmp_unordered(">", x, e.constant(0.0)), above, below)
 
@@ -139,8 +141,10 @@ def _squareplus_slope(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
 
 
 def _root(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:
-    """The root of x^2 + b."""
-    return e.intrinsic("sqrt", e.fma(x, x, e.constant(a.constants[0])))
+    """The root of x^2 + b; of large x, whose squares are infinite, their size."""
+    b, size = e.builder, e.intrinsic("fabs", x)
+    root = e.intrinsic("sqrt", e.fma(x, x, e.constant(a.constants[0])))
+    return b.select(b.fcmp_ordered(">", size, e.constant(1e15)), size, root)
 
 
 def _log_sigmoid(e: Emitter, a: Activation, x: ir.Value) -> ir.Value:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from convmill.kernels import ir, optimizers
 from convmill.kernels.build import Build, Kernel
-from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
+from convmill.kernels.lang import F32, F64, I64, POINTER, Emitter, Index
 from convmill.kernels.optimizers import Case, Factors
 from convmill.lower.launches import HYPER, PENALTIES, Launch, Shares, of_matrices, of_matrix
 from convmill.lower.stages import Matrix, Network
@@ -56,7 +56,7 @@ def slopes(network: Network) -> list[Launch]:
 
 
 def norms(network: Network) -> list[Launch]:
-    """Squared norms of all gradients, where clipping asks for them."""
+    """Norms of all gradients, where clipping asks for them."""
     if _norm_clip(network) is None:
         return []
     return [
@@ -145,10 +145,10 @@ def write_slope(k: Kernel) -> None:
 
 
 def write_norm(k: Kernel) -> None:
-    """The sum of the squares of one parameter's gradient, regularizer included."""
+    """The norm of one parameter's gradient, regularizer included."""
     matrix = k.build.matrix(k.launch)
     treatment = _treatment(matrix)
-    write = k.build.helper(("norm", treatment), lambda: _squared_norm(k.build, treatment))
+    write = k.build.helper(("norm", treatment), lambda: _norm(k.build, treatment))
     kinds = ("parameter", "gradient_of", "state", "norm")
     *arrays, norm = (k.pointer(of_matrix(kind, matrix.index)) for kind in kinds)
     k.call(write, *arrays, matrix.size, norm)
@@ -169,15 +169,20 @@ def write_step(k: Kernel) -> None:
 
 
 def _clip_scale(k: Kernel, matrix: Matrix) -> ir.Value:
-    """limit / max(norm, limit), by the norm of this parameter or of all."""
+    """limit / max(norm, limit), by the norm of this parameter or of all; no number where that of
+    all is infinite, as in Keras."""
     clip, b = _norm_clip(k.build.network), k.builder
     if clip is None:
         return ir.Constant(F32, 1.0)
-    total: ir.Value = ir.Constant(F32, 0.0)
+    total: ir.Value = ir.Constant(F64, 0.0)
     for one in _clipped_by(k.build.network, matrix):
-        total = b.fadd(total, k.load_scalar(k.pointer(of_matrix("norm", one.index)), 0))
-    limit = ir.Constant(F32, clip.limit)
-    return b.fdiv(limit, k.larger(k.intrinsic("sqrt", total), limit))
+        part = b.fpext(k.load_scalar(k.pointer(of_matrix("norm", one.index)), 0), F64)
+        total = b.fadd(total, b.fmul(part, part))
+    norm, limit = k.intrinsic("sqrt", total), ir.Constant(F64, clip.limit)
+    scale = b.fdiv(limit, k.largest(norm, limit))
+    if clip.kind == "global_norm":
+        scale = b.fadd(scale, b.fsub(norm, norm))
+    return b.fptrunc(scale, F32)
 
 
 # Functions that parameters share -----------------------------------------------------------------
@@ -341,20 +346,24 @@ def _slope(build: Build, treatment: _Treatment) -> ir.Function:
     return e.finish()
 
 
-def _squared_norm(build: Build, treatment: _Treatment) -> ir.Function:
-    """(weights, gradients, slots, size, result): sum of the squares of what a step goes by."""
+def _norm(build: Build, treatment: _Treatment) -> ir.Function:
+    """(weights, gradients, slots, size, result): the norm of what a step goes by, its squares added
+    up in double precision, which they cannot leave."""
     e = _helper(build, "norm", [POINTER, POINTER, POINTER, I64, POINTER])
     one, (size, result) = _parameter(e, build, treatment), e.arguments[3:]
-    total = e.variable(e.constant(0.0))
+    b, wide = e.builder, ir.VectorType(F64, e.lanes)
+    total = e.variable(ir.splat(wide, 0.0))
 
     def add(at: Index, count: int) -> None:
         value = one.wanted(e.load(e.arguments[0], at, count), at, count)
         if count < e.lanes:
-            value = e.builder.select(e.mask(count), value, e.constant(0.0))
+            value = b.select(e.mask(count), value, e.constant(0.0))
+        value = b.fpext(value, wide)
         e.set(total, e.fma(value, value, e.get(total)))
 
     _run(e, 0, size, add)
-    e.store_scalar(e.reduce("fadd", e.get(total)), result, 0)
+    norm = e.intrinsic("sqrt", e.reduce("fadd", e.get(total)))
+    e.store_scalar(b.fptrunc(norm, F32), result, 0)
     return e.finish()
 
 
