@@ -100,7 +100,7 @@ def _of_stage(stage: Stage, wanted: Gradients, machine: Machine, limits: Limits)
 
 def _forward(stage: ConvolutionStage, machine: Machine, most: int) -> Iterator[Any]:
     yield from _each_filtering(winograd_tiles(stage, machine, most))
-    for *_, tile in sorted(forward_tiles(stage, machine), key=lambda one: one[:3])[:MOST_DIRECT]:
+    for *_, tile in sorted(forward_tiles(stage, machine), key=lambda one: one[:-1])[:MOST_DIRECT]:
         yield tile
 
 

@@ -159,14 +159,15 @@ def is_narrow(stage: ConvolutionStage) -> bool:
 
 def forward_tile(stage: ConvolutionStage, machine: Machine) -> Direct:
     """The tile that needs fewest cycles by a simple model: fused multiply-adds and loads, two of
-    each a cycle, remainders at the right edge counted, ties to the larger tile. Its sums, its
-    weights and what they are multiplied with stay in registers."""
+    each a cycle, remainders at the right edge counted, ties to the larger tile, then to one whose
+    weights stay in the first cache, then to the one that loads less. Its sums, its weights and what
+    they are multiplied with stay in registers."""
     return min(forward_tiles(stage, machine))[-1]
 
 
 def forward_tiles(
     stage: ConvolutionStage, machine: Machine
-) -> Iterator[tuple[float, int, int, Direct]]:
+) -> Iterator[tuple[float, int, bool, int, Direct]]:
     """The quickest tile for each number of vectors, behind what it is quickest by."""
     blocks = -(-stage.output.channels // stage.groups // machine.lanes)
     window = stage.pool[0] * stage.pool[1]
@@ -176,14 +177,15 @@ def forward_tiles(
         if vectors > 1 and vectors * window + vectors + 1 >= machine.registers:
             continue  # one pooling window alone is too much
         most = max(1, (budget - vectors) // (vectors * window))
-        best: tuple[float, int, int, Direct] | None = None
+        late = 4 * stage.taps * vectors * machine.lanes > PANEL_BYTES
+        best: tuple[float, int, bool, int, Direct] | None = None
         for windows in range(1, min(most, width) + 1):
             rows = min(height, max(1, most // windows)) if windows == width else 1
             cycles = tile_cycles(rows, windows, vectors, window, height, width, blocks)
-            size = rows * windows * vectors * window
-            if best is None or (cycles, -size) < best[:2]:
-                tile = Direct(rows, windows, vectors, tap_unroll(stage, size))
-                best = (cycles, -size, vectors, tile)
+            places = rows * windows * window
+            if best is None or (cycles, -places * vectors) < best[:2]:
+                tile = Direct(rows, windows, vectors, tap_unroll(stage, places * vectors))
+                best = (cycles, -places * vectors, late, places + vectors, tile)
         assert best is not None
         yield best
 
