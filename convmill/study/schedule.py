@@ -6,6 +6,7 @@ that were in hand are tried once more, one after the other, and the rest goes on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import islice
@@ -15,6 +16,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from convmill.runtime.host import cores
 from convmill.study.errors import StudyError
+from convmill.study.parent import end_with
 from convmill.study.result import Run
 from convmill.study.training import Job, train
 
@@ -59,7 +61,7 @@ def _pool(
     def tasks(some: Sequence[Job]) -> Iterator[joblib.parallel.DelayedFunction]:
         for job in some:
             begun[job.digest] = job
-            yield joblib.delayed(_attempt)(job)
+            yield joblib.delayed(_attempt)(job, os.getpid())
 
     if cluster == "ray":  # whose backend gives back all or nothing
         waiting = iter(jobs)
@@ -75,15 +77,18 @@ def _pool(
 
 def _alone(job: Job) -> Outcome:
     """One run in a process of its own."""
+    task = joblib.delayed(_attempt)(job, os.getpid())
     try:
-        found: list[Outcome] = joblib.Parallel(n_jobs=2)([joblib.delayed(_attempt)(job)])
+        found: list[Outcome] = joblib.Parallel(n_jobs=2)([task])
     except TerminatedWorkerError:
         return job, DIED
     return found[0]
 
 
-def _attempt(job: Job) -> Outcome:
-    """What is done in another process; whatever a run raises is said in words."""
+def _attempt(job: Job, study: int) -> Outcome:
+    """What is done in another process, for that of number ``study``; whatever a run raises is said
+    in words."""
+    end_with(study)
     try:
         return job, train(job)
     except StudyError as error:
