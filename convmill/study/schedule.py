@@ -57,11 +57,12 @@ def _pool(
     jobs: list[Job], count: int, cluster: str | None, begun: dict[str, Job]
 ) -> Iterator[Outcome]:
     """Runs ``count`` at a time; ``begun`` are those that may be in hand."""
+    folder = os.getcwd() if cluster is None else None
 
     def tasks(some: Sequence[Job]) -> Iterator[joblib.parallel.DelayedFunction]:
         for job in some:
             begun[job.digest] = job
-            yield joblib.delayed(_attempt)(job, os.getpid())
+            yield joblib.delayed(_attempt)(job, os.getpid(), folder)
 
     if cluster == "ray":  # whose backend gives back all or nothing
         waiting = iter(jobs)
@@ -77,7 +78,7 @@ def _pool(
 
 def _alone(job: Job) -> Outcome:
     """One run in a process of its own."""
-    task = joblib.delayed(_attempt)(job, os.getpid())
+    task = joblib.delayed(_attempt)(job, os.getpid(), os.getcwd())
     try:
         found: list[Outcome] = joblib.Parallel(n_jobs=2)([task])
     except TerminatedWorkerError:
@@ -85,11 +86,14 @@ def _alone(job: Job) -> Outcome:
     return found[0]
 
 
-def _attempt(job: Job, study: int) -> Outcome:
+def _attempt(job: Job, study: int, folder: str | None) -> Outcome:
     """What is done in another process, for that of number ``study``; whatever a run raises is said
-    in words."""
+    in words. It stands in ``folder``, where the files of the study are looked for: the process may
+    have begun elsewhere, for a study before."""
     end_with(study)
     try:
+        if folder is not None:
+            os.chdir(folder)
         return job, train(job)
     except StudyError as error:
         return job, str(error)

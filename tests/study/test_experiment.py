@@ -248,3 +248,26 @@ def test_in_python_a_study_gives_one_record_a_run(finished, monkeypatch):
         run.values["accuracy"] for run in result.runs
     ]
     assert convmill.study.read(folder).answer == result.answer
+
+
+SCRIPT = """
+import keras
+
+def net(input_shape, classes):
+    return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(),
+                             keras.layers.Dense(classes, activation="softmax")])
+"""
+
+
+@pytest.mark.long
+def test_processes_stand_where_the_study_was_asked_for(tmp_path, monkeypatch):
+    """They are there from a study before, which was asked for in another folder."""
+    table = small(tmp_path, arms={"dense": {"model": "dense"}, "own": {"model": "net.py:net"}})
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "net.py").write_text(SCRIPT)
+        monkeypatch.chdir(tmp_path / name)
+        result, _ = experiment.carry_out(table, folder=name, workers=2, verbose=False)
+        assert [arm.failure for arm in result.arms] == ["", ""]
+        assert result.complete
+        (tmp_path / name / "net.py").unlink()

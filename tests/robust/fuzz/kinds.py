@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-KINDS = ("arrays", "files")
+KINDS = ("arrays", "models", "files", "commands", "native")
 
 
 def begin(kind: str, folder: Path) -> Any:
