@@ -687,3 +687,7 @@ class NotCovered(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}. To have it compiled: {self.remedy}" if self.remedy else self.reason
+
+
+class DataNotCovered(NotCovered):
+    """Data that the compiler does not take, and that Keras may."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convmill.plan.ends import ONE, Ends, Unfit
-from convmill.plan.graph import NotCovered
+from convmill.plan.graph import DataNotCovered
 from convmill.train import check
 
 ByOutput = tuple[np.ndarray | None, ...]  # an array for each output of a model that has one
@@ -129,7 +129,7 @@ def _images(x: Any, inputs: Ends) -> tuple[np.ndarray, ...]:
     elif isinstance(x, Mapping) and all(key in x for key in inputs.keys):
         values = [x[key] for key in inputs.keys]
     elif isinstance(x, list | tuple) and isinstance(inputs.structure, Mapping):
-        raise NotCovered(f"a {type(x).__name__} as x", f"pass x as {_wanted(inputs)}")
+        raise DataNotCovered(f"a {type(x).__name__} as x", f"pass x as {_wanted(inputs)}")
     else:
         values = _fitted(x, "x", inputs)
     pairs = enumerate(values)
@@ -212,11 +212,11 @@ def _array(value: Any, argument: str) -> np.ndarray:
         on_device = type(value).__module__.split(".")[0] == "torch"
         array = np.asarray(value.detach().cpu() if on_device else value)
     except (TypeError, ValueError) as error:
-        raise NotCovered(
+        raise DataNotCovered(
             f"{argument} of type {type(value).__name__} ({error})", "pass a NumPy array"
         ) from error
     if array.dtype.kind == "O" and not isinstance(value, np.ndarray | list | tuple):  # sparse ones
-        raise NotCovered(f"{argument} of type {type(value).__name__}", "pass a NumPy array")
+        raise DataNotCovered(f"{argument} of type {type(value).__name__}", "pass a NumPy array")
     check.numbers(array, argument)
     if array.dtype.kind not in "buif":  # bfloat16
         array = array.astype(np.float32)
@@ -228,12 +228,14 @@ def _only(value: Any, argument: str, ends: Ends) -> Any:
     if isinstance(value, Mapping):
         if ends.keys[0] in value and (argument == "x" or len(value) == 1):
             return value[ends.keys[0]]
-        raise NotCovered(
+        raise DataNotCovered(
             f"a dict with {list(value)} as {argument}", f"pass {argument} as one array"
         )
     if isinstance(value, list | tuple) and value and hasattr(value[0], "shape"):
         if len(value) == 1 and getattr(value[0], "ndim", 0) > 0:
             return value[0]
         if any(getattr(item, "ndim", 0) > 0 for item in value):
-            raise NotCovered(f"{len(value)} arrays as {argument}", f"pass {argument} as one array")
+            raise DataNotCovered(
+                f"{len(value)} arrays as {argument}", f"pass {argument} as one array"
+            )
     return value

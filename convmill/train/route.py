@@ -57,7 +57,8 @@ def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if not isinstance(found, NotCovered):
         return found
     fallback.fall_back(session(model), found, model)
-    return keras_method(model, **arguments)
+    with fallback.told(found):
+        return keras_method(model, **arguments)
 
 
 def _run(name: str, model: Any, arguments: dict[str, Any]) -> Any:

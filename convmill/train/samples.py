@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import Graph, Input, Node, NotCovered, Shape, Sizes
+from convmill.plan.graph import DataNotCovered, Graph, Input, Node, Shape, Sizes
 from convmill.plan.recipe import Loss
 from convmill.train import check
 from convmill.train.arrays import ByOutput, Given, Interface
@@ -188,7 +188,7 @@ def _input(x: np.ndarray, node: Node, argument: str) -> np.ndarray:
     dtype = node.operation.dtype
     if dtype != "float32" and x.dtype != dtype:
         if x.dtype.kind not in "bui":
-            raise NotCovered(
+            raise DataNotCovered(
                 f"{argument} of dtype {x.dtype} for an input of dtype {dtype}",
                 f"give {argument} as {dtype}",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convmill.plan.graph import NotCovered, Shape
+from convmill.plan.graph import DataNotCovered, Shape
 from convmill.plan.recipe import Loss
 from convmill.train import check
 
@@ -24,7 +24,7 @@ def labels_of(
         elif y.shape[1:] == (*shape, 1):
             y = y[..., 0]
         elif not loss.name.endswith("crossentropy") and _spreads(y.shape[1:], shape):
-            raise NotCovered(
+            raise DataNotCovered(
                 f"{argument} of shape {y.shape} against outputs of shape (n, {_listed(shape)})",
                 "give y the shape of the model's output",
             )
@@ -42,7 +42,7 @@ def _signs(y: np.ndarray) -> np.ndarray:
     if (zeros | (y == 1)).all():
         return np.where(zeros, -1.0, 1.0)
     if zeros.any():
-        raise NotCovered("labels of a hinge loss with 0 beside others than 1", "use -1 and 1")
+        raise DataNotCovered("labels of a hinge loss with 0 beside others than 1", "use -1 and 1")
     return y
 
 
@@ -66,7 +66,7 @@ def check_squeezed(y: np.ndarray, weight: np.ndarray | None, shape: Shape, loss:
     if len(shape) == 1 or y.ndim > len(shape) or loss.sparse:
         return
     if loss.reduction != "mean" or weight is not None:
-        raise NotCovered(
+        raise DataNotCovered(
             f"y of shape {y.shape} against outputs of shape (n, {_listed(shape)}), with weights or "
             "as a sum",
             "give y the shape of the model's output",
@@ -110,7 +110,7 @@ def weights_of(
     elif weight.shape[1:] != places:
         wanted = _weights_wanted(places)
         if _spreads(weight.shape[1:], places):
-            raise NotCovered(f"{argument} of shape {weight.shape}", f"give {wanted}")
+            raise DataNotCovered(f"{argument} of shape {weight.shape}", f"give {wanted}")
         raise ValueError(
             f"{argument} must hold {wanted}. Received: {argument} of shape {weight.shape}"
         )

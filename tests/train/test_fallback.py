@@ -254,7 +254,9 @@ def test_keras_makes_the_steps_that_are_not_covered(narrow, hears_batches, capsy
 
     def build(kind):
         model = compiled(
-            plain_net(kind), loss="mse", metrics=["mae", keras.metrics.BinaryAccuracy()],
+            plain_net(kind),
+            loss="mse",
+            metrics=["mae", keras.metrics.BinaryAccuracy()],
             weighted_metrics=["mse"],
         )
         return model
@@ -267,7 +269,12 @@ def test_keras_makes_the_steps_that_are_not_covered(narrow, hears_batches, capsy
         for _ in range(2):
             data = Mixed(narrow)
             history = seeded_fit(
-                model, data, batch_size=None, shuffle=False, epochs=2, callbacks=callbacks,
+                model,
+                data,
+                batch_size=None,
+                shuffle=False,
+                epochs=2,
+                callbacks=callbacks,
                 validation_data=Mixed(narrow),
             )
             found.append((history, data.asked))
@@ -415,3 +422,27 @@ def test_a_callback_that_fails_on_keras_path_loses_nothing(capsys):
             getattr(model, method)(*data, batch_size=4, verbose=0, callbacks=[callback])
     for value, one in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), value)
+
+
+@pytest.mark.parametrize(
+    "y", [{1, 2}, {"y": Y}, {0: Y}, [Y, Y], object(), len, [[1.0], [1.0, 2.0]], "labels"]
+)
+@pytest.mark.parametrize("method", ["train_on_batch", "fit", "evaluate", "test_on_batch"])
+def test_what_nobody_can_take_is_one_error_in_our_words(method, y, capsys):
+    model = compiled(convnet(models.Sequential))
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="Received: ") as raised:
+        getattr(model, method)(X, y)
+    assert "at 0x" not in str(raised.value)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_a_callback_raises_on_keras_path_stays_as_it_is(capsys):
+    def fail(epoch, logs):
+        raise ValueError("mine")
+
+    model = compiled(convnet(models.Sequential), loss="mse")
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=fail)
+    with pytest.raises(ValueError, match=r"^mine$"):
+        model.fit(X, np.ones((len(X), 1)), callbacks=[callback], verbose=0)

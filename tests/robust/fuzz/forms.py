@@ -84,6 +84,12 @@ def _objects(array: np.ndarray) -> np.ndarray:
     return array.astype(object)
 
 
+def _of_jax(array: np.ndarray) -> Any:
+    """In this machine's byte order, and in a width that there is."""
+    narrow = np.dtype("float32") if array.dtype == np.longdouble else array.dtype
+    return jax.numpy.asarray(array.astype(narrow.newbyteorder("=")))
+
+
 Layout = Callable[[np.ndarray, Path], Any]
 LAYOUTS: dict[str, Layout] = {
     "as it is": lambda array, _: array,
@@ -98,7 +104,7 @@ LAYOUTS: dict[str, Layout] = {
     "mapped to write": lambda array, folder: _mapped(array, folder, "r+"),
     "of its own class": lambda array, _: array.view(Own),
     "masked": lambda array, _: np.ma.masked_array(array),  # nothing is
-    "of JAX": lambda array, _: jax.numpy.asarray(array.astype(array.dtype.newbyteorder("="))),
+    "of JAX": lambda array, _: _of_jax(array),
 }
 
 

@@ -47,9 +47,9 @@ def unclear(error: BaseException) -> str:
     text = str(getattr(error, "message", error))
     if not KINDS & {one.__name__ for one in type(error).__mro__}:
         return f"an internal error, {type(error).__name__}"
-    if len(text) < 10 or INTERNAL.search(text):
-        return "an error without words"
     module = _raised_in(error)
+    if len(text) < 10 or (INTERNAL.search(text) and not module.startswith("keras.")):
+        return "an error without words"
     return "" if module.partition(".")[0] in OURS else f"raised in {module}"
 
 
