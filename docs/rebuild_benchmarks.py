@@ -38,7 +38,8 @@ def page(gathered: Gathered) -> str:
         "medians, with the least and the greatest."
     )
     parts = [f"# Benchmarks\n\n{introduction}"]
-    parts += [section("Targets", table(targets.rows(gathered)))]
+    tried = "What was tried for them stands in [performance-log.md](performance-log.md)."
+    parts += [section("Targets", table(targets.rows(gathered)), tried)]
     parts += [text for each in SECTIONS if (text := each(gathered)) is not None]
     return "\n\n".join(parts) + "\n"
 
