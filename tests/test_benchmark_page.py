@@ -172,7 +172,7 @@ def test_targets_are_met_or_not(tmp_path):
     found = {row[0]: row[2:] for row in targets.rows(write(tmp_path, *PARTS))}
     expected = {
         "notebook, training over the best peer": ["2", "no"],
-        "all 16 nets, training over the best peer: least": ["2 (`notebook`, of 2 nets)", "yes"],
+        "all 16 nets, training over the best peer: least": ["2 (`notebook`, of 2 nets)", "-"],
         "compiling ResNet-20, nothing on disk": ["not measured", "-"],
         "loading code from the disk": ["0.04 s (`notebook`, of 1 nets)", "yes"],
         "notebook, peak memory over the data and Keras itself": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ from benchmarks.peers import OURS, OWN, PEERS
 from benchmarks.results import WHAT, Summary
 from convmill.view.style import SMALL_SIZE, Picture, Theme, drawing
 
-MARKS = "oPsDv^<>Xd"
+MARKS = "oPsDv^<>Xdph"
 ROW = 0.3  # inches
 TARGET = 99.0  # percent
 
@@ -35,8 +35,8 @@ def nets(gathered: Gathered) -> Picture | None:
                     axes.plot(
                         [limit, limit], [row - 0.4, row + 0.4], color=picture.theme.ink, linewidth=2
                     )
-            looks = _looks(picture.theme)
-            for (engine, label), (color, mark) in zip(engines.items(), looks, strict=False):
+            for engine, label in engines.items():
+                color, mark = _look(picture.theme, engine, list(engines))
                 found = [gathered.nets[name].result.measured(engine) for name in names]
                 there = [(row, peer) for row, peer in enumerate(found) if peer]
                 rates = [peer.summary(what).median for _, peer in there]
@@ -57,10 +57,12 @@ def _logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _looks(theme: Theme) -> Iterator[tuple[str, str]]:
-    """A colour and a mark for each engine: colours are not all that tells them apart."""
-    for number, mark in enumerate(MARKS):
-        yield theme.lines[number % len(theme.lines)], mark
+def _look(theme: Theme, name: str, names: list[str]) -> tuple[str, str]:
+    """A colour and a mark: all forms of convmill have one colour, its peers share the others, and
+    nobody's mark is another's."""
+    first, *colors = theme.lines
+    color = first if name in OWN else colors[names.index(name) % len(colors)]
+    return color, MARKS[names.index(name) % len(MARKS)]
 
 
 def latency(gathered: Gathered) -> Picture | None:
@@ -163,8 +165,8 @@ def recipes(gathered: Gathered) -> Picture | None:
         return None
     with drawing(3.6) as picture:
         axes = picture.subplots()
-        looks = _looks(picture.theme)
-        for (recipe, results), (color, mark) in zip(record.samples.items(), looks, strict=False):
+        for recipe, results in record.samples.items():
+            color, mark = _look(picture.theme, recipe, list(record.samples))
             seconds = [result["training_seconds"] for result in results]
             values = figures.accuracies(results)
             axes.scatter(seconds, values, s=24, color=color, marker=mark, label=recipe)

@@ -23,10 +23,11 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Found:
-    """A measured figure, and what is to be known of it."""
+    """A measured figure, what is to be known of it, and whether all was measured that it is of."""
 
     value: float
     note: str = ""
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Target:
     def wanted(self) -> str:
         return f"{self.how} {self.form.format(self.bound)}"
 
-    def met(self, found: Found) -> bool:
-        return bool(COMPARED[self.how](found.value, self.bound))
+    def met(self, found: Found) -> str:
+        """Nothing is met by a part of what is wanted."""
+        if not COMPARED[self.how](found.value, self.bound):
+            return "no"
+        return "yes" if found.whole else "-"
 
 
 def _net(name: str, what: str) -> Callable[[Gathered], Found | None]:
@@ -68,7 +72,7 @@ def _least(what: str) -> Callable[[Gathered], Found | None]:
         if not ratios:
             return None
         value, name = figures.least(ratios)
-        return Found(value, f"`{name}`, of {len(ratios)} nets")
+        return Found(value, f"`{name}`, of {len(ratios)} nets", len(ratios) == len(NETS))
 
     return measured
 
@@ -76,7 +80,10 @@ def _least(what: str) -> Callable[[Gathered], Found | None]:
 def _mean(what: str) -> Callable[[Gathered], Found | None]:
     def measured(gathered: Gathered) -> Found | None:
         ratios = figures.ratios(gathered, what)
-        return Found(figures.geometric_mean(ratios), f"of {len(ratios)} nets") if ratios else None
+        if not ratios:
+            return None
+        mean = figures.geometric_mean(ratios)
+        return Found(mean, f"of {len(ratios)} nets", len(ratios) == len(NETS))
 
     return measured
 
@@ -247,5 +254,5 @@ def rows(gathered: Gathered) -> list[list[str]]:
             continue
         note = f" ({measured.note})" if measured.note else ""
         told = target.form.format(measured.value) + note
-        found.append([target.what, target.wanted(), told, "yes" if target.met(measured) else "no"])
+        found.append([target.what, target.wanted(), told, target.met(measured)])
     return found

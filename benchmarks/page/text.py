@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from benchmarks.record import Record
@@ -32,9 +33,9 @@ def ratio(value: float | None) -> str:
 
 def source(record: Record) -> str:
     """The command, the code, the machine and the versions of a record."""
-    command = textwrap.wrap(
-        record.command, LINE - 4, break_long_words=False, break_on_hyphens=False
-    )
+    whole = re.sub(r"(--\S+) (?!--)", r"\1\0", record.command)  # an option and what it is told
+    wrapped = textwrap.wrap(whole, LINE - 4, break_long_words=False, break_on_hyphens=False)
+    command = [line.replace("\0", " ") for line in wrapped]
     versions: dict[str, set[str]] = {}
     for packages in record.versions.values():
         for package, version in packages.items():

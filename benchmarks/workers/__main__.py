@@ -5,6 +5,7 @@ itself. It ends when the pipe closes. Answers go through a private copy of stand
 framework prints goes to standard error.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -186,8 +187,11 @@ class Worker:
 
 
 def _versions(packages: list[str]) -> dict[str, str]:
-    found = {distribution.name.lower() for distribution in metadata.distributions()}
-    return {package: metadata.version(package) for package in packages if package in found}
+    found = {}
+    for package in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # under another name
+            found[package] = metadata.version(package)
+    return found
 
 
 def main() -> None:
