@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from convmill.lower.choices import MatrixTile
 from convmill.lower.machine import Machine
 
 SPARE_REGISTERS = 4  # beside the sums: what is loaded, and what the compiler wants
 
 
+@lru_cache(maxsize=65536)
 def tile_cycles(
     rows: int, windows: int, vectors: int, window: int, height: int, width: int, blocks: int
 ) -> float:
@@ -29,6 +32,7 @@ def tile_cycles(
     return full * image(vectors) + (image(rest) if rest else 0)
 
 
+@lru_cache(maxsize=4096)  # a net's blocks are alike, and so are nets
 def sums_tile(rows: int, columns: int, machine: Machine) -> MatrixTile:
     """Tile of sums for so many ``rows`` times ``columns``, the latter in the lanes."""
     blocks = -(-columns // machine.lanes)
