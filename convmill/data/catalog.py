@@ -27,9 +27,9 @@ from convmill.settings import expanded
 
 DIGITS = "digits"
 DIGITS_TITLE = "1,797 handwritten digits, always at hand"
-# Of the 8x8 counts, then the labels, all uint8, as scikit-learn carries them.
+# Of the 8x8 counts, then the labels, all uint8.
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
-INSIDE_SCIKIT_LEARN = "inside scikit-learn"
+WITH_CONVMILL = "comes with convmill"
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def names() -> list[str]:
 def catalog() -> list[Entry]:
     """All named data sets, found on this machine or not. Reads no data, asks no network."""
     entries = [_entry(known) for known in KNOWN_SETS.values()]
-    entries.append(Entry(DIGITS, DIGITS_TITLE, 1437, 360, (28, 28), 10, True, INSIDE_SCIKIT_LEARN))
+    entries.append(Entry(DIGITS, DIGITS_TITLE, 1437, 360, (28, 28), 10, True, WITH_CONVMILL))
     return entries
 
 
@@ -105,7 +105,7 @@ def fetch(name: str) -> str:
     """
     name = known_name(name)
     if name == DIGITS:
-        return INSIDE_SCIKIT_LEARN
+        return WITH_CONVMILL
     return str(obtain(KNOWN_SETS[name])[0])
 
 
@@ -117,7 +117,7 @@ def check(name: str) -> CheckReport:
     """
     name = known_name(name)
     if name == DIGITS:
-        return CheckReport(name, INSIDE_SCIKIT_LEARN, (_check_digits(),))
+        return CheckReport(name, WITH_CONVMILL, (_check_digits(),))
     known = KNOWN_SETS[name]
     place = _found(known) or places(known)[0]
     return CheckReport(name, str(place.path), tuple(report_place(known, place.path)))
@@ -126,7 +126,7 @@ def check(name: str) -> CheckReport:
 def _check_digits() -> FileReport:
     counts, labels = digits.raw_digits()
     received = hashlib.sha256(counts.tobytes() + labels.tobytes()).hexdigest()
-    path = Path("digits.csv.gz")
+    path = Path(digits.FILE.name)
     if received == DIGITS_SHA256:
         return FileReport(path, "right")
     return FileReport(path, "wrong", f"Wanted:   {DIGITS_SHA256}\nReceived: {received}")

@@ -122,6 +122,21 @@ def test_a_window_tells_by_itself():
     assert found.map == ((0.0, 0.0), (0.0, 1.0))
 
 
+def test_a_probe_divides_classes_whatever_the_scale():
+    random = np.random.default_rng(0)
+    x = random.normal(0, 1, (200, 3))
+    labels = np.where(x[:, 0] + 0.3 * random.normal(size=200) > 0, 7, 3)
+    x_test = random.normal(0, 1, (500, 3))
+    found = probe.classified(x, labels, x_test)
+    assert set(np.unique(found)) == {3, 7}
+    assert np.mean((found == 7) == (x_test[:, 0] > 0)) > 0.95
+    # moved, stretched and with a feature that never changes it is the same classifier
+    moved, moved_test = (
+        np.concatenate([5 + 100 * one, np.ones((len(one), 1))], axis=1) for one in (x, x_test)
+    )
+    np.testing.assert_array_equal(probe.classified(moved, labels, moved_test), found)
+
+
 def test_a_probe_finds_what_a_map_tells():
     random = np.random.default_rng(0)
     labels = np.arange(80) % 2
