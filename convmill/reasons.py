@@ -6,6 +6,7 @@ import re
 
 LONGEST = 500  # letters
 _OBJECT = re.compile(r"<(?:[\w.]+\.)?(\w+) object at 0x[0-9a-fA-F]+>")
+_FUNCTION = re.compile(r"<function ([\w.<>]+) at 0x[0-9a-fA-F]+>")
 
 
 def reason_of(error: BaseException) -> str:
@@ -15,5 +16,10 @@ def reason_of(error: BaseException) -> str:
         key = error.args[0]
         is_sentence = isinstance(key, str) and " " in key  # as of HDF5's errors
         text = key if is_sentence else f"there is no {key!r}"
-    text = _OBJECT.sub(r"\1", " ".join(text.split())) or type(error).__name__
+    text = without_addresses(" ".join(text.split())) or type(error).__name__
     return text if len(text) < LONGEST else f"{text[:LONGEST]} ..."
+
+
+def without_addresses(text: str) -> str:
+    """A text in which objects are told by their classes, and functions by their names."""
+    return _FUNCTION.sub(r"\1", _OBJECT.sub(r"\1", text))

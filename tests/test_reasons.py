@@ -2,11 +2,16 @@
 
 import pytest
 
-from convmill.reasons import LONGEST, reason_of
+from convmill.reasons import LONGEST, reason_of, without_addresses
 
 
 class Thing:
     pass
+
+
+def test_keys():
+    """A function."""
+    assert without_addresses(repr(test_keys)) == "test_keys"
 
 
 @pytest.mark.parametrize(
@@ -18,6 +23,7 @@ class Thing:
         (KeyError("Unable to open object (bad heap)"), "Unable to open object (bad heap)"),
         (ValueError(f"malformed node: {Thing()!r}"), "malformed node: Thing"),
         (TypeError(f"{[Thing(), 3]} is no list"), "[Thing, 3] is no list"),
+        (ValueError(f"{[test_keys]} fits nothing"), "[test_keys] fits nothing"),
         (ValueError("x" * 2 * LONGEST), "x" * LONGEST + " ..."),
     ],
 )

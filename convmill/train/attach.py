@@ -34,6 +34,7 @@ from keras.src.utils import io_utils
 from convmill.plan.ends import Ends
 from convmill.plan.graph import NotCovered
 from convmill.plan.written import own_call
+from convmill.reasons import reason_of, without_addresses
 from convmill.train.arrays import Given, Interface
 from convmill.train.turns import Turn
 
@@ -540,9 +541,10 @@ def _build(trial: Any, outputs: Ends, title: str, received: Mapping[str, Any]) -
     except (KeyError, TypeError, ValueError) as error:
         keys = ", ".join(map(repr, outputs.keys))
         given = ", ".join(f"{name}={one!r}" for name, one in received.items() if one is not None)
+        said = reason_of(error).partition(" Received: ")[0]  # which names what stands for it
         raise ValueError(
             f"{title} must be a list or a dict with one for each output, {keys}. "
-            f"Received: {given}. Keras says: {error}"
+            f"Received: {without_addresses(given)}. Keras says: {said}"
         ) from error
 
 
@@ -556,6 +558,7 @@ def _mark(given: Any) -> Any:
         raise AssertionError("a mark is never called")
 
     vars(mark)["given"] = given
+    mark.__qualname__ = str(getattr(given, "__name__", getattr(given, "name", given)))
     return mark
 
 

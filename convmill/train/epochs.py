@@ -18,7 +18,7 @@ from convmill.train.checkpoint.keeper import Keeper
 from convmill.train.checkpoint.run import Run
 from convmill.train.checkpoint.variables import kinds
 from convmill.train.evaluate import Measuring, measure
-from convmill.train.feed import ArrayFeed, BadBatch
+from convmill.train.feed import ArrayFeed, BadBatch, held
 from convmill.train.frozen import FrozenBase
 from convmill.train.guard import Guard, StopOnNaN
 from convmill.train.hooks import hears_batches
@@ -73,7 +73,9 @@ def run_fit(call: Fit) -> Any:
     model.stop_training = False
     scores = Scores(call.bound)
     keeping = _keeping(call, callbacks, scores)
-    with closing(keeping), progress_for(call.verbose if shows else 0, call.epochs) as progress:
+    shown = progress_for(call.verbose if shows else 0, call.epochs)
+    held_out = None if call.validation is None else call.validation.arrays
+    with closing(keeping), held(call.feed, held_out), shown as progress:
         if shows:
             callbacks.callbacks.append(_Summary(progress))
         keeping.prepare()

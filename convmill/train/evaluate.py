@@ -12,7 +12,7 @@ import numpy as np
 from convmill.train import arguments as checks
 from convmill.train import attach, fallback
 from convmill.train.bound import Bound
-from convmill.train.feed import ArrayFeed, Part, Uncovered
+from convmill.train.feed import ArrayFeed, Part, Uncovered, held
 from convmill.train.frozen import FrozenBase
 from convmill.train.hooks import hears_batches
 from convmill.train.prepare import Feeds, Preparation
@@ -55,7 +55,8 @@ def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]
     bound = ready.compile("inference")
 
     def run() -> Any:
-        logs = _evaluate(model, bound, feed, given("callbacks"), verbose)
+        with held(feed):
+            logs = _evaluate(model, bound, feed, given("callbacks"), verbose)
         return logs if given("return_dict", False) else attach.flatten_logs(model, logs)
 
     return run
@@ -162,7 +163,8 @@ def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     bound = ready.compile("inference")
 
     def run() -> Any:
-        predicted = _predict(model, bound, feed, given("callbacks"), verbose)
+        with held(feed):
+            predicted = _predict(model, bound, feed, given("callbacks"), verbose)
         if isinstance(feed, ArrayFeed):
             keep_prediction(bound, given("x"), feed.arrays.given.x)
         return predicted

@@ -6,7 +6,9 @@ are none, the small batches of a stream are read a few ahead of the steps that a
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -184,6 +186,31 @@ class ArrayFeed:
         except ValueError as error:
             raise BadBatch(step, error) from error
         return Part(samples, order, self.batch_size, copied=gather)
+
+
+@contextmanager
+def held(*feeds: Feed | None) -> Iterator[None]:
+    """Within, the arrays that are read keep their memory: NumPy resizes none that is referred to
+    weakly, not even where it is told not to look for references."""
+    holds = [
+        weakref.ref(one)
+        for feed in feeds
+        if isinstance(feed, ArrayFeed)
+        for array in feed.arrays.given.arrays
+        for one in _bases(array)
+    ]
+    try:
+        yield
+    finally:
+        holds.clear()
+
+
+def _bases(array: np.ndarray) -> Iterator[np.ndarray]:
+    """An array, and those that it is a view of."""
+    one: Any = array
+    while isinstance(one, np.ndarray):
+        yield one
+        one = one.base
 
 
 class StreamFeed:

@@ -27,6 +27,7 @@ from convmill.train.reading import read_model
 from convmill.train.samples import Arrays, Samples, Target, prepare, samples
 from convmill.train.session import session
 from convmill.train.sizes import Open, open_shapes, sizes_called, sizes_of, tried
+from convmill.whole import check_whole
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Kind
@@ -182,15 +183,18 @@ class Preparation:
             batch_size=batch_size,
             steps=steps,
             shuffle=shuffle,
-            together=int(self.model.steps_per_execution),
+            together=self._together(),
         )
 
     def stream(self, adapter: Any, steps: int | None) -> StreamFeed:
         """The feed for the batches of one of Keras' data adapters."""
-        together = int(self.model.steps_per_execution)
+        together = self._together()
         return StreamFeed(
             adapter, self.samples, self.take, self.pack, steps=steps, together=together
         )
+
+    def _together(self) -> int:
+        return check_whole("steps_per_execution", self.model.steps_per_execution, 1)
 
     def take(self, x: Any, y: Any, sample_weight: Any) -> Given:
         """The arrays in a batch."""

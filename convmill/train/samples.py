@@ -82,6 +82,7 @@ class Arrays:
     Callbacks may change numbers in place, in arrays of any dtype. Keras on JAX takes the numbers of
     a batch when the batch is due; only floats that are not float32 it converts at the beginning of
     an epoch, all together. Mapped files, which may be larger than memory, are never converted so.
+    Numbers alone may change: shapes and dtypes stay those that were checked.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Arrays:
         target: Callable[[], Target],
         class_weight: Mapping[int, float] | None = None,
     ) -> None:
-        self.given = checked(given, target(), class_weight)
+        self.given = checked(given, target(), class_weight).each(np.ndarray.view)
         self.target = target
         self.current = self.given
         _check_measured_by(self.given, target())  # what is wrong raises before the run

@@ -189,5 +189,79 @@ def test_predict_takes_what_it_is_given():
     found = model.predict(with_value(X, (3, 1, 2, 0), np.nan), verbose=0)
     assert np.isnan(found[3]).all()
     assert np.isfinite(np.delete(found, 3, axis=0)).all()
-    np.testing.assert_allclose(found[:3], convnet(keras.Sequential).predict(X[:3], verbose=0),
-                               atol=2e-5)
+    np.testing.assert_allclose(
+        found[:3], convnet(keras.Sequential).predict(X[:3], verbose=0), atol=2e-5
+    )
+
+
+# What changes while ``fit`` runs -----------------------------------------------------------------
+
+
+def flattened(array):
+    array.shape = (-1,)
+
+
+def of_bytes(array):
+    array.dtype = "u1"
+
+
+def changing(change, array, hook):
+    """A callback that does something to an array, once."""
+    callback, done = keras.callbacks.Callback(), []
+
+    def act(*_, **__):
+        if not done:
+            done.append(None)
+            change(array)
+
+    setattr(callback, hook, act)
+    return callback
+
+
+HOOKS = ("on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_epoch_end")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("which", ["x", "y"])
+@pytest.mark.parametrize("change", [flattened, of_bytes])
+@pytest.mark.filterwarnings("ignore:Setting the :DeprecationWarning")
+def test_shape_and_dtype_of_an_array_stay_those_that_were_given(change, which, hook):
+    runs = []
+    for changed in (False, True):
+        data = {"x": X.copy(), "y": LABELS.copy()}
+        callback = changing(change if changed else len, data[which], hook)
+        model = compiled(convnet(models.Sequential), loss=SPARSE)
+        history = seeded_fit(model, data["x"], data["y"], callbacks=[callback], epochs=2)
+        runs.append((history.history, model.get_weights()))
+    assert runs[0][0] == runs[1][0]
+    for one, other in zip(runs[0][1], runs[1][1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("which", ["x", "y", "sample_weight"])
+def test_an_array_cannot_be_resized_while_it_is_read(which, hook):
+    """NumPy, asked not to look who refers to it, would take the memory away."""
+    data = {"x": X.copy(), "y": LABELS.copy(), "sample_weight": np.ones(20)}
+    array = data[which]
+
+    def resize(array):
+        array.resize((2, *array.shape[1:]), refcheck=False)
+
+    model = compiled(convnet(models.Sequential), loss=SPARSE)
+    with pytest.raises(ValueError, match="cannot resize an array"):
+        model.fit(**data, verbose=0, epochs=2, callbacks=[changing(resize, array, hook)])
+    data[which] = array[:]  # a view of it, as well
+    with pytest.raises(ValueError, match="cannot resize an array"):
+        model.fit(**data, verbose=0, epochs=2, callbacks=[changing(resize, array, hook)])
+    del data
+    resize(array)
+    assert len(array) == 2
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, "2", True])
+def test_steps_per_execution_are_a_whole_number(steps):
+    model = compiled(convnet(models.Sequential))
+    model.steps_per_execution = steps
+    with pytest.raises(ValueError, match=r"steps_per_execution must be a whole number of at"):
+        model.fit(X, Y, verbose=0)

@@ -182,3 +182,16 @@ def test_a_metric_that_a_layer_updates_is_left_to_keras():
     model = convmill.accelerate(compiled(models.Sequential(stack), loss="mse"), strict=True)
     with pytest.raises(convmill.NotCovered, match="Watching"):
         model.fit(X, Y, verbose=0)
+
+
+def test_metrics_that_fit_no_outputs_are_told_by_their_names():
+    inputs = keras.Input((3,))
+    outputs = [keras.layers.Dense(2, name=name)(inputs) for name in ("a", "b")]
+    model = models.Model(inputs, outputs)
+    model.compile("sgd", ["mse", "mse"], metrics=["mae"])
+    with pytest.raises(
+        ValueError, match=r"for each output, 'a', 'b'\. Received: .*'mae'"
+    ) as raised:
+        model.train_on_batch(np.ones((2, 3)), [np.ones((2, 2)), np.ones((2, 2))])
+    assert "mark" not in str(raised.value)
+    assert "0x" not in str(raised.value)
