@@ -18,10 +18,12 @@ import numpy as np
 
 import convmill
 from tests.robust.fuzz import forms
+from tests.robust.fuzz.changes import changed
 from tests.robust.fuzz.outcomes import RIGHT, Case, Fault, Result, expect, refused
 
 COUNTS = (1, 4, 7)  # Keras compiles its steps for each of them
 CLOSE = 1e-4
+CHANGED_EACH = 5  # cases of which one changes its arrays
 METHODS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch")
 
 
@@ -45,13 +47,15 @@ class Subject:
                 variable.assign(np.full(variable.shape, start, variable.dtype))
 
 
-def begin(folder: Path) -> Case:
-    """The cases; those of one process share their models."""
-    subjects = [_subject(*one) for one in _nets()]
+def begin(folder: Path, most: int | None = None) -> Case:
+    """The cases; those of one process share their models, of which there are ``most``."""
+    subjects = [_subject(*one) for one in _nets()[:most]]
 
     def case(number: int) -> Result:
         rng = np.random.default_rng(number)
         subject = subjects[rng.integers(len(subjects))]
+        if number % CHANGED_EACH == 0:
+            return changed(subject, rng)
         with tempfile.TemporaryDirectory(dir=folder) as place:
             return one(subject, rng, Path(place))
 
@@ -112,13 +116,15 @@ def _subject(name: str, ends: Any, loss: Any, data: Any) -> Subject:
         models.append(model)
     weights = models[0].get_weights()
     draw_x, draw_y = data
-    return Subject(
-        name,
-        convmill.accelerate(models[0]),
-        models[1],
-        weights,
-        lambda rng, n: (draw_x(rng, n), draw_y(rng, n)),
-    )
+
+    def draw(rng: np.random.Generator, count: int) -> Any:
+        return draw_x(rng, count), draw_y(rng, count)
+
+    subject = Subject(name, convmill.accelerate(models[0]), models[1], weights, draw)
+    for model in models:  # at the first fit Keras draws once more
+        x, y = (one[0] if len(one) == 1 else one for one in draw(np.random.default_rng(0), 4))
+        model.fit(x, y, batch_size=4, verbose=0)
+    return subject
 
 
 def one(subject: Subject, rng: np.random.Generator, folder: Path) -> Result:

@@ -53,7 +53,7 @@ ODD: dict[str, tuple[Any, ...]] = {
     "name": ("a b", "", "llvm", "a/b", "define @x()", "ü"),
     "trainable": (False, None),
     "kernel_initializer": ("nope", "zeros", "ones", None),
-    "kernel_regularizer": ("nope", "l1", 0.1, keras.regularizers.L2(-1.0)),
+    "kernel_regularizer": ("nope", "l1", 0.1),
     "kernel_constraint": ("nope", "non_neg", "unit_norm"),
     "autocast": (False,),
 }
@@ -62,7 +62,7 @@ COMPILED: dict[str, tuple[Any, ...]] = {
     "loss_weights": ([1.0] * 5, NAN, -1.0, [NAN], {"nope": 1.0}, "1", 0.0, [0.0]),
     "metrics": (["nope"], "mae", ["mae"], [["mae"]] * 5, {"nope": "mae"}, [None], ["accuracy"]),
     "weighted_metrics": (["mae"], ["accuracy"], ["nope"]),
-    "steps_per_execution": (0, -1, 1.5, 2, "2", None),
+    "steps_per_execution": (0, -1, 1.5, 2),
     "jit_compile": ("auto", True, False, "nope"),
     "run_eagerly": (True, False),
     "auto_scale_loss": (False,),
