@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PARTS := datasets plan lower kernels runtime train data inspection view page
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check soak fuzz bench peer-tests coverage docs speeds clean
+.PHONY: help demo test test-all check soak fuzz load bench peer-tests coverage docs speeds clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ soak: $(STAMP) ## kill 1,000 processes while they write, and look at what they l
 
 fuzz: $(STAMP) ## try hostile arrays, models, files and command lines (hours; --minutes in the module)
 	@$(PY) -m tests.robust.fuzz --count 200000 --minutes 120
+
+load: $(STAMP) ## 100,000 calls, 1,000 models made and dropped: what a process then holds (half an hour)
+	@$(PY) -m tests.robust.load
 
 bench: $(STAMP) ## measure all of docs/benchmarks.md: half an hour (sets up .venv-peers: 3 GB)
 	@$(PY) -m benchmarks.everything $(BENCH)

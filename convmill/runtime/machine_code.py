@@ -66,7 +66,16 @@ def optimized(source: str, target: llvm.TargetMachine) -> llvm.ModuleRef:
                 simplify(passes, function, builder)
     except RuntimeError as error:
         raise _refused(error) from error
+    finally:
+        _dispose(passes)
     return module
+
+
+def _dispose(passes: Any) -> None:
+    """Frees what passes take. llvmlite 0.50 means to, and does not: in the order of its bases a
+    method that does nothing comes first."""
+    llvm.newpassmanagers.NewPassManager._dispose(passes)
+    passes.detach()  # not once more where llvmlite does
 
 
 def object_code(sources: Sequence[str], machine: Machine) -> bytes:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from llvmlite.binding import ffi
@@ -106,3 +108,17 @@ def test_what_llvm_refuses_of_one_part_is_not_covered(broken, cut_small):
     parts[broken] += "\nno LLVM IR"
     with pytest.raises(NotCovered, match="LLVM refuses the code"):
         machine_code.object_code(parts, host.machine())
+
+
+def test_what_passes_take_is_freed(monkeypatch):
+    """Once each: llvmlite 0.50 frees none of it."""
+    freed = []
+    kind = llvm.newpassmanagers.NewPassManager
+    free = kind._dispose
+    monkeypatch.setattr(kind, "_dispose", lambda one: freed.append(one) or free(one))
+    machine = host.machine()
+    machine_code.optimized(summing().text(), machine_code.target_machine(machine))
+    with pytest.raises(NotCovered):
+        machine_code.optimized("nonsense", machine_code.target_machine(machine))
+    gc.collect()
+    assert len(freed) == 2
