@@ -160,7 +160,7 @@ class Scores:
             for variable, value in zip(held, found["metrics"], strict=True):
                 variable.assign(value)
         totals = found["totals"]
-        sums = {output: Sums(*values) for output, values in totals["sums"].items()}
+        sums = {output: Sums(*totals["sums"][output]) for output in self._nothing().sums}
         self.totals = Totals(sums, totals["loss"], totals["images"])
         self.trained = found["trained"]
 

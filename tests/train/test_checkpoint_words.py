@@ -102,6 +102,50 @@ def test_where_all_are_damaged_nothing_begins_anew(tmp_path):
         fit(net(), tmp_path)
 
 
+def paths(content, above=()):
+    """The ways to all that stands under a name."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        yield (*above, key)
+        yield from paths(value, (*above, key))
+
+
+def without(content, path):
+    """A copy of what is in a checkpoint, with something left out."""
+    key, *rest = path
+    inner = {key: without(content[key], rest)} if rest else {}
+    return {name: value for name, value in content.items() if name != key} | inner
+
+
+def why_not(model, folder):
+    """Why a training cannot be gone on with; nothing where it can."""
+    try:
+        fit(model, folder)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_a_whole_checkpoint_in_which_something_is_missing(tmp_path):
+    """Its checksum is right: somebody else has made it. The model is as it was."""
+    fit(net(), tmp_path, keep=10)
+    path = tmp_path / names(tmp_path)[1]  # in the midst of an epoch
+    content = archive.read(path)
+    refused = 0
+    for missing in paths(content):
+        for name in names(tmp_path):
+            (tmp_path / name).unlink()
+        archive.write(path, without(content, missing))
+        model = net()
+        before = [one.numpy() for one in model.variables]
+        error = why_not(model, tmp_path)
+        if error:
+            assert "heckpoint" in error
+            refused += 1
+            for one, value in zip(model.variables, before, strict=True):
+                np.testing.assert_array_equal(one.numpy(), value)
+    assert refused > 15
+
+
 def test_what_others_have_made_is_none(tmp_path):
     path = tmp_path / "checkpoint-00000001.zip"
     archive.write(path, {"a": [1, (2.5, None)], "b": np.arange(3), 4: {5, 6}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import keras
 
 from convmill.printing import say
+from convmill.reasons import reason_of
 from convmill.train.bound import Bound
 from convmill.train.checkpoint import chance, variables
 from convmill.train.checkpoint.callback import Checkpoint
@@ -41,6 +43,7 @@ class Keeper(Keeping):
         self._last_words = LastWords(lambda: self._holds, self._write_last)
         self._owners: list[Owner] = []
         self._found: dict[str, Any] | None = None  # of another process, until it is taken up
+        self._before: list[Any] = []  # the variables as they were, until all is taken up
         self._at = Position(0)
         self._logs: dict[str, Any] = {}
         # The random states, and that of the data, before the steps of this epoch.
@@ -62,12 +65,13 @@ class Keeper(Keeping):
         newest = self._folder.newest()
         if newest is not None:
             path, found = newest
-            check_facts(path, found["facts"], self._facts())
-            self._found = found
-            self._tell(path, Position(**found["position"]))
-            for one, (_, state) in zip(self._kept_callbacks(), found["callbacks"], strict=True):
-                if isinstance(one, keras.callbacks.CSVLogger):
-                    continue_log(one, state)
+            with self._understood():
+                check_facts(path, found["facts"], self._facts())
+                self._found = found
+                self._tell(path, Position(**found["position"]))
+                for one, (_, state) in zip(self._kept_callbacks(), found["callbacks"], strict=True):
+                    if isinstance(one, keras.callbacks.CSVLogger):
+                        continue_log(one, state)
         self._checkpoint.kept_by = self
 
     def start(self, epoch: int) -> Start:
@@ -77,17 +81,9 @@ class Keeper(Keeping):
         found = self._found
         if found is not None:
             self._at = Position(**found["position"])
-            variables.restore(self._run.model, self._run.bound, found["variables"])
-            for owner, (_, state) in zip(self._owners, found["callbacks"], strict=True):
-                owner.restore(state)
-            self._run.model.stop_training = found["stop"]
-            self._logs, self._chance_before = found["logs"], found["chance before"]
-            self._data_before = found["data before"]
-            _restore(self._run.data, found["data"])
-            _restore(self._run.held_out, found["validation data"])
-            chance.restore(found["chance"])
+            self._take_up(found)
             if not self._at.begun:
-                self._found = None
+                self._found, self._before = None, []
         self._latest = self._state()
         ends = self._run.model.stop_training and not self._at.begun
         first = self._run.epochs if ends else self._at.epoch
@@ -100,6 +96,44 @@ class Keeper(Keeping):
         self._last_words.hear()
         return Start(first, self._logs)
 
+    def _take_up(self, found: dict[str, Any]) -> None:
+        """Puts back what another process has kept, all of it, or the variables are as they were."""
+        run = self._run
+        self._before = variables.state(run.model, run.bound, run.bound)
+        with self._all_or_nothing():
+            variables.restore(run.model, run.bound, found["variables"])
+            for owner, (_, state) in zip(self._owners, found["callbacks"], strict=True):
+                owner.restore(state)
+            run.model.stop_training = found["stop"]
+            self._logs, self._chance_before = found["logs"], found["chance before"]
+            self._data_before = found["data before"]
+            _restore(run.data, found["data"])
+            _restore(run.held_out, found["validation data"])
+            chance.restore(found["chance"])
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """What cannot be taken up leaves the variables as they were."""
+        try:
+            with self._understood():
+                yield
+        except BaseException:
+            variables.restore(self._run.model, self._run.bound, self._before)
+            raise
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """A checkpoint whose checksum is right may still hold what none of ours does."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if "Received: " in str(error):  # our own words
+                raise
+            raise ValueError(
+                f"A checkpoint in {self._folder.path} cannot be used: {reason_of(error)}. Give "
+                "another folder to begin anew."
+            ) from error
+
     def is_midway(self, epoch: int) -> bool:
         """Whether an epoch goes on that an earlier process has begun."""
         return self._found is not None
@@ -107,13 +141,14 @@ class Keeper(Keeping):
     def restore_scores(self) -> None:
         """What that one has counted of the epoch is counted."""
         assert self._found is not None
-        self._run.scores.restore(self._found["counted"])
+        with self._all_or_nothing():
+            self._run.scores.restore(self._found["counted"])
 
     def is_over(self) -> bool:
         """Whether the steps of the epoch at hand were all done by an earlier process."""
         if self._found is None or not self._at.over:
             return False
-        self._found = None
+        self._found, self._before = None, []
         return True
 
     # Steps --------------------------------------------------------------------------------------
@@ -133,8 +168,10 @@ class Keeper(Keeping):
                     f"Go on with the same callbacks. Received: {self._run.callbacks!r}"
                 )
             self._skip = self._at.steps
-            _restore(self._run.data, self._data_before)
-            chance.restore(self._chance_before)
+            with self._all_or_nothing():
+                _restore(self._run.data, self._data_before)
+                chance.restore(self._chance_before)
+            self._before = []
         else:
             self._chance_before = chance.states()
             self._data_before = _state_of(self._run.data)
