@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
+    os.environ["CONVMILL_CACHE"] = ""  # nothing that was tuned here
     for name, machine in host.targets().items():
         for net in options.nets:
             found = trained(NETS[net], machine, options.steps, options.threads)

@@ -32,6 +32,7 @@ IMAGES = 32_768
 def main(nets: list[str], repeats: int, threads: int) -> None:
     """Measure epochs, in images a second: median (least..greatest), and the ratio of medians."""
     os.environ.setdefault("KERAS_BACKEND", "jax")
+    os.environ["CONVMILL_CACHE"] = ""  # nothing that was tuned here
     for name in nets:
         epochs = _epochs(name, threads)
         for epoch in epochs.values():

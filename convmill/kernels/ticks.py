@@ -14,7 +14,7 @@ from convmill.kernels.lang import I64, Emitter
 from convmill.lower.launches import Launch, Step
 from convmill.lower.machine import Machine
 
-ARRAY = "ticks"
+ARRAY, READER = "ticks", "now"
 # The other counter of Arm's processors is the system's alone.
 COUNTERS = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
 
@@ -35,3 +35,12 @@ def counted(e: Emitter, machine: Machine, place: int, count: int) -> Iterator[No
     if ARRAY not in e.module.globals:
         ir.Array(e.module, ir.Constant(ir.ArrayType(I64, count), None), ARRAY, exported=True)
     b.atomic_rmw("add", e.at(e.module.globals[ARRAY], place, I64), spent, "monotonic")
+
+
+def reader(machine: Machine) -> str:
+    """The text of a module with one function, ``i64 now()``: the counter."""
+    counter = COUNTERS[machine.architecture]
+    return (
+        f"declare i64 @{counter}()\n"
+        f"define i64 @{READER}() {{\n  %now = call i64 @{counter}()\n  ret i64 %now\n}}\n"
+    )

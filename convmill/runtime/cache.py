@@ -58,7 +58,7 @@ def load(name: str) -> bytes | None:
         return None
     path = folder / f"{name}{ENDING}"
     try:
-        if not _is_ours(folder) or not _is_ours(path):
+        if not is_ours(folder) or not is_ours(path):
             _say(f"{path} may have been written by others, and is not used.")
             return None
         content = path.read_bytes()
@@ -92,7 +92,7 @@ def keep(name: str, code: bytes) -> None:
         _make_room(folder)
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Whether nobody but the user may write there: code is run as the user."""
     state = path.stat()
     return os.name == "nt" or (state.st_uid == os.geteuid() and not state.st_mode & 0o022)

@@ -69,16 +69,19 @@ class Compiled:
 
 
 @lru_cache(maxsize=KEPT)
-def compiled(
-    network: Network, machine: Machine, training: bool, guard: int = 0, timed: bool = False
-) -> Compiled:
-    """Native code for a network, built once in a process: equal networks share it. ``timed`` code
-    has a stopwatch around each launch, and is not kept on disk.
+def compiled(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
+    """Native code for a network, built once in a process: equal networks share it.
 
     Raises NotCovered where LLVM refuses what our kernels say.
     """
     with _COMPILING:  # who waits here while an equal network is compiled finds it done
-        return _built(network, machine, training, guard, timed)
+        return _built(network, machine, training, guard)
+
+
+def timed(network: Network, machine: Machine, training: bool, guard: int = 0) -> Compiled:
+    """Native code with a stopwatch around each launch: nobody else's, and kept nowhere."""
+    with _COMPILING:
+        return _build(network, machine, training, guard, timed=True)
 
 
 def forget() -> None:
@@ -88,7 +91,13 @@ def forget() -> None:
 
 
 @lru_cache(maxsize=KEPT)
-def _built(network: Network, machine: Machine, training: bool, guard: int, timed: bool) -> Compiled:
+def _built(network: Network, machine: Machine, training: bool, guard: int) -> Compiled:
+    return _build(network, machine, training, guard, timed=False)
+
+
+def _build(
+    network: Network, machine: Machine, training: bool, guard: int, *, timed: bool
+) -> Compiled:
     start = time.perf_counter()
     step, memory = planned(network, machine, training, guard)
     kind = "training" if training else "inference"

@@ -16,7 +16,7 @@ from convmill.lower.stages import ConvolutionStage, Network
 from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph import Graph
 from convmill.plan.recipe import Optimizer, Recipe
-from convmill.runtime import debug, host, remembered, workers
+from convmill.runtime import debug, host, jit, remembered, workers
 from convmill.runtime.batches import (
     Batches,
     Measured,
@@ -31,7 +31,7 @@ from convmill.runtime.batches import (
 )
 from convmill.runtime.bridge import Bridge, Crossing
 from convmill.runtime.factors import factors_of
-from convmill.runtime.jit import Compiled, compiled
+from convmill.runtime.jit import Compiled
 from convmill.runtime.memory import Context, aligned
 from convmill.runtime.records import Held
 from convmill.runtime.repeat import Prediction, TrainingStep
@@ -294,7 +294,8 @@ class Program:
             training = kind == "training"
             network = self.networks[kind]
             network = network if training else _without_optimizer(network)
-            self._codes[kind] = compiled(network, self.machine, training, self.guard, self._timed)
+            build = jit.timed if self._timed else jit.compiled
+            self._codes[kind] = build(network, self.machine, training, self.guard)
         return self._codes[kind]
 
     def live_places(self, stage: int) -> float | None:

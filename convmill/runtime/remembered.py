@@ -2,12 +2,11 @@
 
 A file is named by a hash of what was to be decided (the stages as ``choose.py`` chose them, the
 target) and of the processor. It only selects among the alternatives that there are today: whatever
-else it holds is passed over.
+else it holds is passed over, and so is a file that others than the user may have written.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,12 @@ from convmill.lower.alternatives import parts, with_values
 from convmill.lower.choose import choose
 from convmill.lower.machine import Machine
 from convmill.lower.stages import Gradients, Stage
-from convmill.runtime import machine_code
+from convmill.runtime import cache, machine_code
 
 ENDING = ".tuned"
+MOST_BYTES = 1 << 20
 Values = Mapping[tuple[int, str], Any]  # by the stage's number and the field of its choice
+_here: dict[str, Values] = {}  # what this process has found, by the names of files
 
 
 def chooser(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Stage]:
@@ -33,45 +34,62 @@ def chooser(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machi
 
 def recall(chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> Values:
     """What is to be computed otherwise than it was ``chosen``; nothing where nothing is known."""
-    path = _path(chosen, wanted, machine)
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-        named = {(int(number), str(field)): str(text) for number, field, text in kept["choices"]}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
+    name = _name(chosen, wanted, machine)
+    if name in _here:
+        return _here[name]
+    folder = settings.cache_folder()
+    named = {} if folder is None else _read(folder, folder / f"{name}{ENDING}")
     return {
-        (part.stage, part.field): value
+        key: value
         for part in (parts(chosen, wanted, machine) if named else ())
         for value in part.values
-        if repr(value) == named.get((part.stage, part.field))
+        if repr(value) == named.get(key := (part.stage, part.field))
     }
 
 
 def remember(
     chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine, values: Values
-) -> Path | None:
-    """Keeps ``values`` for all processes, or forgets what was kept where there are none; the file,
-    or None where nothing is kept between processes.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path = _path(chosen, wanted, machine)
-    if path is None:
-        return None
-    if not values:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        return path
-    choices = [[number, field, repr(value)] for (number, field), value in values.items()]
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    storage.write(path, lambda file: file.write(json.dumps({"choices": choices}).encode()))
-    return path
-
-
-def _path(chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> Path | None:
+) -> str | None:
+    """Keeps ``values`` for this process and, in a file, for all others, or forgets what was kept
+    where there are none. Why there is no such file; None where there is, or need be, one."""
+    name = _name(chosen, wanted, machine)
+    _here[name] = values
     folder = settings.cache_folder()
     if folder is None:
-        return None
+        return "CONVMILL_CACHE is empty" if values else None
+    path = folder / f"{name}{ENDING}"
+    try:
+        if not values:
+            path.unlink(missing_ok=True)
+            return None
+        choices = [[number, field, repr(value)] for (number, field), value in values.items()]
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with storage.replacing(path) as new:
+            new.touch(mode=0o600)
+            new.write_text(json.dumps({"choices": choices}), encoding="utf-8")
+    except OSError as error:
+        return str(error) if values else None
+    return None
+
+
+def forget() -> None:
+    """Keeps in files alone what is remembered."""
+    _here.clear()
+
+
+def _read(folder: Path, path: Path) -> dict[tuple[int, str], str]:
+    """The texts in a file, by stage and field; nothing of one that others may have written, or that
+    holds anything else."""
+    try:
+        if not (cache.is_ours(folder) and cache.is_ours(path)):
+            return {}
+        with path.open("rb") as file:
+            kept = json.loads(file.read(MOST_BYTES))
+        return {(int(number), str(field)): str(text) for number, field, text in kept["choices"]}
+    except Exception:  # whatever a damaged file makes a reader raise
+        return {}
+
+
+def _name(chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> str:
     decided = repr((tuple(chosen), tuple(wanted), machine, machine_code.compiler()))
-    return folder / f"{hashlib.sha256(decided.encode()).hexdigest()}{ENDING}"
+    return hashlib.sha256(decided.encode()).hexdigest()

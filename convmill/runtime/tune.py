@@ -8,9 +8,10 @@ whole, in turns.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from convmill.lower.alternatives import Part, parts, with_values
@@ -35,6 +36,7 @@ _SERVING = (
     *("copies.transpose", "winograd.weights", "winograd.turned_weights"),
 )
 
+_TUNING = threading.Lock()
 # Makes a Program by a chooser; timed ones have one thread.
 Make = Callable[[Chooser, bool], Program]
 Tell = Callable[[str], None]
@@ -52,8 +54,9 @@ class Tried:
 @dataclass(frozen=True)
 class Tuned:
     """What tuning one ``kind`` of program has found: every part that was tried, the stages as they
-    were chosen, the ``values`` that are taken instead, and the least seconds of a run before and
-    after, with all threads."""
+    were chosen, the ``values`` that are taken instead, the least seconds of a run before and after,
+    with all threads (0.0 where nothing was to be compared), and why other processes will not find
+    it, if they will not."""
 
     kind: Kind
     stages: tuple[Stage, ...]
@@ -61,6 +64,7 @@ class Tuned:
     values: Values
     before: float
     after: float
+    unkept: str | None = None
 
 
 class _Choosing:
@@ -94,26 +98,29 @@ def tune(
 ) -> Iterator[Tuned]:
     """Tunes each kind of program that differs from those before; ``kinds`` run one.
 
-    What is found is remembered (``remembered.py``) as soon as it is known.
+    What is found is remembered (``remembered.py``) as soon as it is known. One thread of a process
+    tunes at a time: others would disturb it.
     """
     seen = _Choosing()
-    programs = make(seen, False)
-    done: list[_Asked] = []
+    make(seen, False)
+    first, last = seen.seen[0], seen.seen[-1]  # a Program is lowered for training, then inference
+    asked = {"training": first} if last == first else {"training": first, "inference": last}
     for kind, run in kinds.items():
-        asked = seen.seen[0] if kind == "training" else seen.seen[-1]
-        if asked in done or kind not in programs.networks:
-            continue
-        done.append(asked)
-        found = _tune(make, kind, run, asked, tell)
-        remembered.remember(asked.chosen, asked.wanted, asked.machine, found.values)
-        yield found
+        if kind in asked:
+            with _TUNING:
+                found = _tune(make, kind, run, asked[kind], tell)
+            decided = asked[kind]
+            why = remembered.remember(
+                decided.chosen, decided.wanted, decided.machine, found.values
+            )
+            yield replace(found, unkept=why)
 
 
 def _tune(
     make: Make, kind: Kind, run: Callable[[Program], object], asked: _Asked, tell: Tell
 ) -> Tuned:
     every = parts(asked.chosen, asked.wanted, asked.machine)
-    most = max((len(part.values) for part in every), default=1)
+    most = max((len(part.values) for part in every), default=0)
     seconds: dict[tuple[Part, Any], float] = {}
     for turn in range(most):
         tell(f"{kind}: program {turn + 1} of {most}")
@@ -128,8 +135,10 @@ def _tune(
     values = {
         (one.part.stage, one.part.field): one.part.values[one.taken] for one in tried if one.taken
     }
-    tell(f"{kind}: what was found, against what there was")
-    before, after = _compared(make, run, asked, values) if values else (0.0, 0.0)
+    before = after = 0.0
+    if values:
+        tell(f"{kind}: what was found, against what there was")
+        before, after = _compared(make, run, asked, values)
     if after > before * AT_ALL:
         values = {}
     return Tuned(kind, asked.chosen, tried, values, before, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,11 +41,12 @@ _LIBRARIES = ("jax", "jaxlib", "keras", "numpy", "optree", "tree")
 @contextmanager
 def told(gap: NotCovered) -> Iterator[None]:
     """Within, Keras runs what is not covered. Where it cannot take data that the compiler does not
-    take either, one ValueError says so, and not the libraries alone."""
+    take either, one ValueError says so, and not the libraries alone. What comes out of callbacks,
+    and of other code of the user's, is raised as it is."""
     try:
         yield
     except Exception as error:
-        if isinstance(gap, DataNotCovered) and _raised_in(error) in _LIBRARIES:
+        if isinstance(gap, DataNotCovered) and _is_of_libraries(error):
             raise ValueError(
                 f"{gap.remedy[:1].upper()}{gap.remedy[1:]}. Received: {gap.reason}, which neither "
                 f"convmill nor Keras can take. Keras says: {reason_of(error)}"
@@ -52,10 +54,11 @@ def told(gap: NotCovered) -> Iterator[None]:
         raise
 
 
-def _raised_in(error: BaseException) -> str:
-    """The package in which an error arose."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    return name.partition(".")[0]
+def _is_of_libraries(error: BaseException) -> bool:
+    """Whether an error arose in the libraries, and came through nothing but them and ourselves."""
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
+    packages = [module.partition(".")[0] for module in modules]
+    known = {*_LIBRARIES, "convmill", *sys.stdlib_module_names}
+    called_back = any(module.startswith("keras.src.callbacks") for module in modules)
+    return packages[-1] in _LIBRARIES and known.issuperset(packages) and not called_back

@@ -12,13 +12,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convmill import settings
 from convmill.kernels.operations import operation_of
 from convmill.lower.alternatives import words
 from convmill.plain_text import plain_text
 from convmill.plan.graph import NotCovered
+from convmill.plan.halves import halves
 from convmill.train.bound import Bound, settle
-from convmill.train.prepare import Preparation
+from convmill.train.prepare import Preparation, is_stream
 from convmill.train.samples import Samples
 from convmill.train.session import session
 from convmill.whole import check_whole
@@ -35,12 +35,10 @@ _PARTS = {"forward": "forward", "input_gradient": "dX", "weight_gradient": "dW"}
 @dataclass(frozen=True)
 class Tuning:
     """What was measured; prints as a table. ``found`` has it as data, for training and, where
-    inference has stages of its own, for that; ``images`` were in a run, and ``kept`` says whether
-    other processes will find it."""
+    inference has stages of its own, for that; ``images`` were in a run."""
 
     found: tuple[Tuned, ...]
     images: int
-    kept: bool
 
     @property
     def changed(self) -> bool:
@@ -50,9 +48,11 @@ class Tuning:
     def __rich__(self) -> RenderableType:
         shown: list[RenderableType] = []
         for one in self.found:
-            shown += [self._table(one), Text(self._summary(one))]
-        if self.changed and not self.kept:
-            shown.append(Text("CONVMILL_CACHE is empty, so no other process will know of it."))
+            if one.tried:
+                shown.append(self._table(one))
+            shown.append(Text(self._summary(one)))
+            if one.unkept is not None:
+                shown.append(Text(f"No other process will know of it: {one.unkept}."))
         return Group(*shown)
 
     def __str__(self) -> str:
@@ -91,6 +91,8 @@ class Tuning:
         ]
 
     def _summary(self, found: Tuned) -> str:
+        if not found.tried:
+            return f"There is one way only to compute the stages for {found.kind}."
         if not found.before:
             return f"Nothing is clearly quicker than what was chosen for {found.kind}."
         before, after = (1e6 * each / self.images for each in (found.before, found.after))
@@ -112,14 +114,20 @@ def tune(
 
     The first batch of ``x`` and ``y`` is trained on again and again, in programs of their own: the
     model is not changed. What is found to be quicker is used from then on, by this process and by
-    all that compile an equal net for the same processor (it is kept beside the native code, see
-    CONVMILL_CACHE). Other ways of computing round otherwise, so the last bits of what is trained
-    are others than before. ``tell`` hears what is being done.
+    all that compile an equal net, with the same layers frozen, for the same processor (it is kept
+    beside the native code, see CONVMILL_CACHE). Other ways of computing round otherwise, so the
+    last bits of what is trained are others than before.
+
+    Args:
+        model: a Keras model with one ``compile`` behind it.
+        x, y: arrays as ``fit`` takes them, at least ``batch_size`` images of them; no streams.
+        batch_size: images in a step, as they will be trained.
+        tell: hears what is being done, in words.
 
     Raises:
         ValueError: ``batch_size`` is no positive whole number, or the data do not fit the model.
-        NotCovered: the model is not compiled, or Keras takes part in its steps.
-        OSError: what was found cannot be kept.
+        NotCovered: the model is not compiled, Keras takes part in its steps, or it has a frozen
+            base, whose programs are others.
     """
     from convmill.runtime import tune as measuring  # brings LLVM: not before it is needed
     from convmill.runtime.batches import Batches
@@ -146,7 +154,7 @@ def tune(
     }
     found = tuple(measuring.tune(make, kinds, tell))
     session(model).forget()  # its Program is as it was chosen before
-    return Tuning(found, len(order), settings.cache_folder() is not None)
+    return Tuning(found, len(order))
 
 
 def _first_batch(model: Any, x: Any, y: Any, size: int) -> tuple[Bound, Samples]:
@@ -154,13 +162,21 @@ def _first_batch(model: Any, x: Any, y: Any, size: int) -> tuple[Bound, Samples]
     if getattr(model, "optimizer", None) is None:
         raise ValueError("tune: the model must be compiled first: model.compile(...)")
     settle(model)
+    if is_stream(x):
+        raise ValueError(
+            f"x must be arrays, as of a first batch: next(iter(x)). Received: {type(x).__name__}"
+        )
     ready = Preparation(model, {"x": x, "y": y})
-    feed = ready.arrays(x, y, None, size, None)
-    ready.build_training(feed)
+    ready.arrays(x, y, None, size, None)
     bound = ready.bind()
     if bound.recipe is None or bound.recipe.bridged or bound.bridged:
         raise NotCovered(
             "Keras computes a part of each step", "tune it with a loss and an optimizer of Keras'"
+        )
+    if halves(bound.graph) is not None:
+        raise NotCovered(
+            "what its frozen base computes is computed once a fit, in programs of its own",
+            "tune it while nothing is frozen",
         )
     samples = ready.samples(ready.take(x, y, None).part(0, size))
     return bound, samples

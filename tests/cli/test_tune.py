@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.engine.favour import favour
+import pytest
+
+from tests.engine.favour import favour, forgetful
+
+__all__ = ["forgetful"]
+pytestmark = pytest.mark.usefixtures("forgetful")
 
 FAILED, WRONG = 1, 2
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from convmill.runtime import tune
+import pytest
+
+from convmill.runtime import remembered, tune
+
+
+@pytest.fixture
+def forgetful():
+    """What this process remembers of its tuning is forgotten with the test."""
+    remembered.forget()
+    yield
+    remembered.forget()
 
 
 def favour(monkeypatch, is_favoured, before=2.0, after=1.0):

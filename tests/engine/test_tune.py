@@ -14,8 +14,8 @@ from convmill.lower.launches import Images, Launch, Slot
 from convmill.plan.read import read
 from convmill.runtime import remembered, tune
 from convmill.runtime.program import Program
-from convmill.runtime.stopwatch import launch_seconds
-from tests.engine.favour import favour
+from convmill.runtime.stopwatch import launch_seconds, seconds_a_tick
+from tests.engine.favour import favour, forgetful
 from tests.engine.nets import (
     assert_near,
     conv,
@@ -38,6 +38,9 @@ GRAPH = graph_of(
     dense(3, "softmax"),
 )
 RECIPE = recipe_of("categorical_crossentropy")
+
+__all__ = ["forgetful"]
+pytestmark = pytest.mark.usefixtures("forgetful")
 
 
 def samples(graph):
@@ -131,7 +134,9 @@ def test_inference_is_tuned_where_it_has_stages_of_its_own(monkeypatch, tmp_path
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b'{"choices": 3}', b'{"choices": [[1]]}', b"\xff\xfe",
+    [b"", b"{", b"[]", pytest.param(b"[" * 200_000, id="deep"), b"null",
+     b'{"choices": [[Infinity, "forward", "x"]]}', b'{"choices": 3}',
+     b'{"choices": [[1]]}', b"\xff\xfe",
      b'{"choices": [[1, "forward", "Direct(rows=1000, windows=1, vectors=1, unroll=1)"]]}',
      b'{"choices": [[1, "forward", "__import__"], ["a", 2, 3]]}'],
 )  # fmt: skip
@@ -142,21 +147,43 @@ def test_a_damaged_memory_is_passed_over(monkeypatch, tmp_path, content):
     untuned = forward_of(make(seen, False))
     asked = seen.seen[0]
     part = next(part for part in parts(*vars(asked).values()) if is_last(part, part.values[-1]))
-    path = remembered.remember(*vars(asked).values(), {(1, "forward"): part.values[-1]})
+    assert remembered.remember(*vars(asked).values(), {(1, "forward"): part.values[-1]}) is None
     assert forward_of(make(remembered.chooser, False)) == part.values[-1]
+    remembered.forget()  # as another process
+    assert forward_of(make(remembered.chooser, False)) == part.values[-1]
+    remembered.forget()
+    (path,) = tmp_path.glob("*.tuned")
     assert json.loads(path.read_bytes())["choices"]
+    assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(content)
     assert forward_of(make(remembered.chooser, False)) == untuned
 
 
-def test_nothing_is_kept_without_a_folder(monkeypatch):
-    monkeypatch.setenv("CONVMILL_CACHE", "")
-    make, _ = made()
-    seen = tune._Choosing()
-    make(seen, False)
-    asked = seen.seen[0]
-    assert remembered.remember(asked.chosen, asked.wanted, asked.machine, {}) is None
-    assert not remembered.recall(asked.chosen, asked.wanted, asked.machine)
+def test_what_others_may_write_is_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("CONVMILL_CACHE", str(tmp_path))
+    favour(monkeypatch, is_last)
+    make, kinds = made()
+    untuned = forward_of(make(remembered.chooser, False))
+    list(tune.tune(make, kinds, lambda text: None))
+    remembered.forget()
+    (path,) = tmp_path.glob("*.tuned")
+    assert forward_of(make(remembered.chooser, False)) != untuned
+    path.chmod(0o666)
+    assert forward_of(make(remembered.chooser, False)) == untuned
+
+
+@pytest.mark.parametrize("folder", ["", "file"])
+def test_without_a_folder_this_process_alone_remembers(monkeypatch, tmp_path, folder):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CONVMILL_CACHE", str(tmp_path / folder) if folder else "")
+    favour(monkeypatch, is_last)
+    make, kinds = made()
+    untuned = forward_of(make(remembered.chooser, False))
+    (found,) = tune.tune(make, kinds, lambda text: None)
+    assert found.unkept
+    assert forward_of(make(remembered.chooser, False)) == found.values[1, "forward"]
+    remembered.forget()
+    assert forward_of(make(remembered.chooser, False)) == untuned
 
 
 # The stopwatch -----------------------------------------------------------------------------------
@@ -183,6 +210,31 @@ def test_a_timed_program_has_the_same_bits_and_times_every_launch():
         np.testing.assert_array_equal(ours, other)
     ticks = timed.code("training").ticks
     assert ticks[:-1].sum() <= ticks[-1]
+
+
+def test_seconds_are_those_of_native_code_whatever_python_does_around_it():
+    values, batches = samples(GRAPH)
+    program = program_of(GRAPH, RECIPE, values, threads=1, timed=True)
+    machine = program.machine
+    rate = seconds_a_tick(machine)
+    taken = []
+
+    def run(one: Program) -> None:
+        one.train(batches, np.zeros(2))
+        taken.append(int(one.code("training").ticks[-1]))
+        np.linalg.svd(np.ones((150, 150)))  # takes longer than the run
+
+    seconds = launch_seconds(program, "training", run, 0.0)
+    assert seconds_a_tick(machine) == rate
+    assert sum(seconds.values()) <= rate * taken[-1]
+
+
+def test_timed_code_is_nobody_elses():
+    values, _ = samples(GRAPH)
+    one, other = (program_of(GRAPH, RECIPE, values, threads=1, timed=True) for _ in range(2))
+    assert one.code("training").ticks is not other.code("training").ticks
+    one.code("training").ticks[:] = 7
+    assert not other.code("training").ticks.any()
 
 
 @pytest.mark.parametrize("wrong", [{"timed": False, "threads": 1}, {"timed": True, "threads": 2}])

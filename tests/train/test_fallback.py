@@ -446,3 +446,28 @@ def test_what_a_callback_raises_on_keras_path_stays_as_it_is(capsys):
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=fail)
     with pytest.raises(ValueError, match=r"^mine$"):
         model.fit(X, np.ones((len(X), 1)), callbacks=[callback], verbose=0)
+
+
+class Failing(keras.callbacks.Callback):
+    """A callback that fails in a library's code."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        np.linalg.inv(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("callback", "error"),
+    [
+        (Failing(), np.linalg.LinAlgError),
+        (keras.callbacks.ModelCheckpoint("/dev/null/x.keras"), OSError),
+    ],
+)
+def test_what_a_callback_raises_is_not_laid_to_the_data(callback, error):
+    """Keras trains on targets that it spreads over the outputs; the compiler does not."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    convmill.accelerate(model)
+    x, y = np.zeros((8, 3), np.float32), np.zeros((8, 1), np.float32)
+    with pytest.raises(error) as found:
+        model.fit(x, y, epochs=1, verbose=0, callbacks=[callback])
+    assert "neither" not in str(found.value)

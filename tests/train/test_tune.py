@@ -8,7 +8,10 @@ import pytest
 from keras import layers
 
 import convmill
-from tests.engine.favour import favour
+from tests.engine.favour import favour, forgetful
+
+__all__ = ["forgetful"]
+pytestmark = pytest.mark.usefixtures("forgetful")
 
 
 def made(loss="categorical_crossentropy", optimizer="adam"):
@@ -64,10 +67,43 @@ def test_a_model_goes_on_with_what_was_found(monkeypatch, tmp_path):
 
 def test_what_cannot_be_kept_is_said(monkeypatch):
     favour(monkeypatch, is_last)
+    model = made()
+    before, (x, y) = tiles(model), arrays()
+    tuned = convmill.tune(model, x, y)
+    assert "No other process will know of it: CONVMILL_CACHE is empty" in str(tuned)
+    assert tuned.changed
+    assert tiles(model) != before
+
+
+def test_a_model_that_has_not_trained_trains_as_if_nobody_had_tuned(monkeypatch):
+    favour(monkeypatch, lambda part, value: False)
     x, y = arrays()
-    tuned = convmill.tune(made(), x, y)
-    assert not tuned.kept
-    assert "CONVMILL_CACHE is empty" in str(tuned)
+    losses = []
+    for tuned in (False, True):
+        keras.utils.set_random_seed(3)
+        model = made()
+        if tuned:
+            convmill.tune(model, x, y)
+        assert not model.optimizer.built
+        losses.append(model.fit(x, y, batch_size=4, epochs=2, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
+
+
+def test_where_there_is_one_way_only_nothing_is_measured():
+    model = keras.Sequential(
+        [layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(4, activation="softmax")]
+    )
+    model.compile("sgd", "categorical_crossentropy")
+    tuned = convmill.tune(convmill.accelerate(model), *arrays())
+    assert "There is one way only to compute the stages for training." in str(tuned)
+
+
+def test_a_frozen_base_is_refused():
+    model = made()
+    model.layers[0].trainable = False
+    model.compile("sgd", "categorical_crossentropy")
+    with pytest.raises(convmill.NotCovered, match="frozen base"):
+        convmill.tune(model, *arrays())
 
 
 def test_where_nothing_is_quicker_nothing_is_changed(monkeypatch, tmp_path):
@@ -98,6 +134,7 @@ def test_all_is_measured(monkeypatch, tmp_path):
         ({"batch_size": 0}, ValueError, "batch_size must be a whole number"),
         ({"y": np.zeros((20, 3), np.float32)}, ValueError, "y"),
         ({"x": np.zeros((20, 9, 9, 3), np.float32)}, ValueError, "x"),
+        ({"x": iter([np.zeros((20, 8, 8, 3), np.float32)]), "y": None}, ValueError, "arrays"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, error, words):
