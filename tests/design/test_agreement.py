@@ -107,6 +107,7 @@ def check_costs(model: Any) -> None:
         together = stage.fused[:-1] if cost.thinned.is_fused else ()
         assert all(found[name].thinned == cost.thinned for name in together), stage.name
 
+
     for name in found:
         halves = [row for row in explained.stages if row.name in half_names(name)]
         if halves:

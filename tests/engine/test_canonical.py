@@ -136,6 +136,7 @@ def test_reports_still_say_the_names():
     assert "stage1.dense_forward" in found.ir("stage0", "inference")
 
 
+
 def test_blocks_that_are_alike_share_code():
     """The first two have borders around what they read and write, the third writes without one."""
     image = keras.Input((8, 8, 4))

@@ -76,7 +76,9 @@ def test_weights_are_what_keras_makes_of_them(
     rng = np.random.default_rng(seed)
     values = parameters(rng, graph)
     recipe = recipe_of("mean_squared_error")
-    program = program_of(graph, recipe, values, machine=WIDTHS[width], threads=threads, guard=GUARD)
+    program = program_of(
+        graph, recipe, values, machine=WIDTHS[width], threads=threads, guard=GUARD
+    )
     sample = data(rng, graph, recipe.loss, 5, 5)
     program.train(sample.batches, np.zeros(1))
     for ours, value, constraint in zip(program.get_parameters(), values, asked, strict=True):

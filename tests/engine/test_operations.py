@@ -169,7 +169,9 @@ def test_order_of_layers(name):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("together", [1, 2])
-@pytest.mark.parametrize("filtering", [Filtering(2, 3), Filtering(4, 3), Filtering(2, 5)], ids=str)
+@pytest.mark.parametrize(
+    "filtering", [Filtering(2, 3), Filtering(4, 3), Filtering(2, 5)], ids=str
+)
 @pytest.mark.parametrize(
     ("image", "filters", "pooled", "padding", "activation"),
     [

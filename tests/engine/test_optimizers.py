@@ -111,7 +111,9 @@ VARIANTS = {
     ),
     "nadam betas global clipnorm": (
         optimizers.Nadam(beta_1=0.5, beta_2=0.8, epsilon=1e-3, global_clipnorm=0.1),
-        Optimizer("nadam", beta_1=0.5, beta_2=0.8, epsilon=1e-3, clip=Clip("global_norm", 0.1)),
+        Optimizer(
+            "nadam", beta_1=0.5, beta_2=0.8, epsilon=1e-3, clip=Clip("global_norm", 0.1)
+        ),
     ),
     "ftrl": (optimizers.Ftrl(), Optimizer("ftrl")),
     "ftrl penalties": (

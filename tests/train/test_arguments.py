@@ -31,8 +31,7 @@ BAD = {
     "freq_text": ({"validation_data": (X, Y), "validation_freq": "all"}, "validation_freq='all'"),
     "val_steps": ({"validation_data": (X, Y), "validation_steps": 0}, "validation_steps=0"),
     "val_batch": (
-        {"validation_data": (X, Y), "validation_batch_size": 0},
-        "validation_batch_size=0",
+        {"validation_data": (X, Y), "validation_batch_size": 0}, "validation_batch_size=0"
     ),
     "shuffle": ({"shuffle": "yes"}, "shuffle='yes'"),
     "verbose": ({"verbose": 3}, "verbose=3"),

@@ -146,7 +146,9 @@ def test_early_stopping_stops_and_brings_the_best_weights_back():
     )
 
     def stopping():
-        return keras.callbacks.EarlyStopping("val_loss", patience=1, restore_best_weights=True)
+        return keras.callbacks.EarlyStopping(
+            "val_loss", patience=1, restore_best_weights=True
+        )
 
     arguments = {"validation_data": HELD_OUT, "epochs": 8}
     expected = seeded_fit(theirs, X, Y, callbacks=[stopping()], **arguments)

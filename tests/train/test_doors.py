@@ -224,10 +224,7 @@ def test_what_is_saved_loads_in_plain_keras_elsewhere(tmp_path):
     np.savez(data, x=X, y=Y, expected=model.predict(X, verbose=0), **slots)
     done = subprocess.run(
         [sys.executable, "-c", LOAD_IN_PLAIN_KERAS, str(path), str(data)],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
+        capture_output=True, text=True, cwd=tmp_path, check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["Sequential", "keras"]

@@ -75,9 +75,8 @@ def test_predict(arguments):
 
 def test_predict_of_a_model_that_was_never_compiled():
     expected = convnet().predict(X, 16, verbose=0)
-    np.testing.assert_allclose(
-        convnet(models.Sequential).predict(X, verbose=0), expected, atol=2e-5
-    )
+    np.testing.assert_allclose(convnet(models.Sequential).predict(X, verbose=0), expected,
+                               atol=2e-5)
 
 
 def test_predict_builds_a_model_without_input():

@@ -34,9 +34,7 @@ ARGUMENTS = {
     "validation_freq": {"validation_data": HELD_OUT, "validation_freq": 2, "epochs": 4},
     "validation_freq_list": {"validation_data": HELD_OUT, "validation_freq": [1, 3], "epochs": 3},
     "validation_steps": {
-        "validation_data": HELD_OUT,
-        "validation_steps": 1,
-        "validation_batch_size": 8,
+        "validation_data": HELD_OUT, "validation_steps": 1, "validation_batch_size": 8
     },
     "no_shuffle": {"shuffle": False},
     "shuffle_batch": {"shuffle": "batch", "epochs": 2},
@@ -107,16 +105,13 @@ def test_what_compile_says_is_followed(name):
         # a metric keeps state and the optimizer belongs to one model: both are made anew
         fresh = {
             key: keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(value))
-            if isinstance(value, keras.losses.Loss)
-            else value
+            if isinstance(value, keras.losses.Loss) else value
             for key, value in options.items()
         }
         models_of[label] = compiled(convnet(kind), **fresh)
     theirs, ours = models_of["theirs"], models_of["ours"]
     arguments = {
-        "epochs": 2,
-        "sample_weight": WEIGHTS,
-        "validation_data": (X[:16], y[:16]),
+        "epochs": 2, "sample_weight": WEIGHTS, "validation_data": (X[:16], y[:16]),
     }
     expected = seeded_fit(theirs, X, y, **arguments)
     assert_same_history(seeded_fit(ours, X, y, **arguments), expected)
@@ -130,16 +125,12 @@ def test_what_compile_says_is_followed(name):
 def test_regularizers_count_in_the_loss():
     def build(kind):
         keras.utils.set_random_seed(3)
-        return compiled(
-            kind(
-                [
-                    keras.Input(SHAPE),
-                    layers.Flatten(),
-                    layers.Dense(CLASSES, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02)),
-                    layers.Softmax(),
-                ]
-            )
-        )
+        return compiled(kind([
+            keras.Input(SHAPE),
+            layers.Flatten(),
+            layers.Dense(CLASSES, kernel_regularizer=keras.regularizers.L1L2(0.01, 0.02)),
+            layers.Softmax(),
+        ]))
 
     theirs, ours = build(keras.Sequential), build(models.Sequential)
     arguments = {"validation_data": HELD_OUT, "epochs": 2}
@@ -151,9 +142,8 @@ def test_regularizers_count_in_the_loss():
 def test_a_model_without_input_is_built_at_the_first_batch():
     def build(kind):
         keras.utils.set_random_seed(3)
-        return compiled(
-            kind([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(CLASSES)]), loss="mse"
-        )
+        return compiled(kind([layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(CLASSES)]),
+                        loss="mse")
 
     theirs, ours = build(keras.Sequential), build(models.Sequential)
     assert_same_history(seeded_fit(ours, X, Y, epochs=2), seeded_fit(theirs, X, Y, epochs=2))

@@ -189,11 +189,8 @@ def net(kind, journal, built=True, **options):
     stack = [layers.GlobalAveragePooling2D(), layers.Dense(1, kernel_initializer="ones")]
     model = kind([keras.Input((2, 2, 1)), *stack] if built else stack)
     model.compile(
-        keras.optimizers.SGD(0.0),
-        "mse",
-        metrics=["accuracy"],
-        run_eagerly=kind is Watched,
-        **options,
+        keras.optimizers.SGD(0.0), "mse", metrics=["accuracy"],
+        run_eagerly=kind is Watched, **options,
     )
     model.journal = journal  # Keras keeps it as it is
     return model
@@ -334,12 +331,10 @@ def test_predict_reads_what_keras_reads(both, kind, built):
     def scenario(model, stream, callbacks):
         steps = {"steps": 2} if kind in ENDLESS else {}
         x = stream("x")
-        return np.concatenate(
-            [
-                model.predict(data, verbose=0, callbacks=callbacks, **steps)
-                for data in (x, x, stream("z"))
-            ]
-        )
+        return np.concatenate([
+            model.predict(data, verbose=0, callbacks=callbacks, **steps)
+            for data in (x, x, stream("z"))
+        ])
 
     both(scenario, kind, hears_batches=not built, built=built)
 
@@ -381,14 +376,8 @@ def test_arrays_are_read_in_keras_order(both, shuffle, steps, hears_batches):
         )
         for _ in range(2):
             model.fit(
-                x,
-                x[:, 0, 0, 0],
-                batch_size=2,
-                epochs=3,
-                verbose=0,
-                shuffle=shuffle,
-                steps_per_epoch=steps,
-                callbacks=[*callbacks, drawing],
+                x, x[:, 0, 0, 0], batch_size=2, epochs=3, verbose=0, shuffle=shuffle,
+                steps_per_epoch=steps, callbacks=[*callbacks, drawing],
                 validation_data=stream("held out"),
             )
         model.evaluate(x, x[:, 0, 0, 0], batch_size=3, verbose=0, callbacks=callbacks)

@@ -295,7 +295,9 @@ def test_the_first_accuracy_among_all_metrics_counts() -> None:
         ),
         (
             optimizers.ScheduleFreeAdamW(beta_1=0.5, warmup_steps=3, weight_decay=0.25),
-            Optimizer("schedule_free_adam", beta_1=0.5, epsilon=1e-8, warmup=3, weight_decay=0.25),
+            Optimizer(
+                "schedule_free_adam", beta_1=0.5, epsilon=1e-8, warmup=3, weight_decay=0.25
+            ),
         ),
     ],
 )
