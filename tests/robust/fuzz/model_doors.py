@@ -66,7 +66,8 @@ def model_doors(folder: Path) -> list[Door]:
 def _model(folder: Path, name: str, remake: Any) -> Door:
     model, path = net(), folder / name
     content = written(path, model.save)
-    config, expected = model.get_config(), held(model)
+    path.write_bytes(content)
+    config, expected = models.load_model(path).get_config(), held(model)
     checked = name.endswith(".keras")  # HDF5 has no checksums
 
     def enter(may_differ: bool) -> None:
