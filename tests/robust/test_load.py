@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.robust import load
-from tests.robust.crowd import different_models, same_model
+from tests.robust.crowd import counter, different_models, same_model
 from tests.robust.server import answers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def test_a_model_that_is_dropped_is_gone():
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_threads_on_one_model(threads):
-    same_model(threads, 5)
+    same_model(counter(), threads, 5)
 
 
 @pytest.mark.parametrize("threads", THREADS)
