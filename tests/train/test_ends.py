@@ -376,8 +376,8 @@ def test_a_batch_that_only_keras_can_read() -> None:
         for index in range(3):
             part = slice(16 * index, 16 * index + 16)
             weight = WEIGHT[part]
-            odd = np.ones((16, 1, 1), "float32") if index == 1 else weight
-            yield (LEFT[part], RIGHT[part]), (KIND[part], SIZE[part]), (odd, weight)
+            size = TWICE[part] if index == 1 else SIZE[part]  # Keras spreads what is predicted
+            yield (LEFT[part], RIGHT[part]), (KIND[part], size), (weight, weight)
 
     ours, theirs = (prepared(two_and_two, mine, **LISTED) for mine in (True, False))
     convmill.accelerate(ours, strict=False)
