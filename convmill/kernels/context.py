@@ -6,6 +6,7 @@ processor's mode for denormal numbers.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,10 @@ from convmill.lower.machine import Machine
 # as zero. On Arm all of the former are zeros.
 X86_USUAL, X86_ZEROING = 0x1F80, 0x8040
 ARM_ZEROING = 1 << 24
-SPINS = 4000  # turns of a waiting thread before it lets others run
+SPINS = 1000  # turns of a waiting thread before it sleeps, or lets others run
+FUTEX = {"x86_64": 202, "aarch64": 98}  # Linux' system call by which threads sleep and are woken
+SLEEP, WAKE = 128, 129  # what it is to do, among threads of one process
+ALL = 2**31 - 1  # of those that sleep
 
 
 def field(e: Emitter, context: ir.Value, name: str) -> ir.Value:
@@ -59,9 +63,14 @@ def tasks(e: Emitter, context: ir.Value, count: Index) -> Iterator[ir.Value]:
 
 
 def barrier(module: ir.Module, machine: Machine) -> ir.Function:
-    """(context): wait for all threads; the last one resets the counter and looks for a stop."""
+    """(context): wait for all threads; the last one resets the counter and looks for a stop.
+
+    Who waits spins for a moment, and then sleeps, so that on a busy machine the others get the
+    processor: a sleeper says so before it looks at the generation again, which the system does
+    in one with falling asleep, and the last one looks for sleepers behind changing it.
+    """
     e = Emitter(module, "barrier", [POINTER], machine.lanes)
-    b, context = e.builder, e.arguments[0]
+    b, context, zero = e.builder, e.arguments[0], ir.Constant(I64, 0)
     generation = read(e, context, "generation")
     arrived = b.atomic_rmw("add", shared(e, context, "arrived"), ir.Constant(I64, 1), "seq_cst")
     last = b.icmp_signed("==", b.add(arrived, ir.Constant(I64, 1)), field(e, context, "threads"))
@@ -71,6 +80,10 @@ def barrier(module: ir.Module, machine: Machine) -> ir.Function:
             write(e, context, "arrived", 0)
             write(e, context, "stopping", read(e, context, "stop"))
             b.atomic_rmw("add", shared(e, context, "generation"), ir.Constant(I64, 1), "seq_cst")
+            if _can_sleep(machine):
+                asleep = b.atomic_rmw("add", shared(e, context, "sleepers"), zero, "seq_cst")
+                with b.if_then(b.icmp_signed(">", asleep, zero)):
+                    _futex(e, machine, context, WAKE, ir.Constant(I64, ALL))
         with otherwise:
             spin, done = b.append_basic_block("spin"), b.append_basic_block("done")
             before = b.block
@@ -80,12 +93,32 @@ def barrier(module: ir.Module, machine: Machine) -> ir.Function:
             turns.add_incoming(ir.Constant(I64, 0), before)
             _pause(e, machine)
             with b.if_then(b.icmp_signed(">", turns, ir.Constant(I64, SPINS))):
-                b.call(e.declare("sched_yield", I32, []), [])
+                if _can_sleep(machine):
+                    sleepers = shared(e, context, "sleepers")
+                    b.atomic_rmw("add", sleepers, ir.Constant(I64, 1), "seq_cst")
+                    _futex(e, machine, context, SLEEP, generation)
+                    b.atomic_rmw("sub", sleepers, ir.Constant(I64, 1), "seq_cst")
+                else:
+                    b.call(e.declare("sched_yield", I32, []), [])
             turns.add_incoming(b.add(turns, ir.Constant(I64, 1)), b.block)
             waiting = b.icmp_signed("==", read(e, context, "generation"), generation)
             b.cbranch(waiting, spin, done)
             b.position_at_end(done)
     return e.finish()
+
+
+def _can_sleep(machine: Machine) -> bool:
+    return sys.platform == "linux" and machine.architecture in FUTEX
+
+
+def _futex(e: Emitter, machine: Machine, context: ir.Value, do: int, value: ir.Value) -> None:
+    """Sleeps as long as the generation, of which the system looks at 32 bits, is ``value``; or
+    wakes so many."""
+    kinds = [I64, POINTER, I64, I64, I64, I64, I64]
+    call = e.declare("syscall", I64, kinds)
+    number, what, none = (ir.Constant(I64, one) for one in (FUTEX[machine.architecture], do, 0))
+    where = shared(e, context, "generation")
+    e.builder.call(call, [number, where, what, value, none, none, none])
 
 
 def _pause(e: Emitter, machine: Machine) -> None:

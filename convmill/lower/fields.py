@@ -47,7 +47,7 @@ NUMBERS = (
     "prepared",  # whether what is made of weights once a call is there already
 )
 # Written by several threads, each on a cache line of its own.
-SHARED = ("counter", "arrived", "generation", "stop", "stopping", "finished", "failed")
+SHARED = ("counter", "arrived", "generation", "sleepers", "stop", "stopping", "finished", "failed")
 FIELDS = (*POINTERS, *NUMBERS)
 IMAGE_TYPES = ("uint8", "float32", "float64")
 IMAGE_ENTRY = ("address", "stride", "type")  # of each input

@@ -8,9 +8,10 @@ import threading
 import numpy as np
 import pytest
 
+from convmill.kernels import context
 from convmill.plan.graph import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
-from convmill.runtime import work, workers
+from convmill.runtime import jit, work, workers
 from convmill.runtime.program import Measured, Program
 from tests.engine.nets import (
     activate,
@@ -157,6 +158,18 @@ def test_any_number_of_threads_gives_the_same_bits(case, monkeypatch):
         assert_same_bits(run(program, arguments), alone)
         assert used == [threads, threads]  # in training and in evaluation
         used.clear()
+
+
+def test_threads_that_fall_asleep_at_every_barrier_give_the_same_bits(monkeypatch):
+    alone = run(*prepared("all kinds of layers", 1))
+    monkeypatch.setattr(work, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(context, "SPINS", -1)
+    jit.forget()
+    try:
+        for threads in (2, 8):
+            assert_same_bits(run(*prepared("all kinds of layers", threads)), alone)
+    finally:
+        jit.forget()
 
 
 def test_every_one_of_eight_threads_has_work_in_every_phase():
