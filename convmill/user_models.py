@@ -118,6 +118,14 @@ def build_model(
     return model
 
 
+def model_for(source: str, input_shape: tuple[int, ...], classes: int) -> Any:
+    """The model in a ``.keras`` file, or the one that a function builds for images of that shape
+    and so many classes. Failure as above."""
+    if source.endswith(SUFFIX):
+        return load_model(Path(source))
+    return build_model(source, {"input_shape": input_shape, "classes": classes})
+
+
 def check_parameters(function: Callable[..., Any], names: Iterable[str], source: str) -> None:
     """Raises Failure for a name that ``function``, written as ``source``, has no parameter of."""
     known = list(inspect.signature(function).parameters)

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -25,7 +24,7 @@ from convmill.data.dataset import every_fifth_for_test
 from convmill.failure import Failure, as_failures
 from convmill.train.save import save_model
 from convmill.user_arrays import images_for, labels_for
-from convmill.user_models import build_model, compile_model, load_model
+from convmill.user_models import compile_model, model_for
 
 DEFAULT = "notebook-fast"  # whose net is trained where nothing says another
 
@@ -98,16 +97,12 @@ def _load(job: Job) -> Dataset:
 
 
 def _model(job: Job, dataset: Dataset) -> Any:
-    shape = dataset.image_shape
-    input_shape = shape if len(shape) == 3 else (*shape, 1)
-    classes = len(dataset.class_names)
+    input_shape, classes = dataset.input_shape, len(dataset.class_names)
     if job.model is None:
         preset = job.preset or presets.load(DEFAULT)
         model = preset.build(input_shape, classes)
-    elif job.model.endswith(".keras"):
-        model = load_model(Path(job.model))
     else:
-        model = build_model(job.model, {"input_shape": input_shape, "classes": classes})
+        model = model_for(job.model, input_shape, classes)
     with as_failures():
         if not model.built:
             model.build((None, *input_shape))

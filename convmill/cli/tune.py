@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -65,12 +64,14 @@ def tune(source: str, data_name: str, batch_size: int, threads: int | None) -> N
 def _tune(source: str, data_name: str, batch_size: int, threads: int | None) -> Tuning:
     import convmill
     from convmill.user_arrays import images_for, labels_for
-    from convmill.user_models import compile_model
+    from convmill.user_models import compile_model, model_for
 
     dataset = options.load_data(data_name)
-    shape, classes = dataset.image_shape, len(dataset.class_names)
-    model = _model(source, shape if len(shape) == 3 else (*shape, 1), classes)
+    classes = len(dataset.class_names)
+    model = model_for(source, dataset.input_shape, classes)
     with as_failures():
+        if not model.built:
+            model.build((None, *dataset.input_shape))
         compile_model(model, optimizer=None)
         model = convmill.accelerate(model, threads=threads)
         first = slice(batch_size)
@@ -80,17 +81,6 @@ def _tune(source: str, data_name: str, batch_size: int, threads: int | None) -> 
             return convmill.tune(model, x, y, batch_size=batch_size, tell=_progress)
         except convmill.NotCovered as gap:
             raise Failure(str(gap)) from gap
-
-
-def _model(source: str, shape: tuple[int, ...], classes: int) -> Any:
-    from convmill.user_models import build_model, load_model
-
-    if source.endswith(".keras"):
-        return load_model(Path(source))
-    model = build_model(source, {"input_shape": shape, "classes": classes})
-    if not model.built:
-        model.build((None, *shape))
-    return model
 
 
 def _progress(text: str) -> None:

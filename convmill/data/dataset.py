@@ -57,6 +57,12 @@ class Dataset:
         return tuple(self.x_train.shape[1:])
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(height, width, channels), as models take images."""
+        shape = self.image_shape
+        return shape if len(shape) == 3 else (*shape, 1)
+
+    @property
     def fingerprint(self) -> str:
         """What tells these images and labels from others that go by the same name: SHA-256."""
         digest = hashlib.sha256()
