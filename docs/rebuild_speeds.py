@@ -86,7 +86,7 @@ def paragraph(run: dict[str, Any], epochs: list[float], predicted: float) -> str
         f"machine's FMA peak in the same run is {peak:.0f} GFLOP/s:"
     )
     speeds = (
-        f"In the same run the epochs of `make demo` ran at {min(epochs):,.0f} to "
+        f"On the same machine the epochs of `make demo` ran at {min(epochs):,.0f} to "
         f"{max(epochs):,.0f} images/s, and `convmill inspect` predicted {predicted:,.0f}. The "
         "table's figure is the median of whole calls of `fit`, in turns with the other frameworks; "
         "an epoch's rate is what `fit` shows with the machine to itself; a prediction is made from "
