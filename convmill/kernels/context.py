@@ -6,7 +6,6 @@ processor's mode for denormal numbers.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -108,7 +107,7 @@ def barrier(module: ir.Module, machine: Machine) -> ir.Function:
 
 
 def _can_sleep(machine: Machine) -> bool:
-    return sys.platform == "linux" and machine.architecture in FUTEX
+    return machine.system == "linux" and machine.architecture in FUTEX
 
 
 def _futex(e: Emitter, machine: Machine, context: ir.Value, do: int, value: ir.Value) -> None:

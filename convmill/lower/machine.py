@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Machine:
     """Vector width in float32 lanes, how many vector registers there are, and the architecture
-    (``x86_64``, ``aarch64`` or another)."""
+    (``x86_64``, ``aarch64`` or another). The system, by Python's name for it, is where the code
+    will run: only how threads wait depends on it, and no choice does."""
 
     lanes: int
     registers: int
     architecture: str = "x86_64"
+    system: str = field(default=sys.platform, compare=False)
 
     @property
     def scatters(self) -> bool:

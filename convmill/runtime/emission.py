@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import llvmlite.binding as llvm
 
@@ -20,9 +20,14 @@ PROCESSORS = {
     "sse4": "x86-64-v2",
     "neon": "generic",  # Armv8-A
 }
+# Systems by LLVM's name for them, and by Python's.
 TRIPLES = {
-    "x86_64": ("x86_64-unknown-linux-gnu", "x86_64-apple-darwin", "x86_64-pc-windows-msvc"),
-    "aarch64": ("aarch64-unknown-linux-gnu", "arm64-apple-darwin"),
+    "x86_64": {
+        "x86_64-unknown-linux-gnu": "linux",
+        "x86_64-apple-darwin": "darwin",
+        "x86_64-pc-windows-msvc": "win32",
+    },
+    "aarch64": {"aarch64-unknown-linux-gnu": "linux", "arm64-apple-darwin": "darwin"},
 }
 
 
@@ -38,16 +43,17 @@ class Emitted:
 
 def triples(target: str) -> tuple[str, ...]:
     """The systems that a target's code can be emitted for, as LLVM names them."""
-    return TRIPLES[TARGETS[target].architecture]
+    return tuple(TRIPLES[TARGETS[target].architecture])
 
 
 def emitted(graph: Graph, recipe: Recipe | None, target: str, triple: str) -> Emitted:
     """The code of a net for the least processor of a ``target`` and a system; for training where
     there is a ``recipe``, else for inference. Each launch has a function of its own.
 
-    Raises KeyError for no such target, and NotCovered where LLVM refuses the code.
+    Raises KeyError for no such target or system, and NotCovered where LLVM refuses the code.
     """
     machine, training = TARGETS[target], recipe is not None
+    machine = replace(machine, system=TRIPLES[machine.architecture][triple])
     network = lower(graph, recipe, machine, training=training)
     step, memory = jit.planned(network, machine, training)
     source = build_program(network, step, memory, machine, training, share=False).text()
