@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.images import one_hot
 from benchmarks.nets import NETS, Net
 from convmill.lower.machine import Machine
-from convmill.plan.graph import Parameter
+from convmill.plan.graph.parameters import Parameter
 from convmill.runtime import host
 
 MOST_IMAGES = 64  # of a batch: beyond that steps take longer and show nothing more
@@ -27,9 +27,9 @@ MOST_IMAGES = 64  # of a batch: beyond that steps take longer and show nothing m
 def trained(net: Net, machine: Machine, steps: int, threads: int) -> str | None:
     """The hash for one net; None where it is not compiled."""
     from benchmarks.workers.keras_nets import build  # brings Keras
-    from convmill.plan.graph import NotCovered
     from convmill.plan.read import read
     from convmill.plan.recipe import Loss, Optimizer, one_goal
+    from convmill.plan.refusals import NotCovered
     from convmill.runtime.program import Batches, Program
 
     try:

@@ -26,7 +26,7 @@ from benchmarks.workers import keras_nets
 from convmill.design.costs import costs
 from convmill.design.steps import design_of
 from convmill.inspection import speed
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.runtime.host import cores, machine
 
 BATCH_SIZES = (16, 64, 256)

@@ -20,7 +20,7 @@ from convmill.backends import choose as _choose_backend
 if TYPE_CHECKING:
     from convmill.inspection.compare import compare
     from convmill.inspection.report import inspect
-    from convmill.plan.graph import NotCovered
+    from convmill.plan.refusals import NotCovered
     from convmill.train.doors import accelerate, install, restore, uninstall
     from convmill.train.explain import explain
     from convmill.train.tune import tune
@@ -42,7 +42,7 @@ _choose_backend()
 
 # Names and where they live: nothing is imported before it is used, Keras least of all.
 _OURS = {
-    "NotCovered": "convmill.plan.graph",
+    "NotCovered": "convmill.plan.refusals",
     "accelerate": "convmill.train.doors",
     "explain": "convmill.train.explain",
     "compare": "convmill.inspection.compare",

@@ -13,7 +13,7 @@ from convmill.lower.machine import Machine
 from convmill.lower.network import Lowered, lower_stages
 from convmill.lower.stages import ConvolutionStage, Gradients, Stage, WeightedStage
 from convmill.plan.facts import multiply_adds
-from convmill.plan.graph import Separable
+from convmill.plan.graph.operations import Separable
 from convmill.plan.reads import Windows
 
 FLOAT_BYTES = 4

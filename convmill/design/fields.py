@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from convmill.design.places import places
 from convmill.design.steps import Design, Step
-from convmill.plan.graph import Shape
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.reads import Flat, Same, Spans, Whole, Windows
 from convmill.plan.windows import Span
 

@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from convmill.design.steps import Design, Step
-from convmill.plan.graph import Shape
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.reads import Flat, Same, Unknown, Whole
 
 # What brings the places of a map together: weights for each place (a dense layer, or a convolution

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from convmill.design.steps import Design, Step
 from convmill.lower.network import Lowered
 from convmill.lower.stages import ConvolutionStage, DepthwiseStage, TransposedStage
-from convmill.plan.graph import Pair
+from convmill.plan.graph.shapes import Pair
 from convmill.plan.reads import Windows
 
 

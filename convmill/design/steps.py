@@ -12,7 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from convmill.plan.facts import Facts, facts
-from convmill.plan.graph import DeadEnd, Graph, Kind, Node, PoolingKind, Shape
+from convmill.plan.graph.nodes import DeadEnd, Graph, Node
+from convmill.plan.graph.operations import Kind, PoolingKind
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.read import describe
 from convmill.plan.reads import Reads
 

@@ -14,7 +14,8 @@ from convmill.kernels.math import exp, log
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Activate, Activation
+from convmill.plan.graph.activations import Activation
+from convmill.plan.graph.operations import Activate
 
 SOFTMAX = ("softmax", "log_softmax")
 

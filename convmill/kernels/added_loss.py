@@ -10,7 +10,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.penalize import images_of_batch, write_penalty
 from convmill.lower.launches import ACTIVITIES, Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import AddedLoss
+from convmill.plan.graph.operations import AddedLoss
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

@@ -15,7 +15,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws, cosine_of_turns
 from convmill.lower.launches import SEEDS, Images, Launch, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Flip, Tone, Warp
+from convmill.plan.graph.random import Flip, Tone, Warp
 
 Scalars = tuple[ir.Value, ir.Value, ir.Value]
 

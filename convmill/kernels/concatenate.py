@@ -11,7 +11,7 @@ from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage, Tensor
-from convmill.plan.graph import Concatenate
+from convmill.plan.graph.operations import Concatenate
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

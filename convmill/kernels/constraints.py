@@ -14,7 +14,7 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
 from convmill.lower.stages import Matrix, Network
-from convmill.plan.graph import NormRange
+from convmill.plan.graph.parameters import NormRange
 
 
 def constraints(network: Network) -> list[Launch]:

@@ -11,7 +11,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.product import Product
 from convmill.lower.launches import FLOAT_BYTES, Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.stages import DenseStage
-from convmill.plan.graph import LINEAR
+from convmill.plan.graph.activations import LINEAR
 
 MOST_LAID_OUT = 512  # images whose gradients lie side by side: they stay in the second cache
 

@@ -9,7 +9,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws
 from convmill.lower.launches import SEEDS, Images, Launch, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Draw
+from convmill.plan.graph.random import Draw
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

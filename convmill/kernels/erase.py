@@ -13,7 +13,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws
 from convmill.lower.launches import SEEDS, Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage, Tensor
-from convmill.plan.graph import Erase
+from convmill.plan.graph.random import Erase
 
 VALUES = 8  # the number of the first value's draw: those before are the rectangle's
 Rectangle = tuple[tuple[ir.Value, ir.Value], tuple[ir.Value, ir.Value]]  # rows, columns

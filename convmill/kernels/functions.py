@@ -6,7 +6,7 @@ from convmill.kernels import ir
 from convmill.kernels.kinked import KINKED
 from convmill.kernels.lang import Emitter
 from convmill.kernels.smooth import SMOOTH
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 
 FUNCTIONS = {**SMOOTH, **KINKED}
 

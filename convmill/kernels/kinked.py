@@ -9,7 +9,7 @@ from convmill.kernels import ir
 from convmill.kernels.lang import Emitter
 from convmill.kernels.math import exponential, exponential_minus_one
 from convmill.kernels.smooth import Function, minus_one
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _SELU_INSIDE = Activation("elu", slope=_SELU_ALPHA)

@@ -10,7 +10,7 @@ from convmill.kernels.lang import F32, I64, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Lookup
+from convmill.plan.graph.operations import Lookup
 
 _FAR = float(2**40)  # beyond any row
 

@@ -23,7 +23,7 @@ from convmill.lower.launches import (
     value,
 )
 from convmill.lower.stages import Network, PlainStage, Tensor
-from convmill.plan.graph import Activate
+from convmill.plan.graph.operations import Activate
 from convmill.plan.recipe import Goal, Loss
 
 

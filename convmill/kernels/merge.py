@@ -15,7 +15,7 @@ from convmill.kernels.lang import Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage, Tensor
-from convmill.plan.graph import Merge
+from convmill.plan.graph.operations import Merge
 
 # kind -> what one pair makes; the average is divided at the end
 _PAIRS: dict[str, Callable[[Emitter, ir.Value, ir.Value], ir.Value]] = {

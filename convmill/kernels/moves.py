@@ -18,7 +18,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage, Tensor
 from convmill.plan import moves
-from convmill.plan.graph import Crop, Flatten, Move, Nest, Pad, Reshape, Upsample
+from convmill.plan.graph.moves import Crop, Flatten, Move, Nest, Pad, Reshape, Upsample
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

@@ -15,7 +15,7 @@ from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import FLOAT_BYTES, Images, Launch, Slot, gradient, of_matrix, value
 from convmill.lower.stages import NO_HALO, PlainStage
-from convmill.plan.graph import Normalize
+from convmill.plan.graph.operations import Normalize
 
 MOST_UNIT_FACTOR = 1e12  # by which Keras' UnitNormalization multiplies
 

@@ -45,35 +45,24 @@ from convmill.lower.stages import (
     Stage,
     TransposedStage,
 )
-from convmill.plan.graph import (
-    AUGMENTATIONS,
+from convmill.plan.graph.moves import Crop, Flatten, Move, Pad, Resample, Reshape, Upsample
+from convmill.plan.graph.operations import (
     Activate,
     AdaptivePooling,
     AddedLoss,
     Affine,
     Concatenate,
-    Crop,
-    Draw,
-    Dropout,
-    Erase,
-    Flatten,
     Lookup,
     Merge,
-    Move,
-    Noise,
     Normalize,
-    Pad,
     Penalize,
     Pooling,
     Prelu,
-    RandomCrop,
     Reduce,
-    Resample,
     Rescale,
-    Reshape,
-    Upsample,
     Weight,
 )
+from convmill.plan.graph.random import AUGMENTATIONS, Draw, Dropout, Erase, Noise, RandomCrop
 
 # By the class of the stage, or of a plain stage's operation.
 OPERATIONS: dict[type, Operation] = {

@@ -11,7 +11,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.update import regularized
 from convmill.lower.launches import ACTIVITIES, Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import PENALTIES, Penalize
+from convmill.plan.graph.operations import PENALTIES, Penalize
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

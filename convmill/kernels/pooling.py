@@ -16,7 +16,7 @@ from convmill.kernels.lang import F32, I32, Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Slot, argmax, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Pooling
+from convmill.plan.graph.operations import Pooling
 
 ARGMAX_BYTES = 4  # the flat index of a pixel
 

@@ -12,7 +12,7 @@ from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Slot, gradient, of_matrix, value
 from convmill.lower.stages import PlainStage, Tensor
-from convmill.plan.graph import Prelu
+from convmill.plan.graph.operations import Prelu
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

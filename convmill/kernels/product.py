@@ -17,7 +17,7 @@ from convmill.kernels.functions import activate
 from convmill.kernels.lang import F32, Index
 from convmill.lower.choices import MatrixTile
 from convmill.lower.launches import Slot
-from convmill.plan.graph import LINEAR, Activation
+from convmill.plan.graph.activations import LINEAR, Activation
 
 
 @dataclass(frozen=True)

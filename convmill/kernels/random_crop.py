@@ -11,7 +11,7 @@ from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws
 from convmill.lower.launches import SEEDS, Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import RandomCrop
+from convmill.plan.graph.random import RandomCrop
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

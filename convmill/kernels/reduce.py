@@ -8,7 +8,7 @@ from convmill.kernels.groups import Group, Groups, Place, offset
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Reduce
+from convmill.plan.graph.operations import Reduce
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

@@ -8,7 +8,8 @@ from convmill.kernels.lang import I32, I64, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import AdaptivePooling, Resample, Upsample
+from convmill.plan.graph.moves import Resample, Upsample
+from convmill.plan.graph.operations import AdaptivePooling
 from convmill.plan.resampling import Taps, taps_of, transposed
 
 

@@ -19,7 +19,7 @@ from convmill.kernels.math import (
     softplus,
     tanh,
 )
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 
 OfLanes = Callable[[Emitter, Activation, ir.Value], ir.Value]
 

@@ -7,7 +7,7 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.stages import PlainStage
-from convmill.plan.graph import Weight
+from convmill.plan.graph.operations import Weight
 
 
 def forward(site: Site[PlainStage]) -> list[Launch]:

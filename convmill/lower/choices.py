@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convmill.plan.graph import Pair
+from convmill.plan.graph.shapes import Pair
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from convmill.lower.stages import (
     TransposedStage,
 )
 from convmill.lower.subgrids import beyond, subgrids
-from convmill.plan.graph import Border, Convolution, Separable
+from convmill.plan.graph.operations import Convolution, Separable
+from convmill.plan.graph.shapes import Border
 
 
 def convolution_stages(

@@ -15,7 +15,8 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from convmill.lower.stages import Gradients, PlainStage, Stage, Tensor
-from convmill.plan.graph import AddedLoss, Parameter
+from convmill.plan.graph.operations import AddedLoss
+from convmill.plan.graph.parameters import Parameter
 
 
 def differentiate(

@@ -25,22 +25,19 @@ from convmill.lower.stages import (
     Stage,
     Tensor,
 )
-from convmill.plan.graph import (
-    LINEAR,
+from convmill.plan.graph.activations import LINEAR
+from convmill.plan.graph.moves import Flatten, Reshape
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import (
     Activate,
-    Border,
     Convolution,
     Dense,
-    Flatten,
-    Graph,
     Input,
-    Node,
     Normalize,
     Reduce,
-    Reshape,
     Separable,
-    Shape,
 )
+from convmill.plan.graph.shapes import Border, Shape
 
 
 @dataclass(frozen=True)

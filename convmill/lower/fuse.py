@@ -24,7 +24,8 @@ from convmill.lower.stages import (
     Stage,
     WeightedStage,
 )
-from convmill.plan.graph import LINEAR, Activate, Activation, Merge, Pooling
+from convmill.plan.graph.activations import LINEAR, Activation
+from convmill.plan.graph.operations import Activate, Merge, Pooling
 
 Together = Callable[[Stage, Stage], Stage | None]
 # Computed with the layer before them, as far as ``can_fuse_activation`` says.

@@ -34,7 +34,7 @@ from convmill.lower.machine import Machine
 from convmill.lower.place import place_halos, place_parameters, place_statistics
 from convmill.lower.stages import Gradients, Network, Stage, Tensor
 from convmill.plan.covered import check_covered
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Recipe
 
 # Gives every stage its choice: the stages, what is wanted of each, and the machine.

@@ -26,7 +26,8 @@ from convmill.lower.stages import (
     TransposedStage,
     WeightedStage,
 )
-from convmill.plan.graph import Parameter, Shape
+from convmill.plan.graph.parameters import Parameter
+from convmill.plan.graph.shapes import Shape
 
 
 def place_halos(

@@ -20,7 +20,7 @@ from convmill.lower.stages import (
     TransposedStage,
     WindowedStage,
 )
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 
 
 class SpecError(NotCovered):

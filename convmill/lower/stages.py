@@ -16,15 +16,10 @@ from convmill.lower.choices import (
     Filtering,
     TransposedChoice,
 )
-from convmill.plan.graph import (
-    LINEAR,
-    Activation,
-    Constraint,
-    Operation,
-    Pair,
-    Regularizer,
-    Shape,
-)
+from convmill.plan.graph.activations import LINEAR, Activation
+from convmill.plan.graph.operations import Operation
+from convmill.plan.graph.parameters import Constraint, Regularizer
+from convmill.plan.graph.shapes import Pair, Shape
 from convmill.plan.recipe import Recipe
 
 Halo = tuple[int, int, int, int]  # top, bottom, left, right

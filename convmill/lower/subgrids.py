@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from convmill.lower.stages import WindowedStage
-from convmill.plan.graph import Pair
+from convmill.plan.graph.shapes import Pair
 
 
 @dataclass(frozen=True)

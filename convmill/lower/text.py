@@ -20,7 +20,8 @@ from convmill.lower.stages import (
     TransposedStage,
     WindowedStage,
 )
-from convmill.plan.graph import Graph, Pair
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.shapes import Pair
 
 
 def graph_text(graph: Graph) -> str:

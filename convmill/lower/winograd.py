@@ -14,7 +14,7 @@ from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.machine import Machine
 from convmill.lower.register_tiles import evenly, sums_tile
 from convmill.lower.stages import ConvolutionStage
-from convmill.plan.graph import Pair
+from convmill.plan.graph.shapes import Pair
 
 LEAST_WINOGRAD_CHANNELS = 16
 TRANSFORM_CYCLES = {  # of a tile's vector: input, output

@@ -17,7 +17,7 @@ from convmill.inspection.numbers import plural
 from convmill.inspection.report import inspect
 from convmill.page.document import Block, Download, Figure, Listing, Page, Section
 from convmill.page.drawings import figure
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.view.confusion_matrix import confusion_counts, draw_confusion, recalls
 from convmill.view.histories import RATES, VALIDATION
 from convmill.view.learning_curves import learning_curves

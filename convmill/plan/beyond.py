@@ -13,9 +13,10 @@ import keras
 from keras import layers
 
 from convmill.plan.drawn import Drawn
-from convmill.plan.graph import Activate, Affine, Merge, Opaque, Operation, Refusal, Rescale
+from convmill.plan.graph.operations import Activate, Affine, Merge, Opaque, Operation, Rescale
 from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
+from convmill.plan.refusals import Refusal
 from convmill.plan.walk import Call, Penalty
 from convmill.plan.written import is_keras_class, own_call
 

@@ -13,18 +13,11 @@ from typing import Any
 from keras import layers
 
 from convmill.plan.functions import OF_ALL
-from convmill.plan.graph import (
-    Activate,
-    Concatenate,
-    Dropout,
-    Merge,
-    Move,
-    Node,
-    Noise,
-    Penalize,
-    Rescale,
-    Shape,
-)
+from convmill.plan.graph.moves import Move
+from convmill.plan.graph.nodes import Node
+from convmill.plan.graph.operations import Activate, Concatenate, Merge, Penalize, Rescale
+from convmill.plan.graph.random import Dropout, Noise
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.moves import whole
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.walk import Call

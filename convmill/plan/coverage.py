@@ -16,8 +16,8 @@ import keras
 from keras import layers
 
 from convmill.plan.covered import NO_KERNELS
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 
 Where = Literal["compiled", "bridged", "fed", "Keras' own"]
 KERAS: Where = "Keras' own"

@@ -6,45 +6,32 @@ import math
 from collections.abc import Iterator
 
 from convmill.plan.facts import activation_of
-from convmill.plan.graph import (
-    AUGMENTATIONS,
+from convmill.plan.graph.moves import Crop, Flatten, Move, Pad, Resample, Reshape, Upsample
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import (
     Activate,
     AdaptivePooling,
     AddedLoss,
     Affine,
     Concatenate,
     Convolution,
-    Crop,
     Dense,
-    Draw,
-    Dropout,
-    Erase,
-    Flatten,
-    Graph,
     Input,
     Lookup,
     Merge,
-    Move,
-    Node,
-    Noise,
     Normalize,
-    NotCovered,
     Operation,
-    Pad,
     Penalize,
     Pooling,
     Prelu,
-    RandomCrop,
     Reduce,
-    Refusal,
-    Resample,
     Rescale,
-    Reshape,
     Separable,
-    Shape,
-    Upsample,
     Weight,
 )
+from convmill.plan.graph.random import AUGMENTATIONS, Draw, Dropout, Erase, Noise, RandomCrop
+from convmill.plan.graph.shapes import Shape
+from convmill.plan.refusals import NotCovered, Refusal
 from convmill.plan.resampling import INTERPOLATIONS
 
 ACTIVATIONS = (

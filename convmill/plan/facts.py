@@ -9,51 +9,36 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from convmill.plan.graph import (
-    LINEAR,
+from convmill.plan.graph.activations import LINEAR, Activation
+from convmill.plan.graph.moves import Crop, Flatten, Move, Pad, Resample, Reshape, Upsample
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import (
     Activate,
-    Activation,
     AdaptivePooling,
     AddedLoss,
     Affine,
     Augment,
     Concatenate,
     Convolution,
-    Crop,
     Dense,
-    Draw,
-    Dropout,
-    Erase,
-    Flatten,
-    Flip,
-    Graph,
     Input,
     Kind,
     Lookup,
     Merge,
-    Move,
-    Node,
-    Noise,
     Normalize,
     Opaque,
     Operation,
-    Pad,
     Penalize,
     Pooling,
     PoolingKind,
     Prelu,
-    RandomCrop,
     Reduce,
-    Resample,
     Rescale,
-    Reshape,
     Separable,
-    Shape,
-    Tone,
-    Upsample,
-    Warp,
     Weight,
 )
+from convmill.plan.graph.random import Draw, Dropout, Erase, Flip, Noise, RandomCrop, Tone, Warp
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.reads import Reads, reads_of
 from convmill.plan.resampling import INTERPOLATIONS, taps_of
 from convmill.plan.windows import adaptive_spans, values_read

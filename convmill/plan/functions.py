@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import activations, layers, ops
 
-from convmill.plan.graph import LINEAR, Activation
+from convmill.plan.graph.activations import LINEAR, Activation
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.written import class_of
 

@@ -16,19 +16,18 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from convmill.plan.facts import node_multiply_adds
-from convmill.plan.graph import (
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import (
     PENALTIES,
-    RANDOM,
     Augment,
-    Graph,
     Input,
-    Node,
     Normalize,
     Opaque,
     Operation,
     Separable,
     Weight,
 )
+from convmill.plan.graph.random import RANDOM
 
 Half = Literal["whole", "base", "head"]
 
@@ -149,9 +148,7 @@ def _behind(graph: Graph, ends: Iterable[str], inputs: Iterable[str] = ()) -> li
     return [Node(one.name, Input(), (), one.shape) if one.name in cut else one for one in nodes]
 
 
-def _part(
-    graph: Graph, nodes: list[Node], outputs: Iterable[str]
-) -> tuple[Graph, tuple[int, ...]]:
+def _part(graph: Graph, nodes: list[Node], outputs: Iterable[str]) -> tuple[Graph, tuple[int, ...]]:
     """A graph of some nodes, and which of the whole graph's parameters it has."""
     held = tuple(sorted({number for node in nodes for number in _parameters_of(node)}))
     numbers = {number: position for position, number in enumerate(held)}

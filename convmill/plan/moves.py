@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from convmill.plan.graph import Border, Nest, Pair, Shape
+from convmill.plan.graph.moves import Nest
+from convmill.plan.graph.shapes import Border, Pair, Shape
 
 
 @dataclass(frozen=True)

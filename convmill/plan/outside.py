@@ -11,8 +11,9 @@ from typing import Any
 
 import keras
 
-from convmill.plan.graph import Refusal, Sizes
+from convmill.plan.graph.shapes import Sizes
 from convmill.plan.rebuild import reason_of
+from convmill.plan.refusals import Refusal
 from convmill.plan.walk import Walk, given_ends, is_left_outside, walk
 
 

@@ -26,12 +26,15 @@ from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.drawn import Drawn
 from convmill.plan.ends import Ends, ends_of
-from convmill.plan.graph import DeadEnd, Graph, Node, NotCovered, Penalize, Refusal, Shape, Sizes
+from convmill.plan.graph.nodes import DeadEnd, Graph, Node
+from convmill.plan.graph.operations import Penalize
+from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
 from convmill.plan.outside import walk_outside
 from convmill.plan.rebuild import rebuild
+from convmill.plan.refusals import NotCovered, Refusal
 from convmill.plan.trace import Trace, Untraceable, built_shape, is_followed, trace_model
 from convmill.plan.walk import Call, Penalty, Walk, given_ends, walk
 from convmill.plan.written import own_call

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convmill.plan.graph import (
+from convmill.plan.graph.moves import Crop, Flatten, Move, Pad, Resample, Reshape, Upsample
+from convmill.plan.graph.operations import (
     Activate,
     AdaptivePooling,
     AddedLoss,
-    Border,
     Concatenate,
     Convolution,
-    Crop,
     Dense,
-    Flatten,
     Lookup,
-    Move,
     Normalize,
     Opaque,
     Operation,
-    Pad,
-    Pair,
     Pooling,
-    RandomCrop,
     Reduce,
-    Resample,
-    Reshape,
     Separable,
-    Shape,
-    Upsample,
 )
+from convmill.plan.graph.random import RandomCrop
+from convmill.plan.graph.shapes import Border, Pair, Shape
 from convmill.plan.resampling import INTERPOLATIONS, spans, taps_of
 from convmill.plan.windows import Span, adaptive_spans, transposed_spans
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 
-from convmill.plan.graph import DeadEnd, Shape
+from convmill.plan.graph.nodes import DeadEnd
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.written import own_call
 from convmill.whole import is_whole
 

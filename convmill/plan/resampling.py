@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from convmill.plan.graph import AdaptivePooling, Resample, Upsample
+from convmill.plan.graph.moves import Resample, Upsample
+from convmill.plan.graph.operations import AdaptivePooling
 from convmill.plan.windows import Span, adaptive_spans
 
 Weights = tuple[float, ...]

@@ -21,7 +21,7 @@ import numpy as np
 
 from convmill.plan.added import Term, Unadded, terms_of
 from convmill.plan.drawn import Drawn, Record, Tape, drawing
-from convmill.plan.graph import Sizes
+from convmill.plan.graph.shapes import Sizes
 from convmill.plan.rebuild import reason_of
 from convmill.plan.written import own_call
 
@@ -374,9 +374,7 @@ def _nodes(found: Trace) -> Iterator[Any]:
         yield from (node for node in by_depth[depth] if not node.is_input)
 
 
-def _compare(
-    layer: Any, given: _Given, found: Trace, training: bool | None, owner: Any
-) -> None:
+def _compare(layer: Any, given: _Given, found: Trace, training: bool | None, owner: Any) -> None:
     """Numbers of the trace and of the layer itself, for random weights and images."""
     present = _signature(found)
     if _compared.get(owner) == present:

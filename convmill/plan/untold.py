@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from convmill.plan.graph import LINEAR, RANDOM, Activate, Draw, Node, Normalize
+from convmill.plan.graph.activations import LINEAR
+from convmill.plan.graph.nodes import Node
+from convmill.plan.graph.operations import Activate, Normalize
+from convmill.plan.graph.random import RANDOM, Draw
 from convmill.plan.read import Reading
 
 

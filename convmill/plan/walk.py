@@ -15,7 +15,8 @@ import numpy as np
 
 from convmill.plan.compositions import composed
 from convmill.plan.functions import activation_of, own_activation
-from convmill.plan.graph import AddedLoss, Penalize, Shape, Sizes
+from convmill.plan.graph.operations import AddedLoss, Penalize
+from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import regularizer_of
 from convmill.plan.trace import Trace, Untraceable, is_followed, trace, trace_activation
@@ -214,9 +215,7 @@ class _Walker:
             made_here = Call(name, Penalty(Penalize(regularizer)), *read, source.shape, tensor)
             made[id(tensor)] = replace(source, name=self.add(made_here))
 
-    def _add_layer(
-        self, node: Any, made: _Made, prefix: str, name: str, **more: Any
-    ) -> None:
+    def _add_layer(self, node: Any, made: _Made, prefix: str, name: str, **more: Any) -> None:
         # an optional input that was left out comes from nowhere
         read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
         read = [self._source(source, prefix) for source in read]

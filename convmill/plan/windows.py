@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from convmill.plan.graph import Border
+from convmill.plan.graph.shapes import Border
 
 Span = tuple[int, int] | None  # the first and the last place that an output place reads
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from convmill.lower.fields import IMAGE_TYPES
-from convmill.plan.graph import Graph, Shape
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Recipe
 
 Several = np.ndarray | Sequence[np.ndarray | None]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Recipe
 from convmill.runtime.memory import Context
 

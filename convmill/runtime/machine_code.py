@@ -13,7 +13,7 @@ import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
 from convmill.lower.machine import Machine
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.runtime import host
 
 LENGTH = 8  # bytes before an object file that say how long it is

@@ -14,7 +14,7 @@ from convmill.lower.machine import Machine
 from convmill.lower.network import Chooser, lower
 from convmill.lower.stages import ConvolutionStage, Network
 from convmill.lower.text import graph_text, network_text
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Optimizer, Recipe
 from convmill.runtime import debug, host, jit, remembered, workers
 from convmill.runtime.batches import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Optimizer
 from convmill.runtime.batches import Batches, Measured, in_order, penalties_of
 from convmill.runtime.factors import factors_of

@@ -16,7 +16,8 @@ from convmill.lower.stages import (
     Stage,
 )
 from convmill.plan.facts import multiply_adds, node_multiply_adds
-from convmill.plan.graph import Activate, Graph, Separable
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.operations import Activate, Separable
 from convmill.runtime.program import Kind, Program
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from convmill.lower.choose import IMAGES_PER_GROUP
 from convmill.plan.facts import node_multiply_adds
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 
 # Operations that one thread does in a few hundredths of a second.
 SHORT = 500_000_000

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convmill.plan.ends import ONE, Ends, Unfit
-from convmill.plan.graph import DataNotCovered
+from convmill.plan.refusals import DataNotCovered
 from convmill.train import check
 
 ByOutput = tuple[np.ndarray | None, ...]  # an array for each output of a model that has one

@@ -32,7 +32,7 @@ from keras.src.trainers.epoch_iterator import EpochIterator
 from keras.src.utils import io_utils
 
 from convmill.plan.ends import Ends
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.plan.written import own_call
 from convmill.reasons import reason_of, without_addresses
 from convmill.train.arrays import Given, Interface

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import Graph, Sizes
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.shapes import Sizes
 from convmill.plan.halves import Half
 from convmill.runtime.batches import room
 from convmill.runtime.factors import momenta_product

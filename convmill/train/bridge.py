@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.train import attach
 from convmill.train.feed import Part
 from convmill.train.samples import Samples

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.settings import check_threads
 from convmill.train import attach, fallback, load, route, save
 from convmill.train.session import session

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from convmill.plain_text import plain_text
-from convmill.plan.graph import NotCovered
 from convmill.plan.halves import halves
+from convmill.plan.refusals import NotCovered
 from convmill.runtime.program import Kind
 from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound

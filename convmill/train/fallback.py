@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from convmill.plan.graph import DataNotCovered, NotCovered
+from convmill.plan.refusals import DataNotCovered, NotCovered
 from convmill.printing import say
 from convmill.reasons import reason_of
 from convmill.train.session import Session

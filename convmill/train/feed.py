@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.train import attach
 from convmill.train.arrays import Given
 from convmill.train.gather import Together, gathered

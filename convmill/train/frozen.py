@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from convmill.plan.halves import Halves, halves
 from convmill.train import attach
 from convmill.train.arrays import Given

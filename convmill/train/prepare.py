@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from convmill.plan.graph import Graph, NotCovered, Sizes
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.shapes import Sizes
 from convmill.plan.read import ends
+from convmill.plan.refusals import NotCovered
 from convmill.plan.written import own_call
 from convmill.train import attach
 from convmill.train.arguments import optional_whole

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-from convmill.plan.graph import NotCovered, Sizes
+from convmill.plan.graph.shapes import Sizes
 from convmill.plan.halves import Half, halves
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
+from convmill.plan.refusals import NotCovered
 from convmill.train import attach
 from convmill.train.bridge import KerasLoss
 from convmill.train.changes import Unchanged

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.train import attach, fallback, repeat
 from convmill.train.batch import (
     prepare_predict_on_batch,

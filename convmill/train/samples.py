@@ -14,8 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import DataNotCovered, Graph, Input, Node, Shape, Sizes
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import Input
+from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.recipe import Loss
+from convmill.plan.refusals import DataNotCovered
 from convmill.train import check
 from convmill.train.arrays import ByOutput, Given, Interface
 from convmill.train.targets import check_squeezed, labels_of, weights_of

@@ -8,7 +8,8 @@ from typing import Any
 
 from convmill import settings
 from convmill.lower.machine import Machine
-from convmill.plan.graph import Graph, Sizes
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.shapes import Sizes
 from convmill.plan.halves import Half
 from convmill.plan.recipe import Recipe
 from convmill.runtime import host, reserve

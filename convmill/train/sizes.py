@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import Graph, Shape, Sizes
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.read import input_shapes
 
 Open = tuple[tuple[int | None, ...], ...]  # a shape for each input, None for a size left open
@@ -42,9 +43,7 @@ def _filled(given: Shape, shape: tuple[int | None, ...]) -> Shape:
             f"x must have the shape of the model's input, ({wanted}). "
             f"Received: x of shape (n, {', '.join(map(str, given))})"
         )
-    return tuple(
-        own if size is None else size for own, size in zip(given, shape, strict=True)
-    )
+    return tuple(own if size is None else size for own, size in zip(given, shape, strict=True))
 
 
 def sizes_called(x: Sequence[np.ndarray], graph: Graph) -> Sizes | None:

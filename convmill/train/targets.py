@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from convmill.plan.graph import DataNotCovered, Shape
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Loss
+from convmill.plan.refusals import DataNotCovered
 from convmill.train import check
 
 

@@ -15,8 +15,8 @@ from rich.text import Text
 from convmill.kernels.operations import operation_of
 from convmill.lower.alternatives import words
 from convmill.plain_text import plain_text
-from convmill.plan.graph import NotCovered
 from convmill.plan.halves import halves
+from convmill.plan.refusals import NotCovered
 from convmill.train.bound import Bound, settle
 from convmill.train.prepare import Preparation, is_stream
 from convmill.train.samples import Samples

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.train.doors import accelerate, restore
 from convmill.view.images import Images, check_finite, many_images
 from convmill.view.layers import calls, check_one_input, find, model_before, model_to

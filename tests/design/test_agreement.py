@@ -20,7 +20,7 @@ from convmill.design.costs import Cost, costs
 from convmill.design.steps import Step, design_of
 from convmill.lower.choices import Winograd
 from convmill.plan.covered import refusal
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.runtime.host import machine
 from convmill.train.bound import Bound
 from tests.design.graphs import graph

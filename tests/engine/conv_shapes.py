@@ -33,7 +33,8 @@ import numpy as np
 from convmill.lower import choose
 from convmill.lower.machine import Machine
 from convmill.lower.stages import WindowedStage
-from convmill.plan.graph import Convolution, Graph
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.operations import Convolution
 from convmill.plan.recipe import Loss
 from convmill.runtime.program import Batches, Program
 from tests.engine.nets import (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convmill.plan.graph import Regularizer
+from convmill.plan.graph.parameters import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
 from convmill.runtime import workers
 from tests.engine.fences import protected

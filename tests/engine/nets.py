@@ -13,25 +13,23 @@ import numpy as np
 from convmill.lower.launches import gradient, value
 from convmill.lower.machine import TARGETS
 from convmill.lower.stages import Tensor
-from convmill.plan.graph import (
+from convmill.plan.graph.activations import Activation
+from convmill.plan.graph.moves import Flatten
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import (
     Activate,
-    Activation,
     Convolution,
     Dense,
-    Dropout,
-    Flatten,
-    Graph,
     Input,
-    Node,
     Operation,
-    Parameter,
     Penalize,
     Pooling,
-    Regularizer,
     Rescale,
     Separable,
-    Shape,
 )
+from convmill.plan.graph.parameters import Parameter, Regularizer
+from convmill.plan.graph.random import Dropout
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Loss, Optimizer, Recipe, one_goal
 from convmill.plan.windows import transposed_cut
 from convmill.runtime import host

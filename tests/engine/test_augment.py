@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from tests.engine.fences import fenced
 from tests.engine.nets import GUARD, WIDTHS, Data, poisoned, program_of, recipe_of
 

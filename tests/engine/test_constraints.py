@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import constraints
 
-from convmill.plan.graph import Graph, NonNegative, NormRange
+from convmill.plan.graph.nodes import Graph
+from convmill.plan.graph.parameters import NonNegative, NormRange
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.recipe import Average, Optimizer
 from tests.engine.nets import (
@@ -76,9 +77,7 @@ def test_weights_are_what_keras_makes_of_them(
     rng = np.random.default_rng(seed)
     values = parameters(rng, graph)
     recipe = recipe_of("mean_squared_error")
-    program = program_of(
-        graph, recipe, values, machine=WIDTHS[width], threads=threads, guard=GUARD
-    )
+    program = program_of(graph, recipe, values, machine=WIDTHS[width], threads=threads, guard=GUARD)
     sample = data(rng, graph, recipe.loss, 5, 5)
     program.train(sample.batches, np.zeros(1))
     for ours, value, constraint in zip(program.get_parameters(), values, asked, strict=True):

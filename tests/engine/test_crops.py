@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from convmill.runtime.program import Program
 from tests.engine.fences import fenced
 from tests.engine.nets import GUARD, WIDTHS, Data, assert_intact, data, poisoned, program_of

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from tests.engine.nets import GUARD, data, poisoned, program_of, recipe_of
 from tests.engine.test_augment import changed
 

@@ -13,7 +13,7 @@ from keras import activations, layers, ops
 
 from convmill.kernels import ir
 from convmill.kernels.functions import FUNCTIONS, activate, gate_input
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 from convmill.plan.operations.activations import activation_of
 from tests.engine.keras_layers import follows_keras
 from tests.engine.nets import WIDTHS

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import activations, layers, ops
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from tests.engine.keras_layers import follows_keras
 
 IMAGE = (4, 5, 3)

@@ -13,7 +13,7 @@ from convmill.kernels import ir
 from convmill.kernels import math as kernels
 from convmill.kernels.context import denormals_as_zero
 from convmill.kernels.lang import POINTER, Emitter
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 from convmill.runtime import machine_code
 from tests.engine.nets import WIDTHS, activate, graph_of, named, program_of
 from tests.twin import elementwise

@@ -12,7 +12,8 @@ from convmill.lower import winograd
 from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.network import lower
 from convmill.lower.stages import ConvolutionStage
-from convmill.plan.graph import Activation, Regularizer
+from convmill.plan.graph.activations import Activation
+from convmill.plan.graph.parameters import Regularizer
 from convmill.plan.recipe import Loss
 from tests.engine.fences import fenced
 from tests.engine.nets import (
@@ -169,9 +170,7 @@ def test_order_of_layers(name):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("together", [1, 2])
-@pytest.mark.parametrize(
-    "filtering", [Filtering(2, 3), Filtering(4, 3), Filtering(2, 5)], ids=str
-)
+@pytest.mark.parametrize("filtering", [Filtering(2, 3), Filtering(4, 3), Filtering(2, 5)], ids=str)
 @pytest.mark.parametrize(
     ("image", "filters", "pooled", "padding", "activation"),
     [

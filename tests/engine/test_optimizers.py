@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, optimizers, regularizers
 
-from convmill.plan.graph import Regularizer
+from convmill.plan.graph.parameters import Regularizer
 from convmill.plan.recipe import Average, Clip, Leader, Loss, Optimizer
 from tests.engine.fences import fenced
 from tests.engine.nets import (
@@ -111,9 +111,7 @@ VARIANTS = {
     ),
     "nadam betas global clipnorm": (
         optimizers.Nadam(beta_1=0.5, beta_2=0.8, epsilon=1e-3, global_clipnorm=0.1),
-        Optimizer(
-            "nadam", beta_1=0.5, beta_2=0.8, epsilon=1e-3, clip=Clip("global_norm", 0.1)
-        ),
+        Optimizer("nadam", beta_1=0.5, beta_2=0.8, epsilon=1e-3, clip=Clip("global_norm", 0.1)),
     ),
     "ftrl": (optimizers.Ftrl(), Optimizer("ftrl")),
     "ftrl penalties": (

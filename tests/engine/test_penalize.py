@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convmill.plan.graph import Regularizer
+from convmill.plan.graph.parameters import Regularizer
 from tests.engine.fences import fenced
 from tests.engine.nets import (
     GUARD,

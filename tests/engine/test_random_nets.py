@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from tests.engine.fences import fenced
 from tests.engine.nets import (
     GUARD,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from convmill.kernels import context
-from convmill.plan.graph import Regularizer
+from convmill.plan.graph.parameters import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
 from convmill.runtime import jit, work, workers
 from convmill.runtime.program import Measured, Program

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from convmill.plan.graph import Graph
+from convmill.plan.graph.nodes import Graph
 from tests.engine.fences import fenced
 from tests.engine.keras_layers import follows_keras
 from tests.engine.nets import (

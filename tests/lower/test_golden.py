@@ -15,9 +15,10 @@ from benchmarks.workers.keras_nets import build
 from convmill.lower.machine import TARGETS, Machine
 from convmill.lower.network import lower
 from convmill.lower.text import network_text, step_text
-from convmill.plan.graph import Graph, NotCovered
+from convmill.plan.graph.nodes import Graph
 from convmill.plan.read import read
 from convmill.plan.recipe import Loss, Optimizer, one_goal
+from convmill.plan.refusals import NotCovered
 from convmill.runtime.jit import planned
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -6,7 +6,7 @@ import pytest
 
 from convmill.lower.network import lower
 from convmill.plan.covered import MOST_VALUES
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from tests.engine.nets import WIDTHS, conv, dense, flatten, graph_of, pool
 
 ROOT = 46_340  # squared just below 2 ** 31

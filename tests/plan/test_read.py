@@ -11,17 +11,22 @@ import pytest
 from hypothesis import given, settings
 from keras import layers, regularizers
 
-from convmill.plan import graph as ops
 from convmill.plan.facts import node_multiply_adds
-from convmill.plan.graph import Activation, NotCovered
+from convmill.plan.graph.activations import LINEAR, Activation
+from convmill.plan.graph.moves import Flatten
+from convmill.plan.graph.operations import Activate, Convolution, Dense, Pooling, Rescale
+from convmill.plan.graph.parameters import Regularizer
+from convmill.plan.graph.random import Dropout
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.read import describe, read
+from convmill.plan.refusals import NotCovered
 from tests.plan.chains import Chain, chains
 from tests.plan.nets import IMAGE, notebook, sequential
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*softmax over axis")  # of one channel: Keras warns
 
 
-def operation(layer: Any, shape: tuple[int, ...] = IMAGE) -> tuple[Any, ops.Shape]:
+def operation(layer: Any, shape: tuple[int, ...] = IMAGE) -> tuple[Any, Shape]:
     """What one layer is read as, and the shape that it writes."""
     node = read(sequential(layer, shape=shape)).graph.nodes[-1]
     return node.operation, node.shape
@@ -87,7 +92,7 @@ def test_convolution_in_full() -> None:
     )
     reading = read(sequential(layer))
     graph = reading.graph
-    assert graph.nodes[1].operation == ops.Convolution(
+    assert graph.nodes[1].operation == Convolution(
         filters=4,
         kernel_size=(3, 2),
         strides=(2, 3),
@@ -100,8 +105,8 @@ def test_convolution_in_full() -> None:
     assert graph.nodes[1].inputs == (graph.nodes[0].name,)
     kernel, bias = graph.parameters
     assert kernel.shape == (3, 2, 2, 4)
-    assert kernel.regularizer == ops.Regularizer(0.5, 0.25)
-    assert bias.regularizer == ops.Regularizer(0.125, 0.0)
+    assert kernel.regularizer == Regularizer(0.5, 0.25)
+    assert bias.regularizer == Regularizer(0.125, 0.0)
     assert reading.variables[0] is layer.kernel
     assert reading.variables[1] is layer.bias
 
@@ -121,30 +126,30 @@ def test_same_padding_is_asymmetric_and_depends_on_the_stride(
 
 def test_pooling() -> None:
     assert operation(layers.MaxPooling2D((2, 3))) == (
-        ops.Pooling("max", (2, 3), (2, 3), (0, 0, 0, 0)),
+        Pooling("max", (2, 3), (2, 3), (0, 0, 0, 0)),
         (4, 3, 2),
     )
     assert operation(layers.AveragePooling2D(3, strides=1)) == (
-        ops.Pooling("average", (3, 3), (1, 1), (0, 0, 0, 0)),
+        Pooling("average", (3, 3), (1, 1), (0, 0, 0, 0)),
         (6, 7, 2),
     )
     whole = ((8, 9), (8, 9), (0, 0, 0, 0))
     assert operation(layers.GlobalMaxPooling2D()) == (
-        ops.Pooling("max", *whole, "share", over_image=True),
+        Pooling("max", *whole, "share", over_image=True),
         (2,),
     )
     assert operation(layers.GlobalAveragePooling2D(keepdims=True)) == (
-        ops.Pooling("average", *whole, over_image=True),
+        Pooling("average", *whole, over_image=True),
         (1, 1, 2),
     )
 
 
 def test_dense_flatten_and_rescaling() -> None:
     flat = describe(sequential(layers.Flatten())).nodes[-1]  # computes nothing: not compiled
-    assert (flat.operation, flat.shape) == (ops.Flatten(), (144,))
-    assert operation(layers.Rescaling(1 / 255, offset=-1)) == (ops.Rescale(1 / 255, -1.0), IMAGE)
+    assert (flat.operation, flat.shape) == (Flatten(), (144,))
+    assert operation(layers.Rescaling(1 / 255, offset=-1)) == (Rescale(1 / 255, -1.0), IMAGE)
     graph = read(sequential(layers.Dense(3, use_bias=False), shape=(5,))).graph
-    assert graph.nodes[1].operation == ops.Dense(3, ops.LINEAR, kernel=0, bias=None)
+    assert graph.nodes[1].operation == Dense(3, LINEAR, kernel=0, bias=None)
     assert [parameter.shape for parameter in graph.parameters] == [(5, 3)]
 
 
@@ -152,9 +157,9 @@ def test_dropouts_are_numbered_and_a_rate_of_zero_does_nothing() -> None:
     stack = [layers.Dropout(0.25), layers.Dropout(0.0), layers.Dropout(1.0)]
     reading = read(sequential(*stack))
     assert [node.operation for node in reading.graph.nodes[1:]] == [
-        ops.Dropout(0.25, 0),
-        ops.Activate(ops.LINEAR),
-        ops.Dropout(1.0, 1),
+        Dropout(0.25, 0),
+        Activate(LINEAR),
+        Dropout(1.0, 1),
     ]
     assert reading.dropouts == (stack[0], stack[2])
     assert reading.graph.dropouts == 2
@@ -163,8 +168,8 @@ def test_dropouts_are_numbered_and_a_rate_of_zero_does_nothing() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (None, ops.LINEAR),
-        ("linear", ops.LINEAR),
+        (None, LINEAR),
+        ("linear", LINEAR),
         ("relu", Activation("relu")),
         ("relu6", Activation("relu", ceiling=6.0)),
         ("leaky_relu", Activation("leaky_relu", slope=0.2)),
@@ -180,7 +185,7 @@ def test_dropouts_are_numbered_and_a_rate_of_zero_does_nothing() -> None:
 def test_activations(name: Any, expected: Activation) -> None:
     assert operation(layers.Conv2D(1, 1, activation=name))[0].activation == expected
     if name is not None:
-        assert operation(layers.Activation(name))[0] == ops.Activate(expected)
+        assert operation(layers.Activation(name))[0] == Activate(expected)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_activations(name: Any, expected: Activation) -> None:
 def test_an_activation_is_the_same_however_it_is_spelled(spelled: Any) -> None:
     image = keras.Input(IMAGE)
     node = describe(keras.Model(image, spelled(image))).nodes[-1]
-    assert node.operation == ops.Activate(Activation("relu", ceiling=6.0))
+    assert node.operation == Activate(Activation("relu", ceiling=6.0))
     if isinstance(spelled, keras.Layer):
         layer = layers.Conv2D(1, 1, activation=spelled)
         assert operation(layer)[0].activation == Activation("relu", ceiling=6.0)
@@ -209,7 +214,7 @@ def test_a_function_of_a_name_that_keras_has_is_not_keras_own() -> None:
     def relu(x: Any) -> Any:
         return -x
 
-    assert operation(layers.Activation(relu)) == (ops.Activate(Activation("negative")), IMAGE)
+    assert operation(layers.Activation(relu)) == (Activate(Activation("negative")), IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,7 @@ def test_a_function_of_a_name_that_keras_has_is_not_keras_own() -> None:
     ],
 )
 def test_activation_layers(layer: Any, expected: Activation) -> None:
-    assert operation(layer) == (ops.Activate(expected), IMAGE)
+    assert operation(layer) == (Activate(expected), IMAGE)
 
 
 # Models ------------------------------------------------------------------------------------------
@@ -301,7 +306,7 @@ def test_layers_that_cannot_be_saved_are_read() -> None:
 def test_what_training_a_call_asked_for_does_not_matter() -> None:
     image = keras.Input(IMAGE)
     model = keras.Model(image, layers.Dropout(0.5)(image, training=True))
-    assert read(model).graph.nodes[1].operation == ops.Dropout(0.5, 0)
+    assert read(model).graph.nodes[1].operation == Dropout(0.5, 0)
 
 
 def test_a_subclass_that_computes_the_same_is_read() -> None:
@@ -335,7 +340,7 @@ def test_frozen_layers_have_no_penalty() -> None:
     parameters = read(model).graph.parameters
     assert [parameter.trainable for parameter in parameters] == [False, False, True, True]
     assert parameters[0].regularizer is None
-    assert parameters[2].regularizer == ops.Regularizer(0.0, 0.01)
+    assert parameters[2].regularizer == Regularizer(0.0, 0.01)
     assert len(model.losses) == 1
     model.trainable = False
     assert not any(parameter.trainable for parameter in read(model).graph.parameters)
@@ -348,6 +353,6 @@ def test_a_weight_is_what_the_layer_reads_whatever_it_is_called() -> None:
     layer._trainable_variables[1] = vars(layer)["bias"] = other
     found = read(model)
     dense = found.graph.nodes[-1].operation
-    assert isinstance(dense, ops.Dense)
+    assert isinstance(dense, Dense)
     assert dense.bias is not None
     assert found.variables[dense.bias] is other

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from tests.plan.nets import IMAGE, sequential
 
 

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.runtime import host, jit
 from tests.random_graphs.compare import Outcome, compare
 from tests.random_graphs.draw import draw

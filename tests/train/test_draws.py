@@ -11,8 +11,8 @@ import pytest
 from keras import layers, ops
 
 import convmill
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
 
 X = np.random.default_rng(0).random((24, 4, 4, 1), "float32")

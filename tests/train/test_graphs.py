@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import convmill
-from convmill.plan.graph import Move
+from convmill.plan.graph.moves import Move
 from convmill.plan.read import read
 from convmill.runtime.program import Program
 from tests.train.nets import assert_same_history, assert_same_state, seeded_fit

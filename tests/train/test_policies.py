@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import convmill
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from tests.train.nets import SHAPE, assert_same_history, assert_same_state, images, seeded_fit
 
 

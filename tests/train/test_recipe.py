@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from keras import losses, metrics, optimizers
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
 from convmill.plan.recipe import Average, Clip, Goal, Leader, Loss, Optimizer, Recipe
+from convmill.plan.refusals import NotCovered
 from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.optimizer import mark_decay, route

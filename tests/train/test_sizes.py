@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import convmill
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from tests.train.nets import assert_same_history, assert_same_state, compiled, seeded_fit
 
 # Of generators, which are not shuffled, and end.

@@ -9,8 +9,8 @@ import pytest
 from keras import layers, ops
 
 import convmill
-from convmill.plan.graph import NotCovered
 from convmill.plan.read import read
+from convmill.plan.refusals import NotCovered
 from convmill.train import reading
 from tests.train.nets import assert_same_history, assert_same_state, seeded_fit
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 
 _GELU_SCALE = math.sqrt(2 / math.pi)
 _erf = np.vectorize(math.erf, otypes=[np.float64])

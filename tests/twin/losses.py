@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from convmill.plan.graph import Activation
+from convmill.plan.graph.activations import Activation
 from convmill.plan.recipe import Loss
 from tests.twin.elementwise import activation
 

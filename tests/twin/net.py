@@ -10,8 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convmill.plan import graph as ops
-from convmill.plan.graph import Graph, Node
+from convmill.plan.graph.moves import Flatten
+from convmill.plan.graph.nodes import Graph, Node
+from convmill.plan.graph.operations import (
+    Activate,
+    Convolution,
+    Dense,
+    Input,
+    Penalize,
+    Pooling,
+    Rescale,
+    Separable,
+)
+from convmill.plan.graph.random import Dropout
 from convmill.plan.recipe import Recipe
 from tests.twin import convolution, dense, elementwise, losses, pooling, updates
 
@@ -147,35 +158,35 @@ def step(
 
 def _forward(node: Node, weights: Arrays, x: np.ndarray, masks: Arrays | None) -> np.ndarray:
     match node.operation:
-        case ops.Input():
+        case Input():
             return x
-        case ops.Flatten():
+        case Flatten():
             return x.reshape(len(x), -1)
-        case ops.Penalize():
+        case Penalize():
             return x
-        case ops.Rescale(scale, offset):
+        case Rescale(scale, offset):
             return elementwise.rescale(x, scale, offset)
-        case ops.Dropout(rate, seed):
+        case Dropout(rate, seed):
             return x if masks is None else elementwise.dropout(x, masks[seed], rate)
-        case ops.Activate(activation):
+        case Activate(activation):
             return elementwise.activation(activation, x)
-        case ops.Pooling() as op:
+        case Pooling() as op:
             return pooling.forward(op.kind, _image(x), op.pool_size, op.strides, op.padding)
-        case ops.Separable(first, second):
+        case Separable(first, second):
             middle = _linear(first, weights, x, _size(node))
             return elementwise.activation(
                 second.activation, _linear(second, weights, middle, _size(node))
             )
-        case ops.Convolution() | ops.Dense() as op:
+        case Convolution() | Dense() as op:
             return elementwise.activation(op.activation, _linear(op, weights, x, _size(node)))
 
 
 def _linear(
-    op: ops.Convolution | ops.Dense, weights: Arrays, x: np.ndarray, size: tuple[int, int]
+    op: Convolution | Dense, weights: Arrays, x: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
     """What the operation's activation reads; ``size`` are rows and columns of the output."""
     bias = None if op.bias is None else weights[op.bias]
-    if isinstance(op, ops.Dense):
+    if isinstance(op, Dense):
         return dense.forward(x, weights[op.kernel], bias)
     x, kernel = _image(x), _kernel(op, weights)
     if op.transposed:
@@ -188,7 +199,7 @@ def _image(x: np.ndarray) -> np.ndarray:
     return x[:, None] if x.ndim == 3 else x
 
 
-def _kernel(op: ops.Convolution, weights: Arrays) -> np.ndarray:
+def _kernel(op: Convolution, weights: Arrays) -> np.ndarray:
     """(height, width, channels of a group, filters); of a transposed one the last two change
     places."""
     kernel = weights[op.kernel].reshape(*op.kernel_size, *weights[op.kernel].shape[-2:])
@@ -206,37 +217,37 @@ def _backward(
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Gradient of what the node read, and of its parameters by their index."""
     match node.operation:
-        case ops.Rescale(scale, _):
+        case Rescale(scale, _):
             return gradient * scale, {}
-        case ops.Penalize(regularizer):
+        case Penalize(regularizer):
             return gradient + updates.penalty_gradient(regularizer, x) / len(x), {}
-        case ops.Dropout(rate, seed) if masks is not None:
+        case Dropout(rate, seed) if masks is not None:
             return elementwise.dropout(gradient, masks[seed], rate), {}
-        case ops.Activate(activation):
+        case Activate(activation):
             return elementwise.activation_gradient(activation, x, gradient), {}
-        case ops.Pooling() as op:
+        case Pooling() as op:
             wide = gradient.reshape(len(x), *_size(node), node.shape[-1])
             size = (op.pool_size, op.strides, op.padding)
             return pooling.backward(op.kind, _image(x), wide, *size, shared=op.ties == "share"), {}
-        case ops.Separable(first, second):
+        case Separable(first, second):
             middle = _linear(first, weights, x, _size(node))
             d_middle, found = _backward_linear(second, weights, middle, gradient)
             d_x, others = _backward_linear(first, weights, x, d_middle)
             return d_x, found | others
-        case ops.Convolution() | ops.Dense() as op:
+        case Convolution() | Dense() as op:
             return _backward_linear(op, weights, x, gradient)
     return gradient, {}  # Flatten, and dropout outside training: only the shape changes
 
 
 def _backward_linear(
-    op: ops.Convolution | ops.Dense, weights: Arrays, x: np.ndarray, gradient: np.ndarray
+    op: Convolution | Dense, weights: Arrays, x: np.ndarray, gradient: np.ndarray
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """The same of one product with its bias and activation."""
     rows, columns = (1, 1, *gradient.shape[1:])[-3:-1]
     linear = _linear(op, weights, x, (rows, columns))
     behind = gradient.reshape(linear.shape)
     before = elementwise.activation_gradient(op.activation, linear, behind)
-    if isinstance(op, ops.Dense):
+    if isinstance(op, Dense):
         found = dense.backward(x, weights[op.kernel], before)
     else:
         options = (op.strides, op.padding, op.dilation)

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import losses, metrics, optimizers
 
-from convmill.plan.graph import Activation, Regularizer
+from convmill.plan.graph.activations import Activation
+from convmill.plan.graph.parameters import Regularizer
 from convmill.plan.read import read
 from convmill.plan.recipe import Clip, Leader, Loss, Optimizer, one_goal
 from tests.plan.chains import Chain, chains
@@ -526,9 +527,7 @@ def test_what_does_not_decay_and_what_is_frozen_stays() -> None:
     kernel, bias = graph.parameters
     changed = (replace(kernel, decays=False), replace(bias, trainable=False))
     graph = replace(graph, parameters=changed)
-    recipe = one_goal(
-        Loss("mean_squared_error"), Optimizer("sgd", momentum=0.9, weight_decay=1.0)
-    )
+    recipe = one_goal(Loss("mean_squared_error"), Optimizer("sgd", momentum=0.9, weight_decay=1.0))
     state = net.start(graph, recipe, [random.normal(size=(3, 2)), random.normal(size=2)])
     assert [one.shape for one in state.slots["momentum"]] == [(3, 2)]
     x, y = random.normal(size=(4, 3)), random.normal(size=(4, 2))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from convmill.plan.graph import Regularizer
+from convmill.plan.graph.parameters import Regularizer
 from convmill.plan.recipe import Clip, Optimizer
 
 Slots = dict[str, np.ndarray]

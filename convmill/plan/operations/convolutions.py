@@ -7,7 +7,9 @@ from typing import Any
 
 from keras import layers
 
-from convmill.plan.graph import LINEAR, Border, Convolution, Opaque, Operation, Separable
+from convmill.plan.graph.activations import LINEAR
+from convmill.plan.graph.operations import Convolution, Opaque, Operation, Separable
+from convmill.plan.graph.shapes import Border
 from convmill.plan.operations.activations import inside
 from convmill.plan.operations.layout import image, pair
 from convmill.plan.operations.parameters import Parameters

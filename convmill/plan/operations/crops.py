@@ -5,17 +5,11 @@ from __future__ import annotations
 
 from keras import layers
 
-from convmill.plan.graph import (
-    LINEAR,
-    Activate,
-    Border,
-    Crop,
-    Opaque,
-    Operation,
-    Pair,
-    RandomCrop,
-    Resample,
-)
+from convmill.plan.graph.activations import LINEAR
+from convmill.plan.graph.moves import Crop, Resample
+from convmill.plan.graph.operations import Activate, Opaque, Operation
+from convmill.plan.graph.random import RandomCrop
+from convmill.plan.graph.shapes import Border, Pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.operations.shapes import to_ratio
 from convmill.plan.walk import Call

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from convmill.plan.graph import Pair, Shape
+from convmill.plan.graph.shapes import Pair, Shape
 
 
 def is_channels_last(layer: Any) -> bool:

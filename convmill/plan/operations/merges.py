@@ -10,9 +10,9 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from convmill.plan.graph import (
+from convmill.plan.graph.activations import Activation
+from convmill.plan.graph.operations import (
     Activate,
-    Activation,
     Concatenate,
     Merge,
     MergeKind,

@@ -7,20 +7,9 @@ from typing import Any
 
 from keras import layers
 
-from convmill.plan.graph import (
-    LINEAR,
-    Activate,
-    Augment,
-    Dropout,
-    Erase,
-    Flip,
-    Noise,
-    Operation,
-    Tone,
-    ToneKind,
-    Warp,
-    WarpKind,
-)
+from convmill.plan.graph.activations import LINEAR
+from convmill.plan.graph.operations import Activate, Augment, Operation
+from convmill.plan.graph.random import Dropout, Erase, Flip, Noise, Tone, ToneKind, Warp, WarpKind
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call
 

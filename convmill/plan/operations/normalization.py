@@ -9,7 +9,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from convmill.plan.graph import Affine, Normalize, NormalizeKind, Opaque, Operation, Rescale
+from convmill.plan.graph.operations import (
+    Affine,
+    Normalize,
+    NormalizeKind,
+    Opaque,
+    Operation,
+    Rescale,
+)
 from convmill.plan.operations.layout import from_last, sizes_of
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import constraints, regularizers
 
-from convmill.plan.graph import (
+from convmill.plan.graph.parameters import (
     Constraint,
     NonNegative,
     NormRange,

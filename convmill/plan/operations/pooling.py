@@ -7,7 +7,14 @@ from typing import Literal
 
 from keras import layers
 
-from convmill.plan.graph import AdaptivePooling, Opaque, Operation, Pooling, PoolingKind, Reduce
+from convmill.plan.graph.operations import (
+    AdaptivePooling,
+    Opaque,
+    Operation,
+    Pooling,
+    PoolingKind,
+    Reduce,
+)
 from convmill.plan.operations.layout import from_last, image, pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.walk import Call

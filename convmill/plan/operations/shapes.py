@@ -7,23 +7,10 @@ from typing import Any
 
 from keras import layers
 
-from convmill.plan.graph import (
-    LINEAR,
-    Activate,
-    Border,
-    Crop,
-    Flatten,
-    Input,
-    Lookup,
-    Move,
-    Opaque,
-    Operation,
-    Pad,
-    Pair,
-    Resample,
-    Reshape,
-    Upsample,
-)
+from convmill.plan.graph.activations import LINEAR
+from convmill.plan.graph.moves import Crop, Flatten, Move, Pad, Resample, Reshape, Upsample
+from convmill.plan.graph.operations import Activate, Input, Lookup, Opaque, Operation
+from convmill.plan.graph.shapes import Border, Pair
 from convmill.plan.moves import View, whole
 from convmill.plan.operations.layout import from_last
 from convmill.plan.operations.parameters import Parameters

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 
 from convmill.plan.drawn import Drawn
-from convmill.plan.graph import Draw, Opaque, Operation, Role, Weight
+from convmill.plan.graph.operations import Opaque, Operation, Weight
+from convmill.plan.graph.parameters import Role
+from convmill.plan.graph.random import Draw
 from convmill.plan.operations import (
     activations,
     convolutions,

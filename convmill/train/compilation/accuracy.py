@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import metrics
 
-from convmill.plan.graph import Shape
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Accuracy, Loss
 
 

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from keras import losses
 
-from convmill.plan.graph import NotCovered, Shape
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Loss, LossName
+from convmill.plan.refusals import NotCovered
 from convmill.plan.written import is_keras_class
 from convmill.train import attach
 from convmill.train.compilation.numbers import check_number

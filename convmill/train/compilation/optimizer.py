@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from keras import optimizers
 
-from convmill.plan.graph import NotCovered
 from convmill.plan.operations.parameters import CONSTRAINTS, REGULARIZERS, only_keras
 from convmill.plan.read import Reading
 from convmill.plan.recipe import Average, Clip, Leader, Optimizer, OptimizerName
+from convmill.plan.refusals import NotCovered
 from convmill.plan.written import is_keras_class
 from convmill.train.compilation.numbers import check_number
 

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from convmill.plan.graph import AddedLoss, NotCovered, Penalize, Shape, Sizes
+from convmill.plan.graph.operations import AddedLoss, Penalize
+from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Goal, Recipe
+from convmill.plan.refusals import NotCovered
 from convmill.plan.untold import outside_training
 from convmill.plan.written import own_call
 from convmill.train import attach

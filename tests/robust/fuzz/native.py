@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import convmill
-from convmill.plan.graph import NotCovered
+from convmill.plan.refusals import NotCovered
 from convmill.runtime import host, jit
 from tests.engine.fences import fenced, protected
 from tests.random_graphs.compare import data
