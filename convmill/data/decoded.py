@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from convmill.data.dataset import Array
+from convmill import storage
+from convmill.data.dataset import Array, DataError
 from convmill.data.decode import Form, each
+from convmill.failure import describe
 
 # As much as images may take in memory where the user has not said what to do.
 MEMORY_LIMIT = 1 << 30
+ZEROS = 1 << 20  # bytes written at a time
 
 
 def decoded(
@@ -31,19 +34,56 @@ def decoded(
         kept = np.empty(shape, dtype)
         _fill(kept, paths, form, workers)
         return kept
-    cache.mkdir(parents=True, exist_ok=True)
     path = cache / f"{_key(paths, form)}.npy"
+    try:
+        found = _kept(path, shape, dtype)
+        if found is None:
+            _keep(path, shape, dtype, lambda images: _fill(images, paths, form, workers))
+            found = _kept(path, shape, dtype)
+    except OSError as error:
+        reason = describe(error).rstrip(".")
+        raise DataError(
+            f"The decoded images could not be kept: {reason}. Make room there, name another "
+            f"folder, or decode them anew each time (cache=False). Received: {cache=!s}"
+        ) from error
+    assert found is not None
+    return found
+
+
+def _kept(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Array | None:
+    """The images in a file, mapped; None where there is none of theirs, or a damaged one."""
     if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            mapped = np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=shape)
-            _fill(mapped, paths, form, workers)
-            mapped.flush()
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    return np.asarray(mapped)
+        return None
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
+    return np.asarray(mapped) if (mapped.shape, mapped.dtype) == (shape, dtype) else None
+
+
+def _keep(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype, fill: Callable[[Array], object]
+) -> None:
+    """Writes a file of images, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage.replacing(path) as new:
+        mapped = np.lib.format.open_memmap(new, mode="w+", dtype=dtype, shape=shape)
+        _take_room(new, mapped.offset)
+        fill(mapped)
+        mapped.flush()
+
+
+def _take_room(path: Path, offset: int) -> None:
+    """Has the disk set aside all of a file that is a hole from ``offset`` on. OSError where it is
+    full: whoever then writes to the mapped file would be ended by the system."""
+    with path.open("r+b") as file:
+        size = os.fstat(file.fileno()).st_size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), offset, size - offset)
+            return
+        file.seek(offset)
+        for start in range(offset, size, ZEROS):
+            file.write(bytes(min(ZEROS, size - start)))
 
 
 def _fill(images: Array, paths: Sequence[str], form: Form, workers: int) -> None:

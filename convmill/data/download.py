@@ -1,9 +1,10 @@
 """Fetching a known data set from its mirrors into the cache.
 
-Every file is written under a name of its own beside its place, verified, synchronised, and renamed
-into place, so that a reader sees all of it or nothing, and two processes that fetch at once only
-do the work twice. All mirrors are asked at the start, at the same time, whether they answer: where
-there is no network the error comes after `Limits.answer_seconds`, however many mirrors there are.
+Every file is written under a name of its own beside its place, verified, and put into its place at
+once (`storage.replacing`), so that a reader sees all of it or nothing, and two processes that fetch
+at once only do the work twice. All mirrors are asked at the start, at the same time, whether they
+answer: where there is no network the error comes after `Limits.answer_seconds`, however many
+mirrors there are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import http.client
 import math
 import os
-import secrets
 import socket
 import threading
 import time
@@ -19,11 +19,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from convmill import storage
 from convmill.data.dataset import DataError
@@ -143,14 +141,9 @@ def _fetch(job: Job, limits: Limits) -> None:
     beside it, with the ending .wrong."""
     target = job.target
     try:
-        with _temporary_beside(target) as (path, file):
-            response = _opened(job.url, limits)
-            with response, shown(target.name, job.url, response.length) as advance:
-                for piece in _pieces(response, job, limits):
-                    file.write(piece)
-                    advance(len(piece))
-            file.flush()
-            os.fsync(file.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with storage.replacing(target) as path:
+            _receive(job, path, limits)
             try:
                 job.verify(path)
             except DataError as error:
@@ -158,26 +151,30 @@ def _fetch(job: Job, limits: Limits) -> None:
                 raise MirrorFailed(text) from error
             if target.exists() and not _already_right(job):
                 os.replace(target, target.with_name(target.name + ".wrong"))
-            os.replace(path, target)
-            storage.flush_to_disk(target.parent)
     except OSError as error:
         raise DataError(
-            f"{target} could not be written: {error.strerror or error}.\n"
+            f"{_unwritten(target, error)}\n"
             "Make room or allow writing there, or set KERAS_HOME to a folder where both are."
         ) from error
 
 
-@contextmanager
-def _temporary_beside(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new file beside `target`, under a name no other process uses; gone at the end unless it
-    was renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        with path.open("xb") as file:
-            yield path, file
-    finally:
-        path.unlink(missing_ok=True)
+def _unwritten(target: Path, error: OSError) -> str:
+    said = error.strerror or str(error)
+    return said if str(target) in said else f"{target} could not be written: {said}."
+
+
+def _receive(job: Job, path: Path, limits: Limits) -> None:
+    """Writes what the mirror sends into a new file."""
+    response = _opened(job.url, limits)
+    with (
+        path.open("xb") as file,
+        response,
+        shown(job.target.name, job.url, response.length) as advance,
+    ):
+        for piece in _pieces(response, job, limits):
+            file.write(piece)
+            advance(len(piece))
+    storage.flush_to_disk(path)  # that the disk has room is known before anything is moved
 
 
 def _request(url: str, method: str, limits: Limits) -> Future[Response]:

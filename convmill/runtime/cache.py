@@ -10,21 +10,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
-from convmill import settings
+from convmill import settings, storage
 from convmill.lower.machine import Machine
 from convmill.lower.stages import Network
 from convmill.printing import say
 from convmill.runtime import machine_code
 
 MOST_BYTES = 256 << 20  # of all files; those that were not used for longest go first
-ENDING, UNFINISHED = ".code", ".part"
-LONG_AGO = 600.0  # seconds after which whoever was writing a file has died
+ENDING = ".code"
 DIGEST = hashlib.sha256().digest_size
 SOURCES = ("plan", "lower", "kernels", "runtime")  # our folders that code depends on
 
@@ -80,15 +77,11 @@ def keep(name: str, code: bytes) -> None:
     folder = settings.cache_folder()
     if folder is None:
         return
-    part = folder / f".{name}-{secrets.token_hex(4)}{UNFINISHED}"
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
-                new.write(hashlib.sha256(code).digest() + code)
-            os.replace(part, folder / f"{name}{ENDING}")
-        finally:
-            part.unlink(missing_ok=True)
+        with storage.replacing(folder / f"{name}{ENDING}") as new:
+            new.touch(mode=0o600)
+            new.write_bytes(hashlib.sha256(code).digest() + code)
         _make_room(folder)
 
 
@@ -99,11 +92,8 @@ def is_ours(path: Path) -> bool:
 
 
 def _make_room(folder: Path) -> None:
-    """Removes what was not used for longest, and what was left unfinished long ago."""
-    for path in folder.glob(f".*{UNFINISHED}"):
-        if time.time() - path.stat().st_mtime > LONG_AGO:
-            path.unlink(missing_ok=True)
-    files = [(path.stat(), path) for path in folder.glob(f"*{ENDING}")]
+    """Removes what was not used for longest."""
+    files = [(path.stat(), path) for path in folder.glob(f"[!.]*{ENDING}")]
     total = sum(state.st_size for state, _ in files)
     for state, path in sorted(files, key=lambda each: each[0].st_mtime_ns):
         if total <= MOST_BYTES:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -183,6 +186,44 @@ def test_cached_or_not_the_numbers_are_the_same(pictures, tmp_path, monkeypatch,
     monkeypatch.setattr(decode_module.Form, "read", decoded)
     write(pictures / "dog" / "0.png", (20, 30), seed=99)
     assert not np.array_equal(folder(pictures, cache=where, **arguments)[0][0], wanted[0][0])
+
+
+@pytest.mark.parametrize("damage", [lambda kept: kept[:-1], lambda kept: b"", lambda kept: b"PK"])
+def test_a_damaged_file_of_decoded_images_is_made_anew(pictures, tmp_path, damage):
+    arguments = {"image_size": SIZE, "shuffle": False}
+    wanted = batches(folder(pictures, cache=False, **arguments))
+    folder(pictures, cache=tmp_path / "cache", **arguments)
+    (path,) = (tmp_path / "cache").iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    again = folder(pictures, cache=tmp_path / "cache", **arguments)
+    np.testing.assert_array_equal(again[0][0], wanted[0][0])
+    assert list((tmp_path / "cache").iterdir()) == [path]
+
+
+def test_a_cache_that_is_no_folder_is_one_error(pictures, tmp_path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(DataError, match=r"could not be kept: .*Received: cache=.*cache$"):
+        folder(pictures, cache=tmp_path / "cache", image_size=SIZE)
+
+
+@pytest.mark.parametrize("told_first", [True, False])
+def test_room_for_decoded_images_is_taken_before_they_are_written(
+    pictures, tmp_path, monkeypatch, told_first
+):
+    """A full disk would end a process that writes into a mapped hole of a file."""
+    if told_first:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=full), raising=False)
+        with pytest.raises(DataError, match=r"No space left on device.*cache=False"):
+            folder(pictures, cache=tmp_path / "cache", image_size=SIZE)
+        assert list((tmp_path / "cache").iterdir()) == []
+        return
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # macOS
+    made = folder(pictures, cache=tmp_path / "cache", image_size=SIZE, shuffle=False)
+    wanted = folder(pictures, cache=False, image_size=SIZE, shuffle=False)
+    np.testing.assert_array_equal(made[0][0], wanted[0][0])
+    (path,) = (tmp_path / "cache").iterdir()
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
 
 
 def test_too_much_for_memory_is_decoded_when_it_is_read(pictures, monkeypatch):

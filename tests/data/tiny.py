@@ -23,11 +23,11 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 class Tiny:
     """30 training and 12 test images of 6x5, in every form in which a set may lie about."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: tuple[int, int] = (6, 5)) -> None:
         random = np.random.default_rng(7)
         self.arrays = []
         for count in (30, 12):
-            self.arrays.append(random.integers(0, 256, (count, 6, 5), dtype=np.uint8))
+            self.arrays.append(random.integers(0, 256, (count, *size), dtype=np.uint8))
             self.arrays.append((np.arange(count) % 3).astype(np.uint8))
         self.plain = [idx_header(each.shape) + each.tobytes() for each in self.arrays]
         self.packed = [gzip.compress(each) for each in self.plain]

@@ -7,6 +7,7 @@ prints how many were killed, by kind. The short one is ``test_kills.py``.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import signal
@@ -16,13 +17,17 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 Start = Callable[..., "subprocess.Popen[Any]"]
-LONGEST = 0.3  # seconds that a process writes
+LONGEST = 0.3  # seconds that a process writes, behind the first time
+LONGER = {"studies": 1.5}
+PATIENCE = 600  # seconds until all that a process has started must have ended as well
 
 
 def kill(kind: str, folder: Path, chance: random.Random, start: Start = subprocess.Popen) -> None:
@@ -30,9 +35,9 @@ def kill(kind: str, folder: Path, chance: random.Random, start: Start = subproce
     command = [sys.executable, "-m", "tests.robust.writers", kind, str(folder)]
     child = start(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "written\n"
-    time.sleep(chance.uniform(0, LONGEST))  # any moment will do
+    time.sleep(chance.uniform(0, LONGER.get(kind, LONGEST)))  # any moment will do
     child.send_signal(signal.SIGKILL)
-    child.communicate()
+    child.communicate(timeout=PATIENCE)  # workers hold the other end
     assert child.returncode == -signal.SIGKILL
 
 
@@ -44,7 +49,7 @@ def check(kind: str, folder: Path) -> None:
 
 
 def _unfinished(folder: Path) -> list[str]:
-    return [name for name in os.listdir(folder) if name.startswith(".")]
+    return [path.name for path in folder.rglob(".*")]
 
 
 def _files(folder: Path) -> None:
@@ -96,7 +101,68 @@ def _assert_equal(model: Any) -> None:
     assert len({float(value) for one in model.get_weights() for value in np.unique(one)}) == 1
 
 
-CHECKS = {"files": _files, "checkpoints": _checkpoints, "models": _models, "weights": _weights}
+def _downloads(folder: Path) -> None:
+    from convmill.data.download import Limits, download
+    from convmill.data.sources import read_archive, read_arrays, read_file
+    from tests.data.tiny import Server
+    from tests.robust.writers import large_set
+
+    tiny, patient = large_set(), Limits(answer_seconds=PATIENCE, silence_seconds=PATIENCE)
+    if (folder / "tiny.npz").exists():
+        read_archive(tiny.known, folder / "tiny.npz")
+    for file in tiny.known.files:
+        if (path := folder / "tiny" / f"{file.name}.gz").exists():
+            read_file(file, path)
+    server = Server()
+    try:
+        for mirror in (server.serve_npz(tiny.npz), server.serve_idx(tiny.packed)):
+            known = tiny.with_mirrors(mirror)
+            with redirect_stderr(io.StringIO()):  # its progress
+                place = download(known, folder, patient)
+            read_arrays(known, place)
+    finally:
+        server.stop()
+
+
+def _studies(folder: Path) -> None:
+    from convmill.study import experiment, store
+    from tests.robust.writers import study_with_another_seed
+
+    place = folder / "study"
+    before = {path: path.read_bytes() for path in (place / "runs").glob("[!.]*")}
+    assert not store.read_folder(place).kept.unread
+    table = study_with_another_seed(folder)
+    result, _ = experiment.carry_out(table, folder=place, workers=1, verbose=False)
+    assert result.complete
+    after = {path: path.read_bytes() for path in (place / "runs").iterdir()}
+    assert len(after) == 2 * table["seeds"]
+    assert before.items() < after.items()
+
+
+def _code(folder: Path) -> None:
+    from tests.robust.writers import Tuned
+
+    tuned = Tuned()
+    right = tuned.predicted()
+    said = io.StringIO()
+    with patch.dict(os.environ, CONVMILL_CACHE=str(folder)), redirect_stderr(said):
+        assert tuned.recalled() in ({}, tuned.found())
+        assert tuned.predicted() == right
+        assert tuned.predicted() == right  # now it is there
+        tuned.remember()
+        assert tuned.recalled() == tuned.found()
+    assert not said.getvalue()
+
+
+CHECKS = {
+    "files": _files,
+    "checkpoints": _checkpoints,
+    "models": _models,
+    "weights": _weights,
+    "downloads": _downloads,
+    "studies": _studies,
+    "code": _code,
+}
 
 
 def main() -> None:
