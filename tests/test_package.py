@@ -24,8 +24,11 @@ ORDER = (
 # Packages that may be imported in few places only, and packages that some layers never import.
 ONLY_IN = {
     "llvmlite": ("runtime/",),
-    "keras.src": ("train/attach.py",),
-    "jax": ("train/attach.py", "train/keras_steps.py", "train/late.py", "view/gradient.py"),
+    "keras.src": ("train/attach/",),
+    "jax": (
+        *("train/attach/gradients.py", "train/keras_steps.py", "train/late.py"),
+        "view/gradient.py",
+    ),
     "matplotlib": ("view/",),
 }
 NEVER_IN = {

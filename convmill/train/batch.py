@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from convmill.train import attach
 from convmill.train.arrays import Given
+from convmill.train.attach.building import build_on, training_built
+from convmill.train.attach.compiled import flatten_logs
 from convmill.train.evaluate import measure_part
 from convmill.train.feed import Part
 from convmill.train.part import train_part
@@ -79,11 +80,11 @@ def _take(
 
 def _part(ready: Preparation, given: Given, class_weight: Any) -> Part:
     samples = ready.samples(given, class_weight)
-    if not attach.training_built(ready.model):
-        attach.build_on(ready.model, ready.interface, samples.seen)
+    if not training_built(ready.model):
+        build_on(ready.model, ready.interface, samples.seen)
     return Part(samples, np.arange(len(samples), dtype=np.int64), len(samples))
 
 
 def _logs(model: Any, scores: Scores, arguments: dict[str, Any]) -> Any:
     logs = scores.logs()
-    return logs if arguments.get("return_dict", False) else attach.flatten_logs(model, logs)
+    return logs if arguments.get("return_dict", False) else flatten_logs(model, logs)

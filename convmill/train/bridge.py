@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from convmill.plan.refusals import NotCovered
-from convmill.train import attach
+from convmill.train.attach.gradients import compiled_loss, weights_read, with_gradient
 from convmill.train.feed import Part
 from convmill.train.samples import Samples
 
@@ -28,8 +28,8 @@ class KerasLoss:
     def __init__(self, model: Any, given: Any, output: int) -> None:
         self.name, self.jit = name_of(given), bool(model.jit_compile)
         self.output = output
-        self._value = attach.compiled_loss(given)
-        self._derived = attach.with_gradient(model, self._value)
+        self._value = compiled_loss(given)
+        self._derived = with_gradient(model, self._value)
         self._checked = False
         self._traced: set[Any] = set()  # kinds of batches
 
@@ -39,7 +39,7 @@ class KerasLoss:
         if self._checked:
             return
         batch = (_predictions(len(samples), shape), *self._rows(samples, slice(None)))
-        read = attach.weights_read(model, self._value, batch)
+        read = weights_read(model, self._value, batch)
         if read:
             raise NotCovered(
                 f"the loss {self.name} reads {read[0].path}, a weight of the model",

@@ -16,15 +16,16 @@ import keras
 
 from convmill.plan.refusals import NotCovered
 from convmill.settings import check_threads
-from convmill.train import attach, fallback, load, route, save
+from convmill.train import fallback, load, route, save
+from convmill.train.attach import methods
 from convmill.train.session import session
 
-ROUTED = {name: route.method(name) for name in attach.METHODS}
+ROUTED = {name: route.method(name) for name in methods.METHODS}
 METHODS: dict[str, Callable[..., Any]] = {
     **ROUTED,
-    "save": functools.wraps(attach.FILES["save"])(save.save),
-    "save_weights": functools.wraps(attach.FILES["save_weights"])(save.save_weights),
-    "load_weights": functools.wraps(attach.FILES["load_weights"])(load.load_weights),
+    "save": functools.wraps(methods.FILES["save"])(save.save),
+    "save_weights": functools.wraps(methods.FILES["save_weights"])(save.save_weights),
+    "load_weights": functools.wraps(methods.FILES["load_weights"])(load.load_weights),
 }
 # Functions of Keras' that do the same, by their modules, and those that models are made by.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -64,7 +65,7 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
     if threads is not None:
         threads = check_threads(threads)
     ours, current = _ours(model), session(model)
-    own = [name for name in attach.overridden(model, tuple(_ADDED)) if name not in ours]
+    own = [name for name in methods.overridden(model, tuple(_ADDED)) if name not in ours]
     before = current.threads, current.strict
     current.threads, current.strict = threads, strict
     try:
@@ -72,7 +73,7 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
     except NotCovered:
         current.threads, current.strict = before
         raise
-    attach.after_cloning(_accelerate_clone)
+    methods.after_cloning(_accelerate_clone)
     for name, method in _ADDED.items():
         if name not in own:
             # Past Keras' __setattr__, which would track it.
@@ -153,9 +154,9 @@ _ADDED = {**METHODS, "__reduce__": _reduce}
 
 def install() -> None:
     """Lets every Keras model of this process run compiled where it can."""
-    attach.patch(METHODS, _FUNCTIONS)
+    methods.patch(METHODS, _FUNCTIONS)
 
 
 def uninstall() -> None:
     """Undoes ``install``; models that were accelerated one by one stay so."""
-    attach.unpatch()
+    methods.unpatch()

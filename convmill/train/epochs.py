@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from convmill.train import attach
+from convmill.train.attach.steps import initial_epoch
 from convmill.train.beside import beside
 from convmill.train.bound import Bound
 from convmill.train.checkpoint import data
@@ -80,7 +80,7 @@ def run_fit(call: Fit) -> Any:
             callbacks.callbacks.append(_Summary(progress))
         keeping.prepare()
         callbacks.on_train_begin()
-        start = keeping.start(attach.initial_epoch(model, call.initial_epoch))
+        start = keeping.start(initial_epoch(model, call.initial_epoch))
         logs = _epochs(call, start, callbacks, scores, progress, keeping)
         callbacks.on_train_end(logs=logs)
         keeping.end()

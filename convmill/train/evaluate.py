@@ -10,7 +10,9 @@ import keras
 import numpy as np
 
 from convmill.train import arguments as checks
-from convmill.train import attach, fallback
+from convmill.train import fallback
+from convmill.train.attach import methods, steps
+from convmill.train.attach.compiled import flatten_logs
 from convmill.train.bound import Bound
 from convmill.train.feed import ArrayFeed, Part, Uncovered, held
 from convmill.train.frozen import FrozenBase
@@ -57,7 +59,7 @@ def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]
     def run() -> Any:
         with held(feed):
             logs = _evaluate(model, bound, feed, given("callbacks"), verbose)
-        return logs if given("return_dict", False) else attach.flatten_logs(model, logs)
+        return logs if given("return_dict", False) else flatten_logs(model, logs)
 
     return run
 
@@ -146,7 +148,7 @@ def keras_step(method: str, bound: Bound, batch: Uncovered, scores: Scores) -> N
     """A step of Keras' own on a batch that the Program cannot read. NotCovered where strict."""
     fallback.fall_back(session(bound.model), batch.gap, bound.model)
     scores.give_to_keras()
-    attach.keras_step(bound.model, method, batch.x, batch.y, batch.weight)
+    steps.keras_step(bound.model, method, batch.x, batch.y, batch.weight)
     scores.take_from_keras()
 
 
@@ -209,7 +211,7 @@ def _together(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
 def _predict_part(bound: Bound, part: Part | Uncovered) -> Sequence[np.ndarray]:
     if isinstance(part, Uncovered):
         fallback.fall_back(session(bound.model), part.gap, bound.model)
-        predicted = attach.KERAS["predict_on_batch"](bound.model, part.x)
+        predicted = methods.KERAS["predict_on_batch"](bound.model, part.x)
         bound.pull_weights()
         return [np.asarray(one) for one in bound.reading.outputs.flat(predicted)]
     if bound.resize(part.samples.sizes):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from convmill.train import attach
+from convmill.train.attach.compiled import Compiled
+from convmill.train.attach.gradients import has_bridge, stateless
 
 Several = Sequence[Any]  # an array, or None, for each output
 Batch = tuple[Several, Several, Several]  # labels, predictions, sample weights
@@ -18,12 +19,12 @@ class Fed:
     update of one metric is dozens of operations. What cannot be traced is updated as it is.
     """
 
-    def __init__(self, metrics: Sequence[attach.Compiled], jit: bool) -> None:
+    def __init__(self, metrics: Sequence[Compiled], jit: bool) -> None:
         self.metrics = metrics
         self._variables = [one for each in metrics for one in each.metric.variables]
         self._traced: Callable[..., Sequence[Any]] | None = None
-        if jit and attach.has_bridge():
-            self._traced = attach.stateless(self._update, self._variables)
+        if jit and has_bridge():
+            self._traced = stateless(self._update, self._variables)
 
     def _update(self, y: Several, predictions: Several, weights: Several) -> None:
         for each in self.metrics:

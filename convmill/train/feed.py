@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from convmill.plan.refusals import NotCovered
-from convmill.train import attach
 from convmill.train.arrays import Given
+from convmill.train.attach.batches import adapter_epochs, index_epochs
 from convmill.train.gather import Together, gathered
 from convmill.train.samples import Arrays, Samples
 
@@ -120,7 +120,7 @@ class ArrayFeed:
         together: int = 1,
     ) -> None:
         self.arrays = arrays
-        self.epochs = attach.index_epochs(
+        self.epochs = index_epochs(
             len(arrays), batch_size, steps, shuffle, together, self._renew
         )
         self.batch_size = int(self.epochs.data_adapter.batch_size)
@@ -226,7 +226,7 @@ class StreamFeed:
         steps: int | None,
         together: int = 1,
     ) -> None:
-        self.epochs = attach.adapter_epochs(adapter, steps, together)
+        self.epochs = adapter_epochs(adapter, steps, together)
         self.prepare, self.take, self.pack = prepare, take, pack
 
     @property

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from convmill.train import arguments as checks
-from convmill.train import attach
+from convmill.train.attach.batches import adapt
 from convmill.train.epochs import Fit, Validation, run_fit
 from convmill.train.feed import ArrayFeed
 from convmill.train.frozen import FrozenBase
@@ -81,7 +81,7 @@ def _validation(
     steps = checks.optional_whole("validation_steps", given("validation_steps"), 1)
     if is_stream(x):
         return Validation(
-            cache(lambda: ready.stream(attach.adapt(x, y, sample_weight, None, False), steps)),
+            cache(lambda: ready.stream(adapt(x, y, sample_weight, None, False), steps)),
             every,
             stream=x,
         )

@@ -15,8 +15,8 @@ import numpy as np
 
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.halves import Halves, halves
-from convmill.train import attach
 from convmill.train.arrays import Given
+from convmill.train.attach.building import measures_built
 from convmill.train.bound import Bound
 from convmill.train.feed import ArrayFeed
 from convmill.train.loaded import Snapshot, is_same
@@ -74,7 +74,7 @@ class FrozenBase:
         somebody is ``heard`` in the midst of the epoch, who may change images, and where Keras
         builds metrics on them."""
         self.bound.resize(self._sizes)  # it may have been at work on others
-        both = None if heard or not attach.measures_built(self.bound.model) else self._halves()
+        both = None if heard or not measures_built(self.bound.model) else self._halves()
         if both is None:
             self._let_go()
             return self.bound

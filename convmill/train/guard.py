@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from convmill.printing import say
-from convmill.train import attach
+from convmill.train.attach.variables import weights_by_layer
 from convmill.train.bound import Bound
 from convmill.train.feed import Part, Uncovered
 from convmill.train.loaded import copied
@@ -270,7 +270,7 @@ def _first_bad(measured: Measured, batch_size: int) -> int | None:
 def _weights_of(model: Any) -> str | None:
     """The last layer with weights that are not finite: gradients go from there to those before."""
     found = None
-    for name, weights in attach.weights_by_layer(model):
+    for name, weights in weights_by_layer(model):
         if any(not np.isfinite(np.asarray(one.numpy(), np.float64)).all() for one in weights):
             found = name
     return found

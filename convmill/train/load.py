@@ -22,7 +22,7 @@ import keras
 
 from convmill import storage
 from convmill.reasons import reason_of
-from convmill.train import attach
+from convmill.train.attach import methods
 from convmill.train.checksum import is_whole
 from convmill.train.loaded import snapshots
 from convmill.train.save import SUFFIX
@@ -43,16 +43,16 @@ def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
     """
     path = _local(filepath)
     if path is None or path.is_dir():
-        return attach.load_model(filepath, *args, **kwargs)
+        return methods.load_model(filepath, *args, **kwargs)
     with _told(path, "this model"):
         _check(path)
-        return attach.load_model(filepath, *args, **kwargs)
+        return methods.load_model(filepath, *args, **kwargs)
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> Any:
     """``keras.Model.load_weights``: where it fails, the model is as it was. Raises as above."""
     path = _local(filepath)
-    load = attach.FILES["load_weights"]
+    load = methods.FILES["load_weights"]
     if path is None or path.is_dir():
         return load(model, filepath, skip_mismatch, **kwargs)
     optimizer = getattr(model, "optimizer", None)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from convmill.train import attach, late
+from convmill.train import late
+from convmill.train.attach.variables import held_values
 
 if TYPE_CHECKING:
     from convmill.runtime.program import Program
@@ -32,7 +33,7 @@ def snapshot(variable: Any) -> Snapshot:
 
 def snapshots(variables: Sequence[Any]) -> list[Snapshot]:
     """The present values of Keras variables."""
-    values = attach.held_values(variables) if _immutable() else None
+    values = held_values(variables) if _immutable() else None
     return list(map(snapshot, variables)) if values is None else values
 
 

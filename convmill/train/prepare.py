@@ -18,9 +18,18 @@ from convmill.plan.graph.shapes import Sizes
 from convmill.plan.read import ends
 from convmill.plan.refusals import NotCovered
 from convmill.plan.written import own_call
-from convmill.train import attach
 from convmill.train.arguments import optional_whole
 from convmill.train.arrays import Given, Interface, take
+from convmill.train.attach import methods
+from convmill.train.attach.batches import adapt, is_adapter, is_array_data
+from convmill.train.attach.building import (
+    build_layers,
+    build_on,
+    build_training,
+    layers_built,
+    training_built,
+)
+from convmill.train.attach.compiled import asked_losses, metrics_of_calls
 from convmill.train.bound import Bound
 from convmill.train.compilation.rates import learning_rates
 from convmill.train.fallback import remark
@@ -51,10 +60,10 @@ class Preparation:
         self.bound: Bound | None = None
         self._called: Graph | None = None  # for which a model with a call of its own was built
         self._seen = False  # whether there were images
-        built = attach.training_built(model) if training else attach.layers_built(model)
+        built = training_built(model) if training else layers_built(model)
         self.keras_looks = not built  # whether Keras would read a batch to build the model
-        self.open = open_shapes(model) if attach.layers_built(model) else None
-        if attach.layers_built(model) and self.open is None:
+        self.open = open_shapes(model) if layers_built(model) else None
+        if layers_built(model) and self.open is None:
             self.bind()
 
     def bind(self, sizes: Sizes | None = None) -> Bound:
@@ -103,7 +112,7 @@ class Preparation:
             self.bind()
         if self.bound is None and self.open is not None:
             inputs, outputs = ends(self.model)
-            losses = attach.asked_losses(self.model, outputs) if self.training else []
+            losses = asked_losses(self.model, outputs) if self.training else []
             return Interface(inputs, outputs, tuple(sorted({one.output for one in losses})))
         if self.bound is None:
             return Interface()
@@ -124,7 +133,7 @@ class Preparation:
         first = not self._seen
         self._seen = True
         if self.bound is None:
-            attach.build_layers(self.model, x)
+            build_layers(self.model, x)
         if self.bound is None or (first and own_call(self.model) is not None):
             sizes = None
             if self.open is not None or self.bound is not None:
@@ -153,7 +162,7 @@ class Preparation:
             return self.arrays(
                 x, y, sample_weight, size, count, shuffle=shuffle, class_weight=class_weight
             )
-        adapter = attach.adapt(x, y, sample_weight, class_weight, shuffle)
+        adapter = adapt(x, y, sample_weight, class_weight, shuffle)
         self.arguments["x"] = adapter
         stream = self.stream(adapter, count)
         if self.keras_looks:
@@ -173,7 +182,7 @@ class Preparation:
     ) -> ArrayFeed:
         """The feed for arrays, which are checked at once."""
         unknown = self.bound is None and self.open is None
-        if unknown and len(keras.tree.flatten(x)) > 1 and attach.is_array_data(x):
+        if unknown and len(keras.tree.flatten(x)) > 1 and is_array_data(x):
             self.build_layers(x)  # how many inputs a model of its own class has is known then
         given = self.take(x, y, sample_weight)
         self.build_layers(self.interface.inputs.pack(given.x))
@@ -248,10 +257,10 @@ class Preparation:
         except ValueError as error:
             raise BadBatch(0, error) from error
         if self.training:
-            attach.build_training(self.model, batch)
+            build_training(self.model, batch)
         else:
-            if not attach.layers_built(self.model):
-                attach.build_layers(self.model, batch[0])
+            if not layers_built(self.model):
+                build_layers(self.model, batch[0])
             stream.reset()
         if gap is not None:
             raise gap
@@ -263,15 +272,15 @@ class Preparation:
         """
         if not (self.keras_looks and isinstance(feed, ArrayFeed)):
             return
-        if not attach.training_built(self.model):
+        if not training_built(self.model):
             samples = self.samples(feed.first())
-            attach.build_on(self.model, self.interface, samples.seen)
+            build_on(self.model, self.interface, samples.seen)
         feed.look()
 
 
 def check_class(model: Any, training: bool) -> None:
     """NotCovered where the model's training is its own affair, or Keras spreads it out."""
-    own = attach.own_steps(model, training)
+    own = methods.own_steps(model, training)
     if own:
         raise NotCovered(
             f"{type(model).__name__} defines its own {', '.join(own)}",
@@ -283,7 +292,7 @@ def check_class(model: Any, training: bool) -> None:
         raise NotCovered(
             "keras.distribution is active", "call keras.distribution.set_distribution(None)"
         )
-    if training and attach.metrics_of_calls(model):
+    if training and metrics_of_calls(model):
         raise NotCovered(
             "a layer of the model keeps metrics of its own", "name metrics in compile alone"
         )
@@ -291,8 +300,8 @@ def check_class(model: Any, training: bool) -> None:
 
 def is_stream(x: Any) -> bool:
     """Whether ``x`` gives batches, and is not an array."""
-    if attach.is_adapter(x):
+    if is_adapter(x):
         return True
     if isinstance(x, list | tuple | dict) or x is None:
         return False
-    return not attach.is_array_data(x)
+    return not is_array_data(x)

@@ -12,7 +12,7 @@ from convmill.plan.halves import Half, halves
 from convmill.plan.read import Reading, read
 from convmill.plan.recipe import Recipe
 from convmill.plan.refusals import NotCovered
-from convmill.train import attach
+from convmill.train.attach.compiled import asked_losses, compilation
 from convmill.train.bridge import KerasLoss
 from convmill.train.changes import Unchanged
 from convmill.train.compilation.read_recipe import read_training
@@ -111,7 +111,7 @@ def _read(model: Any, training: bool, sizes: Sizes | None) -> ModelReading:
         return ModelReading(read(model, sizes))
     reading, recipe = read_training(model, sizes)
     # Keras traces a loss anew where a model is compiled anew, not before.
-    compiled = attach.compilation(model)[1]
+    compiled = compilation(model)[1]
     losses = {
         asked.output: kept(
             model,
@@ -119,7 +119,7 @@ def _read(model: Any, training: bool, sizes: Sizes | None) -> ModelReading:
             compiled,
             partial(KerasLoss, model, asked.given, asked.output),
         )
-        for asked in attach.asked_losses(model, reading.outputs)
+        for asked in asked_losses(model, reading.outputs)
         if asked.output in recipe.bridged
     }
     return ModelReading(reading, recipe, model.optimizer, losses, bool(model.jit_compile))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmill.train import attach
 from convmill.train.arrays import Given
+from convmill.train.attach.compiled import flatten_logs
 from convmill.train.bound import Bound, batches_of
 from convmill.train.calls import bring, whole
 from convmill.train.compilation.rates import learning_rates, rate_variable
@@ -88,7 +88,7 @@ class _StepRepeat:
     def __init__(self, bound: Bound, scores: Scores, step: TrainingStep, target: Target) -> None:
         self.bound, self.scores, self.step, self.target = bound, scores, step, target
         names = {name: name for name in scores.logs()}
-        self._order = attach.flatten_logs(bound.model, names)  # of what is returned
+        self._order = flatten_logs(bound.model, names)  # of what is returned
         self._held_rate: Any = None  # the learning rate's value, and as a number
         self._rate = 0.0
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from convmill.plan.refusals import NotCovered
-from convmill.train import attach, fallback, repeat
+from convmill.train import fallback, repeat
+from convmill.train.attach import methods
+from convmill.train.attach.steps import run_keras
 from convmill.train.batch import (
     prepare_predict_on_batch,
     prepare_test_on_batch,
@@ -40,12 +42,12 @@ _INSIDE_KERAS = "_use_cached_eval_dataset"
 
 def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Runs the method ``name`` of ``model``, compiled where it is covered, else as Keras does."""
-    keras_method = functools.partial(attach.run_keras, name)
+    keras_method = functools.partial(run_keras, name)
     uncompiled = name in _NEED_COMPILE and not model.compiled
     if _INSIDE_KERAS in kwargs or uncompiled:
         return keras_method(model, *args, **kwargs)
     try:
-        bound = attach.SIGNATURES[name].bind(model, *args, **kwargs)
+        bound = methods.SIGNATURES[name].bind(model, *args, **kwargs)
     except TypeError:
         return keras_method(model, *args, **kwargs)  # raises in Keras' words
     bound.apply_defaults()
@@ -75,7 +77,7 @@ def method(name: str) -> Callable[..., Any]:
 
     again = _REPEAT.get(name)
 
-    @functools.wraps(attach.KERAS[name])
+    @functools.wraps(methods.KERAS[name])
     def routed(self: Any, *args: Any, **kwargs: Any) -> Any:
         if again is not None and (found := again(self, *args, **kwargs)) is not None:
             return found

@@ -56,11 +56,12 @@ def save_model(model: Any, path: Name, members: Mapping[str, bytes] | None = Non
         ValueError: the name does not end in ``.keras``.
         OSError: it cannot be written (no such folder, disk full). The old file is as it was.
     """
-    from convmill.train import attach  # here, so that checking a path does not wait for Keras
+    # Here, so that checking a path does not wait for Keras.
+    from convmill.train.attach import methods
 
     check_destination(path)
     with storage.replacing(path) as new:
-        attach.FILES["save"](model, new)
+        methods.FILES["save"](model, new)
         with zipfile.ZipFile(new, "a") as archive:
             for name, content in (members or {}).items():
                 archive.writestr(name, content)
@@ -73,18 +74,19 @@ def save(
     model: Any, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
 ) -> None:
     """``keras.Model.save``: a file is written beside the old one, which it then replaces."""
-    from convmill.train import attach
+    from convmill.train.attach import methods
+    from convmill.train.attach.files import may_overwrite, model_file_h5
 
     path = _file(filepath, (SUFFIX, *_OLDER))
     if path is None or zipped is False:
-        attach.FILES["save"](model, filepath, overwrite, zipped, **kwargs)
-    elif not overwrite and path.exists() and not attach.may_overwrite(path):
+        methods.FILES["save"](model, filepath, overwrite, zipped, **kwargs)
+    elif not overwrite and path.exists() and not may_overwrite(path):
         return
     elif path.suffix == SUFFIX or not kwargs.keys() <= {"include_optimizer"}:
         with storage.replacing(path) as new:
-            attach.FILES["save"](model, new, True, zipped, **kwargs)
+            methods.FILES["save"](model, new, True, zipped, **kwargs)
     else:
-        content = attach.model_file_h5(model, kwargs.get("include_optimizer", True))
+        content = model_file_h5(model, kwargs.get("include_optimizer", True))
         storage.write(path, lambda file: file.write(content))
 
 
@@ -92,14 +94,15 @@ def save_weights(
     model: Any, filepath: Any, overwrite: bool = True, max_shard_size: float | None = None
 ) -> None:
     """``keras.Model.save_weights``: a file is written beside the old one, with a checksum."""
-    from convmill.train import attach
+    from convmill.train.attach import methods
+    from convmill.train.attach.files import may_overwrite, weights_file
     from convmill.train.checksum import sealed
 
     path = _file(filepath, (WEIGHTS,))
     if path is None or max_shard_size is not None or not model.built:
-        attach.FILES["save_weights"](model, filepath, overwrite, max_shard_size)
-    elif overwrite or not path.exists() or attach.may_overwrite(path):
-        content = sealed(attach.weights_file(model))
+        methods.FILES["save_weights"](model, filepath, overwrite, max_shard_size)
+    elif overwrite or not path.exists() or may_overwrite(path):
+        content = sealed(weights_file(model))
         storage.write(path, lambda file: file.write(content))
 
 

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmill.plan.recipe import Recipe
-from convmill.train import attach, late
+from convmill.train import late
 from convmill.train.arrays import Interface
+from convmill.train.attach.building import build_on, measures_built
+from convmill.train.attach.compiled import (
+    Compiled,
+    compilation,
+    compiled_metrics,
+    loss_tracker,
+    loss_trackers,
+)
 from convmill.train.bound import Bound
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.fed import Batch, Fed
@@ -52,15 +60,15 @@ class Scores:
 
     def follow(self) -> None:
         """Takes up what the model is compiled with now; what was counted so far is forgotten."""
-        self._compilation = attach.compilation(self.model)
+        self._compilation = compilation(self.model)
         recipe = self.bound.recipe
         assert recipe is not None
         self.fit_sizes()
         self.totals = self._nothing()
         # Metrics that a Program counts itself, and those that Keras must count.
-        self.native: list[attach.Compiled] = []
-        self.others: list[attach.Compiled] = []
-        self._built = attach.measures_built(self.model)
+        self.native: list[Compiled] = []
+        self.others: list[Compiled] = []
+        self._built = measures_built(self.model)
         for metric in self._metrics() if self._built else ():  # else Keras does not know them yet
             (self.native if self._is_native(metric, recipe) else self.others).append(metric)
         if self._built:
@@ -82,10 +90,10 @@ class Scores:
     def _nothing(self) -> Totals:
         return Totals(dict.fromkeys(self.measures, Sums()))
 
-    def _metrics(self) -> list[attach.Compiled]:
-        return attach.compiled_metrics(self.model, self.bound.reading.outputs)
+    def _metrics(self) -> list[Compiled]:
+        return compiled_metrics(self.model, self.bound.reading.outputs)
 
-    def _is_native(self, metric: attach.Compiled, recipe: Recipe) -> bool:
+    def _is_native(self, metric: Compiled, recipe: Recipe) -> bool:
         """Whether a Program counts a metric itself."""
         goal = recipe.goals[metric.output]
         if goal is None or goal.accuracy is None:
@@ -103,7 +111,7 @@ class Scores:
     @property
     def is_stale(self) -> bool:
         """Whether the model has been compiled anew."""
-        return attach.compilation(self.model) != self._compilation
+        return compilation(self.model) != self._compilation
 
     def build(self, samples: Samples) -> None:
         """Builds on a batch the metrics of a model that was compiled in the midst of a run; checks
@@ -112,7 +120,7 @@ class Scores:
             self.fit_sizes()
         if not self._built:
             inputs, outputs = self.bound.reading.inputs, self.bound.reading.outputs
-            attach.build_on(self.model, Interface(inputs, outputs), samples.seen)
+            build_on(self.model, Interface(inputs, outputs), samples.seen)
             self.follow()
         looked_at = (each.output for each in self.others)
         samples.seen.check_targets(looked_at, self.bound.reading.outputs)
@@ -125,7 +133,7 @@ class Scores:
     @contextmanager
     def _counting(self) -> Iterator[None]:
         """Within, Keras' metrics hold what this call has counted, and nobody else counts."""
-        with Turn(frozenset({id(attach.loss_tracker(self.model))})):
+        with Turn(frozenset({id(loss_tracker(self.model))})):
             current = session(self.model)
             before = current.counting
             if before is not self._counted:
@@ -194,7 +202,7 @@ class Scores:
     def _means(self, totals: Totals) -> Iterator[tuple[str, Any, float, float]]:
         """The log, the ``keras.metrics.Mean``, the total and the count of all that is counted
         natively."""
-        tracker = attach.loss_tracker(self.model)
+        tracker = loss_tracker(self.model)
         yield tracker.name, tracker, totals.loss, totals.images
         for tracker, output in self._trackers():
             yield tracker.name, tracker, totals.sums[output].loss, totals.images
@@ -230,11 +238,11 @@ class Scores:
         return {name: found[name] for name in sorted(found)}
 
     def _trackers(self) -> list[tuple[Any, int]]:
-        return attach.loss_trackers(self.model, self.bound.reading.outputs)
+        return loss_trackers(self.model, self.bound.reading.outputs)
 
     def take_from_keras(self) -> None:
         """Goes on counting from what Keras' metrics hold."""
-        loss, images = _counted(attach.loss_tracker(self.model))
+        loss, images = _counted(loss_tracker(self.model))
         sums = dict.fromkeys(self.measures, Sums())
         for tracker, output in self._trackers():
             sums[output] = replace(sums[output], loss=_counted(tracker)[0])

@@ -2,14 +2,15 @@
 
 import pytest
 
-from convmill.train import attach, repeat
+from convmill.train import repeat
+from convmill.train.attach import methods
 
 
 @pytest.fixture(autouse=True)
 def _as_found():
     """Keras unpatched afterwards."""
     yield
-    attach.unpatch()
+    methods.unpatch()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from keras import layers, metrics, ops
 
 import convmill
 from convmill import models
-from convmill.train.attach import Compiled
+from convmill.train.attach.compiled import Compiled
 from convmill.train.fed import Fed
 from tests.train.nets import (
     SHAPE,

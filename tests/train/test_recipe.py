@@ -13,7 +13,6 @@ from keras import losses, metrics, optimizers
 from convmill.plan.read import read
 from convmill.plan.recipe import Average, Clip, Goal, Leader, Loss, Optimizer, Recipe
 from convmill.plan.refusals import NotCovered
-from convmill.train import attach
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.optimizer import mark_decay, route
 from convmill.train.compilation.read_recipe import read_recipe
@@ -139,7 +138,7 @@ def test_losses_that_are_bridged(given: Any) -> None:
         Goal(Loss("bridged", reduction="sum")),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attach, "has_bridge", lambda: False)
+        patch.setattr("convmill.train.compilation.loss.has_bridge", lambda: False)
         with pytest.raises(NotCovered, match="or Keras on JAX"):
             recipe(loss=given)
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from convmill.train import attach
+from convmill.train.attach.variables import global_seed
 from convmill.train.loaded import copied
 
 
 def states() -> dict[str, Any]:
     """The states of now, as plain values."""
     version, words, gauss = random.getstate()
-    seed = attach.global_seed()
+    seed = global_seed()
     return {
         "numpy": np.random.get_state(legacy=False),
         "python": [version, np.array(words, np.uint64), gauss],
@@ -25,7 +25,7 @@ def states() -> dict[str, Any]:
 def restore(found: dict[str, Any]) -> None:
     """Puts back what ``states`` gave."""
     if found["keras"] is not None:
-        attach.global_seed(make=True).assign(found["keras"])  # which may draw from the others
+        global_seed(make=True).assign(found["keras"])  # which may draw from the others
     np.random.set_state(found["numpy"])
     version, words, gauss = found["python"]
     random.setstate((version, tuple(words.tolist()), gauss))

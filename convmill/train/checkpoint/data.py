@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.train import attach
+from convmill.train.attach.batches import py_dataset
 from convmill.train.checkpoint.objects import Owner, tells
 from convmill.train.feed import ArrayFeed, StreamFeed
 
@@ -66,7 +66,7 @@ def _checksum(array: np.ndarray) -> int:
 
 def owner(feed: ArrayFeed | StreamFeed) -> Owner | None:
     """Who keeps the state of the data, where they have one."""
-    return owner_of(attach.py_dataset(feed.epochs))
+    return owner_of(py_dataset(feed.epochs))
 
 
 def owner_of(dataset: Any) -> Owner | None:
@@ -75,7 +75,7 @@ def owner_of(dataset: Any) -> Owner | None:
 
 
 def _facts_of_stream(feed: StreamFeed) -> dict[str, Any]:
-    dataset = attach.py_dataset(feed.epochs)
+    dataset = py_dataset(feed.epochs)
     if dataset is None:
         raise _refused("a stream", "pass arrays, or a PyDataset, which gives batches by number")
     name = type(dataset).__name__

@@ -13,7 +13,7 @@ from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Loss, LossName
 from convmill.plan.refusals import NotCovered
 from convmill.plan.written import is_keras_class
-from convmill.train import attach
+from convmill.train.attach.gradients import has_bridge
 from convmill.train.compilation.numbers import check_number
 
 # Keras' functions; its classes hold one of them, with arguments.
@@ -65,7 +65,7 @@ def read_loss(given: Any, shape: Shape) -> Loss:
     except NotCovered as gap:
         if getattr(given, "reduction", "mean") in (None, "none"):
             raise  # no single number: Keras says so
-        if not attach.has_bridge():
+        if not has_bridge():
             raise NotCovered(gap.reason, f"{gap.remedy}, or Keras on JAX") from gap
         return BRIDGED
 

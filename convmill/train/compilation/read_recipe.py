@@ -20,7 +20,7 @@ from convmill.plan.recipe import Goal, Recipe
 from convmill.plan.refusals import NotCovered
 from convmill.plan.untold import outside_training
 from convmill.plan.written import own_call
-from convmill.train import attach
+from convmill.train.attach.compiled import Asked, asked_losses, asked_metrics
 from convmill.train.compilation.accuracy import accuracy_kind
 from convmill.train.compilation.loss import LOSS_REMEDY, read_loss
 from convmill.train.compilation.numbers import check_number
@@ -51,7 +51,7 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
     if not model.compiled:
         raise NotCovered("the model is not compiled", "call model.compile first")
     goals: list[Goal | None] = [None] * len(reading.outputs)
-    for asked in attach.asked_losses(model, reading.outputs):
+    for asked in asked_losses(model, reading.outputs):
         if goals[asked.output] is not None:
             raise NotCovered("several losses of one output", "give each output one loss")
         goals[asked.output] = _goal(asked, reading)
@@ -63,7 +63,7 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
         raise NotCovered(
             "activity_regularizer beside an output without a loss", "give each output a loss"
         )
-    for asked in attach.asked_metrics(model, reading.outputs):
+    for asked in asked_metrics(model, reading.outputs):
         goal = goals[asked.output]
         if goal is not None and goal.accuracy is None:
             kind = accuracy_kind(asked.given, goal.loss, _shape(reading, asked.output))
@@ -71,7 +71,7 @@ def read_recipe(model: Any, reading: Reading) -> Recipe:
     return Recipe(tuple(goals), read_optimizer(model.optimizer, reading))
 
 
-def _goal(asked: attach.Asked, reading: Reading) -> Goal:
+def _goal(asked: Asked, reading: Reading) -> Goal:
     loss = read_loss(asked.given, _shape(reading, asked.output))
     if asked.weight is None:
         return Goal(loss)
