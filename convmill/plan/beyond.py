@@ -12,12 +12,12 @@ from typing import Any
 import keras
 from keras import layers
 
+from convmill.plan.calls import Call, Penalty
 from convmill.plan.drawn import Drawn
 from convmill.plan.graph.operations import Activate, Affine, Merge, Opaque, Operation, Rescale
 from convmill.plan.operations.parameters import REGULARIZERS
 from convmill.plan.operations.table import LAYERS
 from convmill.plan.refusals import Refusal
-from convmill.plan.walk import Call, Penalty
 from convmill.plan.written import is_keras_class, own_call
 
 ONE_DTYPE = "leave dtype out of keras.Input: uint8 and float64 images are read as they are"

@@ -12,6 +12,7 @@ from typing import Any
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.functions import OF_ALL
 from convmill.plan.graph.moves import Move
 from convmill.plan.graph.nodes import Node
@@ -20,7 +21,6 @@ from convmill.plan.graph.random import Dropout, Noise
 from convmill.plan.graph.shapes import Shape
 from convmill.plan.moves import whole
 from convmill.plan.operations.layout import is_channels_last
-from convmill.plan.walk import Call
 
 
 def turned(call: Call) -> Call:

@@ -11,10 +11,12 @@ from typing import Any
 
 import keras
 
+from convmill.plan.calls import Walk
+from convmill.plan.functional import given_ends
 from convmill.plan.graph.shapes import Sizes
 from convmill.plan.rebuild import reason_of
 from convmill.plan.refusals import Refusal
-from convmill.plan.walk import Walk, given_ends, is_left_outside, walk
+from convmill.plan.walk import is_left_outside, walk
 
 
 class _Outside(keras.Operation):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.plan.walk import nodes
+from convmill.plan.functional import nodes
 from convmill.plan.written import is_keras_class
 
 # A layer that takes bytes divides them by 127.5 or 255, or takes a mean of dozens away; one that

@@ -22,10 +22,12 @@ from convmill.plan.beyond import (
     float32_for,
     is_mixed,
 )
+from convmill.plan.calls import Call, Penalty, Walk
 from convmill.plan.channels import Channels, turned
 from convmill.plan.covered import check_covered
 from convmill.plan.drawn import Drawn
 from convmill.plan.ends import Ends, ends_of
+from convmill.plan.functional import given_ends
 from convmill.plan.graph.nodes import DeadEnd, Graph, Node
 from convmill.plan.graph.operations import Penalize
 from convmill.plan.graph.shapes import Shape, Sizes
@@ -35,8 +37,9 @@ from convmill.plan.operations.table import operation_of
 from convmill.plan.outside import walk_outside
 from convmill.plan.rebuild import rebuild
 from convmill.plan.refusals import NotCovered, Refusal
-from convmill.plan.trace import Trace, Untraceable, built_shape, is_followed, trace_model
-from convmill.plan.walk import Call, Penalty, Walk, given_ends, walk
+from convmill.plan.trace import built_shape, is_followed, trace_model
+from convmill.plan.traced import Trace, Untraceable
+from convmill.plan.walk import walk
 from convmill.plan.written import own_call
 
 

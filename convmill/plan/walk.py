@@ -1,110 +1,33 @@
 """Follows any graph of Keras layers from its inputs to its outputs: who calls whom, in order.
 
-The one file that knows how Keras stores a functional graph. What a layer computes is the subject of
-``operations/``.
+What a layer computes is the subject of ``operations/``, and how Keras stores a graph that of
+``functional.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
+from convmill.plan.calls import CONSTANT, Call, Inner, Penalty, Walk
 from convmill.plan.compositions import composed
+from convmill.plan.functional import given_inputs, is_graph, nodes, options
 from convmill.plan.functions import activation_of, own_activation
 from convmill.plan.graph.operations import AddedLoss, Penalize
 from convmill.plan.graph.shapes import Shape, Sizes
-from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import regularizer_of
-from convmill.plan.trace import Trace, Untraceable, is_followed, trace, trace_activation
-from convmill.plan.written import own_call
+from convmill.plan.trace import is_followed, trace, trace_activation
+from convmill.plan.traced import Trace, Untraceable
 
-CONSTANT = "constant"  # the name of variables that are made of numbers and arrays
 _DIVISIONS = ("Divide", "TrueDivide")
 # Operations that broadcast their operands: those whose numbers and arrays go into the operation,
 # and those that read them as weights.
 _OF_CONSTANTS = ("Add", "Subtract", "Multiply", *_DIVISIONS)
 _WITH_CONSTANTS = ("Maximum", "Minimum", "Reciprocal")
 _PRODUCTS = ("Matmul", "Dot")  # with weights that are no calls
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a layer (or of an operation such as ``x + y``).
-
-    ``name`` is unique in the graph; layers of models inside the model are called "inner/layer", and
-    the second call of a shared layer "layer (2)". ``sources`` names the call that made each tensor
-    which this one reads, ``read`` has their shapes, ``shape`` is that of the first output, all of
-    one image. ``output`` is the tensor that Keras keeps for it, in the graph of the model that the
-    layer lies in. ``options`` are what else it is called with, ``given`` all of it in Keras' order,
-    tensors among the rest.
-
-    ``operands`` are what an operation is called with in its order: names of calls, numbers, and the
-    weights of a product. The weights that other operations read are calls of their own, of a Keras
-    variable; a call ``reads_weights`` where some of what it reads comes from such alone, and is
-    ``of_weights`` where all does. ``untraceable`` says which Python code of a layer could not be
-    followed, and why. A call that ``is_bare`` is a layer without its activation, which has calls of
-    its own. Shapes of a ``turned`` call have channels last where the layer counts them first.
-    ``training`` says for which of both the shapes are.
-    """
-
-    name: str
-    layer: Any
-    sources: tuple[str, ...]
-    read: tuple[Shape, ...]
-    shape: Shape
-    output: Any
-    options: tuple[Any, ...] = ()
-    given: tuple[Any, ...] = ()
-    operands: tuple[Any, ...] = ()
-    of_weights: bool = False
-    reads_weights: bool = False
-    untraceable: str = ""
-    is_bare: bool = False
-    turned: bool = False
-    training: bool = True
-
-    @property
-    def channels_last(self) -> bool:
-        """Whether its shapes have channels last, as far as the layer says."""
-        return self.turned or is_channels_last(self.layer)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The calls that this one reads, each once."""
-        return tuple(dict.fromkeys(self.sources))
-
-
-@dataclass(frozen=True)
-class Penalty:
-    """What is called in the place of a layer's activity_regularizer, which hands values on, or of
-    its add_loss."""
-
-    operation: Penalize | AddedLoss
-
-
-@dataclass(frozen=True)
-class Inner:
-    """One call of a model inside the model, or of a layer whose code was followed, by its name, and
-    what it is called with beside its inputs."""
-
-    name: str
-    model: Any
-    options: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Walk:
-    """Calls in an order in which every input precedes its readers; models inside the model stand
-    in ``inner``, and the calls of their layers among the others. ``outputs`` may name one twice."""
-
-    calls: tuple[Call, ...]
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    inner: tuple[Inner, ...]
 
 
 def walk(
@@ -138,22 +61,6 @@ def is_left_outside(layer: Any) -> bool:
     return isinstance(layer, keras.layers.RandomCrop)
 
 
-def given_ends(model: Any) -> tuple[Any, Any]:
-    """The tensors that a built model reads and writes, in lists and dicts as the user gave them."""
-    functional = model if isinstance(model, Trace) else _functional(model)
-    return functional.input, functional.output
-
-
-def nodes(model: Any) -> Iterator[Any]:
-    """Calls of layers inside a model, those that only feed tensors in left out, inputs first; none
-    where it has no graph."""
-    by_depth = getattr(_functional(model), "_nodes_by_depth", {})
-    for depth in sorted(by_depth, reverse=True):
-        for node in by_depth[depth]:
-            if not node.is_input:
-                yield node
-
-
 @dataclass(frozen=True)
 class _Source:
     """Who made a tensor, and its shape here: a model inside a model may leave sizes open. It is the
@@ -182,7 +89,7 @@ class _Walker:
         from."""
         for node in nodes(model):
             operation = node.operation
-            if _is_graph(operation):
+            if is_graph(operation):
                 self._enter_inner(node, made, prefix)
                 self._add_penalties(node, made, prefix)
             elif not isinstance(operation, keras.Layer):
@@ -219,7 +126,7 @@ class _Walker:
         # an optional input that was left out comes from nowhere
         read = [made[id(tensor)] for tensor in node.input_tensors if id(tensor) in made]
         read = [self._source(source, prefix) for source in read]
-        self._add(node, made, prefix + name, read, options=_options(node), **more)
+        self._add(node, made, prefix + name, read, options=options(node), **more)
 
     def _add_composed(self, node: Any, made: _Made, prefix: str, name: str) -> bool:
         """Adds the calls that say the same as this one; False where there are none."""
@@ -304,10 +211,10 @@ class _Walker:
 
     def _enter_inner(self, node: Any, made: _Made, prefix: str) -> None:
         model = node.operation
-        self.inner.append(Inner(prefix + model.name, model, _options(node)))
+        self.inner.append(Inner(prefix + model.name, model, options(node)))
         inner = {
             id(inside): made[id(outside)]
-            for inside, outside in zip(model.inputs, _given(node), strict=False)
+            for inside, outside in zip(model.inputs, given_inputs(node), strict=False)
             if id(outside) in made
         }
         self.enter(model, inner, f"{prefix}{model.name}/")
@@ -394,20 +301,6 @@ class _Walker:
         return name
 
 
-def _given_to(node: Any) -> tuple[Any, ...]:
-    """What stands by itself in a call, then what is named."""
-    return (*node.arguments.args, *node.arguments.kwargs.values())
-
-
-def _options(node: Any) -> tuple[Any, ...]:
-    """What a layer is called with beside the tensors that it reads."""
-    # fit and predict set ``training`` themselves, whatever the call said
-    named = {name: value for name, value in node.arguments.kwargs.items() if name != "training"}
-    given = keras.tree.flatten((node.arguments.args, named))
-    tensors = {id(tensor) for tensor in node.input_tensors}
-    return tuple(each for each in given if each is not None and id(each) not in tensors)
-
-
 def _shape_of(tensor: Any) -> Shape:
     """Shape of one image."""
     return tuple(tensor.shape[1:])
@@ -455,30 +348,3 @@ def _as_variable(value: Any) -> Any:
     except (TypeError, ValueError):
         return None
     return keras.Variable(array, trainable=False, dtype="float32", name=CONSTANT)
-
-
-def _given(node: Any) -> list[Any]:
-    """What a model inside a model is called with, in the order of its inputs."""
-    arguments = node.arguments
-    first = arguments.args[0] if arguments.args else next(iter(arguments.kwargs.values()))
-    inputs = node.operation.inputs
-    names = [tensor._keras_history.operation.name for tensor in inputs]
-    by_name = not isinstance(given_ends(node.operation)[0], dict)
-    if by_name and isinstance(first, dict) and set(names) <= set(first):
-        return [first[name] for name in names]
-    flat: list[Any] = keras.tree.flatten(first)
-    return flat
-
-
-def _is_graph(operation: Any) -> bool:
-    """Whether what is called is a model that is a built graph of layers and nothing else."""
-    if not isinstance(operation, keras.Model) or own_call(operation) is not None:
-        return False
-    return bool(getattr(_functional(operation), "_nodes_by_depth", None))
-
-
-def _functional(model: Any) -> Any:
-    """The functional graph behind a model; Sequential holds one inside."""
-    if isinstance(model, Trace):
-        return model.function
-    return getattr(model, "_functional", None) or model

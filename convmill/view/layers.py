@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
+from convmill.plan.calls import Call
 from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.rebuild import check_graph
-from convmill.plan.walk import Call, walk
+from convmill.plan.walk import walk
 
 MOST_NAMED = 30
 CONVOLUTION = "2-D convolution"  # what ``is_convolution`` finds

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.limits import STEPS
+from convmill.plan.calls import Call
 from convmill.plan.pixels import PixelRange, pixel_range
-from convmill.plan.walk import Call
 from convmill.view.gradient import gradient
 from convmill.view.layers import (
     CONVOLUTION,

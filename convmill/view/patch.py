@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.design.steps import design_of
+from convmill.plan.calls import Call
 from convmill.plan.reads import Windows
-from convmill.plan.walk import Call
 from convmill.view.activations import inputs_of, outputs
 from convmill.view.filters import Kernels, kernels_of, values_of
 from convmill.view.images import one_image

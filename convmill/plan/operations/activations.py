@@ -7,12 +7,12 @@ from typing import Any
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.functions import LAYERS, OF_ALL, activation_of, relu
 from convmill.plan.graph.activations import LINEAR, Activation
 from convmill.plan.graph.operations import Activate, Operation, Prelu
 from convmill.plan.operations.layout import from_last, sizes_of
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 
 
 def inside(call: Call) -> Activation:

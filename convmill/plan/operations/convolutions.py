@@ -7,13 +7,13 @@ from typing import Any
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.activations import LINEAR
 from convmill.plan.graph.operations import Convolution, Opaque, Operation, Separable
 from convmill.plan.graph.shapes import Border
 from convmill.plan.operations.activations import inside
 from convmill.plan.operations.layout import image, pair
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 from convmill.plan.windows import border_of, transposed_cut
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.activations import LINEAR
 from convmill.plan.graph.moves import Crop, Resample
 from convmill.plan.graph.operations import Activate, Opaque, Operation
@@ -12,7 +13,6 @@ from convmill.plan.graph.random import RandomCrop
 from convmill.plan.graph.shapes import Border, Pair
 from convmill.plan.operations.parameters import Parameters
 from convmill.plan.operations.shapes import to_ratio
-from convmill.plan.walk import Call
 
 
 def _random_crop(call: Call, parameters: Parameters) -> Operation:

@@ -6,12 +6,12 @@ import math
 
 from keras import layers
 
+from convmill.plan.calls import CONSTANT, Call
 from convmill.plan.graph.activations import LINEAR
 from convmill.plan.graph.operations import Dense, Opaque, Operation
 from convmill.plan.graph.parameters import Role
 from convmill.plan.operations.activations import inside
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import CONSTANT, Call
 
 
 def _dense(call: Call, parameters: Parameters) -> Operation:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.activations import Activation
 from convmill.plan.graph.operations import (
     Activate,
@@ -22,7 +23,6 @@ from convmill.plan.graph.operations import (
 from convmill.plan.operations.layout import from_last
 from convmill.plan.operations.normalization import affine
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 
 _KINDS: dict[type, MergeKind] = {
     layers.Add: "add",

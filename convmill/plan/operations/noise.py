@@ -7,11 +7,11 @@ from typing import Any
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.activations import LINEAR
 from convmill.plan.graph.operations import Activate, Augment, Operation
 from convmill.plan.graph.random import Dropout, Erase, Flip, Noise, Tone, ToneKind, Warp, WarpKind
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 
 _NOTHING = Activate(LINEAR)  # what does nothing has no seed in Keras
 

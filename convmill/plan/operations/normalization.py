@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.operations import (
     Affine,
     Normalize,
@@ -19,7 +20,6 @@ from convmill.plan.graph.operations import (
 )
 from convmill.plan.operations.layout import from_last, sizes_of
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 
 
 def _rescale(call: Call, parameters: Parameters) -> Operation:

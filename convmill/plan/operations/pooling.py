@@ -7,6 +7,7 @@ from typing import Literal
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.operations import (
     AdaptivePooling,
     Opaque,
@@ -17,7 +18,6 @@ from convmill.plan.graph.operations import (
 )
 from convmill.plan.operations.layout import from_last, image, pair
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 from convmill.plan.windows import adaptive_spans, border_of, values_read
 
 _MAX = (layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras import layers
 
+from convmill.plan.calls import Call
 from convmill.plan.graph.activations import LINEAR
 from convmill.plan.graph.moves import Crop, Flatten, Move, Pad, Resample, Reshape, Upsample
 from convmill.plan.graph.operations import Activate, Input, Lookup, Opaque, Operation
@@ -14,7 +15,6 @@ from convmill.plan.graph.shapes import Border, Pair
 from convmill.plan.moves import View, whole
 from convmill.plan.operations.layout import from_last
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import Call
 
 
 def _input(call: Call, parameters: Parameters) -> Operation:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from convmill.plan.calls import CONSTANT, Call, Penalty
 from convmill.plan.drawn import Drawn
 from convmill.plan.graph.operations import Opaque, Operation, Weight
 from convmill.plan.graph.parameters import Role
@@ -25,7 +26,6 @@ from convmill.plan.operations import (
     shapes,
 )
 from convmill.plan.operations.parameters import Parameters
-from convmill.plan.walk import CONSTANT, Call, Penalty
 from convmill.plan.written import class_of, is_keras_class
 
 Reader = Callable[[Call, Parameters], Operation]
