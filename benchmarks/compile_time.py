@@ -26,7 +26,7 @@ _PROGRAM = """
 import convmill, json, sys, time
 from benchmarks.nets import NETS
 from benchmarks.workers.keras_nets import build
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.plan.read import read
 from convmill.plan.recipe import Loss, Optimizer, one_goal
 from convmill.runtime import host, jit

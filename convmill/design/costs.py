@@ -10,8 +10,9 @@ from convmill.design.sparsity import DENSE, Sparsity, sparsity
 from convmill.design.steps import Design, Step
 from convmill.lower.choices import ConvolutionChoice, Narrow
 from convmill.lower.machine import Machine
-from convmill.lower.network import Lowered, lower_stages
-from convmill.lower.stages import ConvolutionStage, Gradients, Stage, WeightedStage
+from convmill.lower.network import Gradients
+from convmill.lower.passes import Lowered, lower_stages
+from convmill.lower.stages import ConvolutionStage, Stage, WeightedStage
 from convmill.plan.facts import multiply_adds
 from convmill.plan.graph.operations import Separable
 from convmill.plan.reads import Windows

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from convmill.design.steps import Design, Step
-from convmill.lower.network import Lowered
+from convmill.lower.passes import Lowered
 from convmill.lower.stages import ConvolutionStage, DepthwiseStage, TransposedStage
 from convmill.plan.graph.shapes import Pair
 from convmill.plan.reads import Windows

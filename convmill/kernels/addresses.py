@@ -11,7 +11,7 @@ from convmill.kernels.context import field
 from convmill.kernels.lang import F32, I8, Emitter, Index
 from convmill.lower.fields import POINTERS
 from convmill.lower.launches import Slot
-from convmill.lower.stages import Matrix
+from convmill.lower.network import Matrix
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ from convmill.lower.launches import (
     of_matrix,
     value,
 )
-from convmill.lower.stages import BatchNormalizationStage, Tensor
+from convmill.lower.stages import BatchNormalizationStage
+from convmill.lower.tensors import Tensor
 
 S = BatchNormalizationStage
 UNROLL = 4  # sums that run beside one another: an addition waits for the one before it

@@ -25,7 +25,8 @@ from convmill.lower.launches import (
     gradient,
     value,
 )
-from convmill.lower.stages import Network, Tensor
+from convmill.lower.network import Network
+from convmill.lower.tensors import Tensor
 
 
 def bridge(network: Network, outputs: tuple[int, ...]) -> list[Launch]:

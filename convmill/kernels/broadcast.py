@@ -11,7 +11,7 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.groups import Place
 from convmill.kernels.lang import Emitter, Index
 from convmill.lower.launches import Shares, of_matrix
-from convmill.lower.stages import Tensor
+from convmill.lower.tensors import Tensor
 
 Term = Callable[[Index, Place, int], ir.Value]  # of an image, and of a vector at a place
 

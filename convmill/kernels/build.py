@@ -14,7 +14,8 @@ from convmill.kernels.lang import BIT, F32, I8, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Images, Launch, Slot
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
-from convmill.lower.stages import Matrix, Network, Stage
+from convmill.lower.network import Matrix, Network
+from convmill.lower.stages import Stage
 
 S = TypeVar("S", bound=Stage)
 

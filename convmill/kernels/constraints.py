@@ -13,7 +13,7 @@ from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
-from convmill.lower.stages import Matrix, Network
+from convmill.lower.network import Matrix, Network
 from convmill.plan.graph.parameters import NormRange
 
 

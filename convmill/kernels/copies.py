@@ -8,7 +8,7 @@ from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
-from convmill.lower.stages import Network
+from convmill.lower.network import Network
 
 
 def copies(network: Network, readers: Iterable[Launch], lanes: int) -> dict[int, list[Launch]]:

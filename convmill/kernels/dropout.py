@@ -12,7 +12,8 @@ from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws
 from convmill.lower.launches import SEEDS, Images, Launch, gradient, value
-from convmill.lower.stages import PlainStage, Tensor
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.random import Dropout, Noise
 
 SELU_LEAST = -1.6732632423543772 * 1.0507009873554805

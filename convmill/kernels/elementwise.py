@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from convmill.kernels.lang import Emitter, Index
-from convmill.lower.stages import Tensor
+from convmill.lower.tensors import Tensor
 
 
 def pixel_at(e: Emitter, tensor: Tensor, row: Index, column: Index) -> Index:

@@ -12,7 +12,8 @@ from convmill.kernels.lang import F32, I32, I64, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.kernels.random import Draws
 from convmill.lower.launches import SEEDS, Images, Launch, gradient, value
-from convmill.lower.stages import PlainStage, Tensor
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.random import Erase
 
 VALUES = 8  # the number of the first value's draw: those before are the rectangle's

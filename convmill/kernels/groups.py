@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from convmill.kernels import ir
 from convmill.kernels.lang import I32, Emitter, Index
-from convmill.lower.stages import Tensor
+from convmill.lower.tensors import Tensor
 
 Place = tuple[Index, Index, Index]  # row, column, channel
 

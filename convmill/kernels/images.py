@@ -8,7 +8,7 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, F64, I8, I64, POINTER, Index
 from convmill.lower.fields import IMAGE_ENTRY
 from convmill.lower.launches import IMAGES, ORDER, OUTPUTS, Images, Launch, Slot, value
-from convmill.lower.stages import Network
+from convmill.lower.network import Network
 
 ELEMENTS = (I8, F32, F64)  # in the order of convmill.lower.fields.IMAGE_TYPES
 

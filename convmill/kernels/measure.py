@@ -22,7 +22,9 @@ from convmill.lower.launches import (
     gradient,
     value,
 )
-from convmill.lower.stages import Network, PlainStage, Tensor
+from convmill.lower.network import Network
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.operations import Activate
 from convmill.plan.recipe import Goal, Loss
 

@@ -14,7 +14,8 @@ from convmill.kernels.functions import activate, gate
 from convmill.kernels.lang import Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
-from convmill.lower.stages import PlainStage, Tensor
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.operations import Merge
 
 # kind -> what one pair makes; the average is divided at the end

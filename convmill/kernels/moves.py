@@ -16,7 +16,8 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, Emitter, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, gradient, value
-from convmill.lower.stages import PlainStage, Tensor
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import Tensor
 from convmill.plan import moves
 from convmill.plan.graph.moves import Crop, Flatten, Move, Nest, Pad, Reshape, Upsample
 

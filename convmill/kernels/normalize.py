@@ -14,7 +14,8 @@ from convmill.kernels.groups import Group, Groups, Place, offset
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import FLOAT_BYTES, Images, Launch, Slot, gradient, of_matrix, value
-from convmill.lower.stages import NO_HALO, PlainStage
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import NO_HALO
 from convmill.plan.graph.operations import Normalize
 
 MOST_UNIT_FACTOR = 1e12  # by which Keras' UnitNormalization multiplies

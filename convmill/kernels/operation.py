@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from convmill.kernels.build import Kernel
 from convmill.lower.launches import Launch
-from convmill.lower.stages import Gradients, Stage
+from convmill.lower.network import Gradients
+from convmill.lower.stages import Stage
 
 S = TypeVar("S", bound=Stage)
 Write = Callable[[Kernel], None]  # writes the body of a launch's function

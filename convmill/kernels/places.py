@@ -15,7 +15,7 @@ from convmill.kernels.case import Case
 from convmill.kernels.elementwise import pixels
 from convmill.kernels.lang import F32, F64, I32, I64, Emitter, Index
 from convmill.kernels.terms import TERMS
-from convmill.lower.stages import Tensor
+from convmill.lower.tensors import Tensor
 from convmill.plan.recipe import Accuracy, Loss
 
 

@@ -11,7 +11,8 @@ from convmill.kernels.groups import Groups, Place, offset
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
 from convmill.lower.launches import Images, Launch, Slot, gradient, of_matrix, value
-from convmill.lower.stages import PlainStage, Tensor
+from convmill.lower.stages import PlainStage
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.operations import Prelu
 
 

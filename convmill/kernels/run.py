@@ -21,7 +21,7 @@ from convmill.kernels.operations import KERNELS
 from convmill.lower.launches import Images, Launch, Phase, Shares, Step, Work
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
-from convmill.lower.stages import Network
+from convmill.lower.network import Network
 
 ENTRY = "run"
 ZERO, ONE = ir.Constant(I64, 0), ir.Constant(F32, 1.0)

@@ -14,7 +14,7 @@ from convmill.kernels.operation import Site
 from convmill.kernels.operations import operation_of
 from convmill.lower.cut import cut
 from convmill.lower.launches import Launch, Slot, Step
-from convmill.lower.stages import Gradients, Network
+from convmill.lower.network import Gradients, Network
 
 
 def training_step(network: Network, lanes: int) -> Step:

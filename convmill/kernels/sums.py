@@ -6,7 +6,9 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import rows
 from convmill.kernels.lang import Index
 from convmill.lower.launches import Images, Launch, Slot, gradient
-from convmill.lower.stages import Network, Stage, Tensor
+from convmill.lower.network import Network
+from convmill.lower.stages import Stage
+from convmill.lower.tensors import Tensor
 
 
 def uses(network: Network) -> dict[int, list[Slot]]:

@@ -15,7 +15,7 @@ from convmill.kernels.build import Build, Kernel
 from convmill.kernels.lang import F32, F64, I64, POINTER, Emitter, Index
 from convmill.kernels.optimizers import Case, Factors
 from convmill.lower.launches import HYPER, PENALTIES, Launch, Shares, of_matrices, of_matrix
-from convmill.lower.stages import Matrix, Network
+from convmill.lower.network import Matrix, Network
 from convmill.plan.graph.parameters import NonNegative, Regularizer
 from convmill.plan.recipe import AVERAGE, GATHERED, Clip, Optimizer
 

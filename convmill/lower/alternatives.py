@@ -32,8 +32,9 @@ from convmill.lower.choose import (
     taps_at_once,
 )
 from convmill.lower.machine import Machine
+from convmill.lower.network import Gradients
 from convmill.lower.register_tiles import evenly
-from convmill.lower.stages import ConvolutionStage, DenseStage, DepthwiseStage, Gradients, Stage
+from convmill.lower.stages import ConvolutionStage, DenseStage, DepthwiseStage, Stage
 from convmill.lower.winograd import back_tiles, weights_tiles
 from convmill.lower.winograd import forward_tiles as winograd_tiles
 

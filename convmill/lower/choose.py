@@ -28,12 +28,12 @@ from convmill.lower.choices import (
     WinogradWeights,
 )
 from convmill.lower.machine import Machine
+from convmill.lower.network import Gradients
 from convmill.lower.register_tiles import SPARE_REGISTERS, evenly, sums_tile, tile_cycles
 from convmill.lower.stages import (
     ConvolutionStage,
     DenseStage,
     DepthwiseStage,
-    Gradients,
     Stage,
     TransposedStage,
     WeightedStage,

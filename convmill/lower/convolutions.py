@@ -10,14 +10,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from convmill.lower.stages import (
-    ConvolutionStage,
-    DepthwiseStage,
-    Stage,
-    Tensor,
-    TransposedStage,
-)
+from convmill.lower.stages import ConvolutionStage, DepthwiseStage, Stage, TransposedStage
 from convmill.lower.subgrids import beyond, subgrids
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.operations import Convolution, Separable
 from convmill.plan.graph.shapes import Border
 

@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from convmill.lower.stages import Gradients, PlainStage, Stage, Tensor
+from convmill.lower.network import Gradients
+from convmill.lower.stages import PlainStage, Stage
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.operations import AddedLoss
 from convmill.plan.graph.parameters import Parameter
 

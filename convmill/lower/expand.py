@@ -16,15 +16,14 @@ from dataclasses import dataclass, replace
 
 from convmill.lower.convolutions import border_around, convolution_stages
 from convmill.lower.stages import (
-    NO_HALO,
     BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
     Moments,
     PlainStage,
     Stage,
-    Tensor,
 )
+from convmill.lower.tensors import NO_HALO, Tensor
 from convmill.plan.graph.activations import LINEAR
 from convmill.plan.graph.moves import Flatten, Reshape
 from convmill.plan.graph.nodes import Graph, Node

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from convmill.lower.stages import Matrix, Tensor
+from convmill.lower.network import Matrix
+from convmill.lower.tensors import Tensor
 
 FLOAT_BYTES = 4
 Home = Literal["image", "thread", "batch"]

@@ -1,124 +1,134 @@
-"""The ordered list of passes from a graph to a Network, with a check of what each one leaves.
+"""A lowered graph: its stages, what is derived of each, its parameters as matrices. Pure data.
 
-    expand              one stage a node; Flatten becomes another view of the same buffer
-    fuse_activation     convolution -> activation         =>  convolution with an activation
-    fold_normalization  inference: conv -> normalization  =>  convolution, scaled and shifted
-    split_activation    activations that no kernel fuses  =>  a stage of their own
-    fuse_pooling        convolution -> max pooling        =>  convolution, a byte a window
-    place_halos         padding of a reader               =>  zeros around what it reads
-    differentiate       trained weights, losses           =>  gradients of each stage
-    number_uses         readers of one buffer             =>  a gradient each, and their sum
-    choose              sizes, gradients, processor       =>  algorithm and tiles of each stage
-    place_statistics    batch normalization               =>  rows for what a channel has
-    place_parameters    parameters                        =>  matrices and their copies
-
-What follows, launches, phases and memory, is in ``launches.py``, ``cut.py`` and ``lifetimes.py``.
+Nothing here knows a name that a user gave: nodes, tensors and parameters are numbers, so that equal
+nets are equal data and share their native code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from convmill.lower import spec
-from convmill.lower.choose import IMAGES_PER_GROUP, choose
-from convmill.lower.differentiate import differentiate, number_uses
-from convmill.lower.expand import expand
-from convmill.lower.fuse import (
-    fold_normalization,
-    fuse_activation,
-    fuse_pooling,
-    split_activation,
-)
-from convmill.lower.machine import Machine
-from convmill.lower.place import place_halos, place_parameters, place_statistics
-from convmill.lower.stages import Gradients, Network, Stage, Tensor
-from convmill.plan.covered import check_covered
-from convmill.plan.graph.nodes import Graph
+from convmill.lower.choices import Filtering
+from convmill.lower.stages import BatchNormalizationStage, Stage
+from convmill.lower.tensors import Tensor
+from convmill.plan.graph.parameters import Constraint, Regularizer
+from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Recipe
-
-# Gives every stage its choice: the stages, what is wanted of each, and the machine.
-Chooser = Callable[[Sequence[Stage], Sequence[Gradients], Machine], list[Stage]]
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """The stages of any graph, compiled or not, with their choices, and what they compute gradients
-    of; the tensors that images are read into, and those that are handed out."""
+class Matrix:
+    """A parameter as the kernels hold it: ``rows`` x ``columns`` float32 without gaps.
 
-    stages: tuple[Stage, ...]
-    gradients: tuple[Gradients, ...]
+    ``shape`` is Keras'; ``axes`` is the order in which the kernels hold Keras' axes: convolution
+    kernels with their filters first, (filters, kernel height x width x channels in), those of
+    depthwise ones as (1, kernel height x width x filters of a channel x channels). Dense kernels
+    are (inputs, units), biases (1, units). ``offset`` counts elements from the start of all
+    parameters. ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None;
+    ``winograd`` the place of Winograd's transform for ``filtering``, points x channels in x
+    ``pack_row``, where the forward pass reads that; ``turned`` that of the kernel turned around,
+    points x filters x ``turned_row``, for ``turned_filtering``, where the gradient of the input
+    does.
+    """
+
+    index: int
+    shape: Shape
+    axes: tuple[int, ...]
+    offset: int
+    rows: int
+    columns: int
+    trainable: bool
+    regularizer: Regularizer | None
+    decays: bool
+    constraint: Constraint | None = None
+    pack: int | None = None
+    pack_row: int = 0
+    winograd: int | None = None
+    filtering: Filtering | None = None
+    turned: int | None = None
+    turned_row: int = 0
+    turned_filtering: Filtering | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Which gradients of a stage are wanted: of each of the inputs, and of its weights."""
+
+    inputs: tuple[bool, ...] = ()
+    weights: bool = False
+
+    @property
+    def input(self) -> bool:
+        """Whether one of an input is."""
+        return any(self.inputs)
+
+    @property
+    def output(self) -> bool:
+        """Whether they need the gradient of what the stage writes."""
+        return self.input or self.weights
+
+
+@dataclass(frozen=True)
+class Network:
+    """A graph lowered: stages in order, what is derived of each, parameters as matrices, and the
+    recipe for training. ``inputs`` are what images are gathered into, ``outputs`` what is
+    predicted.
+    """
+
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    stages: tuple[Stage, ...]
+    gradients: tuple[Gradients, ...]
+    matrices: tuple[Matrix, ...]
+    recipe: Recipe | None
+    parameter_elements: int
+    pack_elements: int
+    statistic_elements: int
+    images_per_group: int
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is written for an image."""
+        return tuple(dict.fromkeys((*self.inputs, *(stage.output for stage in self.stages))))
 
-def lower_stages(
-    graph: Graph,
-    machine: Machine,
-    measured: Sequence[int] | None = None,
-    *,
-    training: bool = True,
-    chooser: Chooser = choose,
-) -> Lowered:
-    """The stages of any graph, for ``training`` or for inference; what cannot be compiled is a
-    plain stage like others. ``measured`` numbers the outputs that losses look at, by default all;
-    the ``chooser`` decides how each stage is computed.
-    """
-    expanded = expand(graph)
-    stages, inputs, outputs = expanded.stages, expanded.inputs, expanded.outputs
-    handed_out = {tensor.buffer for tensor in outputs}
-    spec.check_stages(stages)
-    stages = fuse_activation(stages, handed_out)
-    spec.check_stages(stages)
-    if not training:
-        stages = fold_normalization(stages, handed_out)
-        spec.check_stages(stages)
-    stages = split_activation(stages)
-    spec.check_stages(stages)
-    stages = fuse_pooling(stages, handed_out)
-    spec.check_stages(stages)
-    stages, ends = place_halos(stages, (*inputs, *outputs))
-    spec.check_stages(stages)
-    inputs, outputs = ends[: len(inputs)], ends[len(inputs) :]
-    numbers = range(len(outputs)) if measured is None else measured
-    looked_at = [outputs[number] for number in numbers]
-    wanted = differentiate(stages, graph.parameters, {tensor.buffer for tensor in looked_at})
-    stages, used = number_uses(stages, wanted, looked_at)
-    by_number = dict(zip(numbers, used, strict=True))
-    outputs = tuple(by_number.get(number, one) for number, one in enumerate(outputs))
-    stages = chooser(stages, wanted, machine)
-    spec.check_choices(stages, wanted, machine)
-    return Lowered(tuple(stages), tuple(wanted), inputs, outputs)
+    def is_derived(self, tensor: Tensor) -> bool:
+        """Whether the gradient of what a stage writes there is wanted."""
+        return any(
+            wanted.output and stage.output.buffer == tensor.buffer
+            for stage, wanted in zip(self.stages, self.gradients, strict=True)
+        )
 
+    @cached_property
+    def normalizations(self) -> tuple[BatchNormalizationStage, ...]:
+        """The stages that normalize by the statistics of batches."""
+        return tuple(one for one in self.stages if isinstance(one, BatchNormalizationStage))
 
-def lower(
-    graph: Graph,
-    recipe: Recipe | None,
-    machine: Machine,
-    *,
-    training: bool = True,
-    chooser: Chooser = choose,
-) -> Network:
-    """The Network of a graph that is compiled, for ``training`` or for inference alone; ``recipe``
-    None is for prediction. The ``chooser`` decides how each stage is computed.
+    @cached_property
+    def whole_batches(self) -> bool:
+        """Whether images of a batch need one another in training: none is cut into parts. A loss
+        that is computed outside sees them all."""
+        bridged = self.recipe is not None and bool(self.recipe.bridged)
+        return bridged or any(not stage.frozen for stage in self.normalizations)
 
-    Raises NotCovered where it is not.
-    """
-    check_covered(graph)
-    graph = graph if training else graph.outside_training()
-    asked = None if recipe is None else recipe.asked
-    lowered = lower_stages(graph, machine, asked, training=training, chooser=chooser)
-    stages, statistics = place_statistics(lowered.stages)
-    matrices, elements, packed = place_parameters(graph.parameters, stages, machine.lanes)
-    return Network(
-        inputs=lowered.inputs,
-        outputs=lowered.outputs,
-        stages=tuple(stages),
-        gradients=lowered.gradients,
-        matrices=matrices,
-        recipe=recipe,
-        parameter_elements=elements,
-        pack_elements=packed,
-        statistic_elements=statistics,
-        images_per_group=IMAGES_PER_GROUP,
-    )
+    @property
+    def written(self) -> frozenset[int]:
+        """The parameters that a step of training changes."""
+        moving = (
+            index
+            for stage in self.normalizations
+            if not stage.frozen
+            for index in (stage.moments.mean, stage.moments.variance)
+        )
+        moved = () if self.recipe and self.recipe.optimizer.bridged else self.trainable
+        return frozenset((*moving, *(matrix.index for matrix in moved)))
+
+    @property
+    def trainable(self) -> tuple[Matrix, ...]:
+        """Parameters that are trained."""
+        return tuple(matrix for matrix in self.matrices if matrix.trainable)

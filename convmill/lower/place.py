@@ -11,21 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from convmill.lower.choices import Filtering, Winograd
+from convmill.lower.network import Matrix
 from convmill.lower.stages import (
-    ALIGNMENT,
-    NO_HALO,
     BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
     DepthwiseStage,
-    Halo,
-    Matrix,
     PlainStage,
     Stage,
-    Tensor,
     TransposedStage,
     WeightedStage,
 )
+from convmill.lower.tensors import ALIGNMENT, NO_HALO, Halo, Tensor
 from convmill.plan.graph.parameters import Parameter
 from convmill.plan.graph.shapes import Shape
 

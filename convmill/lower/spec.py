@@ -11,15 +11,15 @@ from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winogr
 from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
 from convmill.lower.machine import Machine
+from convmill.lower.network import Gradients
 from convmill.lower.stages import (
     ConvolutionStage,
     DepthwiseStage,
-    Gradients,
     Stage,
-    Tensor,
     TransposedStage,
     WindowedStage,
 )
+from convmill.lower.tensors import Tensor
 from convmill.plan.refusals import NotCovered
 
 

@@ -1,77 +1,19 @@
-"""What is computed: tensors with a place for padding, fused stages, and parameters. Pure data.
-
-Nothing here knows a name that a user gave: nodes, tensors and parameters are numbers, so that equal
-nets are equal data and share their native code.
-"""
+"""What is computed: fused stages. Pure data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from convmill.lower.choices import (
     ConvolutionChoice,
     DenseChoice,
     DepthwiseChoice,
-    Filtering,
     TransposedChoice,
 )
+from convmill.lower.tensors import ALIGNMENT, Halo, Tensor
 from convmill.plan.graph.activations import LINEAR, Activation
 from convmill.plan.graph.operations import Operation
-from convmill.plan.graph.parameters import Constraint, Regularizer
-from convmill.plan.graph.shapes import Pair, Shape
-from convmill.plan.recipe import Recipe
-
-Halo = tuple[int, int, int, int]  # top, bottom, left, right
-NO_HALO: Halo = (0, 0, 0, 0)
-ALIGNMENT = 16  # float32 elements: one cache line
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """float32 values of one image, channels last, inside a border of zeros.
-
-    ``halo`` is (top, bottom, left, right) in pixels: the padding that the reader wants, so that
-    no kernel tests for edges. ``buffer`` numbers the memory; views share it. Where a buffer has
-    several readers, ``use`` numbers them from 1: each leaves a gradient of its own, and the sum of
-    all is that of use 0, which the writer goes by.
-    """
-
-    buffer: int
-    height: int
-    width: int
-    channels: int
-    halo: Halo = NO_HALO
-    use: int = 0
-
-    @property
-    def row(self) -> int:
-        """Elements from one row of pixels to the next."""
-        return (self.halo[2] + self.width + self.halo[3]) * self.channels
-
-    @property
-    def size(self) -> int:
-        """Elements in memory, the halo counted."""
-        return (self.halo[0] + self.height + self.halo[1]) * self.row
-
-    @property
-    def origin(self) -> int:
-        """Elements before the first pixel that is no halo."""
-        return self.halo[0] * self.row + self.halo[2] * self.channels
-
-    @property
-    def values(self) -> int:
-        """Values that count: height x width x channels."""
-        return self.height * self.width * self.channels
-
-    @property
-    def places(self) -> int:
-        """Pixels that count: height x width."""
-        return self.height * self.width
-
-    def padded(self, halo: Halo) -> Tensor:
-        """The same tensor inside another border."""
-        return replace(self, halo=halo)
+from convmill.plan.graph.shapes import Pair
 
 
 @dataclass(frozen=True)
@@ -336,120 +278,3 @@ Stage = (
     | BatchNormalizationStage
     | PlainStage
 )
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A parameter as the kernels hold it: ``rows`` x ``columns`` float32 without gaps.
-
-    ``shape`` is Keras'; ``axes`` is the order in which the kernels hold Keras' axes: convolution
-    kernels with their filters first, (filters, kernel height x width x channels in), those of
-    depthwise ones as (1, kernel height x width x filters of a channel x channels). Dense kernels
-    are (inputs, units), biases (1, units). ``offset`` counts elements from the start of all
-    parameters. ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None;
-    ``winograd`` the place of Winograd's transform for ``filtering``, points x channels in x
-    ``pack_row``, where the forward pass reads that; ``turned`` that of the kernel turned around,
-    points x filters x ``turned_row``, for ``turned_filtering``, where the gradient of the input
-    does.
-    """
-
-    index: int
-    shape: Shape
-    axes: tuple[int, ...]
-    offset: int
-    rows: int
-    columns: int
-    trainable: bool
-    regularizer: Regularizer | None
-    decays: bool
-    constraint: Constraint | None = None
-    pack: int | None = None
-    pack_row: int = 0
-    winograd: int | None = None
-    filtering: Filtering | None = None
-    turned: int | None = None
-    turned_row: int = 0
-    turned_filtering: Filtering | None = None
-
-    @property
-    def size(self) -> int:
-        """Number of weights."""
-        return self.rows * self.columns
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """Which gradients of a stage are wanted: of each of the inputs, and of its weights."""
-
-    inputs: tuple[bool, ...] = ()
-    weights: bool = False
-
-    @property
-    def input(self) -> bool:
-        """Whether one of an input is."""
-        return any(self.inputs)
-
-    @property
-    def output(self) -> bool:
-        """Whether they need the gradient of what the stage writes."""
-        return self.input or self.weights
-
-
-@dataclass(frozen=True)
-class Network:
-    """A graph lowered: stages in order, what is derived of each, parameters as matrices, and the
-    recipe for training. ``inputs`` are what images are gathered into, ``outputs`` what is
-    predicted.
-    """
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    stages: tuple[Stage, ...]
-    gradients: tuple[Gradients, ...]
-    matrices: tuple[Matrix, ...]
-    recipe: Recipe | None
-    parameter_elements: int
-    pack_elements: int
-    statistic_elements: int
-    images_per_group: int
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """All that is written for an image."""
-        return tuple(dict.fromkeys((*self.inputs, *(stage.output for stage in self.stages))))
-
-    def is_derived(self, tensor: Tensor) -> bool:
-        """Whether the gradient of what a stage writes there is wanted."""
-        return any(
-            wanted.output and stage.output.buffer == tensor.buffer
-            for stage, wanted in zip(self.stages, self.gradients, strict=True)
-        )
-
-    @cached_property
-    def normalizations(self) -> tuple[BatchNormalizationStage, ...]:
-        """The stages that normalize by the statistics of batches."""
-        return tuple(one for one in self.stages if isinstance(one, BatchNormalizationStage))
-
-    @cached_property
-    def whole_batches(self) -> bool:
-        """Whether images of a batch need one another in training: none is cut into parts. A loss
-        that is computed outside sees them all."""
-        bridged = self.recipe is not None and bool(self.recipe.bridged)
-        return bridged or any(not stage.frozen for stage in self.normalizations)
-
-    @property
-    def written(self) -> frozenset[int]:
-        """The parameters that a step of training changes."""
-        moving = (
-            index
-            for stage in self.normalizations
-            if not stage.frozen
-            for index in (stage.moments.mean, stage.moments.variance)
-        )
-        moved = () if self.recipe and self.recipe.optimizer.bridged else self.trainable
-        return frozenset((*moving, *(matrix.index for matrix in moved)))
-
-    @property
-    def trainable(self) -> tuple[Matrix, ...]:
-        """Parameters that are trained."""
-        return tuple(matrix for matrix in self.matrices if matrix.trainable)

@@ -8,18 +8,18 @@ from typing import Any
 
 from convmill.lower.launches import Images, Launch, Phase, Step
 from convmill.lower.lifetimes import Memory
+from convmill.lower.network import Network
 from convmill.lower.stages import (
     BatchNormalizationStage,
     ConvolutionStage,
     DenseStage,
     DepthwiseStage,
-    Network,
     PlainStage,
     Stage,
-    Tensor,
     TransposedStage,
     WindowedStage,
 )
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.graph.shapes import Pair
 

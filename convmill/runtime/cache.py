@@ -16,7 +16,7 @@ from pathlib import Path
 
 from convmill import settings, storage
 from convmill.lower.machine import Machine
-from convmill.lower.stages import Network
+from convmill.lower.network import Network
 from convmill.printing import say
 from convmill.runtime import machine_code
 

@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 
 from convmill.kernels.run import build_program
 from convmill.lower.machine import TARGETS
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Recipe
 from convmill.runtime import jit, machine_code

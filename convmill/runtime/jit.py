@@ -19,7 +19,7 @@ from convmill.lower import spec
 from convmill.lower.launches import Step
 from convmill.lower.lifetimes import Memory, place_slots
 from convmill.lower.machine import Machine
-from convmill.lower.stages import Network
+from convmill.lower.network import Network
 from convmill.lower.text import step_text
 from convmill.runtime import cache, debug, host, machine_code, reserve
 

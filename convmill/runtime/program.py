@@ -11,8 +11,9 @@ import numpy as np
 from convmill.lower.fields import IMAGE_TYPES
 from convmill.lower.launches import live_lists
 from convmill.lower.machine import Machine
-from convmill.lower.network import Chooser, lower
-from convmill.lower.stages import ConvolutionStage, Network
+from convmill.lower.network import Network
+from convmill.lower.passes import Chooser, lower
+from convmill.lower.stages import ConvolutionStage
 from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Optimizer, Recipe

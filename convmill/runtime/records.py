@@ -8,7 +8,8 @@ import numpy as np
 from convmill.lower.choose import whole_images
 from convmill.lower.launches import value
 from convmill.lower.lifetimes import Memory
-from convmill.lower.stages import Network, Tensor
+from convmill.lower.network import Network
+from convmill.lower.tensors import Tensor
 from convmill.runtime.memory import aligned
 
 POISON = 0xFF  # four of them are a float32 that is no number

@@ -17,7 +17,8 @@ from convmill import settings, storage
 from convmill.lower.alternatives import parts, with_values
 from convmill.lower.choose import choose
 from convmill.lower.machine import Machine
-from convmill.lower.stages import Gradients, Stage
+from convmill.lower.network import Gradients
+from convmill.lower.stages import Stage
 from convmill.runtime import cache, machine_code
 
 ENDING = ".tuned"

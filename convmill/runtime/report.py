@@ -8,13 +8,8 @@ from dataclasses import dataclass
 
 from convmill.kernels.operations import operation_of
 from convmill.lower.choices import Narrow, Winograd
-from convmill.lower.stages import (
-    ConvolutionStage,
-    DepthwiseStage,
-    Network,
-    PlainStage,
-    Stage,
-)
+from convmill.lower.network import Network
+from convmill.lower.stages import ConvolutionStage, DepthwiseStage, PlainStage, Stage
 from convmill.plan.facts import multiply_adds, node_multiply_adds
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.graph.operations import Activate, Separable

@@ -18,8 +18,9 @@ from convmill.lower.alternatives import Part, parts, with_values
 from convmill.lower.choose import choose
 from convmill.lower.launches import Launch
 from convmill.lower.machine import Machine
-from convmill.lower.network import Chooser
-from convmill.lower.stages import Gradients, Stage
+from convmill.lower.network import Gradients
+from convmill.lower.passes import Chooser
+from convmill.lower.stages import Stage
 from convmill.runtime import remembered
 from convmill.runtime.program import Kind, Program
 from convmill.runtime.remembered import Values

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from convmill.lower.stages import Matrix, Network
+from convmill.lower.network import Matrix, Network
 from convmill.runtime.memory import aligned
 
 

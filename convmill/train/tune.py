@@ -24,7 +24,7 @@ from convmill.train.session import session
 from convmill.whole import check_whole
 
 if TYPE_CHECKING:
-    from convmill.lower.network import Chooser
+    from convmill.lower.passes import Chooser
     from convmill.runtime.program import Kind, Program
     from convmill.runtime.tune import Tried, Tuned
 

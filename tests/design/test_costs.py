@@ -12,7 +12,7 @@ import convmill
 from convmill.design.costs import Cost, costs, total
 from convmill.design.sparsity import Sparsity, sparsity
 from convmill.design.steps import Design, design_of
-from convmill.lower.network import lower_stages
+from convmill.lower.passes import lower_stages
 from tests.plan.nets import IMAGE, MACHINE, notebook, sequential
 
 

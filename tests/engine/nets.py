@@ -12,7 +12,7 @@ import numpy as np
 
 from convmill.lower.launches import gradient, value
 from convmill.lower.machine import TARGETS
-from convmill.lower.stages import Tensor
+from convmill.lower.tensors import Tensor
 from convmill.plan.graph.activations import Activation
 from convmill.plan.graph.moves import Flatten
 from convmill.plan.graph.nodes import Graph, Node

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.runtime import cache, host, jit, machine_code
 from convmill.runtime.jit import Compiled
 from tests.conftest import PATIENCE

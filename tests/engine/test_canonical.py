@@ -11,7 +11,7 @@ from keras import layers
 
 import convmill
 from convmill.kernels.run import build_program
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.plan.read import read
 from convmill.runtime import host, jit
 from convmill.runtime.jit import compiled

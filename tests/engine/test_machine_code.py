@@ -15,7 +15,7 @@ from convmill.kernels import ir
 from convmill.kernels.lang import I64, POINTER, Emitter
 from convmill.kernels.run import build_program
 from convmill.lower.machine import TARGETS
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.plan.refusals import NotCovered
 from convmill.runtime import host, jit, machine_code
 from convmill.runtime.program import Program

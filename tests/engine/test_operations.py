@@ -10,7 +10,7 @@ import pytest
 
 from convmill.lower import winograd
 from convmill.lower.choices import Filtering, Winograd, WinogradWeights
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph.activations import Activation
 from convmill.plan.graph.parameters import Regularizer

@@ -6,7 +6,7 @@ import pytest
 
 from convmill.lower.choices import Direct
 from convmill.lower.machine import TARGETS, Machine
-from convmill.lower.network import lower_stages
+from convmill.lower.passes import lower_stages
 from convmill.lower.stages import ConvolutionStage
 from tests.engine.nets import conv, flatten, graph_of, pool
 

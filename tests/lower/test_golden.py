@@ -13,7 +13,7 @@ import pytest
 from benchmarks.nets import NETS
 from benchmarks.workers.keras_nets import build
 from convmill.lower.machine import TARGETS, Machine
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.lower.text import network_text, step_text
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.read import read

@@ -11,8 +11,9 @@ from convmill.lower.choices import Direct, Narrow
 from convmill.lower.launches import Phase, Slot, Step
 from convmill.lower.lifetimes import Place, place_slots
 from convmill.lower.machine import TARGETS
-from convmill.lower.network import lower_stages
-from convmill.lower.stages import ConvolutionStage, Gradients
+from convmill.lower.network import Gradients
+from convmill.lower.passes import lower_stages
+from convmill.lower.stages import ConvolutionStage
 from tests.engine.nets import conv, dense, flatten, graph_of
 from tests.lower.launches import image_slot, over_images, over_shares
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convmill.lower.network import lower
+from convmill.lower.passes import lower
 from convmill.plan.covered import MOST_VALUES
 from convmill.plan.refusals import NotCovered
 from tests.engine.nets import WIDTHS, conv, dense, flatten, graph_of, pool
