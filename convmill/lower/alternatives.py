@@ -23,6 +23,7 @@ from convmill.lower.choices import (
 )
 from convmill.lower.choose import (
     Limits,
+    choose,
     forward_tiles,
     gathered_tile,
     is_narrow,
@@ -43,6 +44,21 @@ MOST_DIRECT = 3  # tiles of a direct convolution, of different numbers of vector
 
 
 @dataclass(frozen=True)
+class Modelled:
+    """Stages as ``choose.py`` chooses them, without measuring, what is wanted of each, and the
+    machine: what was to be decided."""
+
+    stages: tuple[Stage, ...]
+    wanted: tuple[Gradients, ...]
+    machine: Machine
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> Modelled:
+        """Stages that nothing was chosen for yet, with what the model of cycles chooses."""
+        return cls(tuple(choose(stages, wanted, machine)), tuple(wanted), machine)
+
+
+@dataclass(frozen=True)
 class Part:
     """One field of the choice of stage number ``stage``, and what it may hold, the present value
     first. ``kernels`` is how the names of the launches end that it decides of; empty for all."""
@@ -53,12 +69,12 @@ class Part:
     values: tuple[Any, ...]
 
 
-def parts(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Part]:
-    """The parts of chosen stages that could be computed otherwise."""
-    limits = Limits.of(stages)
+def parts(modelled: Modelled) -> list[Part]:
+    """The parts of stages that could be computed otherwise."""
+    limits = Limits.of(modelled.stages)
     found = []
-    for number, (stage, gradients) in enumerate(zip(stages, wanted, strict=True)):
-        for field, kernels, values in _of_stage(stage, gradients, machine, limits):
+    for number, (stage, gradients) in enumerate(zip(modelled.stages, modelled.wanted, strict=True)):
+        for field, kernels, values in _of_stage(stage, gradients, modelled.machine, limits):
             present = getattr(stage.choice, field)  # type: ignore[union-attr]
             distinct = tuple(dict.fromkeys((present, *values)))
             if len(distinct) > 1:
@@ -76,9 +92,8 @@ def with_values(stages: Sequence[Stage], values: Mapping[tuple[int, str], Any]) 
     return result
 
 
-Field = tuple[
-    str, tuple[str, ...], Iterable[Any]
-]  # of a choice: its name, its launches, other values
+# Of a choice: its name, its launches, other values.
+Field = tuple[str, tuple[str, ...], Iterable[Any]]
 
 
 def _of_stage(stage: Stage, wanted: Gradients, machine: Machine, limits: Limits) -> Iterator[Field]:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convmill import settings, storage
-from convmill.lower.alternatives import parts, with_values
-from convmill.lower.choose import choose
+from convmill.lower.alternatives import Modelled, parts, with_values
 from convmill.lower.machine import Machine
 from convmill.lower.network import Gradients
 from convmill.lower.stages import Stage
@@ -29,31 +28,29 @@ _here: dict[str, Values] = {}  # what this process has found, by the names of fi
 
 def chooser(stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> list[Stage]:
     """Every stage with its choice: what was measured to be quickest, or else what is modelled."""
-    chosen = choose(stages, wanted, machine)
-    return with_values(chosen, recall(chosen, wanted, machine))
+    modelled = Modelled.of(stages, wanted, machine)
+    return with_values(modelled.stages, recall(modelled))
 
 
-def recall(chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> Values:
-    """What is to be computed otherwise than it was ``chosen``; nothing where nothing is known."""
-    name = _name(chosen, wanted, machine)
+def recall(modelled: Modelled) -> Values:
+    """What is to be computed otherwise than it was modelled; nothing where nothing is known."""
+    name = _name(modelled)
     if name in _here:
         return _here[name]
     folder = settings.cache_folder()
     named = {} if folder is None else _read(folder, folder / f"{name}{ENDING}")
     return {
         key: value
-        for part in (parts(chosen, wanted, machine) if named else ())
+        for part in (parts(modelled) if named else ())
         for value in part.values
         if repr(value) == named.get(key := (part.stage, part.field))
     }
 
 
-def remember(
-    chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine, values: Values
-) -> str | None:
+def remember(modelled: Modelled, values: Values) -> str | None:
     """Keeps ``values`` for this process and, in a file, for all others, or forgets what was kept
     where there are none. Why there is no such file; None where there is, or need be, one."""
-    name = _name(chosen, wanted, machine)
+    name = _name(modelled)
     _here[name] = values
     folder = settings.cache_folder()
     if folder is None:
@@ -91,6 +88,8 @@ def _read(folder: Path, path: Path) -> dict[tuple[int, str], str]:
         return {}
 
 
-def _name(chosen: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine) -> str:
-    decided = repr((tuple(chosen), tuple(wanted), machine, machine_code.compiler()))
+def _name(modelled: Modelled) -> str:
+    """1 ms for a hundred stages: less than to look through a folder for any file."""
+    stages, wanted, machine = modelled.stages, modelled.wanted, modelled.machine
+    decided = repr((stages, wanted, machine, machine_code.compiler()))
     return hashlib.sha256(decided.encode()).hexdigest()

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from convmill.lower.alternatives import Part, parts, with_values
-from convmill.lower.choose import choose
+from convmill.lower.alternatives import Modelled, Part, parts, with_values
 from convmill.lower.launches import Launch
 from convmill.lower.machine import Machine
 from convmill.lower.network import Gradients
@@ -72,26 +71,16 @@ class _Choosing:
     """A chooser that has other ``values`` in the stages that it was made for, and notes what it was
     asked for."""
 
-    def __init__(self, asked: _Asked | None = None, values: Values | None = None) -> None:
-        self.asked, self.values = asked, values or {}
-        self.seen: list[_Asked] = []
+    def __init__(self, modelled: Modelled | None = None, values: Values | None = None) -> None:
+        self.modelled, self.values = modelled, values or {}
+        self.seen: list[Modelled] = []
 
     def __call__(
         self, stages: Sequence[Stage], wanted: Sequence[Gradients], machine: Machine
     ) -> list[Stage]:
-        chosen = choose(stages, wanted, machine)
-        here = _Asked(tuple(chosen), tuple(wanted), machine)
+        here = Modelled.of(stages, wanted, machine)
         self.seen.append(here)
-        return with_values(chosen, self.values) if here == self.asked else chosen
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What was to be decided: the stages as they are chosen without measuring."""
-
-    chosen: tuple[Stage, ...]
-    wanted: tuple[Gradients, ...]
-    machine: Machine
+        return with_values(here.stages, self.values if here == self.modelled else {})
 
 
 def tune(
@@ -105,29 +94,25 @@ def tune(
     seen = _Choosing()
     make(seen, False)
     first, last = seen.seen[0], seen.seen[-1]  # a Program is lowered for training, then inference
-    asked = {"training": first} if last == first else {"training": first, "inference": last}
+    decided = {"training": first} if last == first else {"training": first, "inference": last}
     for kind, run in kinds.items():
-        if kind in asked:
+        if kind in decided:
             with _TUNING:
-                found = _tune(make, kind, run, asked[kind], tell)
-            decided = asked[kind]
-            why = remembered.remember(
-                decided.chosen, decided.wanted, decided.machine, found.values
-            )
-            yield replace(found, unkept=why)
+                found = _tune(make, kind, run, decided[kind], tell)
+            yield replace(found, unkept=remembered.remember(decided[kind], found.values))
 
 
 def _tune(
-    make: Make, kind: Kind, run: Callable[[Program], object], asked: _Asked, tell: Tell
+    make: Make, kind: Kind, run: Callable[[Program], object], modelled: Modelled, tell: Tell
 ) -> Tuned:
-    every = parts(asked.chosen, asked.wanted, asked.machine)
+    every = parts(modelled)
     most = max((len(part.values) for part in every), default=0)
     seconds: dict[tuple[Part, Any], float] = {}
     for turn in range(most):
         tell(f"{kind}: program {turn + 1} of {most}")
         now = {part: part.values[turn % len(part.values)] for part in every}
         values = {(part.stage, part.field): value for part, value in now.items()}
-        program = make(_Choosing(asked, values), True)
+        program = make(_Choosing(modelled, values), True)
         taken = launch_seconds(program, kind, run, SECONDS)
         for part, value in now.items():
             spent = part_seconds(part, every, taken)
@@ -139,10 +124,10 @@ def _tune(
     before = after = 0.0
     if values:
         tell(f"{kind}: what was found, against what there was")
-        before, after = _compared(make, run, asked, values)
+        before, after = _compared(make, run, modelled, values)
     if after > before * AT_ALL:
         values = {}
-    return Tuned(kind, asked.chosen, tried, values, before, after)
+    return Tuned(kind, modelled.stages, tried, values, before, after)
 
 
 def _tried(part: Part, seconds: list[float]) -> Tried:
@@ -175,10 +160,10 @@ def _own(part: Part, seconds: Seconds) -> list[Launch]:
 
 
 def _compared(
-    make: Make, run: Callable[[Program], object], asked: _Asked, values: Values
+    make: Make, run: Callable[[Program], object], modelled: Modelled, values: Values
 ) -> tuple[float, float]:
     """The least seconds of a run as it was and with other values, in turns."""
-    both = [make(_Choosing(asked, one), False) for one in ({}, values)]
+    both = [make(_Choosing(modelled, one), False) for one in ({}, values)]
     for program in both:
         run(program)  # compiles
     least = [float("inf")] * 2

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convmill.lower.alternatives import parts, with_values
-from convmill.lower.choose import choose
+from convmill.lower.alternatives import Modelled, parts, with_values
 from convmill.lower.machine import TARGETS
 from tests.engine.fences import fenced
 from tests.engine.nets import (
@@ -47,15 +46,15 @@ class Other:
         self.most = 0
 
     def __call__(self, stages, wanted, machine):
-        chosen = choose(stages, wanted, machine)
-        every = parts(chosen, wanted, machine)
+        modelled = Modelled.of(stages, wanted, machine)
+        every = parts(modelled)
         self.fields |= {part.field for part in every}
         self.most = max(len(part.values) for part in every)
         values = {
             (part.stage, part.field): part.values[min(self.turn, len(part.values) - 1)]
             for part in every
         }
-        return with_values(chosen, values)
+        return with_values(modelled.stages, values)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -78,12 +77,12 @@ def test_what_is_chosen_comes_first_and_nothing_twice():
     seen = []
 
     def chooser(stages, wanted, machine):
-        chosen = choose(stages, wanted, machine)
-        for part in parts(chosen, wanted, machine):
+        modelled = Modelled.of(stages, wanted, machine)
+        for part in parts(modelled):
             seen.append(part)
-            assert part.values[0] == getattr(chosen[part.stage].choice, part.field)
+            assert part.values[0] == getattr(modelled.stages[part.stage].choice, part.field)
             assert len(set(part.values)) == len(part.values) > 1
-        return chosen
+        return list(modelled.stages)
 
     program_of(GRAPH, recipe_of("categorical_crossentropy"), parameters_of(), chooser=chooser)
     assert {part.field for part in seen} >= {"forward", "input_gradient", "weight_gradient"}
@@ -94,9 +93,9 @@ def test_large_dense_layers_may_go_by_groups_or_over_the_batch():
     found = []
 
     def chooser(stages, wanted, machine):
-        chosen = choose(stages, wanted, machine)
-        found.extend(part for part in parts(chosen, wanted, machine) if part.field == "panel")
-        return chosen
+        modelled = Modelled.of(stages, wanted, machine)
+        found.extend(part for part in parts(modelled) if part.field == "panel")
+        return list(modelled.stages)
 
     program_of(
         graph,

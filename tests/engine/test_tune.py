@@ -145,9 +145,9 @@ def test_a_damaged_memory_is_passed_over(monkeypatch, tmp_path, content):
     make, _ = made()
     seen = tune._Choosing()
     untuned = forward_of(make(seen, False))
-    asked = seen.seen[0]
-    part = next(part for part in parts(*vars(asked).values()) if is_last(part, part.values[-1]))
-    assert remembered.remember(*vars(asked).values(), {(1, "forward"): part.values[-1]}) is None
+    modelled = seen.seen[0]
+    part = next(part for part in parts(modelled) if is_last(part, part.values[-1]))
+    assert remembered.remember(modelled, {(1, "forward"): part.values[-1]}) is None
     assert forward_of(make(remembered.chooser, False)) == part.values[-1]
     remembered.forget()  # as another process
     assert forward_of(make(remembered.chooser, False)) == part.values[-1]
