@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ import pytest
 
 from convmill.runtime import workers
 from tests.engine.nets import conv, data, dense, flatten, graph_of, parameters, pool
+from tests.threads import together
 
 from tests.engine.nets import program_of, recipe_of  # isort: skip
 
@@ -97,11 +97,7 @@ def test_a_callers_mode_is_its_own() -> None:
         with within(USUAL | UPWARDS | ZEROING):
             found.append(trained(2))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, work)
     for one in found:
         assert_same(one, usual)
     assert mode() == USUAL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import functools
 
 import numpy as np
 import pytest
@@ -31,6 +31,7 @@ from tests.engine.nets import (
     separable,
     transposed,
 )
+from tests.threads import together
 
 ALL_KINDS = graph_of(
     (13, 12, 3),
@@ -200,18 +201,12 @@ def test_two_programs_at_once(cases):
     """Programs, of the same native code or not, each in a Python thread."""
     alone = [run(*prepared(case, 2, seed)) for seed, case in enumerate(cases)]
     both = [prepared(case, 2, seed) for seed, case in enumerate(cases)]
-    gate = threading.Barrier(len(cases))
     found: dict[int, Result] = {}
 
     def work(number: int) -> None:
-        gate.wait()
         found[number] = run(*both[number])
 
-    workers = [threading.Thread(target=work, args=(number,)) for number in range(len(cases))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    together(*(functools.partial(work, number) for number in range(len(cases))))
     for number, result in enumerate(alone):
         assert_same_bits(found[number], result)
 

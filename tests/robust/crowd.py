@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from convmill import models
-
-PATIENCE = 600
-
-
-def together(works: Sequence[Callable[[], object]]) -> None:
-    """Does works side by side, in a thread each; raises what one of them raised."""
-    failed: list[BaseException] = []
-    ready = threading.Barrier(len(works))
-
-    def run(work: Callable[[], object]) -> None:
-        try:
-            ready.wait(PATIENCE)
-            work()
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive(), "it waits for ever"
-    if failed:
-        raise failed[0]
-
-
-def counter() -> Any:
-    """A model whose one weight is how many steps have been made."""
-    model = models.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(keras.optimizers.SGD(1.0), "mean_absolute_error", metrics=["mae"])
-    return model
-
+from tests.threads import together
 
 FAR = 1e4  # labels, which no number of steps reaches
 STEPS = {0: 1, 2: 4}  # that each method makes, by its number below
@@ -74,7 +41,7 @@ def same_model(model: Any, threads: int, rounds: int) -> None:
                 case 4:
                     answer(np.asarray(model.predict_on_batch(x)))
 
-    together([lambda first=first: work(first) for first in range(threads)])
+    together(*(lambda first=first: work(first) for first in range(threads)))
     made = sum(
         STEPS.get(number % 5, 0)
         for first in range(threads)
@@ -113,7 +80,7 @@ def different_models(threads: int, epochs: int) -> None:
     def work(seed: int) -> None:
         found[seed] = trained(seed)
 
-    together([lambda seed=seed: work(seed) for seed in range(threads)])
+    together(*(lambda seed=seed: work(seed) for seed in range(threads)))
     for seed, expected in enumerate(alone):
         for one, other in zip(found[seed], expected, strict=True):
             np.testing.assert_array_equal(one, other)

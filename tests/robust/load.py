@@ -25,8 +25,9 @@ import keras
 import numpy as np
 
 from convmill import models
-from tests.robust.crowd import counter, different_models, same_model
+from tests.robust.crowd import different_models, same_model
 from tests.robust.server import answers
+from tests.train.nets import counter
 
 GROWTH = 0.01  # of resident memory, at most
 # The same where each call makes models: JAX keeps some kilobytes of each function that it traces.
@@ -143,7 +144,7 @@ def _use(model: Any) -> None:
 
 def one_model(threads: int) -> Work:
     """Threads that use one model, by turns with all methods."""
-    model = counter()
+    model = counter(models.Sequential)
     return lambda: same_model(model, threads, 10)
 
 

@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import numpy as np
 
-from tests.robust.crowd import together
+from tests.threads import together
 
 
 class Server(ThreadingMixIn, WSGIServer):
@@ -60,7 +60,7 @@ def answers(model: Any, x: np.ndarray, clients: int, requests: int) -> None:
             np.testing.assert_array_equal(found.reshape(-1, whole.shape[1]), whole[rows])
 
     try:
-        together([lambda client=client: ask(client) for client in range(clients)])
+        together(*(lambda client=client: ask(client) for client in range(clients)))
     finally:
         server.shutdown()
         server.server_close()

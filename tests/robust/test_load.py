@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from convmill import models
 from tests.robust import load
-from tests.robust.crowd import counter, different_models, same_model
+from tests.robust.crowd import different_models, same_model
 from tests.robust.server import answers
+from tests.train.nets import counter
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600
@@ -68,7 +70,7 @@ def test_a_model_that_is_dropped_is_gone():
 
 @pytest.mark.parametrize("threads", THREADS)
 def test_threads_on_one_model(threads):
-    same_model(counter(), threads, 5)
+    same_model(counter(models.Sequential), threads, 5)
 
 
 @pytest.mark.parametrize("threads", THREADS)

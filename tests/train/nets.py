@@ -42,6 +42,16 @@ def convnet(sequential=None, dropout=0.0):
     return (sequential or keras.Sequential)(stack, name="net")
 
 
+def counter(sequential=None):
+    """A compiled model whose one weight is how many steps have been made, if labels are far away:
+    each step adds the rate, 1, and no number of images changes that."""
+    stack = [keras.Input((1,)), layers.Dense(1, use_bias=False)]
+    model = (sequential or keras.Sequential)(stack)
+    model.compile(keras.optimizers.SGD(1.0), "mean_absolute_error", metrics=["mae"])
+    model.set_weights([np.zeros((1, 1), np.float32)])
+    return model
+
+
 def compiled(model, optimizer="rmsprop", loss="categorical_crossentropy", **options):
     """The model, compiled with accuracy unless told otherwise.
 

@@ -1,6 +1,7 @@
 """Variables that wait for what ``train_on_batch`` has changed: whoever looks sees it."""
 
 import copy
+import functools
 import gc
 import os
 import pickle
@@ -18,6 +19,7 @@ from keras import layers
 import convmill
 from convmill import models
 from convmill.train import late
+from tests.threads import together
 
 pytestmark = [
     pytest.mark.usefixtures("strict"),
@@ -401,11 +403,7 @@ def test_threads_that_train_get_the_figures_of_their_own_batches():
             found = model.train_on_batch(X * (number + 1), Y)
             wrong.extend([] if found == expected[number] else [(number, found)])
 
-    threads = [threading.Thread(target=train, args=(number,)) for number in expected]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(PATIENCE)
+    together(*(functools.partial(train, number) for number in expected))
     assert not wrong
 
 

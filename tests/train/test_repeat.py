@@ -1,8 +1,8 @@
 """Calls that are like one before take a shorter way, and give what the long one gives."""
 
+import functools
 import gc
 import sys
-import threading
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ from keras import layers
 
 import convmill
 from convmill import models
+from tests.threads import together
 from tests.train.test_changes import CHANGES, X, Y, net
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -214,11 +215,7 @@ def test_threads_that_call_at_once():
         found = [model.predict_on_batch(batches[own]) for _ in range(50)]
         wrong.extend(one for one in found if not np.array_equal(one, expected[own]))
 
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    together(*(functools.partial(call, number) for number in range(4)))
     assert not wrong
 
 

@@ -1,6 +1,7 @@
 """Ctrl-C, and several fits at once: the model stays usable, its state whole."""
 
 import _thread
+import functools
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from convmill import models
+from tests.threads import together
 from tests.train.nets import assert_same_state, compiled, convnet, images, seeded_fit
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -132,17 +134,16 @@ def test_two_fits_in_two_threads_do_not_disturb_each_other():
         model.fit(x, y, batch_size=4, epochs=5, shuffle=False, verbose=0)
         results[seed] = model.get_weights()
 
-    alone, together = {}, {}
-    for results, threaded in ((alone, False), (together, True)):
+    alone, beside = {}, {}
+    for results in (alone, beside):
         nets = {seed: compiled(convnet(models.Sequential)) for seed in (1, 2)}
-        workers = [threading.Thread(target=learn, args=(seed, results)) for seed in nets]
-        for worker in workers:
-            worker.start()
-            if not threaded:
-                worker.join()
-        for worker in workers:
-            worker.join()
+        works = [functools.partial(learn, seed, results) for seed in nets]
+        if results is beside:
+            together(*works)
+        else:
+            for work in works:
+                work()
     for seed, weights in alone.items():
-        for mine, other in zip(together[seed], weights, strict=True):
+        for mine, other in zip(beside[seed], weights, strict=True):
             np.testing.assert_array_equal(mine, other)
     assert not np.array_equal(alone[1][0], alone[2][0])

@@ -15,37 +15,17 @@ import pytest
 from convmill import models
 from convmill.train import turns
 from convmill.train.turns import Turn
-from tests.train.nets import assert_same_state, compiled, convnet, images, seeded_fit
+from tests.threads import PATIENCE, together
+from tests.train.nets import assert_same_state, compiled, convnet, counter, images, seeded_fit
 
 pytestmark = pytest.mark.usefixtures("strict")
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 600
 X, Y = images()
 
 
 def net(**options):
     return compiled(convnet(models.Sequential, **options))
-
-
-def in_threads(*works):
-    """Runs functions side by side; raises what one of them raised."""
-    failed = []
-
-    def run(work):
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive(), "it waits for ever"
-    if failed:
-        raise failed[0]
 
 
 def test_threads_that_predict_with_one_model():
@@ -60,7 +40,7 @@ def test_threads_that_predict_with_one_model():
                 found = model.predict_on_batch(X[rows])
             np.testing.assert_array_equal(found, whole[rows])
 
-    in_threads(
+    together(
         lambda: again(slice(0, 24), "predict"),
         lambda: again(slice(24, 48), "predict"),
         lambda: again(slice(5, 6), "predict_on_batch"),
@@ -85,21 +65,19 @@ def test_predictions_beside_fit_leave_the_training_as_it_is():
             found = model.predict(same, verbose=0)
             np.testing.assert_array_equal(found, np.repeat(found[:1], 40, axis=0))
 
-    in_threads(fit, predict, predict)
+    together(fit, predict, predict)
     assert_same_state(model, alone, tolerance=0)
 
 
 def test_two_fits_on_one_model_take_turns():
     """Whatever their order, no step is lost: both train with a rate of which steps add up."""
-    model = models.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(keras.optimizers.SGD(1.0), "mean_absolute_error")
-    model.set_weights([np.zeros((1, 1), np.float32)])
+    model = counter(models.Sequential)
     x, y = np.ones((40, 1), np.float32), np.full((40, 1), 1e6, np.float32)
 
     def fit():
         model.fit(x, y, batch_size=1, epochs=5, shuffle=False, verbose=0)
 
-    in_threads(fit, fit, fit)
+    together(fit, fit, fit)
     assert model.get_weights()[0].item() == 600.0
     assert int(model.optimizer.iterations.numpy()) == 600
 
@@ -124,7 +102,7 @@ def test_each_of_several_evaluations_counts_for_itself(metrics):
 
         return work
 
-    in_threads(*(again(half, expected) for half, expected in zip(halves, alone, strict=True)))
+    together(*(again(half, expected) for half, expected in zip(halves, alone, strict=True)))
     plain = seeded_fit(model, X, Y, shuffle=False)
     model.set_weights(convnet().get_weights())
     model.compile("rmsprop", "categorical_crossentropy", metrics=given, jit_compile=False)
@@ -143,7 +121,7 @@ def test_first_calls_build_a_model_once(methods):
 
     for _ in range(5):
         model = compiled(models.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)]))
-        in_threads(*(call(method) for method in methods))
+        together(*(call(method) for method in methods))
         assert [tuple(weight.shape) for weight in model.weights] == [(36, 3), (3,)]
 
 
@@ -154,7 +132,7 @@ def test_each_fit_returns_its_own_history():
     def fit(epochs):
         return lambda: found.update({epochs: seeded_fit(model, X, Y, epochs=epochs).epoch})
 
-    in_threads(*(fit(epochs) for epochs in (1, 2, 3)))
+    together(*(fit(epochs) for epochs in (1, 2, 3)))
     assert found == {1: [0], 2: [0, 1], 3: [0, 1, 2]}
 
 
@@ -169,7 +147,7 @@ def test_models_that_share_layers_take_turns():
     def fit(model):
         return lambda: model.fit(x, y, batch_size=1, epochs=5, shuffle=False, verbose=0)
 
-    in_threads(fit(first), fit(second))
+    together(fit(first), fit(second))
     assert shared.get_weights()[0].item() == 400.0
 
 
@@ -203,7 +181,7 @@ def test_a_callback_may_wait_for_another_thread_that_uses_the_model(method, hook
         pass
 
     def wait(self, *_, **__):
-        in_threads(lambda: getattr(model, method)(*arguments, **options))
+        together(lambda: getattr(model, method)(*arguments, **options))
 
     setattr(Waiting, hook, wait)
     seeded_fit(model, X, Y, callbacks=[Waiting()])
@@ -219,7 +197,7 @@ def test_a_generator_may_wait_for_another_thread_that_predicts():
     def batches(ask):
         while True:
             if ask:
-                in_threads(lambda: model.predict(X, verbose=0))
+                together(lambda: model.predict(X, verbose=0))
             yield X[:16], Y[:16]
 
     seeded_fit(model, batches(True), steps_per_epoch=4, shuffle=False, batch_size=None)
