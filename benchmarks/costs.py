@@ -107,3 +107,10 @@ def training_multiply_adds(net: Net) -> int:
 def roofline(multiply_adds: int, gigaflops: float) -> float:
     """Images/s at which `multiply_adds` an image keep a machine of `gigaflops` wholly busy."""
     return gigaflops * 1e9 / (2 * multiply_adds)
+
+
+def roof(net: Net, what: str, gigaflops: float | None) -> float | None:
+    """Images/s of "training" or "evaluation" that keep a machine wholly busy, with nothing skipped;
+    None where its peak was not measured."""
+    work = training_multiply_adds if what == "training" else forward_multiply_adds
+    return roofline(work(net), gigaflops) if gigaflops else None

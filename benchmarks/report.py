@@ -1,15 +1,16 @@
 """The tables: one content, shown by rich on a terminal or as Markdown."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.costs import forward_multiply_adds, roofline, training_multiply_adds
+from benchmarks.costs import roof, training_multiply_adds
 from benchmarks.nets import NETS
 from benchmarks.peers import OURS, OWN
-from benchmarks.results import WHAT, NetResult, PeerResult, Run, summarise
+from benchmarks.results import WHAT, NetResult, PeerResult, Run, over, summarise
 
 BUSY_CORES = 0.1
 
@@ -28,11 +29,14 @@ class NetReport:
     lines: list[str]
 
 
+def ratio(value: float | None) -> str:
+    """How many times; "-" where it was not measured."""
+    return "-" if value is None else f"{value:.2f}"
+
+
 def _rate_cells(peer: PeerResult, best: PeerResult | None, what: str) -> list[str]:
     """The rate with its spread, and its ratio to the best of the others."""
-    summary = peer.summary(what)
-    ratio = f"{summary.median / best.summary(what).median:.2f}" if best else "-"
-    return [summary.told(), ratio]
+    return [peer.summary(what).told(), ratio(over(peer, best, what))]
 
 
 def _speed_grid(result: NetResult, limit: float | None) -> Grid:
@@ -73,16 +77,12 @@ def _comparison(result: NetResult) -> list[str]:
     lines = []
     forms = [peer for peer in result.peers if peer.name in OWN and peer.measured]
     for what in WHAT:
-        rate = ours.summary(what).median
-        if best := result.best_other(what):
-            ratio = rate / best.summary(what).median
-            lines.append(
-                f"convmill's {what}: {ratio:.2f} times the best of the others ({best.label})."
-            )
+        best = result.best_other(what)
+        others = [(best, f"the best of the others ({best.label})")] if best else []
+        others += [(form, form.label) for form in forms if form is not ours]
         lines += [
-            f"convmill's {what}: {rate / form.summary(what).median:.2f} times {form.label}."
-            for form in forms
-            if form is not ours
+            f"convmill's {what}: {ratio(over(ours, other, what))} times {whose}."
+            for other, whose in others
         ]
     memory = {
         peer.label: peer.peak_memory
@@ -91,17 +91,13 @@ def _comparison(result: NetResult) -> list[str]:
     }
     if ours.peak_memory and memory:
         label, least = min(memory.items(), key=lambda item: item[1])
-        ratio = ours.peak_memory / least
-        lines.append(
-            f"convmill's peak memory: {ratio:.2f} times the least of the others ({label})."
-        )
+        times = ratio(ours.peak_memory / least)
+        lines.append(f"convmill's peak memory: {times} times the least of the others ({label}).")
     return lines
 
 
 def _roofline_line(result: NetResult, peak: float) -> str:
-    net = NETS[result.name]
-    training = roofline(training_multiply_adds(net), peak)
-    evaluation = roofline(forward_multiply_adds(net), peak)
+    training, evaluation = (roof(NETS[result.name], what, peak) for what in WHAT)
     return (
         f"Dense roofline at {peak:.0f} GFLOP/s: {training:,.0f} images/s training, "
         f"{evaluation:,.0f} evaluating."
@@ -134,18 +130,17 @@ def net_report(result: NetResult, peak: float | None) -> NetReport:
         f"{net.name}: {net.parameters:,} parameters, batch {net.batch}, {net.optimizer}, "
         f"{multiply_adds / 1e6:.2f} M multiply-adds an image to train"
     )
-    limit = roofline(multiply_adds, peak) if peak else None
+    limit = roof(net, "training", peak)
     return NetReport(title, [_speed_grid(result, limit), _cost_grid(result)], lines)
 
 
-def _versions(run: Run) -> str:
+def versions(of_peers: Iterable[Mapping[str, str]]) -> list[str]:
+    """All packages that peers had, each with its versions."""
     seen: dict[str, set[str]] = {}
-    for peer in (peer for net in run.nets for peer in net.peers):
-        for package, version in peer.versions.items():
+    for packages in of_peers:
+        for package, version in packages.items():
             seen.setdefault(package, set()).add(version)
-    return ", ".join(
-        f"{package} {' and '.join(sorted(versions))}" for package, versions in sorted(seen.items())
-    )
+    return [f"{package} {' and '.join(sorted(seen[package]))}" for package in sorted(seen)]
 
 
 def _targets(run: Run) -> list[str]:
@@ -157,10 +152,11 @@ def _targets(run: Run) -> list[str]:
 def header(run: Run) -> list[str]:
     """The machine, the versions, and how it was measured."""
     machine, options = run.machine, run.options
+    packages = ", ".join(versions(peer.versions for net in run.nets for peer in net.peers))
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         machine["system"],
-        "; ".join(filter(None, (machine["date"], f"Python {machine['python']}", _versions(run)))),
+        "; ".join(filter(None, (machine["date"], f"Python {machine['python']}", packages))),
         f"{options['threads']} threads; medians (least..greatest) of {options['repeats']} "
         f"interleaved chunks of {options['train_seconds']:g} s training and "
         f"{options['evaluate_seconds']:g} s evaluation; {options['dtype']} images",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.peers import OWN
+from benchmarks.peers import OURS, OWN
 from benchmarks.record import Record
 
 WHAT = ("training", "evaluation")  # what is timed of a peer on a net
@@ -95,6 +95,13 @@ class PeerResult:
         return summarise([chunk.rate for chunk in getattr(self, what)])
 
 
+def over(one: PeerResult | None, other: PeerResult | None, what: str) -> float | None:
+    """How many times as fast as another one is; None where either has no figures."""
+    if one is None or other is None:
+        return None
+    return one.summary(what).median / other.summary(what).median
+
+
 @dataclass
 class NetResult:
     """One net: the peers, and the machine's peak in GFLOP/s measured in each round."""
@@ -111,6 +118,10 @@ class NetResult:
         """The fastest of those that are not convmill in one form or another."""
         others = [peer for peer in self.peers if peer.name not in OWN and peer.measured]
         return max(others, key=lambda peer: peer.summary(what).median, default=None)
+
+    def over_best(self, what: str, name: str = OURS) -> float | None:
+        """How many times as fast as the best of the others convmill is, in one form or another."""
+        return over(self.measured(name), self.best_other(what), what)
 
 
 @dataclass

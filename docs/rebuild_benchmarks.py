@@ -17,12 +17,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.page import figures, pictures, targets  # noqa: E402
+from benchmarks.page import pictures, targets  # noqa: E402
 from benchmarks.page.engines import means  # noqa: E402
 from benchmarks.page.gathered import Gathered, gather  # noqa: E402
 from benchmarks.page.sections import SECTIONS  # noqa: E402
-from benchmarks.page.text import prose, ratio, section, table  # noqa: E402
+from benchmarks.page.text import prose, section, table  # noqa: E402
 from benchmarks.record import RecordError  # noqa: E402
+from benchmarks.report import ratio  # noqa: E402
 from benchmarks.results import WHAT  # noqa: E402
 
 FOLDER, README = ROOT / "docs" / "benchmarks", ROOT / "README.md"
@@ -55,7 +56,7 @@ def short_table(gathered: Gathered) -> str:
     )
     rows = [["net", *WHAT]]
     for name, net in gathered.nets.items():
-        rows.append([name, *(ratio(figures.over_best(net.result, what)) for what in WHAT)])
+        rows.append([name, *(ratio(net.result.over_best(what)) for what in WHAT)])
     return f"{prose(about)}\n\n{table(rows)}\n"
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from benchmarks.page import figures
 from benchmarks.page.gathered import NETS_PART, Gathered, Net
-from benchmarks.page.text import prose, ratio, section, source, table
+from benchmarks.page.text import prose, section, source, table
 from benchmarks.peers import OURS, OWN, PEERS
-from benchmarks.report import contention
-from benchmarks.results import WHAT, PeerResult
+from benchmarks.report import contention, ratio
+from benchmarks.results import WHAT, PeerResult, over
 
 
 def labels(gathered: Gathered) -> dict[str, str]:
@@ -43,12 +43,12 @@ def _ratio_table(gathered: Gathered, what: str) -> str:
         ours, best = result.measured(OURS), result.best_other(what)
         cells = [name, _rate(ours, what)]
         cells += [f"{_rate(best, what)}, {best.label}" if best else "-"]
-        cells += [ratio(figures.over_best(result, what)), ratio(figures.over_roof(net, what))]
+        cells += [ratio(result.over_best(what)), ratio(figures.over_roof(net, what))]
         if avx2:
             cells += [_rate(result.measured(figures.AVX2), what)]
-            cells += [ratio(figures.over_best(result, what, figures.AVX2))]
+            cells += [ratio(result.over_best(what, figures.AVX2))]
         if before:
-            cells += [ratio(figures.over_form(result, what, figures.BEFORE))]
+            cells += [ratio(over(ours, result.measured(figures.BEFORE), what))]
         rows.append(cells)
     return table(rows)
 

@@ -5,38 +5,21 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from benchmarks import threads
-from benchmarks.costs import forward_multiply_adds, roofline, training_multiply_adds
+from benchmarks import costs, threads
 from benchmarks.latency import of_call
 from benchmarks.nets import NETS
 from benchmarks.page.gathered import Gathered, Net
 from benchmarks.peers import OURS, OWN
 from benchmarks.record import Record
-from benchmarks.results import NetResult, Summary, summarise
+from benchmarks.results import Summary, summarise
 
 AVX2, BEFORE = "convmill-avx2", "before"
 MNIST_IMAGES, NOTEBOOK_EPOCHS = 60_000, 5  # what the notebook trains on, and how often
 
 
-def over_best(result: NetResult, what: str, name: str = OURS) -> float | None:
-    """How many times as fast as the best of the peers."""
-    ours, best = result.measured(name), result.best_other(what)
-    if ours is None or best is None:
-        return None
-    return ours.summary(what).median / best.summary(what).median
-
-
-def over_form(result: NetResult, what: str, name: str) -> float | None:
-    """How many times as fast as convmill in another form."""
-    ours, form = result.measured(OURS), result.measured(name)
-    if ours is None or form is None:
-        return None
-    return ours.summary(what).median / form.summary(what).median
-
-
 def ratios(gathered: Gathered, what: str, name: str = OURS) -> dict[str, float]:
     """Over the best peer, of each net where both were measured."""
-    found = {net: over_best(each.result, what, name) for net, each in gathered.nets.items()}
+    found = {net: each.result.over_best(what, name) for net, each in gathered.nets.items()}
     return {net: ratio for net, ratio in found.items() if ratio is not None}
 
 
@@ -48,9 +31,7 @@ def least(values: dict[str, float]) -> tuple[float, str]:
 
 def roof(net: Net, what: str) -> float | None:
     """Images a second that keep all FMA units of the run's machine busy, with nothing skipped."""
-    peak = net.run.peak_gigaflops
-    work = training_multiply_adds if what == "training" else forward_multiply_adds
-    return roofline(work(NETS[net.result.name]), peak) if peak else None
+    return costs.roof(NETS[net.result.name], what, net.run.peak_gigaflops)
 
 
 def over_roof(net: Net, what: str) -> float | None:

@@ -10,8 +10,9 @@ from benchmarks.checkpoints import DEFAULT_SECONDS
 from benchmarks.latency import CALLS
 from benchmarks.page import engines, figures
 from benchmarks.page.gathered import Gathered
-from benchmarks.page.text import prose, ratio, section, source, table
+from benchmarks.page.text import prose, section, source, table
 from benchmarks.peers import OWN, PEERS
+from benchmarks.report import ratio
 from benchmarks.results import summarise
 
 

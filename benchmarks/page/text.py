@@ -6,7 +6,7 @@ import re
 import textwrap
 
 from benchmarks.record import Record
-from benchmarks.report import Grid, markdown_grid
+from benchmarks.report import Grid, markdown_grid, versions
 
 LINE = 100
 
@@ -26,26 +26,16 @@ def table(rows: list[list[str]]) -> str:
     return markdown_grid(Grid(rows))
 
 
-def ratio(value: float | None) -> str:
-    """How many times; "-" where it was not measured."""
-    return "-" if value is None else f"{value:.2f}"
-
-
 def source(record: Record) -> str:
     """The command, the code, the machine and the versions of a record."""
     whole = re.sub(r"(--\S+) (?!--)", r"\1\0", record.command)  # an option and what it is told
     wrapped = textwrap.wrap(whole, LINE - 4, break_long_words=False, break_on_hyphens=False)
     command = [line.replace("\0", " ") for line in wrapped]
-    versions: dict[str, set[str]] = {}
-    for packages in record.versions.values():
-        for package, version in packages.items():
-            versions.setdefault(package, set()).add(version)
-    told = [f"{name} {' and '.join(sorted(each))}" for name, each in sorted(versions.items())]
     here, code = record.machine, record.code or "unknown"
     where = (
         f"{here['date']}, code `{code.removesuffix('+')}`"
         f"{' with changes that are in no commit' if code.endswith('+') else ''}; {here['cpu']}, "
         f"{here['cores']} cores, {here['system']}; convmill compiles for {record.target}; "
-        f"{', '.join(['Python ' + here['python'], *told])}."
+        f"{', '.join(['Python ' + here['python'], *versions(record.versions.values())])}."
     )
     return "```sh\n" + " \\\n  ".join(command) + "\n```\n\n" + prose(where)

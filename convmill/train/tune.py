@@ -26,7 +26,7 @@ from convmill.whole import check_whole
 if TYPE_CHECKING:
     from convmill.lower.passes import Chooser
     from convmill.runtime.program import Kind, Program
-    from convmill.runtime.tune import Tried, Tuned
+    from convmill.runtime.tune import Make, Tried, Tuned
 
 TEXT_WIDTH = 110
 _PARTS = {"forward": "forward", "input_gradient": "dX", "weight_gradient": "dW"}
@@ -131,15 +131,27 @@ def tune(
     """
     from convmill.runtime import tune as measuring  # brings LLVM: not before it is needed
     from convmill.runtime.batches import Batches
-    from convmill.runtime.program import Program
 
     size = check_whole("batch_size", batch_size, 1, 2**31)
     bound, samples = _first_batch(model, x, y, size)
-    bound.pull_weights()
-    weights = [np.asarray(value) for value in bound.weights]
-    threads = session(model).threads
     order = np.arange(len(samples), dtype=np.int64)
     batches = Batches(samples.x, order, len(order), samples.y, samples.weight)
+    kinds: dict[Kind, Callable[[Program], object]] = {
+        "training": lambda program: program.train(batches, np.zeros(1)),
+        "inference": lambda program: program.evaluate(batches),
+    }
+    found = tuple(measuring.tune(_maker(bound), kinds, tell))
+    session(model).forget()  # its Program is as it was chosen before
+    return Tuning(found, len(order))
+
+
+def _maker(bound: Bound) -> Make:
+    """Makes Programs of a model that is bound, with the weights that it has now."""
+    from convmill.runtime.program import Program
+
+    bound.pull_weights()
+    weights = [np.asarray(value) for value in bound.weights]
+    threads = session(bound.model).threads
 
     def make(chooser: Chooser, timed: bool) -> Program:
         program = Program(
@@ -148,13 +160,7 @@ def tune(
         program.set_parameters(weights)
         return program
 
-    kinds: dict[Kind, Callable[[Program], object]] = {
-        "training": lambda program: program.train(batches, np.zeros(1)),
-        "inference": lambda program: program.evaluate(batches),
-    }
-    found = tuple(measuring.tune(make, kinds, tell))
-    session(model).forget()  # its Program is as it was chosen before
-    return Tuning(found, len(order))
+    return make
 
 
 def _first_batch(model: Any, x: Any, y: Any, size: int) -> tuple[Bound, Samples]:

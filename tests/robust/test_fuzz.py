@@ -62,3 +62,13 @@ def test_a_case_that_ends_its_process_or_holds_it_is_told_and_the_others_go_on(c
     assert found[4].fault == "a silent wrong number"
     assert run("faulty", range(3, 5), float("inf")) == 1
     assert "faulty 4: a fault: a silent wrong number" in capsys.readouterr().out
+
+
+def test_a_kind_whose_processes_do_not_start_ends_in_words(capsys):
+    """After a few; what comes behind it is run all the same."""
+    found = list(children.answers("no_such_kind", range(9), patience=60.0))
+    assert [one.what for one in found] == ["crash before the first case"] * 3
+    assert "No module named 'tests.robust.fuzz.no_such_kind'" in found[0].fault
+    assert found[2].fault.endswith("3 in a row did not start: no_such_kind ends here")
+    assert run("no_such_kind", range(9), float("inf")) == 3
+    assert "no_such_kind ends here" in capsys.readouterr().out

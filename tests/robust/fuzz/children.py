@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 START = 600.0  # seconds that a process may take before its first case
+MOST_UNSTARTED = 3  # processes in a row that come to no case: behind them a kind ends
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,34 @@ class Answer:
 
 
 def answers(kind: str, numbers: Iterable[int], patience: float) -> Iterator[Answer]:
-    """What came of each case, in order; one that takes longer than ``patience`` seconds hangs."""
+    """What came of each case, in order; one that takes longer than ``patience`` seconds hangs.
+
+    A process that cannot start is a fault of its first case. Where several in a row cannot, the
+    last of these faults says that the kind ends there.
+    """
     child: Child | None = None
+    unstarted = 0
     try:
         for number in numbers:
             child = child or Child(kind)
-            found = child.ask(number, patience)
+            unstarted = 0 if child.has_started else unstarted + 1
+            found = child.ask(number, patience) if child.has_started else None
             if found is None or found.get("full"):
                 ended, child = child, None
                 told = ended.end()
                 found = found or {"what": ended.state, "fault": f"{ended.state}\n{told}"}
+            if unstarted == MOST_UNSTARTED:
+                found["fault"] += f"\n{unstarted} in a row did not start: {kind} ends here"
             yield Answer(number, found["what"], found.get("outcome", ""), found.get("fault", ""))
+            if unstarted == MOST_UNSTARTED:
+                return
     finally:
         if child is not None:
             child.end()
 
 
 class Child:
-    """A process that runs cases of one kind."""
+    """A process that runs cases of one kind, if it ``has_started``."""
 
     def __init__(self, kind: str) -> None:
         self.errors: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -53,8 +64,9 @@ class Child:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors
         )
         self.state = ""
-        if self._line(START) is None:
-            raise RuntimeError(f"no process for {kind}: {self.end()}")
+        self.has_started = self._line(START) is not None
+        if not self.has_started:
+            self.state += " before the first case"
 
     def ask(self, number: int, patience: float) -> dict[str, Any] | None:
         """What came of a case; None where the process died or hangs, which ``state`` tells."""
