@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-MOST_IMAGES = 10**9
 # What Keras calls a model that is given no name.
 MADE_UP = re.compile(r"(sequential|functional)(_\d+)?")
 
@@ -76,19 +75,12 @@ class Sizes(click.ParamType):
 )
 @click.option(
     "--images",
-    type=options.Whole(1, MOST_IMAGES),
+    type=options.Whole(1, options.MOST_IMAGES),
     metavar="N",
     help="How many images there are to learn from.  [default: MNIST's 60,000 for images of its "
     "size]",
 )
-@click.option(
-    "--batch-size",
-    type=options.Whole(1, MOST_IMAGES),
-    metavar="N",
-    default=64,
-    show_default=True,
-    help="Images in one step of learning.",
-)
+@options.batch_size_option
 @options.json_option
 @click.option("--markdown", is_flag=True, help="Print Markdown, with all the columns.")
 def inspect(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from convmill.data import Dataset
 
 DATA_METAVAR = "NAME|FOLDER|FILE.npz"
+MOST_IMAGES = 10**9
 
 
 class Whole(click.IntRange):
@@ -46,6 +47,14 @@ threads_option = click.option(
     type=Whole(1, settings.MAX_THREADS),
     metavar="N",
     help="CPU threads to compute with.  [default: one for each core]",
+)
+batch_size_option = click.option(
+    "--batch-size",
+    type=Whole(1, MOST_IMAGES),
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Images in one step of learning.",
 )
 invert_option = click.option(
     "--invert/--no-invert",

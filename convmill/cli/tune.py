@@ -17,8 +17,6 @@ from convmill.printing import say
 if TYPE_CHECKING:
     from convmill.train.tune import Tuning
 
-MOST_IMAGES = 10**6
-
 
 @click.command(cls=Command, short_help="Measure how this machine computes a model quickest.")
 @click.argument("source", metavar="MODEL", type=Model())
@@ -31,14 +29,7 @@ MOST_IMAGES = 10**6
     help="What to train on while measuring: a data set's name, a folder of pictures or an .npz "
     "file, as for 'convmill train'.",
 )
-@click.option(
-    "--batch-size",
-    type=options.Whole(1, MOST_IMAGES),
-    metavar="N",
-    default=64,
-    show_default=True,
-    help="Images in one step of learning.",
-)
+@options.batch_size_option
 @options.threads_option
 def tune(source: str, data_name: str, batch_size: int, threads: int | None) -> None:
     """Measure the ways in which each layer of MODEL could be computed, for some seconds, and

@@ -20,10 +20,12 @@ In plain Keras:
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 from keras import layers
 
-from convmill.presets.preset import Preset, Shape, one_cycle
+from convmill.presets.preset import Preset, Shape, nadam
 
 EPOCHS = 1
 BATCH_SIZE = 64
@@ -51,9 +53,4 @@ def build(input_shape: Shape, classes: int) -> keras.Model:
     )
 
 
-def optimizer(steps: int) -> keras.Optimizer:
-    """Nadam, which forgets gradients of long ago fast, with one cycle of learning rates."""
-    return keras.optimizers.Nadam(one_cycle(LEARNING_RATE, steps), beta_2=0.97)
-
-
-PRESET = Preset(build, optimizer, LABEL_SMOOTHING, BATCH_SIZE, EPOCHS)
+PRESET = Preset(build, partial(nadam, LEARNING_RATE), LABEL_SMOOTHING, BATCH_SIZE, EPOCHS)

@@ -47,6 +47,11 @@ class Preset:
         )
 
 
+def nadam(peak: float, steps: int) -> keras.Optimizer:
+    """Nadam, which forgets gradients of long ago fast, with one cycle of learning rates."""
+    return keras.optimizers.Nadam(one_cycle(peak, steps), beta_2=0.97)
+
+
 def one_cycle(
     peak: float, steps: int, *, warm_up: float = 0.2, first: float = 0.1, last: float = 0.01
 ) -> schedules.LearningRateSchedule:

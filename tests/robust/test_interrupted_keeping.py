@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import keras
@@ -16,6 +15,7 @@ import pytest
 import convmill
 from convmill.callbacks import Checkpoint
 from convmill.train.checkpoint import folder as folder_module
+from tests.tracing import Tracer, traced
 from tests.train.nets import compiled, convnet, images
 
 pytestmark = [
@@ -34,39 +34,18 @@ def strict(monkeypatch):
     monkeypatch.setenv("CONVMILL_STRICT", "1")
 
 
-class Tracer:
-    """Notes the lines of ours that a run passes, and presses Ctrl-C at one of them."""
-
-    def __init__(self, at=0):
-        self.at, self.count, self.pressed = at, 0, None
-        self.last = {}  # file, line -> when it was passed last
-
-    def __call__(self, frame, event, argument):
-        return self.line if frame.f_code.co_filename in FILES else None
-
-    def line(self, frame, event, argument):
-        if event == "line":
-            self.count += 1
-            place = frame.f_code.co_filename, frame.f_lineno
-            self.last[place] = self.count
-            if self.count == self.at:
-                self.pressed = place
-                signal.raise_signal(signal.SIGINT)
-        return self.line
+def press():
+    signal.raise_signal(signal.SIGINT)
 
 
 def fit(folder, tracer=None):
     keras.utils.set_random_seed(5)
     model = compiled(convnet(convmill.models.Sequential, 0.3), "adam")
     keep = [Checkpoint(folder, every="1 steps")] if folder else []
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
+    with traced(tracer):
         history = model.fit(
             X, Y, batch_size=8, epochs=EPOCHS, validation_data=(X, Y), verbose=0, callbacks=keep
         )
-    finally:
-        sys.settrace(before)
     return history.history, model.get_weights()
 
 
@@ -79,7 +58,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("each", [40, pytest.param(1, marks=pytest.mark.long)])
 def test_ctrl_c_at_any_line(each, tmp_path):
     expected = fit(None)
-    counter = Tracer()
+    counter = Tracer(FILES)
     assert_same(fit(tmp_path / "whole", counter), expected)
     handler = signal.getsignal(signal.SIGINT)
     places = sorted(counter.last.values())
@@ -87,16 +66,16 @@ def test_ctrl_c_at_any_line(each, tmp_path):
     heard = 0
     for at in places[::each]:
         folder = tmp_path / "run"
-        tracer = Tracer(at)
+        tracer = Tracer(FILES, press, at)
         try:
             fit(folder, tracer)
         except KeyboardInterrupt:
             heard += 1
         else:  # it came when all was done
-            assert tracer.pressed is None, tracer.pressed
-        assert signal.getsignal(signal.SIGINT) is handler, tracer.pressed
+            assert tracer.struck is None, tracer.struck
+        assert signal.getsignal(signal.SIGINT) is handler, tracer.struck
         left = os.listdir(folder) if folder.exists() else []
-        assert not [name for name in left if name.startswith(".")], tracer.pressed
+        assert not [name for name in left if name.startswith(".")], tracer.struck
         folder_module._ended.clear()  # as in another process
         if sum(name.endswith(".zip") for name in left):
             assert_same(fit(folder), expected)

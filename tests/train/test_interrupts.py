@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from keras import layers
 import convmill
 from convmill import models
 from convmill.train import bound, signals, turns
+from tests.tracing import Tracer, traced
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -89,34 +89,6 @@ def state(model):
     return tuple(np.asarray(one.numpy()).tobytes() for one in found)
 
 
-class Tracer:
-    """Counts the lines of ours that a run passes, and strikes at one of them."""
-
-    def __init__(self, strike=None, at=0):
-        self.strike, self.at, self.count = strike, at, 0
-        self.last = {}  # file, line -> when it was passed last
-
-    def __call__(self, frame, event, argument):
-        return self.line if frame.f_code.co_filename in FILES else None
-
-    def line(self, frame, event, argument):
-        if event == "line":
-            self.count += 1
-            self.last[frame.f_code.co_filename, frame.f_lineno] = self.count
-            if self.count == self.at:
-                self.strike()
-        return self.line
-
-
-def traced(tracer, run, model):
-    before = sys.gettrace()
-    sys.settrace(tracer)
-    try:
-        run(model)
-    finally:
-        sys.settrace(before)
-
-
 def interrupt():
     raise KeyboardInterrupt
 
@@ -152,11 +124,12 @@ def test_an_interrupt_at_any_line(run, strike):
         whole[state(model)] = step + 1
     assert len(whole) == STEPS + 1
     handler = signal.getsignal(signal.SIGINT)
-    counter = Tracer()
+    counter = Tracer(FILES)
     begin()
     run(model)  # so that all later runs pass the same lines
     begin()
-    traced(counter, run, model)
+    with traced(counter):
+        run(model)
     assert whole[state(model)] == STEPS
     places = {at: place for place, at in counter.last.items()}
     assert len(places) > 150
@@ -164,9 +137,10 @@ def test_an_interrupt_at_any_line(run, strike):
     for at in sorted(places):
         begin()
         place = f"{places[at]} at {at}"
-        tracer = Tracer(strike, at)
+        tracer = Tracer(FILES, strike, at)
         try:
-            traced(tracer, run, model)
+            with traced(tracer):
+                run(model)
         except KeyboardInterrupt:
             pass
         else:  # a run that waits less for another thread passes fewer lines
