@@ -1,6 +1,6 @@
 """Numbers at the ends of what they may be, through the doors: as in float64, or an error.
 
-Kernels alone: ``tests/engine/test_extremes.py``, ``test_functions.py`` and ``test_modes.py``.
+Kernels alone: ``tests/engine/test_extreme_*.py``, ``test_functions.py`` and ``test_modes.py``.
 """
 
 from __future__ import annotations
