@@ -164,11 +164,7 @@ class Program:
         self._hold_images(context, "training", size, self.threads, self._memory["training"])
         context["hyper"] = factors_of(self.recipe.optimizer, rates, iterations, product)
         context["seeds"] = seeds_of(seeds, self.graph)
-        context["slots"], context["gradients"] = self._weights.slots, self._weights.gradients
-        regularized = [m for m in self.network.matrices if m.regularizer is not None]
-        penalties = np.zeros((steps, len(regularized)), np.float32)
-        context["penalties"] = penalties
-        context["norms"] = aligned(len(self.network.matrices), np.float32)
+        penalties = self._hold_updates(context, steps)
         context["iterations"], context["steps"] = iterations, steps
         losses, correct, activities = _measurements(context, self.graph, count)
 
@@ -264,16 +260,12 @@ class Program:
         context = self._context(own, None)
         context["batch_size"], context["steps"], context["threads"] = count, 1, 1
         self._hold_images(context, "training", count, 1, Held())
-        optimizer, weights = recipe.optimizer, self._weights
-        context["hyper"] = factors_of(optimizer, np.zeros(1), 0)
+        context["hyper"] = factors_of(recipe.optimizer, np.zeros(1), 0)
         context["seeds"] = seeds_of(None, self.graph)
-        context["slots"], context["gradients"] = weights.slots, weights.gradients
-        regularized = sum(matrix.regularizer is not None for matrix in self.network.matrices)
-        context["penalties"] = np.zeros((1, regularized), np.float32)
-        context["norms"] = aligned(len(self.network.matrices), np.float32)
+        self._hold_updates(context, 1)
         _measurements(context, self.graph, count)
         code = self.code("training")
-        return TrainingStep(code, context, weights, own, self.graph, optimizer)
+        return TrainingStep(code, context, self._weights, own, self.graph, recipe.optimizer)
 
     def train_again(
         self, step: TrainingStep, batch: Batches, rate: float, iterations: int, seeds: np.ndarray
@@ -345,6 +337,17 @@ class Program:
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
         context["scratch"] = records.scratch
+
+    def _hold_updates(self, context: Context, steps: int) -> np.ndarray:
+        """Hands memory over that updates write beside the weights; the penalties of regularizers,
+        float32 (steps, regularized parameters)."""
+        matrices, weights = self.network.matrices, self._weights
+        context["slots"], context["gradients"] = weights.slots, weights.gradients
+        regularized = sum(matrix.regularizer is not None for matrix in matrices)
+        penalties = np.zeros((steps, regularized), np.float32)
+        context["penalties"] = penalties
+        context["norms"] = aligned(len(matrices), np.float32)
+        return penalties
 
     def _context(self, batches: Batches, outputs: Several | None) -> Context:
         """A context with all that training and inference share, checked."""
