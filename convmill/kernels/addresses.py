@@ -1,5 +1,5 @@
-"""Where a slot lies, as an address: in an image's record, in a thread's own memory, or in an array
-that the context names."""
+"""Where a slot lies, as an address: in an image's record, in a thread's own memory, among the sums
+of a slice, or in an array that the context names."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from convmill.lower.network import Matrix
 @dataclass(frozen=True)
 class Bases:
     """Addresses from which slots are counted inside a function: the context, the records of the
-    first image at hand, and the thread's own memory (None where no image is computed)."""
+    first image at hand, the thread's own memory (None where no image is computed), and the sums of
+    the slice at hand (None where there is none)."""
 
     context: ir.Value
     records: ir.Value
     own: ir.Value | None = None
+    sums: ir.Value | None = None
 
 
 def address(build: Build, e: Emitter, bases: Bases, slot: Slot, image: Index = 0) -> ir.Value:
@@ -32,8 +34,8 @@ def address(build: Build, e: Emitter, bases: Bases, slot: Slot, image: Index = 0
     if slot.home == "batch":
         return _of_batch(build, e, bases.context, slot)
     place = build.memory.places[slot.name]
-    base = bases.records if place.home == "image" else bases.own
-    assert base is not None, f"{slot.name} is a thread's own"
+    base = {"image": bases.records, "thread": bases.own, "slice": bases.sums}[place.home]
+    assert base is not None, f"there is no {place.home} to have {slot.name}"
     return e.at(base, e.add(place.offset, e.mul(image, build.memory.stride(slot.name))), I8)
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from convmill.kernels import ir
 from convmill.kernels.lang import BIT, F32, I8, I64, POINTER, Emitter, Index
-from convmill.lower.launches import Images, Launch, Slot
+from convmill.lower.launches import Images, Launch, Slices, Slot, of_matrix, partial
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
 from convmill.lower.network import Matrix, Network
@@ -22,7 +22,8 @@ S = TypeVar("S", bound=Stage)
 # What a launch is told beside the addresses of its slots, by name: the context, where an image
 # stands in the order of all images and in its batch, the optimizer's step, the loss' factor, memory
 # of the thread's own; or the step of the call, how many images of the batch are there, whether they
-# are its first, memory of the thread's own, and the share to take.
+# are its first, memory of the thread's own, and the share to take; the same of a group of images
+# that belongs to a slice, whose share is all.
 EACH_IMAGE: dict[str, ir.Type] = {
     "context": POINTER,
     "position": I64,
@@ -32,18 +33,20 @@ EACH_IMAGE: dict[str, ir.Type] = {
     "scratch": POINTER,
 }
 TOGETHER = {**EACH_IMAGE, "images": I64}
-SHARE: dict[str, ir.Type] = {
-    "step": I64,
+SLICE: dict[str, ir.Type] = {
     "images": I64,
     "fresh": I64,
     "scratch": POINTER,
     "first": I64,
     "last": I64,
 }
+SHARE = {"step": I64, **SLICE}
 
 
 def told(launch: Launch) -> dict[str, ir.Type]:
     """What a launch is told, by name."""
+    if isinstance(launch.over, Slices):
+        return SLICE
     if isinstance(launch.over, Images):
         return TOGETHER if launch.over.together else EACH_IMAGE
     return SHARE
@@ -96,9 +99,15 @@ class Kernel(Emitter):
         name = f"{launch.of}.{launch.kernel.replace('.', '_')}"
         types = [*(POINTER for _ in slots), *kinds.values()]
         super().__init__(build.module, name, types, build.machine.lanes)
-        if isinstance(launch.over, Images):
-            self.no_alias()  # over shares the promise made LLVM's code no faster, if not slower
+        sliced = isinstance(launch.over, Slices)
+        if isinstance(launch.over, Images) and not sliced:
+            self.no_alias()  # for sums the promise made LLVM's code no faster, if not slower
         self._pointers = dict(zip((slot.name for slot in slots), self.arguments, strict=False))
+        if sliced:  # who sums need not know over what
+            for matrix in build.network.matrices:
+                if partial(matrix) in slots:
+                    whole = of_matrix("gradient_of", matrix.index)
+                    self._pointers[whole.name] = self._pointers[partial(matrix).name]
         self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=True))
 
     def stage(self, kind: type[S]) -> S:
@@ -121,7 +130,8 @@ class Kernel(Emitter):
         return self.at(self.pointer(slot), away, I8)
 
     def is_fresh(self) -> ir.Value:
-        """Whether nothing is stored yet: the images at hand are the first of their batch."""
+        """Whether nothing is stored yet: the images at hand are the first of their batch, or of
+        their slice."""
         if self.launch.adds:
             return ir.Constant(BIT, 0)
         return self.builder.icmp_signed("!=", self.told("fresh"), ir.Constant(I64, 0))

@@ -30,6 +30,7 @@ from convmill.kernels import (
     reduce,
     resample,
     rescale,
+    slices,
     sums,
     transposed,
     update,
@@ -103,6 +104,7 @@ KERNELS: dict[str, Write] = {
     **constraints.KERNELS,
     **copies.KERNELS,
     **sums.KERNELS,
+    **slices.KERNELS,
 }
 for _operation in OPERATIONS.values():
     KERNELS.update(_operation.kernels)

@@ -1,8 +1,8 @@
 """A Step as one native function that every thread runs.
 
 It knows no phases of its own: it goes through those of the Step, with a barrier behind each. In a
-phase threads take tasks from one counter: groups of images, or shares of works. The last phase of a
-step has updated every weight before the next step reads one.
+phase threads take tasks from one counter: groups of images, slices of them, or shares of works. The
+last phase of a step has updated every weight before the next step reads one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from convmill.kernels import ir, ticks
+from convmill.kernels import ir, slices, ticks
 from convmill.kernels.addresses import Bases, address
 from convmill.kernels.build import EACH_IMAGE, Build, Kernel
 from convmill.kernels.context import barrier, denormals_as_zero, field, read, shared, tasks, write
 from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
 from convmill.kernels.operations import KERNELS
-from convmill.lower.launches import Images, Launch, Phase, Shares, Step, Work
+from convmill.lower.launches import Images, Launch, Phase, Shares, Slices, Step, Work
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
 from convmill.lower.network import Network
@@ -95,7 +95,7 @@ class _Program:
 
     def _phase(self, name: str, phase: Phase) -> ir.Function:
         if phase.over_images:
-            return _group_function(self.build, name, phase.works[0])
+            return _group_function(self.build, name, phase)
         return _shares_function(self.build, name, phase.works)
 
     def write(self, e: Emitter) -> None:
@@ -158,7 +158,8 @@ class _Program:
         context = e.arguments[0]
         function = self.functions[id(phase)]
         if phase.over_images:
-            self._groups(e, phase, batch, done, images)
+            take = self._slices if phase.sliced else self._groups
+            take(e, phase, batch, done, images)
             return
         fresh = e.builder.zext(e.builder.icmp_signed("==", e.index(done), ZERO), I64)
         e.call(function, context, batch.step, images, fresh, self._scratch(e))
@@ -171,32 +172,58 @@ class _Program:
     def _groups(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
         """Groups of images, as long as nobody stops what has no steps: smaller ones where there
         were none for some threads otherwise."""
-        context, thread = e.arguments
-        function = self.functions[id(phase)]
-        memory, most = self.build.memory, self.build.network.images_per_group
+        context, most = e.arguments[0], self.build.network.images_per_group
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(most, e.maximum(even, 1))
-        groups = e.divide(e.add(images, size, -1), size)
-        own = e.mul(thread, most * memory.thread_bytes)
-        own = e.at(field(e, context, "own"), own, I8)
-        scratch = self._scratch(e)
-        iteration = e.add(field(e, context, "iterations"), batch.step)
-        with tasks(e, context, groups) as task:
+        group = self._group(e, phase, batch, done)
+        with tasks(e, context, e.divide(e.add(images, size, -1), size)) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
-            records = e.at(field(e, context, "records"), e.mul(first, memory.image_bytes), I8)
-            place = e.add(done, first)
-            position = e.add(batch.start, place)
-            arguments = (context, position, place, iteration, batch.scale, scratch, count)
             if self.training:
-                e.call(function, *arguments, records, own)
+                group(e.add(done, first), count)
             else:
                 with e.when(e.builder.icmp_signed("==", read(e, context, "stop"), ZERO)):
-                    e.call(function, *arguments, records, own)
+                    group(e.add(done, first), count)
                     if phase is self.last:
                         finished = shared(e, context, "finished")
                         e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
+
+    def _slices(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
+        """Slices of a batch, as far as they are among the images at hand, group by group."""
+        memory, most = self.build.memory, self.build.network.images_per_group
+        context, b = e.arguments[0], e.builder
+        size = slices.size_of(e, batch.count, memory.least, most)
+        end = e.add(done, images)
+        before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
+        group = self._group(e, phase, batch, done)
+        with tasks(e, context, e.sub(behind, before)) as task:
+            number = e.add(before, task)
+            start = e.mul(number, size)
+            sums = e.mul(number, memory.slice_bytes)
+            sums = e.at(field(e, context, "partials"), sums, I8)
+            stop = e.minimum(end, e.add(start, size))
+            with e.loop(e.maximum(start, done), stop, most) as place:
+                fresh = b.zext(b.icmp_signed("==", e.index(place), e.index(start)), I64)
+                group(place, e.minimum(most, e.sub(stop, place)), sums, fresh)
+
+    def _group(self, e: Emitter, phase: Phase, batch: _Batch, done: Index) -> Callable[..., object]:
+        """What calls a phase's function for ``count`` images from ``place`` of the batch on, of
+        which ``done`` have had records before; with what else it takes."""
+        (context, thread), memory = e.arguments, self.build.memory
+        function = self.functions[id(phase)]
+        own = e.mul(thread, self.build.network.images_per_group * memory.thread_bytes)
+        own = e.at(field(e, context, "own"), own, I8)
+        scratch = self._scratch(e)
+        iteration = e.add(field(e, context, "iterations"), batch.step)
+
+        def call(place: Index, count: Index, *more: ir.Value) -> None:
+            away = e.mul(e.sub(place, done), memory.image_bytes)
+            records = e.at(field(e, context, "records"), away, I8)
+            told = (e.add(batch.start, place), place, iteration, batch.scale, scratch, count)
+            e.call(function, context, *told, records, own, *more)
+
+        return call
 
 
 @contextmanager
@@ -221,10 +248,13 @@ def _while(
 # A phase over images -----------------------------------------------------------------------------
 
 
-def _group_function(build: Build, name: str, work: Work) -> ir.Function:
+def _group_function(build: Build, name: str, phase: Phase) -> ir.Function:
     """(context, position, place, iteration, scale, scratch, images, records, own): every launch for
-    the images of a group."""
+    the images of a group; where it belongs to a slice also the slice's sums, and whether the group
+    is its first."""
     kinds = [POINTER, I64, I64, I64, F32, POINTER, I64, POINTER, POINTER]
+    kinds += [POINTER, I64] if phase.sliced else []
+    work = phase.works[0]
     functions = [kernel_of(build, launch) for launch in work]
     e = Emitter(build.module, name, kinds, build.machine.lanes)
     for launch, function in zip(work, functions, strict=True):
@@ -238,11 +268,16 @@ def _group_function(build: Build, name: str, work: Work) -> ir.Function:
 
 
 def _call_for_group(build: Build, e: Emitter, launch: Launch, function: ir.Function) -> None:
-    """The calls of a launch for a group: one, or one for each image."""
-    context, position, place, iteration, scale, scratch, images, records, own = e.arguments
-    bases = Bases(context, records, own)
+    """The calls of a launch for a group: one, or one for each image; one that sums over a slice
+    takes all shares."""
+    context, position, place, iteration, scale, scratch, images, records, own = e.arguments[:9]
+    of_slice = e.arguments[9:]  # its sums, and whether they are fresh
+    bases = Bases(context, records, own, of_slice[0] if of_slice else None)
     assert isinstance(launch.over, Images)
     slots = [address(build, e, bases, slot) for slot in launch.slots]
+    if isinstance(launch.over, Slices):
+        e.call(function, *slots, images, of_slice[1], scratch, 0, launch.over.total)
+        return
     if launch.over.together:
         e.call(function, *slots, context, position, place, iteration, scale, scratch, images)
         return
@@ -354,7 +389,7 @@ def _call_for_share(
 ) -> None:
     """The calls of a work for a share, from its first item to before its last."""
     context, step, images, fresh, scratch = e.arguments
-    bases = Bases(context, field(e, context, "records"))
+    bases = Bases(context, field(e, context, "records"), sums=field(e, context, "partials"))
     for launch, function in zip(work, functions, strict=True):
         slots = [address(build, e, bases, slot) for slot in launch.slots]
         e.call(function, *slots, step, images, fresh, scratch, *share)

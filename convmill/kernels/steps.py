@@ -1,12 +1,12 @@
 """From a Network to the Step that computes it: launches in order, cut into phases.
 
-    training    copies | gather, forward, loss, backward | dW | norms | update, copies
+    training    copies | gather, forward, loss, backward, dW | dW | norms | update, copies
     inference   copies | gather, forward, predictions, loss
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from convmill.kernels import constraints, copies, images, measure, sums, update
@@ -15,14 +15,18 @@ from convmill.kernels.operations import operation_of
 from convmill.lower.cut import cut
 from convmill.lower.launches import Launch, Slot, Step
 from convmill.lower.network import Gradients, Network
+from convmill.lower.slices import sliced, summed
 
 
 def training_step(network: Network, lanes: int) -> Step:
     """One step of training on a batch."""
     sites = _sites(network, network.gradients, lanes, training=True)
-    over_images = [*images.gather(network), *_forward(sites), *images.scatter(network)]
-    over_images += [*measure.measure(network, training=True), *_backward(network, sites)]
     gradients = _weight_gradients(sites)
+    by_slices = sliced(network, gradients)
+    gradients = [launch for launch in gradients if launch.of not in by_slices]
+    over_images = [*images.gather(network), *_forward(sites), *images.scatter(network)]
+    over_images += measure.measure(network, training=True)
+    over_images += _backward(network, sites, by_slices)
     copied = copies.copies(network, [*over_images, *gradients], lanes)
     steps = []
     bounds = constraints.constraints(network)
@@ -31,29 +35,35 @@ def training_step(network: Network, lanes: int) -> Step:
         steps += [launch, *([] if launch.number in late else copied.get(launch.number, []))]
     steps += [*bounds, *(one for number in late for one in copied.get(number, []))]
     before = [*_prepared(sites), *(one for launches in copied.values() for one in launches)]
-    closing = [*update.slopes(network), *update.norms(network), *steps]
-    summed = _added([*over_images, *update.penalties(network), *gradients])
-    return cut(before, [*summed, *closing])
+    closing = summed(network, over_images, lanes)
+    closing += [*update.slopes(network), *update.norms(network), *steps]
+    launches = _added([*over_images, *update.penalties(network), *gradients])
+    return cut(before, [*launches, *closing])
 
 
-def _backward(network: Network, sites: list[Site]) -> list[Launch]:
+def _backward(
+    network: Network, sites: list[Site], by_slices: Mapping[str, list[Launch]]
+) -> list[Launch]:
     """From the last stage to the first, where a gradient is wanted; what several readers left of a
-    tensor is added up before its writer goes on."""
+    tensor is added up before its writer goes on. Gradients of weights that are summed by slices
+    come behind those of their stage's input."""
     past = {measure.through_softmax(network, output) for output in range(len(network.outputs))}
     parts, launches = sums.uses(network), list[Launch]()
     for number in reversed(range(len(sites))):
         site = sites[number]
-        if not site.gradients.output or number in past:
+        if not site.gradients.output:
             continue
-        summed = parts.get(site.stage.output.buffer)
-        if summed:
-            launches.append(sums.add_up(site.stage, site.of, summed))
-        launches += operation_of(site.stage).backward(site)
+        if number not in past:
+            added = parts.get(site.stage.output.buffer)
+            if added:
+                launches.append(sums.add_up(site.stage, site.of, added))
+            launches += operation_of(site.stage).backward(site)
+        launches += by_slices.get(site.of, ())
     return launches
 
 
 def _weight_gradients(sites: list[Site]) -> list[Launch]:
-    """Gradients of parameters over all images of a batch."""
+    """Gradients of parameters, over shares and all images of a batch."""
     trained = (site for site in sites if site.gradients.weights)
     return [one for site in trained for one in operation_of(site.stage).weight_gradient(site)]
 
@@ -64,7 +74,8 @@ def _added(launches: Iterable[Launch]) -> list[Launch]:
     found: list[Launch] = []
     written: set[Slot] = set()
     for launch in launches:
-        sums = {slot for slot in launch.writes if slot.name.startswith("gradient_of/")}
+        kinds = ("gradient_of/", "partial/")
+        sums = {slot for slot in launch.writes if slot.name.startswith(kinds)}
         found.append(replace(launch, adds=bool(sums & written)))
         written |= sums
     return found

@@ -22,6 +22,7 @@ POINTERS = (
     "records",
     "own",
     "scratch",
+    "partials",
     "hyper",
     "losses",
     "correct",

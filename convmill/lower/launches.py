@@ -7,7 +7,7 @@ stand and how long memory lives follow from that: see ``cut.py`` and ``lifetimes
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,7 +15,7 @@ from convmill.lower.network import Matrix
 from convmill.lower.tensors import Tensor
 
 FLOAT_BYTES = 4
-Home = Literal["image", "thread", "batch"]
+Home = Literal["image", "thread", "slice", "batch"]
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,16 @@ class Slot:
 
     ``home`` says whose it is: the "batch" has one of it (weights, losses; the caller's arrays),
     each "image" of a batch has its own, of ``bytes`` bytes, or each image of the group that a
-    "thread" is at, which ``lifetimes`` finds out. ``bordered`` slots hold a border of zeros that is
-    set once, and so share their memory with nobody.
+    "thread" is at, which ``lifetimes`` finds out, and each "slice" of a batch its sums.
+    ``bordered`` slots hold a border of zeros that is set once, and so share their memory with
+    nobody; what is ``kept`` is read behind a run, for reports.
     """
 
     name: str
     bytes: int = 0
     home: Home = "batch"
     bordered: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ class Images:
     group ``together``."""
 
     together: bool = False
+
+
+@dataclass(frozen=True)
+class Slices(Images):
+    """Over the images of a batch, by slices of it: one group behind the other, all ``total`` items
+    for each. What is summed over images is summed for each slice apart; a slice of fewer than
+    ``least`` images would spend its time on its sums."""
+
+    total: int = 0
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,11 @@ class Phase:
         """Whether the phase goes over images."""
         return isinstance(self.works[0][0].over, Images)
 
+    @property
+    def sliced(self) -> bool:
+        """Whether it goes over the images of slices."""
+        return any(isinstance(launch.over, Slices) for work in self.works for launch in work)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -148,13 +165,18 @@ def live_lists(tensor: Tensor) -> tuple[Slot, Slot, Slot]:
     gradients, offsets, counts = (
         Slot(name, FLOAT_BYTES * size, "image") for name, size in zip(names, sizes, strict=True)
     )
-    return gradients, offsets, counts
+    return gradients, offsets, replace(counts, kept=True)
 
 
 def of_matrix(kind: str, index: int) -> Slot:
     """What there is one of for each parameter: ``kind`` is parameter, gradient_of, state, pack
     (the transposed copy), transform, turned (Winograd's) or norm."""
     return Slot(f"{kind}/{index}")
+
+
+def partial(matrix: Matrix) -> Slot:
+    """The sum of a parameter's gradients over a slice of a batch."""
+    return Slot(f"partial/{matrix.index}", FLOAT_BYTES * matrix.size, "slice")
 
 
 def of_matrices(kind: str, matrices: tuple[Matrix, ...]) -> tuple[Slot, ...]:

@@ -2,6 +2,7 @@
 
     a slot that only one phase over images touches  =>  a thread's own, for a group of images
     a slot that a later phase reads                 =>  in the record of its image
+    a sum over a slice of a batch                   =>  each slice has its own
     slots that never live together                  =>  the same memory
 
 So what an image leaves behind for a later phase alone takes memory for each image of a batch.
@@ -9,10 +10,10 @@ So what an image leaves behind for a later phase alone takes memory for each ima
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from convmill.lower.launches import Home, Launch, Slot, Step
+from convmill.lower.launches import Home, Launch, Slices, Slot, Step
 
 CACHE_LINE = 64
 FOREVER = 1 << 30
@@ -20,8 +21,8 @@ FOREVER = 1 << 30
 
 @dataclass(frozen=True)
 class Place:
-    """Where a slot lies: byte offset in the record of an image, or in the part of a thread's own
-    memory that an image of its group has."""
+    """Where a slot lies: byte offset in the record of an image, in the part of a thread's own
+    memory that an image of its group has, or in what a slice of a batch has."""
 
     home: Home
     offset: int
@@ -32,18 +33,34 @@ class Place:
 @dataclass(frozen=True)
 class Memory:
     """Places by slot name; bytes of an image's record, of a thread's own memory for one image of a
-    group, and float32 elements of a thread's scratch, all in whole cache lines. ``guard`` bytes of
-    no use follow each slot where tests watch them."""
+    group, and of a slice's sums, and float32 elements of a thread's scratch, all in whole cache
+    lines. A slice has ``least`` images or more. ``guard`` bytes of no use follow each slot where
+    tests watch them."""
 
     places: dict[str, Place]
-    image_bytes: int
-    thread_bytes: int
+    sizes: Mapping[Home, int]
     scratch: int
+    least: int = 1
     guard: int = 0
 
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of an image's record."""
+        return self.sizes["image"]
+
+    @property
+    def thread_bytes(self) -> int:
+        """Bytes of a thread's own memory for one image of a group."""
+        return self.sizes["thread"]
+
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of the sums of a slice."""
+        return self.sizes["slice"]
+
     def stride(self, name: str) -> int:
-        """Bytes from a slot of one image to that of the next."""
-        return self.image_bytes if self.places[name].home == "image" else self.thread_bytes
+        """Bytes from a slot of one image, or slice, to that of the next."""
+        return self.sizes[self.places[name].home]
 
 
 @dataclass(frozen=True)
@@ -55,35 +72,51 @@ class _Lifetime:
     last: int
     alone: bool
 
+    @property
+    def home(self) -> Home:
+        """Whose memory the slot has."""
+        return "thread" if self.slot.home == "image" and self.alone else self.slot.home
+
 
 def place_slots(step: Step, guard: int = 0) -> Memory:
     """The memory of a step. With a ``guard`` nothing is shared and all stays in the images'
     records, so that tests can look at everything afterwards."""
     lives = _lifetimes(step)
     if guard:
-        lives = [_Lifetime(life.slot, 0, FOREVER, alone=False) for life in lives]
+        lives = [replace(life, first=0, last=FOREVER, alone=False) for life in lives]
     places: dict[str, Place] = {}
     sizes: dict[Home, int] = {}
-    homes: tuple[tuple[Home, bool], ...] = (("image", False), ("thread", True))
-    for home, alone in homes:
-        found, sizes[home] = _packed([one for one in lives if one.alone == alone], home, guard)
+    homes: tuple[Home, ...] = ("image", "thread", "slice")
+    for home in homes:
+        found, sizes[home] = _packed([one for one in lives if one.home == home], home, guard)
         places |= found
     scratch = max((launch.scratch for launch in step.launches()), default=0)
-    elements = _in_lines(4 * scratch) // 4
-    return Memory(places, sizes["image"], sizes["thread"], elements, guard)
+    overs = (launch.over for launch in step.launches())
+    least = max((over.least for over in overs if isinstance(over, Slices)), default=1)
+    return Memory(places, sizes, _in_lines(4 * scratch) // 4, least, guard)
 
 
 def _lifetimes(step: Step) -> list[_Lifetime]:
-    """Lifetimes of all slots that images have, in the order of their first use."""
+    """Lifetimes of all slots that images or slices have, in the order of their first use."""
     touched: dict[Slot, list[tuple[int, int]]] = {}  # (moment, phase)
     for moment, phase, launch in _moments(step):
         for slot in launch.slots:
-            if slot.home == "image":
+            if slot.home != "batch":
                 touched.setdefault(slot, []).append((moment, phase))
     return [
-        _Lifetime(slot, uses[0][0], uses[-1][0], len({phase for _, phase in uses}) == 1)
+        _Lifetime(slot, uses[0][0], _last(slot, uses), _is_alone(slot, uses))
         for slot, uses in touched.items()
     ]
+
+
+def _last(slot: Slot, uses: Sequence[tuple[int, int]]) -> int:
+    """When a slot is touched for the last time; a slice's sums are once its batch is through."""
+    return FOREVER if slot.home == "slice" else uses[-1][0]
+
+
+def _is_alone(slot: Slot, uses: Sequence[tuple[int, int]]) -> bool:
+    """Whether one phase does all that is done with a slot."""
+    return not slot.kept and len({phase for _, phase in uses}) == 1
 
 
 def _moments(step: Step) -> Iterator[tuple[int, int, Launch]]:

@@ -183,13 +183,13 @@ def _check_phase(phase: Phase) -> None:
 
 
 def check_memory(step: Step, memory: Memory) -> None:
-    """Every slot that an image has lies inside its home, aligned; those that one launch touches do
-    not overlap."""
+    """Every slot that an image or a slice has lies inside its home, aligned; those that one launch
+    touches do not overlap."""
     for launch in step.launches():
-        places = [(s.name, memory.places[s.name]) for s in launch.slots if s.home == "image"]
+        places = [(s.name, memory.places[s.name]) for s in launch.slots if s.home != "batch"]
         for name, place in places:
-            size = memory.image_bytes if place.home == "image" else memory.thread_bytes
-            inside = 0 <= place.offset <= place.offset + place.bytes <= size
+            end = place.offset + place.bytes
+            inside = 0 <= place.offset <= end <= memory.sizes[place.home]
             _hold(inside and place.offset % CACHE_LINE == 0, f"{name} lies outside")
         for number, (name, place) in enumerate(places):
             for other, there in places[number + 1 :]:

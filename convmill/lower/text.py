@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from convmill.lower.launches import Images, Launch, Phase, Step
+from convmill.lower.launches import Images, Launch, Phase, Slices, Step
 from convmill.lower.lifetimes import Memory
 from convmill.lower.network import Network
 from convmill.lower.stages import (
@@ -127,7 +127,9 @@ def _launch(launch: Launch) -> str:
     reads, writes = (
         ", ".join(slot.name for slot in slots) for slots in (launch.reads, launch.writes)
     )
-    if isinstance(launch.over, Images):
+    if isinstance(launch.over, Slices):
+        over = f" (by slices, {launch.over.least} images or more)"
+    elif isinstance(launch.over, Images):
         over = " (a group together)" if launch.over.together else ""
     else:
         over = f" ({launch.over.total} by {launch.over.multiple})"

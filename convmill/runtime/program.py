@@ -336,7 +336,7 @@ class Program:
         )
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
-        context["scratch"] = records.scratch
+        context["scratch"], context["partials"] = records.scratch, records.of_slices
 
     def _hold_updates(self, context: Context, steps: int) -> np.ndarray:
         """Hands memory over that updates write beside the weights; the penalties of regularizers,

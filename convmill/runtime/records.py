@@ -1,14 +1,15 @@
-"""What images leave behind: their records, what is a thread's own, and how large a part of a batch
-is held at once. In tests all of it is guarded and poisoned."""
+"""What images leave behind: their records, what is a thread's own, the sums of a batch's slices,
+and how large a part of a batch is held at once. In tests all of it is guarded and poisoned."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from convmill.lower.choose import whole_images
-from convmill.lower.launches import value
+from convmill.lower.launches import Home, value
 from convmill.lower.lifetimes import Memory
 from convmill.lower.network import Network
+from convmill.lower.slices import SLICES
 from convmill.lower.tensors import Tensor
 from convmill.runtime.memory import aligned
 
@@ -20,8 +21,8 @@ MOST_BYTES_UNTRAINED = 16 * 1024 * 1024
 
 
 class Records:
-    """What images leave behind: a record for each of ``images``, and each thread's own memory for a
-    group of them, with the borders of all tensors set to zero.
+    """What images leave behind: a record for each of ``images``, each thread's own memory for a
+    group of them, with the borders of all tensors set to zero, and the sums of each slice.
 
     With a guard everything is poisoned, so that a kernel that reads what nobody wrote yields no
     number, and what lies behind each slot holds a pattern that ``intact`` looks for.
@@ -32,9 +33,10 @@ class Records:
         group = threads * network.images_per_group
         self.of_images = _rows(images, memory.image_bytes)
         self.own = _rows(group, memory.thread_bytes)
+        self.of_slices = _rows(SLICES, memory.slice_bytes)
         self.scratch = aligned(threads * memory.scratch, np.float32)
         if memory.guard:
-            for part in (self.of_images, self.own):
+            for part in (self.of_images, self.own, self.of_slices):
                 part[:] = POISON
             for tensor in network.tensors:
                 self._clear_border(tensor)
@@ -51,17 +53,20 @@ class Records:
         grid[:, :, grid.shape[2] - right :] = 0
 
     def slot(self, name: str) -> np.ndarray:
-        """Bytes of one slot, of every image that has one: (images, bytes), those of the groups of
-        all threads where it is a thread's own. Raises KeyError for no such slot."""
+        """Bytes of one slot, of every image or slice that has one: (images, bytes), those of the
+        groups of all threads where it is a thread's own. Raises KeyError for no such slot."""
         place = self.memory.places[name]
-        part = self.of_images if place.home == "image" else self.own
-        return part[:, place.offset : place.offset + place.bytes]
+        return self._rows_of(place.home)[:, place.offset : place.offset + place.bytes]
+
+    def _rows_of(self, home: Home) -> np.ndarray:
+        rows = {"image": self.of_images, "thread": self.own, "slice": self.of_slices}
+        return rows[home]
 
     def intact(self) -> bool:
         """Whether no guard was written to."""
         guard = self.memory.guard
         ends = (
-            (self.of_images if place.home == "image" else self.own, place.offset + place.bytes)
+            (self._rows_of(place.home), place.offset + place.bytes)
             for place in self.memory.places.values()
         )
         return all(bool((part[:, end : end + guard] == POISON).all()) for part, end in ends)

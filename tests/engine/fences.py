@@ -23,7 +23,7 @@ POISON = 0xFF  # four of them are a float32 that is no number
 WRITTEN_ALWAYS = {
     *("packs", "records", "own", "scratch", "statistics", "losses", "correct", "activities"),
 }
-WRITTEN_IN_TRAINING = {"parameters", "gradients", "slots", "penalties", "norms"}
+WRITTEN_IN_TRAINING = {"parameters", "gradients", "partials", "slots", "penalties", "norms"}
 Place = Callable[[np.ndarray], tuple[np.ndarray, Callable[[], None]]]
 
 

@@ -101,12 +101,13 @@ def test_guards_inside_records_notice():
 
 def test_what_is_not_kept_is_an_error():
     """Without a guard a thread's own memory serves one image behind the other."""
-    program = program_of(PLAN, RECIPE, parameters(np.random.default_rng(0), PLAN))
-    sample = data(np.random.default_rng(0), PLAN, RECIPE.loss, 8, 4)
+    graph, rng = graph_of((6, 6, 1), flatten, dense(20)), np.random.default_rng(0)
+    program = program_of(graph, RECIPE, parameters(rng, graph))
+    sample = data(rng, graph, RECIPE.loss, 8, 4)
     with pytest.raises(KeyError, match="nothing was run"):
         program.left(value(program.network.inputs[0]).name)
     program.train(sample.batches, np.zeros(2))
-    assert program.left(value(program.network.inputs[0]).name).shape == (4, 9 * 4)  # for dW
+    assert program.left(value(program.network.inputs[0]).name).shape == (4, 36 * 4)  # for dW
     with pytest.raises(KeyError, match="not kept"):
         program.left(value(program.network.outputs[0]).name)
 

@@ -74,7 +74,7 @@ TILES = graph_of(
     conv(32, padding="same", activation="tanh"),
     conv(64, activation="elu"),
     flatten,
-    dense(3, "softmax"),
+    dense(12, "softmax"),  # by shares: it reads what images have left
 )
 CASES = {
     "weight gradients by tiles": (TILES, recipe_of("categorical_crossentropy", Optimizer("sgd"))),
