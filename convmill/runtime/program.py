@@ -294,7 +294,7 @@ class Program:
     def live_places(self, stage: int) -> float | None:
         """Live places of an image behind the convolution that is stage number ``stage``, the mean
         over the last images that were trained, as many as have records at once; None where nothing
-        was trained, or no lists are kept, as behind frozen weights."""
+        was trained, or there are no lists."""
         computed = self.network.stages[stage]
         assert isinstance(computed, ConvolutionStage)
         try:
