@@ -34,13 +34,14 @@ class NamedDataset:
 
         Args:
             path: a folder with the four IDX files (plain or .gz), or an .npz file. None looks in
-                `$CONVMILL_DATA/<name>/` and in Keras' cache, then downloads. `digits` takes none.
+                `$CONVMILL_DATA/<name>/` and in Keras' cache, then downloads. `digits` takes none:
+                it comes with convmill.
 
         Returns:
             (x_train, y_train), (x_test, y_test): uint8 images (n, 28, 28), uint8 labels (n,).
 
         Raises:
-            convmill.data.DataError: wrong at `path`, or nowhere to be had.
+            convmill.data.DataError: wrong at `path`, or nowhere to be had; a `path` for `digits`.
         """
         data = load_named(self.name, path)
         return (data.x_train, data.y_train), (data.x_test, data.y_test)

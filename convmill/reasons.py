@@ -23,3 +23,11 @@ def reason_of(error: BaseException) -> str:
 def without_addresses(text: str) -> str:
     """A text in which objects are told by their classes, and functions by their names."""
     return _FUNCTION.sub(r"\1", _OBJECT.sub(r"\1", text))
+
+
+def keras_reason(error: Exception) -> str:
+    """The first line of an error that says something, without Keras' colours and introduction."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception encountered when calling")]
+    return (said or lines or [type(error).__name__])[0]

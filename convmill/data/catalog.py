@@ -61,10 +61,12 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
+        """Whether no file is missing or wrong."""
         return all(file.state in ("right", "unverified") for file in self.files)
 
 
 def names() -> list[str]:
+    """The names that ``load`` takes."""
     return [*KNOWN_SETS, DIGITS]
 
 
@@ -164,10 +166,13 @@ def load_named(
         coarse: with the labels that tell fewer classes apart, of a set that has two.
 
     Raises:
-        DataError: unknown name; not at `path`, or wrong there; nowhere to be had.
+        DataError: unknown name; not at `path`, or wrong there; nowhere to be had; a `path` for
+            `digits`, which has none.
     """
     name = known_name(name)
     if name == DIGITS:
+        if path is not None:
+            raise DataError(f"{DIGITS!r} {WITH_CONVMILL}, and takes no path.\nReceived: {path!r}.")
         return digits.load_digits()
     known = KNOWN_SETS[name]
     if coarse and known.coarse:
@@ -206,7 +211,7 @@ def known_name(name: str) -> str:
     Raises:
         DataError: no such set; names the nearest.
     """
-    spelled = _spelled(name)
+    spelled = _spelled(str(name))
     if spelled in names():
         return spelled
     near = difflib.get_close_matches(spelled, names(), n=1)

@@ -25,10 +25,14 @@ class Dataset:
 
     Attributes:
         name: the name or the path that it was loaded by.
-        x_train, x_test: images, (n, height, width) or (n, height, width, channels).
+        x_train, x_test: images, (n, height, width) or (n, height, width, channels): uint8 of 0 to
+            255, but for an .npz file of the user's, whose integers or floats stay as they are.
         y_train, y_test: integer labels from 0, (n,).
         class_names: one name for each class, in the order of the labels.
         source: where the data came from, for people to read.
+
+    Raises:
+        DataError: shapes, dtypes or labels are others than these.
     """
 
     name: str

@@ -28,6 +28,7 @@ BEST_PACKING = 1032
 
 
 def idx_header(shape: tuple[int, ...]) -> bytes:
+    """The first bytes of an IDX file of unsigned bytes, of a shape."""
     return struct.pack(f">BBBB{len(shape)}I", 0, 0, UNSIGNED_BYTE, len(shape), *shape)
 
 
@@ -39,6 +40,7 @@ def idx_sha256(array: NDArray[np.uint8]) -> str:
 
 
 def is_packed(path: Path) -> bool:
+    """Whether a file is packed with gzip."""
     with path.open("rb") as file:
         return file.read(2) == GZIP_MAGIC
 

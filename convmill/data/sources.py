@@ -43,6 +43,7 @@ class FileReport:
 
 
 def cache_folder() -> Path:
+    """Where Keras keeps data sets, and we as well."""
     return settings.keras_folder() / "datasets"
 
 
@@ -184,6 +185,7 @@ def _compare(path: Path, what: str, wanted: str, received: str) -> None:
 
 
 def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes. DataError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -82,6 +82,12 @@ class Comparison(Report):
 def compare(a: Inspection, b: Inspection) -> Comparison:
     """Lays two designs side by side, layer by layer and in sum.
 
+    Args:
+        a, b: what ``inspect`` returned for each; ratios are of ``b`` to ``a``.
+
+    Returns:
+        What prints as a table.
+
     Raises:
         TypeError: ``a`` or ``b`` is not what ``inspect`` returns.
     """

@@ -181,9 +181,13 @@ def inspect(
             MNIST's size, and not known for others.
         batch_size: images of one training step, for the predicted time.
 
+    Returns:
+        What prints as a table; counts are of one image, memory is in bytes, time in seconds.
+
     Raises:
         TypeError: ``model`` is no Keras model.
-        ValueError: its layers or sizes cannot be known; a number that is not positive.
+        ValueError: its layers or sizes cannot be known, ``input_shape`` is no shape of an image, or
+            ``images`` or ``batch_size`` is no whole number above zero.
     """
     if images is not None:
         images = check_whole("images", images, 1)

@@ -12,9 +12,9 @@ import numpy as np
 from convmill.plan.added import Term
 from convmill.plan.drawn import Record, drawing
 from convmill.plan.functional import nodes
-from convmill.plan.rebuild import reason_of
 from convmill.plan.stand_in import inside_a_call
 from convmill.plan.traced import Given, Trace, Untraceable
+from convmill.reasons import keras_reason
 
 _IMAGES = 2  # that a trace and its layer are compared on
 # The signature of the trace that a layer's numbers, or those of its activation, agreed with.
@@ -96,7 +96,7 @@ def compare(layer: Any, given: Given, found: Trace, training: bool | None, owner
             read = [by_symbol[id(symbol)] for symbol in found.inputs]
             ours = inside_a_call(training, lambda: found.function([*read, *weights, *drawn]))
     except Exception as error:  # whatever the user's code raises
-        raise Untraceable(f"ends in {type(error).__name__}: {reason_of(error)}") from error
+        raise Untraceable(f"ends in {type(error).__name__}: {keras_reason(error)}") from error
     ours = keras.tree.flatten(ours)
     given_out, terms = ours[: len(found.outputs)], ours[len(found.outputs) :]
     pairs = list(zip(keras.tree.flatten(theirs), given_out, strict=True))

@@ -14,9 +14,9 @@ import keras
 from convmill.plan.calls import Walk
 from convmill.plan.functional import given_ends
 from convmill.plan.graph.shapes import Sizes
-from convmill.plan.rebuild import reason_of
 from convmill.plan.refusals import Refusal
 from convmill.plan.walk import is_left_outside, walk
+from convmill.reasons import keras_reason
 
 
 class _Outside(keras.Operation):
@@ -50,7 +50,7 @@ def walk_outside(model: Any, followed: Walk, sizes: Sizes | None) -> Walk | Refu
         written = called.compute_output_spec(_of_sizes(given_ends(model)[0], sizes))
         outside = walk(model, follow=True, training=False, sizes=sizes)
     except Exception as error:  # whatever Keras or a user's layer raises
-        why = reason_of(called.raised or error)
+        why = keras_reason(called.raised or error)
         return Refusal(f"{says}training, where they do not fit: {why}", remedy)
     shapes = [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(written)]
     by_name = {call.name: call.shape for call in followed.calls}

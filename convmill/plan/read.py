@@ -35,7 +35,7 @@ from convmill.plan.operations.layout import is_channels_last
 from convmill.plan.operations.parameters import Parameters, regularizer_of
 from convmill.plan.operations.table import operation_of
 from convmill.plan.outside import walk_outside
-from convmill.plan.rebuild import rebuild
+from convmill.plan.rebuild import check_model, rebuild
 from convmill.plan.refusals import NotCovered, Refusal
 from convmill.plan.trace import built_shape, is_followed, trace_model
 from convmill.plan.traced import Trace, Untraceable
@@ -112,8 +112,7 @@ def describe(model: Any, input_shape: Shape | None = None) -> Graph:
 def _readable(model: Any, sizes: Sizes | None) -> Any:
     """``model``, or the Trace of its own call: a graph of layers for images of one size. Raises
     NotCovered where there is none."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
+    check_model(model)
     readable = _traced(model, sizes) if own_call(model) is not None else model
     if readable is None or not model.built or not hasattr(readable, "inputs"):
         raise NotCovered(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import random
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,14 @@ import keras
 from convmill.plan.graph.nodes import DeadEnd
 from convmill.plan.graph.shapes import Shape
 from convmill.plan.written import own_call
+from convmill.reasons import keras_reason
 from convmill.whole import is_whole
+
+
+def check_model(model: Any) -> None:
+    """Raises TypeError unless ``model`` is a Keras model."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
 
 
 def check_graph(model: Any) -> None:
@@ -24,8 +30,7 @@ def check_graph(model: Any) -> None:
         TypeError: it is no Keras model.
         ValueError: its ``call``, or ``__call__``, is written in Python.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"model must be a Keras model. Received: {type(model).__name__}")
+    check_model(model)
     method = own_call(model)
     if method is not None:
         raise ValueError(
@@ -160,7 +165,7 @@ def _copy(model: Any, input_shape: Shape) -> tuple[Any, DeadEnd | None]:
             return keras.Model(image, read, name=model.name), dead_end
         raise ValueError(
             f"model {model.name!r} cannot be built for input_shape={input_shape}: "
-            f"{reason_of(error)}"
+            f"{keras_reason(error)}"
         ) from error
 
 
@@ -169,16 +174,8 @@ def _why(layer: Any, read: Shape, error: Exception) -> str:
     size = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
     if size and len(read) == 3 and any(size[axis] > read[axis] for axis in (0, 1)):
         return f"its window of {_text(size)} is larger than the {_text(read[:2])} map that it reads"
-    return f"it reads {_text(read)}: {reason_of(error)}"
+    return f"it reads {_text(read)}: {keras_reason(error)}"
 
 
 def _text(shape: Shape) -> str:
     return "x".join(map(str, shape))
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of an error that says something, without Keras' colours and introduction."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("Exception encountered when calling")]
-    return (said or lines or [type(error).__name__])[0]

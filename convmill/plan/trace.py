@@ -18,10 +18,10 @@ from convmill.plan.added import Term
 from convmill.plan.agreement import check_training, compare, signature
 from convmill.plan.drawn import Tape, drawing
 from convmill.plan.graph.shapes import Sizes
-from convmill.plan.rebuild import reason_of
 from convmill.plan.stand_in import Unwritten, inside_a_call, stand_in, undisturbed
 from convmill.plan.traced import Given, Trace, Untraceable
 from convmill.plan.written import own_call
+from convmill.reasons import keras_reason
 
 
 def is_followed(layer: Any) -> bool:
@@ -133,7 +133,7 @@ def _followed(layer: Any, given: Given, training: bool | None) -> Trace:
         drawn = (symbol for symbol, _ in draws)
         function = keras.Function([*inputs, *(symbol for _, symbol in held), *drawn], ends)
     except ValueError as error:
-        raise Untraceable(f"makes no graph: {reason_of(error)}") from error
+        raise Untraceable(f"makes no graph: {keras_reason(error)}") from error
     weights = {id(symbol): variable for variable, symbol in held}
     read = given.positional[0] if given.positional else given.named
     handed_out = keras.tree.pack_sequence_as(written, outputs)
@@ -150,7 +150,7 @@ def _called(layer: Any, made: Any, given: Given, training: bool | None) -> Any:
     except Untraceable:
         raise
     except Exception as error:  # whatever the user's code raises
-        raise Untraceable(f"ends in {type(error).__name__}: {reason_of(error)}") from error
+        raise Untraceable(f"ends in {type(error).__name__}: {keras_reason(error)}") from error
 
 
 def _is_read(symbol: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from convmill.plan.rebuild import check_model
 from convmill.plan.refusals import NotCovered
 from convmill.settings import check_threads
 from convmill.train import fallback, load, route, save
@@ -55,15 +56,14 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
 
     Raises:
         TypeError: ``model`` is no Keras model.
-        ValueError: ``threads`` is no whole number from 1 to 256.
+        ValueError: ``threads`` is no whole number from 1 to 256, or ``strict`` none of the three.
         NotCovered: strict, and the class of the model has a ``fit`` of its own, or its like.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"model must be a Keras model. Received: model of type {type(model).__name__}"
-        )
+    check_model(model)
     if threads is not None:
         threads = check_threads(threads)
+    if strict not in (None, True, False):
+        raise ValueError(f"strict must be True, False or None. Received: strict={strict!r}")
     ours, current = _ours(model), session(model)
     own = [name for name in methods.overridden(model, tuple(_ADDED)) if name not in ours]
     before = current.threads, current.strict
@@ -92,7 +92,18 @@ def _say_what_stays(model: Any, own: Sequence[str]) -> None:
 
 
 def restore(model: Any) -> Any:
-    """Undoes ``accelerate``: the model runs as Keras runs it. Returns ``model``."""
+    """Undoes ``accelerate``: the model runs as Keras runs it.
+
+    Args:
+        model: any Keras model; one that was not accelerated stays as it is.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        TypeError: ``model`` is no Keras model.
+    """
+    check_model(model)
     restore_methods(model)
     current = session(model)
     current.threads = current.strict = None
@@ -153,7 +164,9 @@ _ADDED = {**METHODS, "__reduce__": _reduce}
 
 
 def install() -> None:
-    """Lets every Keras model of this process run compiled where it can."""
+    """Lets every Keras model of this process run compiled where it can, as ``accelerate`` does with
+    one; those that are there already, too. Keras' functions that write and read files write whole
+    files, as ours do. Asking again changes nothing."""
     methods.patch(METHODS, _FUNCTIONS)
 
 

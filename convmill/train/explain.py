@@ -12,6 +12,7 @@ from rich.text import Text
 
 from convmill.plain_text import plain_text
 from convmill.plan.halves import halves
+from convmill.plan.rebuild import check_model
 from convmill.plan.refusals import NotCovered
 from convmill.runtime.program import Kind
 from convmill.runtime.report import ProgramReport, StageReport, report
@@ -99,7 +100,18 @@ def explain(model: Any) -> Explanation:
     A compiled model (``model.compile``) is explained for training and inference, else for
     inference alone; one that takes images of several sizes for those that it has seen last. Native
     code that is not there yet is built; the model is not changed.
+
+    Args:
+        model: a Keras model, accelerated or not.
+
+    Returns:
+        What prints as a table, and holds its figures: multiply-adds of an image, bytes, seconds.
+        Of a model that is not compiled, the reason and what would help; nothing is raised for it.
+
+    Raises:
+        TypeError: ``model`` is no Keras model.
     """
+    check_model(model)
     try:
         check_class(model, training=False)
         training, notes = _trains(model)

@@ -16,6 +16,7 @@ from convmill.kernels.operations import operation_of
 from convmill.lower.alternatives import words
 from convmill.plain_text import plain_text
 from convmill.plan.halves import halves
+from convmill.plan.rebuild import check_model
 from convmill.plan.refusals import NotCovered
 from convmill.train.bound import Bound, settle
 from convmill.train.prepare import Preparation, is_stream
@@ -120,12 +121,18 @@ def tune(
 
     Args:
         model: a Keras model with one ``compile`` behind it.
-        x, y: arrays as ``fit`` takes them, at least ``batch_size`` images of them; no streams.
+        x, y: arrays as ``fit`` takes them, of which the first ``batch_size`` images are taken; no
+            streams.
         batch_size: images in a step, as they will be trained.
         tell: hears what is being done, in words.
 
+    Returns:
+        What was measured, in seconds, and what is taken; prints as a table.
+
     Raises:
-        ValueError: ``batch_size`` is no positive whole number, or the data do not fit the model.
+        TypeError: ``model`` is no Keras model.
+        ValueError: ``compile`` was not called, ``x`` is a stream, ``batch_size`` is no positive
+            whole number, or the data do not fit the model.
         NotCovered: the model is not compiled, Keras takes part in its steps, or it has a frozen
             base, whose programs are others.
     """
@@ -165,6 +172,7 @@ def _maker(bound: Bound) -> Make:
 
 def _first_batch(model: Any, x: Any, y: Any, size: int) -> tuple[Bound, Samples]:
     """The model bound, its state in Keras' variables, and its first batch."""
+    check_model(model)
     if getattr(model, "optimizer", None) is None:
         raise ValueError("tune: the model must be compiled first: model.compile(...)")
     settle(model)

@@ -23,9 +23,10 @@ def activations(model: Any, images: Any, layer: str) -> NDArray[np.float32]:
         layer: the layer's name; "inner/layer" for one of a model inside the model.
 
     Returns:
-        (n, *output shape), what a Keras model that ends at this layer would predict.
+        float32 (n, *output shape), what a Keras model that ends at this layer would predict.
 
     Raises:
+        TypeError: ``model`` is no Keras model.
         ValueError: no such layer (the nearest are named), images of another shape, or outputs that
             are not finite.
     """

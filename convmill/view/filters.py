@@ -58,7 +58,8 @@ def filters(
         dark: draws on a dark ground.
 
     Raises:
-        ValueError: no such layer or channel, or weights that are not finite.
+        TypeError: ``model`` is no Keras model.
+        ValueError: ``model`` is not built; no such layer or channel; weights that are not finite.
     """
     call = find(model, layer, is_convolution, CONVOLUTION)
     kernels = kernels_of(call.layer)

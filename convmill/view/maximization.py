@@ -94,8 +94,9 @@ def activation_maximization(
         dark: draws on a dark ground.
 
     Raises:
-        ValueError: no such layer or filter, no step, no such range of pixels, or a model that
-            reads no images.
+        TypeError: ``model`` is no Keras model.
+        ValueError: no such layer or filter, no step, a negative seed, no such range of
+            pixels, or a model that reads no images.
     """
     found = maximize(model, layer, filters=filters, steps=steps, seed=seed, pixels=pixels)
     tiles = [grey_or_colours(image) for image in found.images]

@@ -75,6 +75,7 @@ def patches(
         dark: draws on a dark ground.
 
     Raises:
+        TypeError: ``model`` is no Keras model.
         ValueError: no such layer, filter, place or channel, or an image of another shape.
     """
     found = patch(model, image, layer, filter=filter, place=place, channel=channel)

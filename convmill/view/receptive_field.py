@@ -68,6 +68,7 @@ def receptive_field(
         dark: draws on a dark ground.
 
     Raises:
+        TypeError: ``model`` is no Keras model.
         ValueError: no such layer or unit, images of another shape, a model that reads none, no
             such range of pixels, or a range beside ``images``.
     """

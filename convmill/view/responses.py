@@ -48,6 +48,7 @@ def responses(
         dark: draws on a dark ground.
 
     Raises:
+        TypeError: ``model`` is no Keras model.
         ValueError: no such layer (the nearest are named), an image of another shape, or ``most``
             below 1.
     """

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from convmill.data.dataset import Dataset, every_fifth_for_test
+from convmill import datasets
+from convmill.data.dataset import DataError, Dataset, every_fifth_for_test
 from convmill.data.digits import centred, draw, load_digits, raw_digits
 
 
@@ -89,3 +90,8 @@ def test_centring_loses_nothing(height: int, width: int, seed: int) -> None:
 
 def test_centring_of_an_empty_picture() -> None:
     assert not centred(np.zeros((20, 10), dtype=np.uint8)).any()
+
+
+def test_digits_take_no_path() -> None:
+    with pytest.raises(DataError, match="'digits' comes with convmill, and takes no path"):
+        datasets.digits.load_data("somewhere")

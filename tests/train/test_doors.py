@@ -120,10 +120,17 @@ def test_other_models_are_left_alone(runs):
     assert runs == []
 
 
-@pytest.mark.parametrize("wrong", [None, "model", keras.layers.Dense(2)])
-def test_accelerate_wants_a_model(wrong):
+@pytest.mark.parametrize("wrong", [None, "model", keras.layers.Dense(2), keras.Sequential])
+@pytest.mark.parametrize("door", [convmill.accelerate, convmill.restore, convmill.explain])
+def test_doors_want_a_model(wrong, door):
     with pytest.raises(TypeError, match=r"model must be a Keras model\. Received: "):
-        convmill.accelerate(wrong)
+        door(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["no", "", 2, 0.5])
+def test_strict_is_one_of_three(wrong):
+    with pytest.raises(ValueError, match=r"strict must be True, False or None\. Received: strict="):
+        convmill.accelerate(convnet(), strict=wrong)
 
 
 def test_threads_do_not_change_a_bit():
