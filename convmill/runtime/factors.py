@@ -27,7 +27,10 @@ def factors_of(
         every = optimizer.average.overwrite
         columns["lasts"] = np.where(before > 0, optimizer.average.momentum, 0.0)
         columns["overwrites"] = (before + 1) % every == 0 if every else np.zeros(len(rate))
-    return np.stack([columns[name] for name in optimizer.factors], axis=1).astype(np.float32)
+    factors = np.empty((len(rate), len(optimizer.factors)), np.float32)
+    for number, name in enumerate(optimizer.factors):
+        factors[:, number] = columns[name]
+    return factors
 
 
 def _corrections(

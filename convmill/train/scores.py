@@ -234,7 +234,8 @@ class Scores:
             for _, mean, total, count in means:
                 late.give(mean.total, total)
                 late.give(mean.count, count)
-        found = {name: _mean(total, count) for name, _, total, count in means}
+        with np.errstate(all="ignore"):
+            found = {name: _mean(total, count) for name, _, total, count in means}
         return {name: found[name] for name in sorted(found)}
 
     def _trackers(self) -> list[tuple[Any, int]]:
@@ -283,10 +284,7 @@ def _batches(part: Part, outputs: Outputs) -> Iterator[Batch]:
 
 def _mean(total: float, count: float) -> float:
     """The result of a ``keras.metrics.Mean``, which divides in float32."""
-    if count == 0:
-        return 0.0
-    with np.errstate(all="ignore"):
-        return float(np.float32(total) / np.float32(count))
+    return float(np.float32(total) / np.float32(count)) if count else 0.0
 
 
 def _counted(mean: Any) -> tuple[float, float]:

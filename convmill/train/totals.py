@@ -40,9 +40,11 @@ class Measure:
     mean: bool
     weight: float
 
-    def of_steps(self, output: int, part: Part, measured: Measured) -> np.ndarray:
-        """What each step of ``part`` that is done adds to the fields of Sums, (steps, 4)."""
-        sizes = _sizes(part, measured)
+    def of_steps(
+        self, output: int, part: Part, measured: Measured, sizes: np.ndarray
+    ) -> np.ndarray:
+        """What each step of ``part`` that is done, of so many images each, adds to the fields of
+        Sums, (steps, 4)."""
         done = int(sizes.sum())
         starts = np.arange(measured.steps) * part.batch_size
         losses = _by_step(measured.losses[output, :done], starts)
@@ -51,11 +53,19 @@ class Measure:
         right = _by_step(correct, starts)
         weight = None if part.samples.weight is None else part.samples.weight[output]
         if weight is None:
-            return np.stack([losses, right, right, sizes], axis=1)
+            return _columns(losses, right, right, sizes)
         weights = weight[part.order[:done]].astype(np.float64)
         weights = weights.mean(axis=tuple(range(1, weights.ndim)))  # those of places count nothing
         weighted = _by_step(correct * weights, starts)
-        return np.stack([losses, right, weighted, _by_step(weights, starts)], axis=1)
+        return _columns(losses, right, weighted, _by_step(weights, starts))
+
+
+def _columns(*columns: np.ndarray) -> np.ndarray:
+    """Columns side by side, as ``numpy.stack`` puts them; in a part of its time for short ones."""
+    found = np.empty((len(columns[0]), len(columns)))
+    for number, column in enumerate(columns):
+        found[:, number] = column
+    return found
 
 
 def _by_step(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -102,7 +112,8 @@ class Totals:
         ``penalty`` is the regularizers' loss, where the measured does not hold it."""
         sizes = _sizes(part, measured)
         found = {
-            output: measure.of_steps(output, part, measured) for output, measure in measures.items()
+            output: measure.of_steps(output, part, measured, sizes)
+            for output, measure in measures.items()
         }
         whole = (np.asarray(measured.penalty[: measured.steps]) + penalty) * sizes
         for output, steps in found.items():
