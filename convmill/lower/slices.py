@@ -19,9 +19,9 @@ from dataclasses import replace
 from convmill.lower.launches import Launch, Shares, Slices, Slot, of_matrix, partial
 from convmill.lower.network import Matrix, Network
 
-SLICES = 8  # of a batch, at most: so many threads share it, and so many sums are added up
-# Bytes that images leave behind, for each byte of sums: with fewer, sums would cost more.
-WORTH = 1.0
+SLICES = 16  # of a batch, at most: so many threads share it, and so many sums are added up
+# The images that leave as many bytes behind as the sums have: where it takes more, shares are left.
+WORTH_IMAGES = 8
 
 
 def slice_size(images: int, least: int, group: int) -> int:
@@ -49,8 +49,8 @@ def _least(network: Network, launches: Sequence[Launch]) -> dict[str, int]:
         own = [launch for launch in launches if launch.of == of]
         read = {slot for launch in own for slot in launch.reads if slot.home == "image"}
         sums = sum(partial(matrix).bytes for matrix in _written(network, own))
-        least = math.ceil(WORTH * sums / max(1, sum(slot.bytes for slot in read)))
-        if least <= SLICES:
+        least = math.ceil(sums / max(1, sum(slot.bytes for slot in read)))
+        if least <= WORTH_IMAGES:
             found[of] = 1 << (least - 1).bit_length()
     return _agreed(network, launches, found)
 

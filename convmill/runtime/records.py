@@ -28,12 +28,14 @@ class Records:
     number, and what lies behind each slot holds a pattern that ``intact`` looks for.
     """
 
-    def __init__(self, network: Network, memory: Memory, images: int, threads: int) -> None:
-        self.memory, self.images, self.threads = memory, images, threads
+    def __init__(
+        self, network: Network, memory: Memory, images: int, threads: int, slices: int
+    ) -> None:
+        self.memory, self.images, self.threads, self.slices = memory, images, threads, slices
         group = threads * network.images_per_group
         self.of_images = _rows(images, memory.image_bytes)
         self.own = _rows(group, memory.thread_bytes)
-        self.of_slices = _rows(SLICES, memory.slice_bytes)
+        self.of_slices = _rows(slices, memory.slice_bytes)
         self.scratch = aligned(threads * memory.scratch, np.float32)
         if memory.guard:
             for part in (self.of_images, self.own, self.of_slices):
@@ -129,25 +131,29 @@ class Held:
         if not whole and memory.image_bytes * count > most:
             part = max(most // memory.image_bytes // least, 1) * least
         kept = part if memory.image_bytes else 0
-        if not self._fits(kept, threads):
+        shared = (threads, min(SLICES, count))
+        if not self._fits(kept, *shared):
             self._records = None  # so that both are never there at once
-            self._records = _allocated(network, memory, kept, least, threads)
+            self._records = _allocated(network, memory, kept, least, *shared)
         return self.images or part
 
-    def _fits(self, images: int, threads: int) -> bool:
+    def _fits(self, *wanted: int) -> bool:
         held = self._records
-        return held is not None and (held.images, held.threads) == (images, threads)
+        return held is not None and (held.images, held.threads, held.slices) == wanted
 
 
-def _allocated(network: Network, memory: Memory, part: int, least: int, threads: int) -> Records:
+def _allocated(
+    network: Network, memory: Memory, part: int, least: int, threads: int, slices: int
+) -> Records:
     """Records for ``part`` images, or for half as many as often as memory is too small."""
     try:
-        return Records(network, memory, part, threads)
+        return Records(network, memory, part, threads, slices)
     except MemoryError as error:
         if part > least:
             half = max(part // 2 // least, 1) * least
-            return _allocated(network, memory, half, least, threads)
+            return _allocated(network, memory, half, least, threads, slices)
         own = threads * (network.images_per_group * memory.thread_bytes + 4 * memory.scratch)
+        own += slices * memory.slice_bytes
         raise MemoryError(
             f"{(part * memory.image_bytes + own) / 1e6:.0f} MB for {part} images of a batch on "
             f"{threads} threads could not be had. Use fewer threads, a smaller model or smaller "

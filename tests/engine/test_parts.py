@@ -76,10 +76,10 @@ def failing(most: int):
     """Records for at most so many images; for more there is no memory."""
 
     class Scarce(Records):
-        def __init__(self, network, memory, images, threads) -> None:
+        def __init__(self, network, memory, images, *shared) -> None:
             if images > most:
                 raise MemoryError
-            super().__init__(network, memory, images, threads)
+            super().__init__(network, memory, images, *shared)
 
     return Scarce
 
