@@ -4,7 +4,7 @@
 
 Trains each net that the compiler covers on random images, a few batches, and prints predicted and
 measured milliseconds a step, the least of rounds that go through all nets. ``--fit`` also fits the
-coefficients of `convmill/inspection/speed.py` to what was measured, within bounds that
+coefficients of `convmill/runtime/speed.py` to what was measured, within bounds that
 `benchmarks.stages` sets, and leaves each net out in turn to tell how well nets that were not fitted
 are predicted. Both want a machine at rest.
 """
@@ -25,8 +25,8 @@ from benchmarks.nets import NETS, Net
 from benchmarks.workers import keras_nets
 from convmill.design.costs import costs
 from convmill.design.steps import design_of
-from convmill.inspection import speed
 from convmill.plan.refusals import NotCovered
+from convmill.runtime import speed
 from convmill.runtime.host import cores, machine
 
 BATCH_SIZES = (16, 64, 256)

@@ -19,12 +19,12 @@ from convmill.inspection.findings.finding import MNIST_IMAGES, MNIST_SIZE
 from convmill.inspection.loss import read_loss
 from convmill.inspection.plain import layer_dict, map_dict, sums_dict
 from convmill.inspection.rows import Path, Row
-from convmill.inspection.speed import predict
 from convmill.plan.covered import refusal
 from convmill.plan.graph.nodes import DeadEnd
 from convmill.plan.graph.shapes import Shape
 from convmill.plan.refusals import NotCovered
 from convmill.runtime.host import machine
+from convmill.runtime.speed import predict
 from convmill.train.compilation.read_recipe import read_training
 from convmill.whole import check_whole
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
@@ -20,6 +20,8 @@ from convmill.train.bound import Bound
 from convmill.train.compilation.optimizer import bridged
 from convmill.train.prepare import check_class
 from convmill.train.session import session
+from convmill.train.times import Times, times_of
+from convmill.train.trial import trial_of
 
 TEXT_WIDTH = 118
 
@@ -29,7 +31,7 @@ class Explanation:
     """Prints as a table. ``report`` holds the figures; None where the model is not compiled, and
     then ``reason`` and ``remedy`` say why and what would help. ``bridged`` names what Keras itself
     does in a step of training, by what is computed natively; ``notes`` say what is computed
-    otherwise than asked for.
+    otherwise than asked for; ``times`` how long each stage takes, where that was measured.
     """
 
     model: str
@@ -38,6 +40,7 @@ class Explanation:
     remedy: str = ""
     bridged: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    times: Times | None = None
 
     @property
     def compiled(self) -> bool:
@@ -82,11 +85,13 @@ class Explanation:
                 lines.append(f"To have it compiled: {self.remedy}.")
             return Text("\n".join(lines))
         lines = [_summary(self.report)]
+        if self.times is not None:
+            lines.append(_timed(self.times))
         if self.bridged:
             done = ", ".join(self.bridged)
             lines.append(f"Bridged, done by Keras in each step of training: {done}.")
         lines += [f"Note: {note}." for note in self.notes]
-        return Group(_table(self.model, self.report), Text("\n".join(lines)))
+        return Group(_table(self.model, self.report, self.times), Text("\n".join(lines)))
 
     def __str__(self) -> str:
         return plain_text(self.__rich__(), TEXT_WIDTH)
@@ -94,39 +99,62 @@ class Explanation:
     __repr__ = __str__
 
 
-def explain(model: Any) -> Explanation:
+def explain(model: Any, x: Any = None, y: Any = None, *, batch_size: int = 64) -> Explanation:
     """What convmill makes of a Keras model: stages, tiles, arithmetic, memory, seconds.
 
     A compiled model (``model.compile``) is explained for training and inference, else for
     inference alone; one that takes images of several sizes for those that it has seen last. Native
-    code that is not there yet is built; the model is not changed.
+    code that is not there yet is built; the model is not changed. With ``x`` and ``y`` a step of
+    training on their first batch is measured, stage by stage on one thread, in a program of its
+    own, beside the time that ``convmill.inspect`` predicts.
 
     Args:
         model: a Keras model, accelerated or not.
+        x, y: arrays as ``fit`` takes them, of which the first ``batch_size`` images are taken; or
+            neither.
+        batch_size: images in the step that is measured.
 
     Returns:
         What prints as a table, and holds its figures: multiply-adds of an image, bytes, seconds.
-        Of a model that is not compiled, the reason and what would help; nothing is raised for it.
+        Of a model that is not compiled, or cannot be measured, the reason and what would help;
+        nothing is raised for it. Where times were measured they stand in the table in the place of
+        multiply-adds.
 
     Raises:
         TypeError: ``model`` is no Keras model.
+        ValueError: one of ``x`` and ``y`` alone; ``x`` is a stream; ``compile`` was not called;
+            ``batch_size`` is no positive whole number, or the data do not fit the model.
     """
     check_model(model)
+    if (x is None) != (y is None):
+        there = "x" if y is None else "y"
+        raise ValueError(f"x and y are measured together. Received: {there} alone")
     try:
         check_class(model, training=False)
         training, notes = _trains(model)
         bound = Bound(model, training, session(model).sizes)
-        found = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
+        by_keras = tuple(bridged(bound.optimizer, bound.reading)) if training else ()
         losses = dict.fromkeys(f"the loss {loss.name}" for loss in bound.losses.values())
-        done = (*losses, *found)
+        done = (*losses, *by_keras)
         notes += bound.reading.notes
         base = halves(bound.graph) if training else None
         if base is not None:
             layers = "1 layer" if base.layers == 1 else f"{base.layers} layers"
             notes += (f"the frozen base, {layers}, is computed once a fit",)
-        return Explanation(model.name, report(bound.program), bridged=done, notes=notes)
+        found = Explanation(model.name, report(bound.program), bridged=done, notes=notes)
     except NotCovered as gap:
         return Explanation(getattr(model, "name", "model"), None, gap.reason, gap.remedy)
+    return found if x is None else _measured(model, found, x, y, batch_size)
+
+
+def _measured(model: Any, found: Explanation, x: Any, y: Any, batch_size: int) -> Explanation:
+    """With the times of its stages, or a note that says why there are none."""
+    try:
+        times = times_of(model, trial_of(model, x, y, batch_size, "measure"))
+    except NotCovered as gap:
+        why = f"stages are not measured: {gap.reason}; {gap.remedy}"
+        return replace(found, notes=(*found.notes, why))
+    return replace(found, times=times)
 
 
 def _trains(model: Any) -> tuple[bool, tuple[str, ...]]:
@@ -140,7 +168,7 @@ def _trains(model: Any) -> tuple[bool, tuple[str, ...]]:
     return True, ()
 
 
-def _table(model: str, found: ProgramReport) -> Table:
+def _table(model: str, found: ProgramReport, times: Times | None) -> Table:
     """Stages as rows."""
     kind = "training" if found.program.recipe is not None else "inference"
     table = Table(
@@ -154,9 +182,10 @@ def _table(model: str, found: ProgramReport) -> Table:
     table.add_column("fused in", overflow="fold")
     table.add_column("output", justify="right", no_wrap=True)
     table.add_column("tiles in registers,\nvectors last", no_wrap=True)
-    table.add_column("dense", justify="right")
-    table.add_column("done", justify="right")
-    for row in found.stages:
+    figures = ("dense", "done") if times is None else ("predicted,\nus", "measured,\nus")
+    for figure in figures:
+        table.add_column(figure, justify="right")
+    for number, row in enumerate(found.stages):
         shape = "x".join(map(str, row.output_shape))
         table.add_row(
             row.name,
@@ -164,10 +193,28 @@ def _table(model: str, found: ProgramReport) -> Table:
             "\n".join(row.fused),
             shape,
             row.tiles.replace("; ", "\n"),
-            f"{row.dense:,}" if row.dense else "",
-            f"{row.done:,}" if row.done else "",
+            *(_arithmetic(row) if times is None else _microseconds(*times.of(number))),
         )
     return table
+
+
+def _arithmetic(row: StageReport) -> list[str]:
+    return [f"{count:,}" if count else "" for count in (row.dense, row.done)]
+
+
+def _microseconds(*seconds: float | None) -> list[str]:
+    return ["" if one is None else f"{1e6 * one:.1f}" for one in seconds]
+
+
+def _timed(times: Times) -> str:
+    """What was measured, below the table."""
+    predicted = sum(one for one in times.predicted if one is not None)
+    measured = sum(times.measured) + times.rest
+    told = _microseconds(predicted, measured, times.rest)
+    return (
+        f"An image of a step of {times.images} on one thread: {told[0]} us predicted, {told[1]} us "
+        f"measured, {told[2]} of them for images and losses."
+    )
 
 
 def _summary(found: ProgramReport) -> str:

@@ -55,6 +55,8 @@ class Preparation:
 
     def __init__(self, model: Any, arguments: dict[str, Any], training: bool = True) -> None:
         self.model = model
+        # Keras looks at it in calls of one batch too, and else raises words of Python's own.
+        self._together = check_whole("steps_per_execution", model.steps_per_execution, 1)
         self.arguments = arguments
         self.training = training
         self.bound: Bound | None = None
@@ -194,18 +196,14 @@ class Preparation:
             batch_size=batch_size,
             steps=steps,
             shuffle=shuffle,
-            together=self._together(),
+            together=self._together,
         )
 
     def stream(self, adapter: Any, steps: int | None) -> StreamFeed:
         """The feed for the batches of one of Keras' data adapters."""
-        together = self._together()
         return StreamFeed(
-            adapter, self.samples, self.take, self.pack, steps=steps, together=together
+            adapter, self.samples, self.take, self.pack, steps=steps, together=self._together
         )
-
-    def _together(self) -> int:
-        return check_whole("steps_per_execution", self.model.steps_per_execution, 1)
 
     def take(self, x: Any, y: Any, sample_weight: Any) -> Given:
         """The arrays in a batch."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -15,19 +14,11 @@ from rich.text import Text
 from convmill.kernels.operations import operation_of
 from convmill.lower.alternatives import words
 from convmill.plain_text import plain_text
-from convmill.plan.halves import halves
-from convmill.plan.rebuild import check_model
-from convmill.plan.refusals import NotCovered
-from convmill.train.bound import Bound, settle
-from convmill.train.prepare import Preparation, is_stream
-from convmill.train.samples import Samples
 from convmill.train.session import session
-from convmill.whole import check_whole
+from convmill.train.trial import trial_of
 
 if TYPE_CHECKING:
-    from convmill.lower.passes import Chooser
-    from convmill.runtime.program import Kind, Program
-    from convmill.runtime.tune import Make, Tried, Tuned
+    from convmill.runtime.tune import Tried, Tuned
 
 TEXT_WIDTH = 110
 _PARTS = {"forward": "forward", "input_gradient": "dX", "weight_gradient": "dW"}
@@ -137,60 +128,8 @@ def tune(
             base, whose programs are others.
     """
     from convmill.runtime import tune as measuring  # brings LLVM: not before it is needed
-    from convmill.runtime.batches import Batches
 
-    size = check_whole("batch_size", batch_size, 1, 2**31)
-    bound, samples = _first_batch(model, x, y, size)
-    order = np.arange(len(samples), dtype=np.int64)
-    batches = Batches(samples.x, order, len(order), samples.y, samples.weight)
-    kinds: dict[Kind, Callable[[Program], object]] = {
-        "training": lambda program: program.train(batches, np.zeros(1)),
-        "inference": lambda program: program.evaluate(batches),
-    }
-    found = tuple(measuring.tune(_maker(bound), kinds, tell))
+    trial = trial_of(model, x, y, batch_size, "tune")
+    found = tuple(measuring.tune(trial.program, trial.runs, tell))
     session(model).forget()  # its Program is as it was chosen before
-    return Tuning(found, len(order))
-
-
-def _maker(bound: Bound) -> Make:
-    """Makes Programs of a model that is bound, with the weights that it has now."""
-    from convmill.runtime.program import Program
-
-    bound.pull_weights()
-    weights = [np.asarray(value) for value in bound.weights]
-    threads = session(bound.model).threads
-
-    def make(chooser: Chooser, timed: bool) -> Program:
-        program = Program(
-            bound.graph, bound.recipe, threads=1 if timed else threads, chooser=chooser, timed=timed
-        )
-        program.set_parameters(weights)
-        return program
-
-    return make
-
-
-def _first_batch(model: Any, x: Any, y: Any, size: int) -> tuple[Bound, Samples]:
-    """The model bound, its state in Keras' variables, and its first batch."""
-    check_model(model)
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError("tune: the model must be compiled first: model.compile(...)")
-    settle(model)
-    if is_stream(x):
-        raise ValueError(
-            f"x must be arrays, as of a first batch: next(iter(x)). Received: {type(x).__name__}"
-        )
-    ready = Preparation(model, {"x": x, "y": y})
-    ready.arrays(x, y, None, size, None)
-    bound = ready.bind()
-    if bound.recipe is None or bound.recipe.bridged or bound.bridged:
-        raise NotCovered(
-            "Keras computes a part of each step", "tune it with a loss and an optimizer of Keras'"
-        )
-    if halves(bound.graph) is not None:
-        raise NotCovered(
-            "what its frozen base computes is computed once a fit, in programs of its own",
-            "tune it while nothing is frozen",
-        )
-    samples = ready.samples(ready.take(x, y, None).part(0, size))
-    return bound, samples
+    return Tuning(found, trial.images)

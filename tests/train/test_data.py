@@ -263,5 +263,6 @@ def test_an_array_cannot_be_resized_while_it_is_read(which, hook):
 def test_steps_per_execution_are_a_whole_number(steps):
     model = compiled(convnet(models.Sequential))
     model.steps_per_execution = steps
-    with pytest.raises(ValueError, match=r"steps_per_execution must be a whole number of at"):
-        model.fit(X, Y, verbose=0)
+    for call in (lambda: model.fit(X, Y, verbose=0), lambda: model.train_on_batch(X, Y)):
+        with pytest.raises(ValueError, match=r"steps_per_execution must be a whole number of at"):
+            call()

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import convmill
+from convmill.runtime import stopwatch
 
 
 def small(*extra: keras.layers.Layer) -> keras.Sequential:
@@ -107,3 +108,54 @@ def test_a_training_of_keras_own_is_told(cls, arguments, words) -> None:
     assert words in str(convmill.explain(model))
     with pytest.raises(convmill.NotCovered, match=words):
         convmill.accelerate(model, strict=True).fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+
+
+def arrays(count: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.random((count, 12, 12, 8), np.float32), random.integers(0, 3, count)
+
+
+def test_what_was_measured_of_a_stage_and_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second for each launch: so many there are."""
+
+    def a_second_each(program, kind, run, seconds):
+        run(program)
+        return dict.fromkeys(program.code(kind).step.launches(), 1.0)
+
+    monkeypatch.setattr(stopwatch, "launch_seconds", a_second_each)
+    model = small()
+    before = model.get_weights()
+    found = convmill.explain(model, *arrays(), batch_size=8)
+    assert found.times is not None
+    assert found.times.images == 8
+    launches = dict.fromkeys(found.report.program.code("training").step.launches())
+    assert 8 * (sum(found.times.measured) + found.times.rest) == pytest.approx(len(launches))
+    of_conv = [one for one in launches if one.of in ("stage0", "matrix0", "matrix1")]
+    assert 8 * found.times.measured[0] == pytest.approx(len(of_conv))
+    assert [one is not None for one in found.times.predicted] == [True, True, False]
+    assert "on one thread" in str(found)
+    for ours, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_measured_for_certain() -> None:
+    found = convmill.explain(small(), *arrays())
+    assert found.times is not None
+    assert all(seconds > 0 for seconds in found.times.measured)
+
+
+def test_what_cannot_be_measured_says_why() -> None:
+    frozen = layers.Conv2D(8, 3, name="frozen")
+    model = small(frozen)
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    found = convmill.explain(model, *arrays())
+    assert found.compiled
+    assert found.times is None
+    assert "stages are not measured: what its frozen base computes" in str(found)
+
+
+def test_one_of_both_arrays_alone() -> None:
+    with pytest.raises(ValueError, match="Received: x alone"):
+        convmill.explain(small(), arrays()[0])

@@ -9,7 +9,7 @@ from keras import layers
 import convmill
 from convmill.design.costs import costs
 from convmill.design.steps import design_of
-from convmill.inspection import speed
+from convmill.runtime import speed
 from tests.plan.nets import MACHINE, notebook, sequential
 
 
