@@ -96,18 +96,23 @@ def _epochs(name: str, threads: int) -> dict[str, Callable[[], int]]:
         "generator": fit(endless(), steps_per_epoch=steps),
     }
     if importlib.util.find_spec("torch") is not None:
-        torch = importlib.import_module("torch.utils.data")
-
-        class Images:
-            def __len__(self) -> int:
-                return count
-
-            def __getitem__(self, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
-                return x[places], y[places]
-
-        whole = torch.BatchSampler(torch.SequentialSampler(range(count)), net.batch, drop_last=True)
-        epochs["DataLoader"] = fit(torch.DataLoader(Images(), sampler=whole, batch_size=None))
+        epochs["DataLoader"] = fit(_loader(x, y, net.batch))
     return epochs
+
+
+def _loader(x: np.ndarray, y: np.ndarray, batch: int) -> Any:
+    """Torch's own, of whole batches."""
+    torch = importlib.import_module("torch.utils.data")
+
+    class Images:
+        def __len__(self) -> int:
+            return len(x)
+
+        def __getitem__(self, places: list[int]) -> tuple[np.ndarray, np.ndarray]:
+            return x[places], y[places]
+
+    whole = torch.BatchSampler(torch.SequentialSampler(range(len(x))), batch, drop_last=True)
+    return torch.DataLoader(Images(), sampler=whole, batch_size=None)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from convmill.kernels.context import field
 from convmill.kernels.elementwise import rows
 from convmill.kernels.lang import F32, Index
 from convmill.kernels.operation import Operation, Site
-from convmill.kernels.update import regularized
+from convmill.kernels.treatments import regularized
 from convmill.lower.launches import ACTIVITIES, Images, Launch, gradient, value
 from convmill.lower.stages import PlainStage
 from convmill.plan.graph.operations import PENALTIES, Penalize

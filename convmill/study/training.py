@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -80,6 +80,31 @@ def _fit(job: Job, model: Any, data: Any, classes: tuple[str, ...]) -> Run:
         callbacks=[clock],
     ).history
     seconds = time.perf_counter() - began
+    return _measured(
+        job,
+        seconds,
+        model=model,
+        x_train=x,
+        labels_train=data.y_train,
+        y_train=y,
+        x_test=x_test,
+        labels_test=data.y_test,
+        y_test=y_test,
+        class_names=classes,
+        curves=_curves(history, epochs, tested),
+        epoch_seconds=tuple(clock.epochs),
+        stored_test=data.stored_test,
+        canvas=job.arm.data.canvas,
+        first_kernel=kernel,
+        options=job.arm.options,
+    )
+
+
+def _curves(
+    history: Mapping[str, Sequence[float]], epochs: int, tested: Sequence[int]
+) -> dict[str, tuple[float, ...]]:
+    """The figures of the epochs that were ``tested``, counted from 1; which these are where they
+    are not all."""
     curves = {
         key: tuple(float(values[epoch - 1]) for epoch in tested)
         if len(values) == epochs
@@ -88,25 +113,7 @@ def _fit(job: Job, model: Any, data: Any, classes: tuple[str, ...]) -> Run:
     }
     if len(tested) < epochs:
         curves["epoch"] = tuple(map(float, tested))
-    labels = data.y_train, data.y_test
-    return _measured(
-        job,
-        seconds,
-        model=model,
-        x_train=x,
-        labels_train=labels[0],
-        y_train=y,
-        x_test=x_test,
-        labels_test=labels[1],
-        y_test=y_test,
-        class_names=classes,
-        curves=curves,
-        epoch_seconds=tuple(clock.epochs),
-        stored_test=data.stored_test,
-        canvas=job.arm.data.canvas,
-        first_kernel=kernel,
-        options=job.arm.options,
-    )
+    return curves
 
 
 def _measured(job: Job, seconds: float, **known: Any) -> Run:
