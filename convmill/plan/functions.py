@@ -45,7 +45,7 @@ for _name in _OF_OPERATIONS:
 _FUNCTIONS[ops.abs] = Activation("absolute")
 
 
-def activation_of(function: Any) -> Activation:
+def read_activation(function: Any) -> Activation:
     """The activation that a layer's ``activation`` argument is, a function or a layer."""
     if isinstance(function, keras.Layer):
         known = class_of(function, LAYERS)
@@ -75,7 +75,7 @@ def own_activation(layer: Any) -> Any:
     function = getattr(layer, "activation", None)
     if class_of(layer, ACTIVATED) is None or function is None:
         return None
-    if not is_channels_last(layer) and activation_of(function).name in OF_ALL:
+    if not is_channels_last(layer) and read_activation(function).name in OF_ALL:
         return function  # which goes along the last axis
     if not isinstance(function, keras.Layer):
         return None if _is_keras(function) else function
@@ -94,7 +94,7 @@ def relu(layer: Any) -> Activation:
 
 
 LAYERS: dict[type, Callable[[Any], Activation]] = {
-    layers.Activation: lambda layer: activation_of(layer.activation),
+    layers.Activation: lambda layer: read_activation(layer.activation),
     layers.ReLU: relu,
     layers.LeakyReLU: lambda layer: Activation("leaky_relu", slope=float(layer.negative_slope)),
     layers.ELU: lambda layer: Activation("elu", slope=float(layer.alpha)),

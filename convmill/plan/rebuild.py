@@ -63,14 +63,14 @@ def rebuild(model: Any, input_shape: Shape | None) -> tuple[Any, DeadEnd | None]
         )
     if built and tuple(model.inputs[0].shape[1:]) == input_shape:
         return model, None
-    with undisturbed():
+    with same_random_state():
         if isinstance(model, keras.Sequential):
             return _chain(model, input_shape)
         return _copy(model, input_shape)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def same_random_state() -> Iterator[None]:
     """Leaves Python's random numbers as they were: initializers draw their seeds from there."""
     state = random.getstate()
     try:

@@ -15,7 +15,7 @@ import numpy as np
 from convmill.plan.calls import CONSTANT, Call, Inner, Penalty, Walk
 from convmill.plan.compositions import composed
 from convmill.plan.functional import given_inputs, is_graph, nodes, options
-from convmill.plan.functions import activation_of, own_activation
+from convmill.plan.functions import own_activation, read_activation
 from convmill.plan.graph.operations import AddedLoss, Penalize
 from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.operations.parameters import regularizer_of
@@ -252,7 +252,7 @@ class _Walker:
             if [tuple(one.shape) for one in found.outputs] != [_whole(source)]:
                 raise Untraceable("gives another shape than it reads")  # Keras does not look
         except Untraceable as reason:
-            said = f"its activation {activation_of(layer.activation).name} {reason}"
+            said = f"its activation {read_activation(layer.activation).name} {reason}"
             if is_apart:
                 self._add_layer(node, made, prefix, name, untraceable=said)
             else:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from convmill.design.steps import design_of
-from convmill.plan.rebuild import undisturbed
+from convmill.plan.rebuild import same_random_state
 from convmill.view.layers import calls, image_shape, model_before, model_to
 
 # Activations that come as near to their largest value as one likes: any image that takes them there
@@ -41,7 +41,7 @@ def model_to_logits(model: Any, layer: str) -> tuple[Any, str]:
 def _logits(layer: Any, read: Any) -> Any:
     """What a copy of ``layer`` without activation makes of ``read``; None where it has no copy."""
     try:
-        with undisturbed():
+        with same_random_state():
             copy = type(layer).from_config(layer.get_config() | {"activation": "linear"})
             written = copy(read)
     except (NotImplementedError, TypeError, ValueError):  # a user's class without a whole config

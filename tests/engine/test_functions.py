@@ -13,8 +13,8 @@ from keras import activations, layers, ops
 
 from convmill.kernels import ir
 from convmill.kernels.functions import FUNCTIONS, activate, gate_input
+from convmill.plan.functions import read_activation
 from convmill.plan.graph.activations import Activation
-from convmill.plan.operations.activations import activation_of
 from tests.engine.keras_layers import follows_keras
 from tests.engine.nets import WIDTHS
 from tests.engine.test_math import native
@@ -28,12 +28,12 @@ NAMES = (
 OF_OPS = ("square", "absolute", "negative", "expm1", "exp")
 ABOVE_ZERO = ("log", "log1p", "sqrt", "rsqrt", "reciprocal")
 CASES = {
-    **{name: (activation_of(getattr(activations, name)), getattr(activations, name))
+    **{name: (read_activation(getattr(activations, name)), getattr(activations, name))
        for name in NAMES},
-    **{name: (activation_of(getattr(ops, name)), getattr(ops, name))
+    **{name: (read_activation(getattr(ops, name)), getattr(ops, name))
        for name in (*OF_OPS, *ABOVE_ZERO)},
     "relu of all": (
-        activation_of(layers.ReLU(2.0, 0.25, 0.5)),
+        read_activation(layers.ReLU(2.0, 0.25, 0.5)),
         partial(activations.relu, max_value=2.0, negative_slope=0.25, threshold=0.5),
     ),
     "relu above a threshold": (

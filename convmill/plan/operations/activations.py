@@ -8,7 +8,7 @@ from typing import Any
 from keras import layers
 
 from convmill.plan.calls import Call
-from convmill.plan.functions import LAYERS, OF_ALL, activation_of, relu
+from convmill.plan.functions import LAYERS, OF_ALL, read_activation, relu
 from convmill.plan.graph.activations import LINEAR, Activation
 from convmill.plan.graph.operations import Activate, Operation, Prelu
 from convmill.plan.operations.layout import from_last, sizes_of
@@ -18,11 +18,11 @@ from convmill.plan.operations.parameters import Parameters
 def inside(call: Call) -> Activation:
     """The activation that a layer applies to what it computed; none that has calls of its own."""
     function = getattr(call.layer, "activation", None)
-    return LINEAR if function is None or call.is_bare else activation_of(function)
+    return LINEAR if function is None or call.is_bare else read_activation(function)
 
 
 def _activate(call: Call, parameters: Parameters) -> Operation:
-    activation = activation_of(call.layer)
+    activation = read_activation(call.layer)
     inner = getattr(call.layer, "activation", call.layer)  # may be a layer again
     axis = getattr(inner, "axis", -1) if activation.name in OF_ALL else -1
     return Activate(activation, from_last(axis, len(call.shape)))
