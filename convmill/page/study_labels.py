@@ -21,8 +21,10 @@ def axis_label(measure: Measure, *, difference: bool = False) -> str:
 
 
 def told(what: str, sentences: Sequence[str]) -> str:
+    """An alternative text: what a picture is of, and what is to be seen in it."""
     return f"{what}. {'; '.join(sentences)}."
 
 
 def capital(text: str) -> str:
+    """The text with a capital letter first."""
     return text[:1].upper() + text[1:]

@@ -41,6 +41,7 @@ def _kind_by_shape(loss: Loss, shape: Shape) -> Accuracy:
 
 
 def kind_of_metric(metric: Any) -> Accuracy | None:
+    """Which accuracy a metric, or a function of Keras', is that is measured natively."""
     if metric is metrics.categorical_accuracy:
         return "categorical"
     if metric is metrics.sparse_categorical_accuracy:

@@ -61,7 +61,7 @@ def read_loss(given: Any, shape: Shape) -> Loss:
         ValueError: a loss that Keras does not know, or a number outside its range.
     """
     try:
-        return compiled_loss(given, shape)
+        return _native_loss(given, shape)
     except NotCovered as gap:
         if getattr(given, "reduction", "mean") in (None, "none"):
             raise  # no single number: Keras says so
@@ -70,7 +70,7 @@ def read_loss(given: Any, shape: Shape) -> Loss:
         return BRIDGED
 
 
-def compiled_loss(given: Any, shape: Shape) -> Loss:
+def _native_loss(given: Any, shape: Shape) -> Loss:
     """The loss as native code computes it. Raises as ``read_loss`` does, and NotCovered for a loss,
     or an argument of it, that ``Loss`` cannot express."""
     given = _looked_up(given, shape)
