@@ -20,8 +20,10 @@ from convmill.lower.launches import Launch, Shares, Slices, Slot, of_matrix, par
 from convmill.lower.network import Matrix, Network
 
 SLICES = 16  # of a batch, at most: so many threads share it, and so many sums are added up
-# The images that leave as many bytes behind as the sums have: where it takes more, shares are left.
+# The images that leave as many bytes behind as the sums have: where it takes more, shares are left;
+# and so they are where sums would not stay in the second cache beside what they are made of.
 WORTH_IMAGES = 8
+MOST_BYTES = 256 * 1024
 
 
 def slice_size(images: int, least: int, group: int) -> int:
@@ -50,7 +52,7 @@ def _least(network: Network, launches: Sequence[Launch]) -> dict[str, int]:
         read = {slot for launch in own for slot in launch.reads if slot.home == "image"}
         sums = sum(partial(matrix).bytes for matrix in _written(network, own))
         least = math.ceil(sums / max(1, sum(slot.bytes for slot in read)))
-        if least <= WORTH_IMAGES:
+        if least <= WORTH_IMAGES and sums <= MOST_BYTES:
             found[of] = 1 << (least - 1).bit_length()
     return _agreed(network, launches, found)
 
