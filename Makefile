@@ -1,14 +1,17 @@
 # Every target sets up .venv by itself: Python 3.11 or newer and make are all that it takes.
 # Another Python: make demo PYTHON=python3.12. Parts of a benchmark: make bench BENCH="--parts latency"
+# The newest packages instead of the versions in requirements-dev.lock: make test LOCK=/dev/null
 
 PYTHON ?= python3
+LOCK ?= requirements-dev.lock
+INSTALL = -m pip install --quiet --disable-pip-version-check --constraint '$(LOCK)'
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PARTS := datasets plan lower kernels runtime train data inspection view page
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check soak fuzz load bench peer-tests coverage docs speeds clean
+.PHONY: help demo test test-all check lock pythons soak fuzz load bench peer-tests coverage docs speeds clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +28,12 @@ test-all: $(STAMP) ## run the long tests as well
 check: $(STAMP) ## ruff, mypy, and known holes in what is installed
 	@$(PY) -m ruff check .; style=$$?; $(PY) -m mypy; types=$$?; \
 		$(PY) -m tests.audit && exit $$((style | types))
+
+lock: $(STAMP) ## write requirements-dev.lock: the newest versions of all packages
+	@$(PY) -m tests.lock
+
+pythons: $(STAMP) ## install the wheel under each Python from 3.11 on that is here, and train with it
+	@$(PY) -m tests.pythons
 
 soak: $(STAMP) ## kill 1,000 processes while they write, and look at what they leave (hours)
 	@$(PY) -m tests.robust.kills
@@ -58,7 +67,7 @@ clean: ## remove caches and build outputs; .venv, models and measurements stay
 		-o -name __pycache__ -type d -print | while read -r folder; do rm -rf "$$folder"; done
 
 # The stamp is written last: an installation that was interrupted starts again.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard $(LOCK))
 	@command -v '$(PYTHON)' >/dev/null 2>&1 || { \
 		echo "convmill needs Python 3.11 or newer, and there is no '$(PYTHON)' here." >&2; \
 		echo "Install it, or name another: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
@@ -70,10 +79,10 @@ $(STAMP): pyproject.toml
 		echo "On Debian and Ubuntu: sudo apt install python3-venv. Then run make again." >&2; exit 1; }
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "Setting up $(VENV) (once, a few minutes) ..."; '$(PYTHON)' -m venv --clear $(VENV); }
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || { \
+	@$(PY) $(INSTALL) --editable '.[dev]' || { \
 		echo "The packages could not be installed: see pip's message above. Then run make again." >&2; exit 1; }
 	@touch $@
 
 $(VENV)/.docs: $(STAMP)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(PY) $(INSTALL) --editable '.[docs]'
 	@touch $@

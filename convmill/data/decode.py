@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from convmill.data.dataset import Array, DataError
 from convmill.data.resize import cropped, padded, resized
+from convmill.threads import mapped
 
 # How Pillow calls images of so many channels.
 MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}  # a letter for each channel
@@ -95,8 +95,7 @@ def each(
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        results = list(pool.map(attempt, paths))
+    results = mapped(attempt, paths, workers)
     bad = [result for result in results if isinstance(result, DataError)]
     if bad:
         raise DataError(_named(bad, len(paths), advice))

@@ -188,7 +188,10 @@ def _request(url: str, method: str, limits: Limits) -> Future[Response]:
         except Exception as error:  # carried to the thread that waits
             future.set_exception(error)
 
-    threading.Thread(target=work, name=f"{method} {url}", daemon=True).start()
+    try:
+        threading.Thread(target=work, name=f"{method} {url}", daemon=True).start()
+    except RuntimeError:  # the system has no thread to give
+        work()
     return future
 
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import keras
 
+from convmill.threads import lock_over_forks
+
 DrawKind = Literal["normal", "uniform"]
 # The arguments of a draw behind its shape, with Keras' defaults.
 _ARGUMENTS: dict[DrawKind, dict[str, float]] = {
@@ -19,7 +21,7 @@ _ARGUMENTS: dict[DrawKind, dict[str, float]] = {
 }
 # What Keras' functions call, whoever has imported them by what name.
 _BACKEND = keras.random.normal.__globals__["backend"].random
-_one_at_a_time = threading.RLock()
+_one_at_a_time = lock_over_forks()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,10 +21,11 @@ from convmill.lower.machine import Machine
 from convmill.lower.network import Network
 from convmill.lower.text import step_text
 from convmill.runtime import cache, debug, host, machine_code, reserve
+from convmill.threads import lock_over_forks
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 # One net is compiled at a time, by all cores.
-_COMPILING = threading.RLock()
+_COMPILING = lock_over_forks()
 PARTS = 2  # of a module for each core: who is done first takes another
 KEPT = 64  # networks whose native code stays in memory, the last used
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from llvmlite.binding import ffi
 from convmill.lower.machine import Machine
 from convmill.plan.refusals import NotCovered
 from convmill.runtime import host
+from convmill.threads import mapped
 
 LENGTH = 8  # bytes before an object file that say how long it is
 # What LLVM leaves alone of a processor that has more than the target. What is taken away last takes
@@ -83,11 +83,7 @@ def object_code(sources: Sequence[str], machine: Machine) -> bytes:
     compiled side by side. Raises NotCovered where LLVM refuses one."""
     host.initialize()  # once for all threads
     made = partial(_object, machine)
-    try:
-        with ThreadPoolExecutor(host.cores()) as threads:
-            objects = list(threads.map(made, sources))
-    except RuntimeError:  # no thread can be started
-        objects = [made(source) for source in sources]
+    objects = mapped(made, sources, host.cores())
     return b"".join(len(each).to_bytes(LENGTH, "little") + each for each in objects)
 
 

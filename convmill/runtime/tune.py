@@ -24,6 +24,7 @@ from convmill.runtime import remembered
 from convmill.runtime.program import Kind, Program
 from convmill.runtime.remembered import Values
 from convmill.runtime.stopwatch import Seconds, launch_seconds
+from convmill.threads import after_fork_in_child
 
 SECONDS = 0.3  # of timed runs of one program
 ROUNDS = 9  # in which all that was found is measured against what was there
@@ -36,7 +37,7 @@ _SERVING = (
     *("copies.transpose", "winograd.weights", "winograd.turned_weights"),
 )
 
-_TUNING = threading.Lock()
+_tuning = threading.Lock()
 # Makes a Program by a chooser; timed ones have one thread.
 Make = Callable[[Chooser, bool], Program]
 Tell = Callable[[str], None]
@@ -97,7 +98,7 @@ def tune(
     decided = {"training": first} if last == first else {"training": first, "inference": last}
     for kind, run in kinds.items():
         if kind in decided:
-            with _TUNING:
+            with _tuning:
                 found = _tune(make, kind, run, decided[kind], tell)
             yield replace(found, unkept=remembered.remember(decided[kind], found.values))
 
@@ -175,3 +176,12 @@ def _compared(
                 runs, now = runs + 1, time.perf_counter() - start
             least[number] = min(least[number], now / runs)
     return least[0], least[1]
+
+
+def _tune_in_child() -> None:
+    """Whoever was tuning in another thread is not there."""
+    global _tuning
+    _tuning = threading.Lock()
+
+
+after_fork_in_child(_tune_in_child)

@@ -8,7 +8,6 @@ fork the child, which has none of them, starts its own.
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections import deque
@@ -16,6 +15,7 @@ from collections.abc import Callable
 
 from convmill.runtime.jit import Compiled
 from convmill.runtime.memory import Context
+from convmill.threads import after_fork_in_child
 
 LOOK_SECONDS = 0.05
 
@@ -153,5 +153,4 @@ def _forget() -> None:
     _parked.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+after_fork_in_child(_forget)

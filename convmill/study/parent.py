@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -15,7 +16,9 @@ def end_with(parent: int) -> None:
     """From now on this process ends as soon as the process ``parent`` has ended, if that has
     started it; a study that is killed cannot end its workers, which would train on for nobody."""
     if os.getppid() == parent:
-        threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
+        watch = threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the system has no thread to give
+            watch.start()
 
 
 def _watch(parent: int) -> None:

@@ -136,6 +136,12 @@ class Beside:
         over = False
         while not over:
             over = run.wait()
+            if not over and not run.thread.is_alive() and not run.is_over:
+                self._run = None
+                raise RuntimeError(
+                    "This process was forked while the one before was training: the training goes "
+                    "on there, and has no thread here. Make the processes that read data by spawn."
+                )
             if run.measured is not None and self.progress.wants_update():
                 self.progress.update(*self.scores.preview(run.part, run.measured))
         self._run = None

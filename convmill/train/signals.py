@@ -20,6 +20,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from convmill.threads import after_fork_in_child
+
 # Those whose handlers people write; SIGINT last, so that Ctrl-C is put back last.
 _NAMES = ("SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGBREAK", "SIGINT")
 _SIGNALS = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
@@ -33,6 +35,7 @@ class _Calls:
     """The calls of the main thread, and what they hold back. Other threads never look here."""
 
     def __init__(self) -> None:
+        self.thread = 0  # the main one
         self.settle: list[Callable[[], None]] = []  # of each call: makes its state whole
         self.held = False  # whether there is a turn
         self.waiting: list[int] = []
@@ -61,6 +64,7 @@ def begin(settle: Callable[[], None]) -> None:
     """A call begins: ``settle`` makes its model's state whole, whenever asked to."""
     if _is_main():
         if not _calls.settle:
+            _calls.thread = threading.get_ident()
             _install()
         _calls.settle.append(settle)
 
@@ -165,3 +169,16 @@ def _restore() -> None:
     for number in _SIGNALS:
         if _handler_of(number) is _handle:
             _set_handler(number, _calls.replaced[number])
+
+
+def _in_child() -> None:
+    """The child of another thread's fork has none of the calls, and that thread is its main one."""
+    if _calls.settle and _calls.thread != threading.get_ident():
+        _calls.settle.clear()
+        _calls.waiting.clear()
+        _calls.lost = None
+        _restore()
+        _quiet.set()
+
+
+after_fork_in_child(_in_child)

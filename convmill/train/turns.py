@@ -8,13 +8,13 @@ the user's runs within. So nobody who has the turn waits for anybody, and no wai
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from convmill.threads import after_fork_in_child
 from convmill.train import signals
 
 Keys = frozenset[int]
@@ -161,5 +161,4 @@ def _forget() -> None:
         forget(lost)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+after_fork_in_child(_forget)

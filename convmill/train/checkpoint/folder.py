@@ -23,6 +23,7 @@ class Folder:
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self.keep = path, keep
         self._damaged: set[int] = set()
+        self._process = os.getpid()
         self._lock: IO[bytes] | None = None
 
     def take(self) -> None:
@@ -90,6 +91,8 @@ class Folder:
     def write(self, content: Any) -> Path:
         """Writes the next checkpoint, and removes those that are too old. OSError where it cannot
         be written: those before stay."""
+        if self._process != os.getpid():
+            raise OSError(f"{self.path} belongs to the process that this one was forked from.")
         numbers = self._numbers()
         path = self._file(max(numbers, default=0) + 1)
         archive.write(path, content)

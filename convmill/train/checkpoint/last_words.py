@@ -17,13 +17,14 @@ _NAMES = ("SIGTERM", "SIGBREAK", "SIGINT")  # SIGINT last, so that Ctrl-C is put
 
 class LastWords:
     """From ``listen`` to ``end`` a signal waits as long as ``may_wait()``, and has ``write``
-    called before it is heard; a second one is heard at once."""
+    called before it is heard; a second one is heard at once, and so is one of a forked child."""
 
     def __init__(self, may_wait: Callable[[], bool], write: Callable[[], None]) -> None:
         self._may_wait, self._write = may_wait, write
         self._before: dict[int, Any] = {}
         self._waiting: int | None = None
         self._is_writing = False
+        self._process = os.getpid()
 
     @property
     def is_waiting(self) -> bool:
@@ -61,7 +62,7 @@ class LastWords:
             self._answer(self._waiting, None)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self._waiting is not None:
+        if self._waiting is not None or self._process != os.getpid():
             self._waiting = None
             self._pass_on(number, frame)
         elif self._is_writing or self._may_wait():
