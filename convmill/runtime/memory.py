@@ -17,11 +17,18 @@ _SHARED = slice(_PLACES[SHARED[0]], None)
 
 
 def aligned(count: int, dtype: np.dtype | type) -> np.ndarray:
-    """Zeros that start at a cache line."""
+    """Zeros that start at a cache line. MemoryError where there is no place for so many."""
     dtype = np.dtype(dtype)
-    space = np.zeros(max(1, count) * dtype.itemsize + CACHE_LINE, np.uint8)
+    size = max(1, count) * dtype.itemsize
+    try:
+        space = np.zeros(size + CACHE_LINE, np.uint8)
+    except MemoryError as error:
+        raise MemoryError(
+            f"{size / 1e6:,.0f} MB could not be had. Use a smaller model, fewer images at once or "
+            "fewer threads, or free memory."
+        ) from error
     start = -space.ctypes.data % CACHE_LINE
-    return space[start : start + max(1, count) * dtype.itemsize].view(dtype)[:count]
+    return space[start : start + size].view(dtype)[:count]
 
 
 class Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.graph.shapes import Sizes
 from convmill.plan.halves import Half
+from convmill.runtime import reserve
 from convmill.runtime.batches import room
 from convmill.runtime.factors import momenta_product
 from convmill.train import late, signals
@@ -178,12 +180,23 @@ class Bound:
             self.optimizer.build(self.model.trainable_variables)
         # What is written back later is what the model trains now.
         self._slots = optimizer_state.slot_variables(self.optimizer, self.reading, self.recipe)
+        self._require_room()
         self._counts = bool(self.model.trainable_variables)  # else Keras counts no step
         self.loaded.take_weights(snapshots(self.reading.variables))
         self.loaded.take_slots({name: snapshots(each) for name, each in self._slots.items()})
         self._first = self.program.iterations = optimizer_state.read_iterations(self.optimizer)
         self._first_product = optimizer_state.read_product(self.optimizer)
         self._seeds = read_seeds(self.reading.dropouts, self.graph.draws, self._first)
+
+    def _require_room(self) -> None:
+        """Before any step: that all of them can be written back later, by copies of the Program's
+        arrays and Keras' own of these. MemoryError where a limited process may not have that."""
+        if reserve.limit() is None:
+            return
+        written = [*self.reading.variables, *(one for each in self._slots.values() for one in each)]
+        size = sum(math.prod(one.shape) for one in written) * np.dtype(np.float32).itemsize
+        purpose = "writing weights and the optimizer's state back to Keras"
+        reserve.require(2 * size + reserve.KERAS, purpose)
 
     def push(self) -> None:
         """Writes back what the Program's steps have changed, if it is ahead."""

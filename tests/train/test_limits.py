@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from convmill import models
-from convmill.runtime import reserve
+from convmill.runtime import memory, reserve
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 600
@@ -59,6 +59,37 @@ def test_a_limited_process_says_what_was_wanted(megabytes, expected):
     assert expected in done.stdout
     if expected != "done":
         assert "ulimit -v" in done.stdout
+
+
+def test_what_steps_change_can_be_written_back_before_there_are_any(monkeypatch):
+    """Else a training would be lost at its end."""
+    model = models.Sequential([keras.Input((7,)), keras.layers.Dense(11)])
+    model.compile("adam", "mse")
+    x, y = np.ones((3, 7), np.float32), np.ones((3, 11), np.float32)
+    model.fit(x, y, verbose=0)
+    before = model.get_weights()
+    monkeypatch.setattr(reserve, "limit", lambda: 3_000_000_000)
+    wanted = []
+
+    def require(size, purpose):
+        wanted.append(size)
+        if "back to Keras" in purpose:
+            raise MemoryError(purpose)
+
+    monkeypatch.setattr(reserve, "require", require)
+    for train in (model.fit, model.train_on_batch):
+        model.layers[0].bias.assign(before[1])  # so that weights are read anew
+        with pytest.raises(MemoryError, match="weights and the optimizer's state back to Keras"):
+            train(x, y)
+    assert wanted[-1] == reserve.KERAS + 2 * 3 * 4 * (7 * 11 + 11)
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert int(model.optimizer.iterations) == 1
+
+
+def test_an_array_that_is_too_large_is_told():
+    with pytest.raises(MemoryError, match="4,000,000,000,000 MB could not be had"):
+        memory.aligned(10**18, np.float32)
 
 
 def test_without_a_limit_nothing_is_tried(monkeypatch):
