@@ -146,30 +146,29 @@ class Tuned:
         return program.predict(self.images).tobytes()
 
     def _choose(self, *asked: Any) -> Any:
-        from convmill.lower.choose import choose
+        from convmill.lower.alternatives import Modelled
 
-        chosen = choose(*asked)
-        self.asked = chosen, *asked[1:]
-        return chosen
+        self.modelled = Modelled.of(*asked)
+        return self.modelled.stages
 
     def remember(self) -> None:
         """Keeps what was found."""
         from convmill.runtime import remembered
 
-        remembered.remember(*self.asked, self.found())
+        remembered.remember(self.modelled, self.found())
 
     def found(self) -> dict[tuple[int, str], Any]:
         """Of every part the last alternative."""
         from convmill.lower.alternatives import parts
 
-        return {(part.stage, part.field): part.values[-1] for part in parts(*self.asked)}
+        return {(part.stage, part.field): part.values[-1] for part in parts(self.modelled)}
 
     def recalled(self) -> Any:
         """What another process finds."""
         from convmill.runtime import remembered
 
         remembered.forget()
-        return remembered.recall(*self.asked)
+        return remembered.recall(self.modelled)
 
 
 KINDS = {
