@@ -165,15 +165,12 @@ def _unwritten(target: Path, error: OSError) -> str:
 
 def _receive(job: Job, path: Path, limits: Limits) -> None:
     """Writes what the mirror sends into a new file."""
-    response = _opened(job.url, limits)
-    with (
-        path.open("xb") as file,
-        response,
-        shown(job.target.name, job.url, response.length) as advance,
-    ):
-        for piece in _pieces(response, job, limits):
-            file.write(piece)
-            advance(len(piece))
+    with path.open("xb") as file:
+        response = _opened(job.url, limits)
+        with response, shown(job.target.name, job.url, response.length) as advance:
+            for piece in _pieces(response, job, limits):
+                file.write(piece)
+                advance(len(piece))
     storage.flush_to_disk(path)  # that the disk has room is known before anything is moved
 
 
