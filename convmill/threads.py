@@ -14,15 +14,22 @@ Found = TypeVar("Found")
 
 def mapped(task: Callable[[Item], Found], items: Iterable[Item], workers: int) -> list[Found]:
     """``task`` of all items, in their order, done in up to ``workers`` threads; in this one where
-    the system gives none."""
+    the system gives none. An interrupt does not wait for the tasks at hand; the others are dropped.
+    """
     items = list(items)
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="convmill")
     try:
-        with ThreadPoolExecutor(workers, thread_name_prefix="convmill") as threads:
-            return list(threads.map(task, items))
+        found = list(threads.map(task, items))
     except RuntimeError as error:
+        threads.shutdown()
         if not is_refusal(error):
             raise
         return [task(item) for item in items]
+    except BaseException as error:
+        threads.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
+    threads.shutdown()
+    return found
 
 
 def is_refusal(error: RuntimeError) -> bool:

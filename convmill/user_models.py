@@ -140,6 +140,9 @@ def build_design(source: str, given: Mapping[str, Any], needed: Iterable[str] = 
     Failure names the layer that does not fit."""
     import keras
 
+    from convmill.runtime import reserve
+
+    reserve.require_start()
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()  # or the layer is lost from the traceback
     try:

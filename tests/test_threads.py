@@ -14,6 +14,7 @@ from convmill.data.download import download
 from convmill.datasets import folder
 from convmill.threads import mapped
 from tests.data.tiny import Server, Tiny
+from tests.threads import PATIENCE
 
 
 @pytest.fixture(params=[0, 1])
@@ -40,6 +41,24 @@ def test_what_a_task_raises_is_raised(few):
 
     with pytest.raises(RuntimeError, match="no 0"):
         mapped(fail, range(3), 4)
+
+
+def test_ctrl_c_does_not_wait_for_the_tasks_at_hand():
+    begun, may_end, done = threading.Event(), threading.Event(), []
+
+    def task(item):
+        if not begun.is_set():
+            begun.set()
+            _thread.interrupt_main()
+        may_end.wait(PATIENCE)
+        done.append(item)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            mapped(task, range(50), 2)
+        assert not done
+    finally:
+        may_end.set()
 
 
 def test_a_folder_of_images_is_read(few, tmp_path):

@@ -22,6 +22,7 @@ from convmill.cli.text import echo
 from convmill.data import Dataset
 from convmill.data.dataset import every_fifth_for_test
 from convmill.failure import Failure, as_failures
+from convmill.runtime import reserve
 from convmill.train.save import save_model
 from convmill.user_arrays import images_for, labels_for
 from convmill.user_models import compile_model, model_for
@@ -45,7 +46,9 @@ def run(job: Job) -> dict[str, Any]:
     Raises:
         Failure, click.BadParameter: data or model cannot be used.
         OSError: the model cannot be saved; a file that was there is as it was.
+        MemoryError: this process may not have as much as the training takes.
     """
+    reserve.require_start()
     dataset = _load(job)
     utils.set_random_seed(job.seed)
     model = _model(job, dataset)

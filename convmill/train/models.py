@@ -7,8 +7,11 @@ from typing import Any
 
 import keras
 
+from convmill.runtime import reserve
 from convmill.train import load, save
 from convmill.train.doors import METHODS, accelerate, accelerate_like
+
+reserve.require_start()  # whoever asks for these makes a model next, which starts Keras' backend
 
 
 class Compiled:

@@ -5,6 +5,7 @@ Keras writes in place: on a full disk the old file is gone and the new one is no
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import zipfile
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from convmill import storage
+from convmill.runtime import reserve
 from convmill.storage import Name
 
 SUFFIX = ".keras"
 WEIGHTS = ".weights.h5"
 _OLDER = (".h5", ".hdf5")
+FLOAT_BYTES = 4
 
 
 def check_destination(path: Name) -> Path:
@@ -60,6 +63,7 @@ def save_model(model: Any, path: Name, members: Mapping[str, bytes] | None = Non
     from convmill.train.attach import methods
 
     check_destination(path)
+    _require_room(model)
     with storage.replacing(path) as new:
         methods.FILES["save"](model, new)
         with zipfile.ZipFile(new, "a") as archive:
@@ -78,6 +82,7 @@ def save(
     from convmill.train.attach.files import may_overwrite, model_file_h5
 
     path = _file(filepath, (SUFFIX, *_OLDER))
+    _require_room(model)
     if path is None or zipped is False:
         methods.FILES["save"](model, filepath, overwrite, zipped, **kwargs)
     elif not overwrite and path.exists() and not may_overwrite(path):
@@ -99,11 +104,21 @@ def save_weights(
     from convmill.train.checksum import sealed
 
     path = _file(filepath, (WEIGHTS,))
+    _require_room(model)
     if path is None or max_shard_size is not None or not model.built:
         methods.FILES["save_weights"](model, filepath, overwrite, max_shard_size)
     elif overwrite or not path.exists() or may_overwrite(path):
         content = sealed(weights_file(model))
         storage.write(path, lambda file: file.write(content))
+
+
+def _require_room(model: Any) -> None:
+    """HDF5 files are made in memory, where they take up to four times their size; their library
+    says nothing that anybody understands where that is not there. MemoryError then."""
+    if reserve.limit() is not None and model.built:
+        held = [*model.variables, *getattr(getattr(model, "optimizer", None), "variables", ())]
+        size = sum(math.prod(one.shape) for one in held) * FLOAT_BYTES
+        reserve.require(4 * size + reserve.KERAS, "saving the model")
 
 
 def _file(given: Any, suffixes: tuple[str, ...]) -> Path | None:

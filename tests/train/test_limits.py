@@ -87,9 +87,72 @@ def test_what_steps_change_can_be_written_back_before_there_are_any(monkeypatch)
     assert int(model.optimizer.iterations) == 1
 
 
+def test_a_file_that_takes_too_much_memory_leaves_the_old_one(monkeypatch, tmp_path):
+    model = models.Sequential([keras.Input((7,)), keras.layers.Dense(11)])
+    paths = [tmp_path / name for name in ("net.keras", "net.h5", "net.weights.h5")]
+    for path in paths:
+        path.write_text("old")
+    monkeypatch.setattr(reserve, "limit", lambda: 3_000_000_000)
+    monkeypatch.setattr(reserve, "KERAS", 1 << 60)
+    for path in paths:
+        save = model.save_weights if ".weights" in path.name else model.save
+        with pytest.raises(MemoryError, match="saving the model takes up to"):
+            save(path)
+        assert path.read_text() == "old"
+
+
 def test_an_array_that_is_too_large_is_told():
     with pytest.raises(MemoryError, match="4,000,000,000,000 MB could not be had"):
         memory.aligned(10**18, np.float32)
+
+
+STARTED = """
+import resource, sys
+limit = int(sys.argv[1]) * 1_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+import keras
+try:
+    from convmill import models
+    models.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    print("made")
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no such limit elsewhere")
+@pytest.mark.parametrize(("megabytes", "expected"), [(1_200, "starting JAX"), (60_000, "made")])
+def test_a_limited_process_does_not_end_where_jax_starts(megabytes, expected):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STARTED, str(megabytes)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(expected)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no such limit elsewhere")
+@pytest.mark.parametrize("command", [["train", "--data", "digits"], ["inspect", "{design}"]])
+def test_a_limited_command_says_what_is_wanted(command, tmp_path):
+    design = ROOT / "examples" / "designs.py"
+    given = [part.format(design=f"{design}:notebook") for part in command]
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000,) * 2); "
+    code += "from convmill.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("Error: starting JAX takes up to"), done.stderr
 
 
 def test_without_a_limit_nothing_is_tried(monkeypatch):

@@ -91,6 +91,28 @@ def test_ctrl_c_within_a_native_epoch(monkeypatch):
     assert seeded_fit(model, X, Y).epoch == [0]
 
 
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_ctrl_c_within_a_native_pass(monkeypatch, method):
+    from convmill.runtime.program import Program
+
+    plain, done = Program.evaluate, []
+
+    def interrupted(self, batches, *args, **options):
+        _thread.interrupt_main()
+        measured = plain(self, batches, *args, **options)
+        done.append(measured.steps)
+        return measured
+
+    monkeypatch.setattr(Program, "evaluate", interrupted)
+    model = compiled(convnet(models.Sequential))
+    x, y = np.resize(X, (200_000, *X.shape[1:])), np.resize(Y, (200_000, 3))
+    with pytest.raises(KeyboardInterrupt):
+        getattr(model, method)(*((x, y) if method == "evaluate" else (x,)), batch_size=1, verbose=0)
+    assert sum(done) < len(x) / 2
+    monkeypatch.undo()
+    assert model.predict(X, verbose=0).shape == (48, 3)
+
+
 SIGNALLED = """
 import sys, threading, time
 import numpy as np
