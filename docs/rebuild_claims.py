@@ -30,9 +30,9 @@ INTRODUCTION = """\
 The classic notebook that trains a small convnet on MNIST states rules on the way. Here they stand,
 in our words, beside what `convmill study` measured: means over seeds, and differences of pairs of
 equal seed, with their 95 % intervals. Figures are those of the results in `docs/studies`, put here
-by `python docs/rebuild_claims.py`. [The lesson](lesson.md) explains the words. Times of epochs, where a
-study has them, are of runs beside other work on the machine, up to three times what they are at rest:
-they rank designs, and `make bench` tells speeds.
+by `python docs/rebuild_claims.py`. [The lesson](lesson.md) explains the words. Times of epochs,
+where a study has them, are of runs beside other work on the machine, up to three times what they
+are at rest: they rank designs, and `make bench` tells speeds.
 """
 QUICK = " (quick form: fewer images, epochs or seeds)"
 
