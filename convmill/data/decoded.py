@@ -78,6 +78,8 @@ def _take_room(path: Path, offset: int) -> None:
     full: whoever then writes to the mapped file would be ended by the system."""
     with path.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
+        if size == offset:  # no images
+            return
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), offset, size - offset)
             return

@@ -193,7 +193,7 @@ class _Program:
         """Slices of a batch, as far as they are among the images at hand, group by group."""
         memory, most = self.build.memory, self.build.network.images_per_group
         context, b = e.arguments[0], e.builder
-        size = slices.size_of(e, batch.count, memory.least, most)
+        size = slices.size_of(e, batch.count, most)
         end = e.add(done, images)
         before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
         group = self._group(e, phase, batch, done)

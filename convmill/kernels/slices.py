@@ -11,10 +11,10 @@ from convmill.lower.slices import SLICES
 TOGETHER = 4  # vectors that are summed at once
 
 
-def size_of(e: Emitter, images: Index, least: int, group: int) -> Index:
+def size_of(e: Emitter, images: Index, group: int) -> Index:
     """What ``slice_size`` is for a batch of so many images; a ``group`` is a power of two."""
     b = e.builder
-    size = e.maximum(e.divide(e.add(images, SLICES - 1), SLICES), least)
+    size = e.divide(e.add(images, SLICES - 1), SLICES)
     found = e.mul(e.divide(e.add(size, group - 1), group), group)
     power = group
     while power >= 1:
@@ -29,8 +29,8 @@ def write_sum(k: Kernel) -> None:
     stay in registers while the slices go by."""
     matrix, build = k.build.matrix(k.launch), k.build
     sums, result = k.pointer(partial(matrix)), k.pointer(of_matrix("gradient_of", matrix.index))
-    images, least = k.told("images"), build.memory.least
-    size = size_of(k, images, least, build.network.images_per_group)
+    images = k.told("images")
+    size = size_of(k, images, build.network.images_per_group)
     slices = k.divide(k.add(images, size, -1), size)
     first = k.mul(k.told("first"), matrix.columns)
     last = k.mul(k.told("last"), matrix.columns)

@@ -38,6 +38,8 @@ from convmill.plan.graph.operations import (
 )
 from convmill.plan.graph.shapes import Border, Shape
 
+ONE_TAP = ((1, 1), (1, 1), NO_HALO)  # size and strides of a window, and its padding
+
 
 @dataclass(frozen=True)
 class Expanded:
@@ -55,7 +57,7 @@ def expand(graph: Graph) -> Expanded:
     stages: list[Stage] = []
     written: dict[str, Tensor] = {}
     roots: dict[str, str] = {}
-    bordered = _bordered(graph)
+    bordered, at_places = _bordered(graph), _at_places(graph)
     for number, node in enumerate(graph.nodes):
         roots[node.name] = node.name
         if isinstance(node.operation, Input):
@@ -68,7 +70,8 @@ def expand(graph: Graph) -> Expanded:
             read = tuple(written[name] for name in node.inputs)
             written[node.name] = tensor_of(number, node.shape)
             spare = len(graph.nodes) + number
-            stages += stages_of(number, node, read, written[node.name], spare)
+            found = stages_of(number, node, read, written[node.name], spare)
+            stages += [_as_at_places(one, at_places) for one in found]
     outputs = []
     for number, name in enumerate(graph.outputs):
         tensor = written[name]
@@ -84,6 +87,21 @@ def expand(graph: Graph) -> Expanded:
 def _bordered(graph: Graph) -> set[str]:
     """The nodes whose memory gets a border of zeros: a convolution that pads reads them."""
     return {node.inputs[0] for node in graph.nodes if any(_border(graph, node))}
+
+
+def _at_places(graph: Graph) -> set[int]:
+    """The kernels of dense layers that go over the places of a map, where they are held as those of
+    convolutions are."""
+    at_places = (node.operation for node in graph.nodes if len(node.shape) > 1)
+    return {operation.kernel for operation in at_places if isinstance(operation, Dense)}
+
+
+def _as_at_places(stage: Stage, kernels: set[int]) -> Stage:
+    """A dense layer on a vector whose kernel goes over places elsewhere: a map of one place."""
+    if not isinstance(stage, DenseStage) or stage.kernel not in kernels:
+        return stage
+    weights = (stage.kernel, stage.bias, stage.activation)
+    return ConvolutionStage(stage.nodes, stage.input, stage.output, *weights, *ONE_TAP)
 
 
 def _border(graph: Graph, node: Node) -> Border:
@@ -127,8 +145,7 @@ def stages_of(
             return [DenseStage((number,), read[0], result, *weights)]
         case Dense():  # at every place, as a convolution of one tap
             weights = (operation.kernel, operation.bias, operation.activation)
-            windows = ((1, 1), (1, 1), NO_HALO)
-            return [ConvolutionStage((number,), read[0], result, *weights, *windows)]
+            return [ConvolutionStage((number,), read[0], result, *weights, *ONE_TAP)]
     return [plain]
 
 

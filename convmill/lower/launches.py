@@ -47,11 +47,9 @@ class Images:
 @dataclass(frozen=True)
 class Slices(Images):
     """Over the images of a batch, by slices of it: one group behind the other, all ``total`` items
-    for each. What is summed over images is summed for each slice apart; a slice of fewer than
-    ``least`` images would spend its time on its sums."""
+    for each. What is summed over images is summed for each slice apart."""
 
     total: int = 0
-    least: int = 1
 
 
 @dataclass(frozen=True)

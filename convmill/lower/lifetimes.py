@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from convmill.lower.launches import Home, Launch, Slices, Slot, Step
+from convmill.lower.launches import Home, Launch, Slot, Step
 
 CACHE_LINE = 64
 FOREVER = 1 << 30
@@ -34,13 +34,11 @@ class Place:
 class Memory:
     """Places by slot name; bytes of an image's record, of a thread's own memory for one image of a
     group, and of a slice's sums, and float32 elements of a thread's scratch, all in whole cache
-    lines. A slice has ``least`` images or more. ``guard`` bytes of no use follow each slot where
-    tests watch them."""
+    lines. ``guard`` bytes of no use follow each slot where tests watch them."""
 
     places: dict[str, Place]
     sizes: Mapping[Home, int]
     scratch: int
-    least: int = 1
     guard: int = 0
 
     @property
@@ -79,8 +77,8 @@ class _Lifetime:
 
 
 def place_slots(step: Step, guard: int = 0) -> Memory:
-    """The memory of a step. With a ``guard`` nothing is shared and all stays in the images'
-    records, so that tests can look at everything afterwards."""
+    """The memory of a step. With a ``guard`` nothing is shared and all that images have stays in
+    their records, so that tests can look at everything afterwards."""
     lives = _lifetimes(step)
     if guard:
         lives = [replace(life, first=0, last=FOREVER, alone=False) for life in lives]
@@ -91,9 +89,7 @@ def place_slots(step: Step, guard: int = 0) -> Memory:
         found, sizes[home] = _packed([one for one in lives if one.home == home], home, guard)
         places |= found
     scratch = max((launch.scratch for launch in step.launches()), default=0)
-    overs = (launch.over for launch in step.launches())
-    least = max((over.least for over in overs if isinstance(over, Slices)), default=1)
-    return Memory(places, sizes, _in_lines(4 * scratch) // 4, least, guard)
+    return Memory(places, sizes, _in_lines(4 * scratch) // 4, guard)
 
 
 def _lifetimes(step: Step) -> list[_Lifetime]:

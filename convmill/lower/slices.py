@@ -12,63 +12,55 @@ A batch has the same slices, in the same order, whoever computes them: no bit de
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from convmill.lower.launches import Launch, Shares, Slices, Slot, of_matrix, partial
+from convmill.lower.launches import Launch, Shares, Slices, of_matrix, partial
 from convmill.lower.network import Matrix, Network
 
 SLICES = 16  # of a batch, at most: so many threads share it, and so many sums are added up
-# The images that leave as many bytes behind as the sums have: where it takes more, shares are left;
-# and so they are where sums would not stay in the second cache beside what they are made of.
-WORTH_IMAGES = 8
-MOST_BYTES = 256 * 1024
+# What an image must leave behind for each byte of sums; and the bytes of sums that stay in the
+# second cache beside what they are made of. Where there are more, shares are left.
+WORTH = 1 / 4
+MOST_SUMS = 256 * 1024
 
 
-def slice_size(images: int, least: int, group: int) -> int:
+def slice_size(images: int, group: int) -> int:
     """Images of each slice of a batch: a power of two, or whole groups. So slices end where groups
     do, however a batch is cut into parts."""
-    size = max(least, -(-images // SLICES))
+    size = -(-images // SLICES)
     return 1 << (size - 1).bit_length() if size <= group else -(-size // group) * group
 
 
 def sliced(network: Network, launches: Sequence[Launch]) -> dict[str, list[Launch]]:
     """Those of ``launches``, which sum gradients over shares, that go over slices instead, by the
     stage. All that write to a parameter do, or none."""
-    least = _least(network, launches)
+    stages = dict.fromkeys(launch.of for launch in launches)
+    worth = {of for of in stages if _is_worth(network, [one for one in launches if one.of == of])}
+    taken = _agreed(network, launches, worth)
     return {
-        of: [replace(one, over=_slices(one, least[of]), writes=_partials(network, one))
-             for one in launches if one.of == of]
-        for of in least
-    }  # fmt: skip
+        of: [_by_slices(network, one) for one in launches if one.of == of]
+        for of in stages
+        if of in taken
+    }
 
 
-def _least(network: Network, launches: Sequence[Launch]) -> dict[str, int]:
-    """The stages whose sums are taken by slices, and how many images are worth one."""
-    found = {}
-    for of in dict.fromkeys(launch.of for launch in launches):
-        own = [launch for launch in launches if launch.of == of]
-        read = {slot for launch in own for slot in launch.reads if slot.home == "image"}
-        sums = sum(partial(matrix).bytes for matrix in _written(network, own))
-        least = math.ceil(sums / max(1, sum(slot.bytes for slot in read)))
-        if least <= WORTH_IMAGES and sums <= MOST_BYTES:
-            found[of] = 1 << (least - 1).bit_length()
-    return _agreed(network, launches, found)
+def _is_worth(network: Network, launches: Sequence[Launch]) -> bool:
+    """Whether the sums of a stage's launches are few beside what they are made of."""
+    read = {slot for launch in launches for slot in launch.reads if slot.home == "image"}
+    sums = sum(partial(matrix).bytes for matrix in _written(network, launches))
+    return WORTH * sums <= sum(slot.bytes for slot in read) and sums <= MOST_SUMS
 
 
-def _agreed(
-    network: Network, launches: Sequence[Launch], found: Mapping[str, int]
-) -> dict[str, int]:
+def _agreed(network: Network, launches: Sequence[Launch], stages: set[str]) -> set[str]:
     """Without the stages that share a parameter with one that is not among them."""
-    others = _written(network, [launch for launch in launches if launch.of not in found])
+    others = _written(network, [launch for launch in launches if launch.of not in stages])
     out = {
         launch.of
         for launch in launches
-        if launch.of in found and set(_written(network, [launch])) & set(others)
+        if launch.of in stages and set(_written(network, [launch])) & set(others)
     }
-    left = {of: least for of, least in found.items() if of not in out}
-    return _agreed(network, launches, left) if out else left
+    return _agreed(network, launches, stages - out) if out else stages
 
 
 def _written(network: Network, launches: Iterable[Launch]) -> list[Matrix]:
@@ -77,15 +69,12 @@ def _written(network: Network, launches: Iterable[Launch]) -> list[Matrix]:
     return [one for one in network.matrices if of_matrix("gradient_of", one.index) in written]
 
 
-def _slices(launch: Launch, least: int) -> Slices:
+def _by_slices(network: Network, launch: Launch) -> Launch:
+    """A launch that sums over slices of a batch, not over all of it."""
     assert isinstance(launch.over, Shares)
-    return Slices(together=True, total=launch.over.total, least=least)
-
-
-def _partials(network: Network, launch: Launch) -> tuple[Slot, ...]:
-    """What a launch writes where it sums over a slice."""
     kinds = {of_matrix("gradient_of", one.index): partial(one) for one in network.matrices}
-    return tuple(kinds.get(slot, slot) for slot in launch.writes)
+    written = tuple(kinds.get(slot, slot) for slot in launch.writes)
+    return replace(launch, over=Slices(total=launch.over.total), writes=written)
 
 
 def summed(network: Network, launches: Iterable[Launch], lanes: int) -> list[Launch]:

@@ -17,6 +17,7 @@ from convmill.lower.stages import (
     DepthwiseStage,
     Stage,
     TransposedStage,
+    WeightedStage,
     WindowedStage,
 )
 from convmill.lower.tensors import Tensor
@@ -43,6 +44,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
     """Stages read what was written before them or comes from outside, write what nobody else
     writes, and no convolution reads outside its input."""
     written: set[int] = set()
+    held: dict[int, type[Stage]] = {}
     made = {stage.output.buffer for stage in stages}
     for number, stage in enumerate(stages):
         name = f"stage {number}"
@@ -52,6 +54,9 @@ def check_stages(stages: Sequence[Stage]) -> None:
             _hold(known, f"{name} reads buffer {tensor.buffer} before it is written")
         _hold(stage.output.buffer not in written, f"{name} writes what another stage writes")
         written.add(stage.output.buffer)
+        if isinstance(stage, WeightedStage):
+            alike = held.setdefault(stage.kernel, type(stage)) is type(stage)
+            _hold(alike, f"{name} holds its kernel otherwise than another stage does")
         if isinstance(stage, WindowedStage):
             _check_windows(stage, name)
 

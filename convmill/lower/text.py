@@ -109,7 +109,8 @@ def step_text(step: Step, memory: Memory) -> str:
             lines += _phase(phase)
     lines.append(
         f"memory: {memory.image_bytes:,} bytes an image, {memory.thread_bytes:,} bytes an image of "
-        f"a thread's group, {memory.scratch:,} floats of scratch"
+        f"a thread's group, {memory.slice_bytes:,} bytes a slice, "
+        f"{memory.scratch:,} floats of scratch"
     )
     for name, place in sorted(memory.places.items(), key=lambda one: (one[1].home, one[1].offset)):
         lines.append(f"    {place.home} {place.offset:>8,} {place.bytes:>8,} {name}")
@@ -128,7 +129,7 @@ def _launch(launch: Launch) -> str:
         ", ".join(slot.name for slot in slots) for slots in (launch.reads, launch.writes)
     )
     if isinstance(launch.over, Slices):
-        over = f" (by slices, {launch.over.least} images or more)"
+        over = " (by slices)"
     elif isinstance(launch.over, Images):
         over = " (a group together)" if launch.over.together else ""
     else:

@@ -139,14 +139,18 @@ def _tried(part: Part, seconds: list[float]) -> Tried:
 
 
 def part_seconds(part: Part, every: Sequence[Part], seconds: Seconds) -> float:
-    """What a part takes: its own launches, and its share of those that serve it."""
+    """What a part takes: its own launches, its share of those that serve it, and the adding up of
+    what it has summed by slices."""
     of_stage = [one for one in every if one.stage == part.stage]
     own = _own(part, seconds)
     readers = [{slot for launch in _own(one, seconds) for slot in launch.reads} for one in of_stage]
     read = {slot for launch in own for slot in launch.reads}
+    partials = {slot for launch in own for slot in launch.writes if slot.home == "slice"}
     spent = sum(seconds[launch] for launch in own)
     for launch, took in seconds.items():
         written = set(launch.writes)
+        if partials & set(launch.reads):
+            spent += took
         if launch.kernel in _SERVING and launch not in own and written & read:
             spent += took / sum(bool(written & other) for other in readers)
     return spent

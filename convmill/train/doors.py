@@ -62,7 +62,7 @@ def accelerate(model: Any, *, threads: int | None = None, strict: bool | None = 
     check_model(model)
     if threads is not None:
         threads = check_threads(threads)
-    if strict not in (None, True, False):
+    if strict is not None and not isinstance(strict, bool):
         raise ValueError(f"strict must be True, False or None. Received: strict={strict!r}")
     ours, current = _ours(model), session(model)
     own = [name for name in methods.overridden(model, tuple(_ADDED)) if name not in ours]

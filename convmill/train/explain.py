@@ -150,7 +150,7 @@ def explain(model: Any, x: Any = None, y: Any = None, *, batch_size: int = 64) -
 def _measured(model: Any, found: Explanation, x: Any, y: Any, batch_size: int) -> Explanation:
     """With the times of its stages, or a note that says why there are none."""
     try:
-        times = times_of(model, trial_of(model, x, y, batch_size, "measure"))
+        times = times_of(trial_of(model, x, y, batch_size, "measure"))
     except NotCovered as gap:
         why = f"stages are not measured: {gap.reason}; {gap.remedy}"
         return replace(found, notes=(*found.notes, why))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convmill.design.costs import costs
-from convmill.design.steps import design_of
+from convmill.design.steps import design_of_graph
+from convmill.plan.graph.nodes import Graph
 from convmill.runtime import speed
 from convmill.runtime.host import machine
 from convmill.train.trial import Trial
@@ -35,7 +36,7 @@ class Times:
         return self.predicted[stage], self.measured[stage]
 
 
-def times_of(model: Any, trial: Trial) -> Times:
+def times_of(trial: Trial) -> Times:
     """The times of all stages of a Program: the least of many runs each."""
     from convmill.runtime import remembered  # brings LLVM
     from convmill.runtime.stopwatch import launch_seconds
@@ -46,7 +47,7 @@ def times_of(model: Any, trial: Trial) -> Times:
     each, rest = _by_stage(program.network, spent)
     measured = tuple(seconds / trial.images for seconds in each)
     return Times(
-        trial.images, _predicted(model, trial.images, names), measured, rest / trial.images
+        trial.images, _predicted(program.graph, trial.images, names), measured, rest / trial.images
     )
 
 
@@ -68,9 +69,9 @@ def _by_stage(network: Network, spent: Mapping[Launch, float]) -> tuple[list[flo
     return each, rest
 
 
-def _predicted(model: Any, images: int, names: Sequence[str]) -> tuple[float | None, ...]:
+def _predicted(graph: Graph, images: int, names: Sequence[str]) -> tuple[float | None, ...]:
     """Of each stage, by its layer; the first one of a layer has all that is predicted of it."""
-    design = design_of(model)
+    design = design_of_graph(graph)
     layers, _ = speed.predict(design, costs(design, machine()), images, 1)
     left = {name: seconds / images for name, seconds in layers.items() if seconds}
     return tuple(left.pop(name, None) for name in names)

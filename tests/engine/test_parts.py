@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from convmill.lower.choose import whole_images
+from convmill.lower.slices import slice_size
 from convmill.runtime import records
 from convmill.runtime.program import Program
 from convmill.runtime.records import Records
@@ -15,15 +16,18 @@ from tests.engine.nets import assert_intact, data, parameters, poisoned, program
 from tests.engine.test_threads import CASES
 
 IMAGES, BATCH = 150, 70
+LARGE = 300  # has slices of whole groups, which parts cut
 
 
-def trained(case: str, threads: int, guard: int = 0) -> tuple[list[np.ndarray], Program]:
+def trained(
+    case: str, threads: int, guard: int = 0, images: int = IMAGES, batch: int = BATCH
+) -> tuple[list[np.ndarray], Program]:
     """All that three steps leave: losses, predictions, weights, gradients, slots."""
     graph, recipe = CASES[case]
     rng = np.random.default_rng(5)
     program = program_of(graph, recipe, parameters(rng, graph), threads=threads, guard=guard)
-    sample = data(rng, graph, recipe.loss, IMAGES, BATCH, weighted=True)
-    outputs = poisoned(IMAGES, graph)
+    sample = data(rng, graph, recipe.loss, images, batch, weighted=True)
+    outputs = poisoned(images, graph)
     seeds = np.arange(graph.dropouts, dtype=np.uint64)
     rates = np.full(sample.steps, 0.01)
     record = program.train(sample.batches, rates, seeds=seeds, outputs=outputs)
@@ -53,6 +57,17 @@ def test_parts_give_the_same_bits(case, threads, monkeypatch):
         assert other.records_held("training") == images // least * least < BATCH
         for ours, theirs in zip(parts, whole, strict=True):
             assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize("images", [16, 40])
+def test_a_slice_goes_on_in_the_next_part(images, monkeypatch):
+    assert slice_size(LARGE, 8) % images != 0
+    whole, program = trained("all kinds of layers", 3, images=LARGE, batch=LARGE)
+    limit_to(monkeypatch, program, images)
+    parts, other = trained("all kinds of layers", 3, images=LARGE, batch=LARGE)
+    assert other.records_held("training") < LARGE
+    for ours, theirs in zip(parts, whole, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
 
 
 def test_parts_stay_inside_their_memory(monkeypatch):

@@ -75,6 +75,13 @@ def shared(image):
     return layers.Concatenate()([layers.Flatten()(both), layers.Flatten()(small)])
 
 
+def dense_at_places_and_not(image):
+    """One dense layer on each place of a map, and on a vector as long as a place."""
+    layer = layers.Dense(image.shape[-1])
+    mean = layer(layers.GlobalAveragePooling2D()(image))
+    return layers.Concatenate()([layers.Flatten()(layer(layer(image))), mean])
+
+
 def flat_and_padded(image):
     """One map that a padded convolution and Flatten read."""
     maps = layers.Conv2D(3, 2, activation="relu")(image)
@@ -101,6 +108,7 @@ def normalized_twice(image):
 
 GRAPHS = [
     *(residual, dense_block, squeeze_and_excite, merges, merges_with_activations, shared),
+    dense_at_places_and_not,
     *(flat_and_padded, normalized, normalized_twice),
 ]
 
