@@ -19,11 +19,9 @@ from convmill.lower.stages import Stage
 
 S = TypeVar("S", bound=Stage)
 
-# What a launch is told beside the addresses of its slots, by name: the context, where an image
-# stands in the order of all images and in its batch, the optimizer's step, the loss' factor, memory
-# of the thread's own; or the step of the call, how many images of the batch are there, whether they
-# are its first, memory of the thread's own, and the share to take; the same of a group of images
-# that belongs to a slice, whose share is all.
+# What a launch is told beside the addresses of its slots, by name. For each image: the context,
+# where it stands in the order of all images and in its batch, the optimizer's step, the loss'
+# factor, and memory of the thread's own.
 EACH_IMAGE: dict[str, ir.Type] = {
     "context": POINTER,
     "position": I64,
@@ -32,7 +30,10 @@ EACH_IMAGE: dict[str, ir.Type] = {
     "scale": F32,
     "scratch": POINTER,
 }
+# For all images of a group at once also how many they are.
 TOGETHER = {**EACH_IMAGE, "images": I64}
+# For a group of a slice: how many images, whether they are the first that are summed, memory of the
+# thread's own, and the items to take, which are all.
 SLICE: dict[str, ir.Type] = {
     "images": I64,
     "fresh": I64,
@@ -40,6 +41,7 @@ SLICE: dict[str, ir.Type] = {
     "first": I64,
     "last": I64,
 }
+# For all images that are there: the step of the call, and the items of the share.
 SHARE = {"step": I64, **SLICE}
 
 

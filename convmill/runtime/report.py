@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from convmill.kernels.operations import operation_of
 from convmill.lower.choices import Narrow, Winograd
 from convmill.lower.network import Network
+from convmill.lower.slices import SLICES
 from convmill.lower.stages import ConvolutionStage, DepthwiseStage, PlainStage, Stage
 from convmill.plan.facts import multiply_adds, node_multiply_adds
 from convmill.plan.graph.nodes import Graph
@@ -40,8 +41,8 @@ class StageReport:
 class ProgramReport:
     """A program as it was compiled, for a ``target`` (one of ``convmill.lower.machine.TARGETS``)
     whose vectors have so many ``lanes`` of float32. ``image_bytes`` are kept for each image of a
-    batch, ``thread_bytes`` for each thread; seconds are of this process, in which the code was
-    ``kept`` on disk or compiled."""
+    batch, ``thread_bytes`` for each thread, ``sums_bytes`` for the sums of a batch's slices;
+    seconds are of this process, in which the code was ``kept`` on disk or compiled."""
 
     stages: tuple[StageReport, ...]
     target: str
@@ -50,6 +51,7 @@ class ProgramReport:
     parameter_bytes: int
     image_bytes: int
     thread_bytes: int
+    sums_bytes: int
     kept: bool
     build_seconds: float
     compile_seconds: float
@@ -117,6 +119,7 @@ def report(program: Program) -> ProgramReport:
         4 * (size * kinds + program.network.pack_elements),
         memory.image_bytes,
         memory.thread_bytes * program.network.images_per_group + 4 * memory.scratch,
+        memory.slice_bytes * SLICES,
         all(code.kept for code in codes),
         sum(code.build_seconds for code in codes),
         sum(code.compile_seconds for code in codes),

@@ -227,7 +227,8 @@ def _summary(found: ProgramReport) -> str:
             f"({saved:.2f} times fewer).",
             f"Memory: {_bytes(found.parameter_bytes)} for weights and optimizer, "
             f"{_bytes(found.image_bytes)} for each image of a batch, "
-            f"{_bytes(found.thread_bytes)} for each thread.",
+            f"{_bytes(found.thread_bytes)} for each thread"
+            + (f", {_bytes(found.sums_bytes)} for sums of gradients." if found.sums_bytes else "."),
             _compiling(found),
         ]
     )
