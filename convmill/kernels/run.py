@@ -212,8 +212,8 @@ class _Program:
         which ``done`` have had records before; with what else it takes."""
         (context, thread), memory = e.arguments, self.build.memory
         function = self.functions[id(phase)]
-        own = e.mul(thread, self.build.network.images_per_group * memory.thread_bytes)
-        own = e.at(field(e, context, "own"), own, I8)
+        length = e.mul(field(e, context, "own_images"), memory.thread_bytes)
+        own = e.at(field(e, context, "own"), e.mul(thread, length), I8)
         scratch = self._scratch(e)
         iteration = e.add(field(e, context, "iterations"), batch.step)
 

@@ -40,6 +40,7 @@ NUMBERS = (
     "positions",
     "batch_size",
     "part_size",
+    "own_images",  # of which a thread has memory at once
     "steps",
     "threads",
     "iterations",

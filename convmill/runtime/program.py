@@ -336,6 +336,7 @@ class Program:
         )
         records = held.records
         context["records"], context["own"] = records.of_images, records.own
+        context["own_images"] = records.extent.group
         context["scratch"], context["partials"] = records.scratch, records.of_slices
 
     def _hold_updates(self, context: Context, steps: int) -> np.ndarray:

@@ -3,13 +3,15 @@ and how large a part of a batch is held at once. In tests all of it is guarded a
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from convmill.lower.choose import whole_images
 from convmill.lower.launches import Home, value
 from convmill.lower.lifetimes import Memory
 from convmill.lower.network import Network
-from convmill.lower.slices import SLICES
+from convmill.lower.slices import SLICES, slice_size
 from convmill.lower.tensors import Tensor
 from convmill.runtime.memory import aligned
 
@@ -20,23 +22,36 @@ MOST_BYTES = 256 * 1024 * 1024
 MOST_BYTES_UNTRAINED = 16 * 1024 * 1024
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How much memory is held: records of so many ``images``, a thread's own for the images of a
+    ``group`` for each of the ``threads``, and the sums of so many ``slices``."""
+
+    images: int
+    threads: int
+    group: int
+    slices: int
+
+    def bytes(self, memory: Memory) -> int:
+        """Bytes of all of it."""
+        own = self.threads * (self.group * memory.thread_bytes + 4 * memory.scratch)
+        return self.images * memory.image_bytes + own + self.slices * memory.slice_bytes
+
+
 class Records:
-    """What images leave behind: a record for each of ``images``, each thread's own memory for a
-    group of them, with the borders of all tensors set to zero, and the sums of each slice.
+    """What images leave behind: a record for each of them, each thread's own memory for a group,
+    with the borders of all tensors set to zero, and the sums of each slice.
 
     With a guard everything is poisoned, so that a kernel that reads what nobody wrote yields no
     number, and what lies behind each slot holds a pattern that ``intact`` looks for.
     """
 
-    def __init__(
-        self, network: Network, memory: Memory, images: int, threads: int, slices: int
-    ) -> None:
-        self.memory, self.images, self.threads, self.slices = memory, images, threads, slices
-        group = threads * network.images_per_group
-        self.of_images = _rows(images, memory.image_bytes)
-        self.own = _rows(group, memory.thread_bytes)
-        self.of_slices = _rows(slices, memory.slice_bytes)
-        self.scratch = aligned(threads * memory.scratch, np.float32)
+    def __init__(self, network: Network, memory: Memory, extent: Extent) -> None:
+        self.memory, self.extent = memory, extent
+        self.of_images = _rows(extent.images, memory.image_bytes)
+        self.own = _rows(extent.threads * extent.group, memory.thread_bytes)
+        self.of_slices = _rows(extent.slices, memory.slice_bytes)
+        self.scratch = aligned(extent.threads * memory.scratch, np.float32)
         if memory.guard:
             for part in (self.of_images, self.own, self.of_slices):
                 part[:] = POISON
@@ -95,7 +110,7 @@ class Held:
     @property
     def images(self) -> int:
         """How many images have a record."""
-        return 0 if self._records is None else self._records.images
+        return 0 if self._records is None else self._records.extent.images
 
     def left(self, name: str) -> np.ndarray:
         """What each image left in a slot, (images, bytes). Raises KeyError where that is not kept:
@@ -131,31 +146,27 @@ class Held:
         if not whole and memory.image_bytes * count > most:
             part = max(most // memory.image_bytes // least, 1) * least
         kept = part if memory.image_bytes else 0
-        shared = (threads, min(SLICES, count))
-        if not self._fits(kept, *shared):
+        most = network.images_per_group
+        group = min(most, max(-(-part // threads), slice_size(count, most)))
+        slices = min(SLICES, count) if memory.slice_bytes else 0
+        wanted = Extent(kept, threads, group, slices)
+        if self._records is None or self._records.extent != wanted:
             self._records = None  # so that both are never there at once
-            self._records = _allocated(network, memory, kept, least, *shared)
+            self._records = _allocated(network, memory, wanted, least)
         return self.images or part
 
-    def _fits(self, *wanted: int) -> bool:
-        held = self._records
-        return held is not None and (held.images, held.threads, held.slices) == wanted
 
-
-def _allocated(
-    network: Network, memory: Memory, part: int, least: int, threads: int, slices: int
-) -> Records:
-    """Records for ``part`` images, or for half as many as often as memory is too small."""
+def _allocated(network: Network, memory: Memory, wanted: Extent, least: int) -> Records:
+    """Records for as many images as ``wanted``, or for half as many as often as memory is too
+    small."""
     try:
-        return Records(network, memory, part, threads, slices)
+        return Records(network, memory, wanted)
     except MemoryError as error:
-        if part > least:
-            half = max(part // 2 // least, 1) * least
-            return _allocated(network, memory, half, least, threads, slices)
-        own = threads * (network.images_per_group * memory.thread_bytes + 4 * memory.scratch)
-        own += slices * memory.slice_bytes
+        if wanted.images > least:
+            half = max(wanted.images // 2 // least, 1) * least
+            return _allocated(network, memory, replace(wanted, images=half), least)
         raise MemoryError(
-            f"{(part * memory.image_bytes + own) / 1e6:.0f} MB for {part} images of a batch on "
-            f"{threads} threads could not be had. Use fewer threads, a smaller model or smaller "
-            "images, or free memory."
+            f"{wanted.bytes(memory) / 1e6:.0f} MB for {wanted.images} images of a batch on "
+            f"{wanted.threads} threads could not be had. Use fewer threads, a smaller "
+            "model or smaller images, or free memory."
         ) from error

@@ -91,10 +91,10 @@ def failing(most: int):
     """Records for at most so many images; for more there is no memory."""
 
     class Scarce(Records):
-        def __init__(self, network, memory, images, *shared) -> None:
-            if images > most:
+        def __init__(self, network, memory, extent) -> None:
+            if extent.images > most:
                 raise MemoryError
-            super().__init__(network, memory, images, *shared)
+            super().__init__(network, memory, extent)
 
     return Scarce
 
