@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from convmill.kernels import ir
 from convmill.kernels.lang import BIT, F32, I8, I64, POINTER, Emitter, Index
-from convmill.lower.launches import Images, Launch, Slices, Slot, of_matrix, partial
+from convmill.lower.launches import Images, Launch, Slices, Slot, of_matrix
 from convmill.lower.lifetimes import Memory
 from convmill.lower.machine import Machine
 from convmill.lower.network import Matrix, Network
@@ -106,10 +106,10 @@ class Kernel(Emitter):
             self.no_alias()  # for sums the promise made LLVM's code no faster, if not slower
         self._pointers = dict(zip((slot.name for slot in slots), self.arguments, strict=False))
         if sliced:  # who sums need not know over what
-            for matrix in build.network.matrices:
-                if partial(matrix) in slots:
-                    whole = of_matrix("gradient_of", matrix.index)
-                    self._pointers[whole.name] = self._pointers[partial(matrix).name]
+            for slot in launch.writes:
+                if slot.home == "slice":
+                    whole = of_matrix("gradient_of", int(slot.name.partition("/")[2]))
+                    self._pointers[whole.name] = self._pointers[slot.name]
         self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=True))
 
     def stage(self, kind: type[S]) -> S:

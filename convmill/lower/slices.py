@@ -12,11 +12,11 @@ A batch has the same slices, in the same order, whoever computes them: no bit de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from convmill.lower.launches import Launch, Shares, Slices, of_matrix, partial
-from convmill.lower.network import Matrix, Network
+from convmill.lower.launches import Launch, Shares, Slices, Slot, of_matrix, partial
+from convmill.lower.network import Network
 
 SLICES = 16  # of a batch, at most: so many threads share it, and so many sums are added up
 # What an image must leave behind for each byte of sums; and the bytes of sums that stay in the
@@ -32,55 +32,55 @@ def slice_size(images: int, group: int) -> int:
     return 1 << (size - 1).bit_length() if size <= group else -(-size // group) * group
 
 
-def sliced(network: Network, launches: Sequence[Launch]) -> dict[str, list[Launch]]:
+def sliced(network: Network, launches: Iterable[Launch]) -> dict[str, list[Launch]]:
     """Those of ``launches``, which sum gradients over shares, that go over slices instead, by the
     stage. All that write to a parameter do, or none."""
-    stages = dict.fromkeys(launch.of for launch in launches)
-    worth = {of for of in stages if _is_worth(network, [one for one in launches if one.of == of])}
-    taken = _agreed(network, launches, worth)
+    stages: dict[str, list[Launch]] = {}
+    for launch in launches:
+        stages.setdefault(launch.of, []).append(launch)
+    partials = {of_matrix("gradient_of", one.index): partial(one) for one in network.matrices}
+    sums = {of: partials.keys() & _written(own) for of, own in stages.items()}
+    worth = {
+        of
+        for of, own in stages.items()
+        if _is_worth(own, sum(partials[slot].bytes for slot in sums[of]))
+    }
+    taken = _agreed(sums, worth)
     return {
-        of: [_by_slices(network, one) for one in launches if one.of == of]
-        for of in stages
+        of: [_by_slices(launch, partials) for launch in own]
+        for of, own in stages.items()
         if of in taken
     }
 
 
-def _is_worth(network: Network, launches: Sequence[Launch]) -> bool:
-    """Whether the sums of a stage's launches are few beside what they are made of."""
+def _written(launches: Iterable[Launch]) -> set[Slot]:
+    return {slot for launch in launches for slot in launch.writes}
+
+
+def _is_worth(launches: Iterable[Launch], sums: int) -> bool:
+    """Whether a stage's sums, of so many bytes, are few beside what they are made of."""
     read = {slot for launch in launches for slot in launch.reads if slot.home == "image"}
-    sums = sum(partial(matrix).bytes for matrix in _written(network, launches))
     return WORTH * sums <= sum(slot.bytes for slot in read) and sums <= MOST_SUMS
 
 
-def _agreed(network: Network, launches: Sequence[Launch], stages: set[str]) -> set[str]:
+def _agreed(sums: Mapping[str, set[Slot]], stages: set[str]) -> set[str]:
     """Without the stages that share a parameter with one that is not among them."""
-    others = _written(network, [launch for launch in launches if launch.of not in stages])
-    out = {
-        launch.of
-        for launch in launches
-        if launch.of in stages and set(_written(network, [launch])) & set(others)
-    }
-    return _agreed(network, launches, stages - out) if out else stages
+    others = {slot for of, own in sums.items() if of not in stages for slot in own}
+    left = {of for of in stages if not sums[of] & others}
+    return left if left == stages else _agreed(sums, left)
 
 
-def _written(network: Network, launches: Iterable[Launch]) -> list[Matrix]:
-    """The parameters whose gradients some launches sum."""
-    written = {slot for launch in launches for slot in launch.writes}
-    return [one for one in network.matrices if of_matrix("gradient_of", one.index) in written]
-
-
-def _by_slices(network: Network, launch: Launch) -> Launch:
+def _by_slices(launch: Launch, partials: Mapping[Slot, Slot]) -> Launch:
     """A launch that sums over slices of a batch, not over all of it."""
     assert isinstance(launch.over, Shares)
-    kinds = {of_matrix("gradient_of", one.index): partial(one) for one in network.matrices}
-    written = tuple(kinds.get(slot, slot) for slot in launch.writes)
+    written = tuple(partials.get(slot, slot) for slot in launch.writes)
     return replace(launch, over=Slices(total=launch.over.total), writes=written)
 
 
 def summed(network: Network, launches: Iterable[Launch], lanes: int) -> list[Launch]:
     """The sums of all slices, of each parameter that ``launches`` sum by slices: in the shares in
     which the parameter is updated."""
-    written = {slot for launch in launches for slot in launch.writes}
+    written = _written(launches)
     return [
         Launch(
             "slices.sum",
