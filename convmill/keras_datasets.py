@@ -55,11 +55,11 @@ def _finding(name: str, original: LoadData) -> LoadData:
     @functools.wraps(original)
     def load_data(*args: Any, **kwargs: Any) -> Any:
         from convmill import datasets
-        from convmill.data.sources import cache_folder
+        from convmill.data.sources import keras_data_folder
 
         given = signature.bind(*args, **kwargs).arguments
         path = given.pop("path", usual)
-        cached = None if path == usual else cache_folder() / path
+        cached = None if path == usual else keras_data_folder() / path
         ours = getattr(datasets, name).load_data
         return ours(**given, path=cached if cached and cached.exists() else None)
 

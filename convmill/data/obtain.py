@@ -8,7 +8,7 @@ from convmill import settings
 from convmill.data.dataset import Array, DataError
 from convmill.data.download import MirrorFailed, download
 from convmill.data.files import IdxFile, KnownSet
-from convmill.data.sources import cache_folder, places, read_arrays, what_is_missing
+from convmill.data.sources import keras_data_folder, places, read_arrays, what_is_missing
 
 
 def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
@@ -39,7 +39,7 @@ def obtain(known: KnownSet) -> tuple[Path, list[Array]]:
         )
         raise _nowhere(known, [*tried, *unasked])
     try:
-        path = download(known, cache_folder())
+        path = download(known, keras_data_folder())
     except MirrorFailed as failures:
         raise _nowhere(known, [*tried, str(failures)]) from failures
     return path, read_arrays(known, path)
@@ -71,8 +71,11 @@ def _nowhere(known: KnownSet, tried: list[str]) -> DataError:
         *(idx or whole),
         f"and put {'them, packed or not,' if idx else 'it'}",
         f"  into {folder}" + ("" if own else ", and set CONVMILL_DATA=FOLDER;"),
-        f"  or into {cache_folder() / known.cache_folder if idx else cache_folder()}",
+        f"  or into {keras_data_folder() / known.cache_folder if idx else keras_data_folder()}",
     ]
     if idx and archive:
-        lines += [f"Or put {archive.name}, sha256 {archive.sha256},", f"  into {cache_folder()}"]
+        lines += [
+            f"Or put {archive.name}, sha256 {archive.sha256},",
+            f"  into {keras_data_folder()}",
+        ]
     return DataError("\n".join(lines))

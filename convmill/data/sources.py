@@ -42,7 +42,7 @@ class FileReport:
     detail: str = ""
 
 
-def cache_folder() -> Path:
+def keras_data_folder() -> Path:
     """Where Keras keeps data sets, and we as well."""
     return settings.keras_folder() / "datasets"
 
@@ -56,8 +56,8 @@ def places(known: KnownSet) -> list[Place]:
         chosen = keras_spelling if keras_spelling.is_dir() else folder
         found.append(Place(_within(known, chosen), chosen=True))
     if known.archive:
-        found.append(Place(cache_folder() / known.archive.name, chosen=False))
-    found.append(Place(_within(known, cache_folder() / known.cache_folder), chosen=False))
+        found.append(Place(keras_data_folder() / known.archive.name, chosen=False))
+    found.append(Place(_within(known, keras_data_folder() / known.cache_folder), chosen=False))
     return found
 
 
@@ -76,7 +76,7 @@ def place_of(known: KnownSet, path: str | os.PathLike[str]) -> Place:
     """The place that an explicit path means: a folder, an archive, or, as in Keras, the bare
     name of an .npz file in the cache."""
     given = settings.expanded(path)
-    in_cache = cache_folder() / given
+    in_cache = keras_data_folder() / given
     if not given.exists() and given.suffix == ".npz" and in_cache.is_file():
         return Place(in_cache, chosen=True)
     if not given.exists():
