@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import shutil
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -13,7 +15,7 @@ import pytest
 from keras.src.utils.dataset_utils import index_directory
 from PIL import Image
 
-from convmill.data import DataError
+from convmill.data import DataError, kept
 from convmill.data import decode as decode_module
 from convmill.data.image_files import ENDINGS
 from convmill.data.resize import INTERPOLATIONS, cropped, padded, resized
@@ -206,24 +208,40 @@ def test_a_cache_that_is_no_folder_is_one_error(pictures, tmp_path):
         folder(pictures, cache=tmp_path / "cache", image_size=SIZE)
 
 
-@pytest.mark.parametrize("told_first", [True, False])
-def test_room_for_decoded_images_is_taken_before_they_are_written(
-    pictures, tmp_path, monkeypatch, told_first
-):
-    """A full disk would end a process that writes into a mapped hole of a file."""
-    if told_first:
-        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=full), raising=False)
-        with pytest.raises(DataError, match=r"No space left on device.*cache=False"):
-            folder(pictures, cache=tmp_path / "cache", image_size=SIZE)
-        assert list((tmp_path / "cache").iterdir()) == []
-        return
-    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # macOS
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_file_that_is_cut_while_it_is_read_is_one_error(pictures, tmp_path, monkeypatch, at_once):
+    """Were it mapped into memory, the system would end the process."""
+    if not at_once:
+        monkeypatch.delattr(os, "preadv", raising=False)  # Windows
     made = folder(pictures, cache=tmp_path / "cache", image_size=SIZE, shuffle=False)
     wanted = folder(pictures, cache=False, image_size=SIZE, shuffle=False)
-    np.testing.assert_array_equal(made[0][0], wanted[0][0])
+    for number in range(len(made)):
+        np.testing.assert_array_equal(made[number][0], wanted[number][0])
     (path,) = (tmp_path / "cache").iterdir()
-    assert path.stat().st_blocks * 512 >= path.stat().st_size
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(DataError, match=f"{path.name} was cut while it was read: image"):
+        made[len(made) - 1]
+    again = folder(pictures, cache=tmp_path / "cache", image_size=SIZE, shuffle=False)
+    np.testing.assert_array_equal(again[len(made) - 1][0], wanted[len(made) - 1][0])
+
+
+def test_what_was_opened_is_read_when_the_file_is_gone_and_goes_to_other_processes(
+    pictures, tmp_path
+):
+    made = folder(pictures, cache=tmp_path / "cache", image_size=SIZE, shuffle=False)
+    first = made[0][0]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(made))[0][0], first)
+    if os.name != "nt":
+        shutil.rmtree(tmp_path / "cache")
+        np.testing.assert_array_equal(made[0][0], first)
+
+
+def test_a_full_disk_costs_no_process(pictures, tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(kept.Writing, "__setitem__", Mock(side_effect=full))
+    with pytest.raises(DataError, match=r"No space left on device.*cache=False"):
+        folder(pictures, cache=tmp_path / "cache", image_size=SIZE)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_too_much_for_memory_is_decoded_when_it_is_read(pictures, monkeypatch):
