@@ -14,11 +14,14 @@ from convmill.data.decode import MODES, WORKERS, Form
 from convmill.data.image_files import ImageFiles, find
 from convmill.data.resize import INTERPOLATIONS
 from convmill.image_folder import ImageFolder
+from convmill.kinds import check_kind, check_one_of, check_path, check_texts
 from convmill.settings import expanded
 from convmill.whole import check_whole, is_whole
 
 LABEL_MODES = ("int", "categorical", "binary", None)
 SUBSETS = ("training", "validation", "both")
+DATA_FORMATS = ("channels_first", "channels_last", None)
+LARGEST_SEED = 2**32 - 1  # of NumPy's RandomState, which orders the files as Keras does
 
 
 def folder(
@@ -60,14 +63,22 @@ def folder(
         "categorical", (n, 1) for "binary". Two of them for ``subset="both"``.
 
     Raises:
-        ValueError: an argument makes no sense.
+        TypeError, ValueError: an argument makes no sense.
         convmill.data.DataError: no folder, no images, or images that cannot be read (all named).
     """
+    check_path("directory", directory)
+    if class_names is not None:
+        check_texts("class_names", class_names)
     if labels is None:
         label_mode = None
-    _one_of("label_mode", label_mode, LABEL_MODES)
-    _one_of("color_mode", color_mode, MODES)
-    _one_of("interpolation", interpolation, INTERPOLATIONS)
+    check_one_of("label_mode", label_mode, LABEL_MODES)
+    check_one_of("color_mode", color_mode, MODES)
+    check_one_of("interpolation", interpolation, INTERPOLATIONS)
+    check_one_of("data_format", data_format, DATA_FORMATS)
+    cache = _cache(cache)
+    workers = check_whole("workers", workers, 1)
+    if seed is not None:
+        seed = check_whole("seed", seed, 0, LARGEST_SEED)
     wanted = _wanted(labels if label_mode else None, class_names)
     _check_split(validation_split, subset, shuffle, seed)
     batch_size = check_whole("batch_size", batch_size, 1)
@@ -94,8 +105,8 @@ def folder(
             batch_size,
             seed if shuffled else None,
             (data_format or keras.config.image_data_format()) == "channels_first",
-            Path(expanded(cache)) if isinstance(cache, str | os.PathLike) else cache,
-            check_whole("workers", workers, 1),
+            cache,
+            workers,
         )
 
     if not validation_split:
@@ -106,10 +117,12 @@ def folder(
     return dataset(training if subset == "training" else validation, shuffle)
 
 
-def _one_of(name: str, value: Any, choices: Any) -> None:
-    if value not in choices:
-        listed = ", ".join(map(repr, choices))
-        raise ValueError(f"{name} must be one of {listed}. Received: {name}={value!r}")
+def _cache(cache: Any) -> bool | Path | None:
+    """``cache``, of which a folder is a Path."""
+    if cache is None or isinstance(cache, bool):
+        return cache
+    check_path("cache", cache, "True, False, None, or a folder")
+    return expanded(cache)
 
 
 def _size(image_size: Any) -> tuple[int, int]:
@@ -141,6 +154,8 @@ def _wanted(labels: Any, class_names: Sequence[str] | None) -> str | list[int] |
 
 
 def _check_split(split: float | None, subset: str | None, shuffle: bool, seed: int | None) -> None:
+    if split is not None:
+        check_kind("validation_split", split, (int, float, np.number), "a number between 0 and 1")
     if split and not 0 < split < 1:
         raise ValueError(
             f"validation_split must lie between 0 and 1. Received: validation_split={split!r}"
@@ -151,7 +166,7 @@ def _check_split(split: float | None, subset: str | None, shuffle: bool, seed: i
             f"Received: validation_split={split!r}, subset={subset!r}"
         )
     if subset is not None:
-        _one_of("subset", subset, SUBSETS)
+        check_one_of("subset", subset, SUBSETS)
     if split and shuffle and seed is None:
         raise ValueError(
             "With validation_split and shuffle a seed is needed, so that no image is in both "

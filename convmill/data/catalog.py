@@ -23,6 +23,7 @@ from convmill.data.sources import (
     report_place,
     what_is_missing,
 )
+from convmill.kinds import check_path
 from convmill.settings import expanded
 
 DIGITS = "digits"
@@ -140,10 +141,12 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
     A name goes before a file of the same name; write ./name for the file.
 
     Raises:
+        TypeError: no text, and no path.
         DataError: no such name or path; nowhere to be had; wrong.
     """
-    if isinstance(name_or_path, str) and is_name(name_or_path):
-        return load_named(name_or_path)
+    check_path("name_or_path", name_or_path, "a data set's name, or a path")
+    if is_name(name_or_path):
+        return load_named(str(name_or_path))
     path = expanded(name_or_path)
     if path.exists():
         return load_path(path)
@@ -152,9 +155,9 @@ def load(name_or_path: str | os.PathLike[str]) -> Dataset:
     raise DataError(f"There is no data at this path.\nReceived: {os.fspath(name_or_path)!r}.")
 
 
-def is_name(text: str) -> bool:
+def is_name(text: object) -> bool:
     """Whether `load` takes a text for a data set's name, whatever files there are."""
-    return _spelled(text) in names()
+    return isinstance(text, str) and _spelled(text) in names()
 
 
 def load_named(
@@ -166,10 +169,13 @@ def load_named(
         coarse: with the labels that tell fewer classes apart, of a set that has two.
 
     Raises:
+        TypeError: ``path`` is no path.
         DataError: unknown name; not at `path`, or wrong there; nowhere to be had; a `path` for
             `digits`, which has none.
     """
     name = known_name(name)
+    if path is not None:
+        check_path("path", path)
     if name == DIGITS:
         if path is not None:
             raise DataError(f"{DIGITS!r} {WITH_CONVMILL}, and takes no path.\nReceived: {path!r}.")

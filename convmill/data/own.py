@@ -6,6 +6,7 @@ A folder of pictures is `root/<class>/*.png|jpg|jpeg|bmp|gif`, or the same below
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from convmill.data.image_files import ENDINGS
 from convmill.data.known import IDX_NAMES
 from convmill.data.npz import read_npz
 from convmill.data.sources import find_idx
+from convmill.kinds import check_path
+from convmill.settings import expanded
 
 # Labels above this are taken for a mistake; a name is made for each class.
 MOST_CLASSES = 100_000
@@ -47,16 +50,22 @@ def load_path(path: Path) -> Dataset:
     return _from_arrays(path, read_npz(path, ARRAY_NAMES))
 
 
-def load_folder(path: Path) -> Dataset:
+def load_folder(path: str | os.PathLike[str]) -> Dataset:
     """Loads a folder of pictures: uint8 (n, height, width) or (n, height, width, 3).
 
     Classes are the folders' names, sorted. All pictures must have one size, and all be grey or
     all be coloured.
 
     Raises:
-        DataError: no pictures; such as differ from the first or cannot be read (all named); train/
-            and test/ with different classes; without these, a class with less than two pictures.
+        TypeError: ``path`` is no path.
+        DataError: no folder; no pictures; such as differ from the first or cannot be read (all
+            named); train/ and test/ with different classes; without these, a class with less than
+            two pictures.
     """
+    check_path("path", path, "a folder")
+    path = expanded(path)
+    if not path.is_dir():
+        raise DataError(f"There is no folder at this path.\nReceived: {str(path)!r}.")
     if (path / "train").is_dir() and (path / "test").is_dir():
         classes, test_classes = _find_pictures(path / "train"), _find_pictures(path / "test")
         odd = sorted(classes.keys() ^ test_classes.keys())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convmill.failure import describe, nearest
+from convmill.kinds import check_path
 from convmill.study.errors import StudyError
 from convmill.study.spec import Spec, read_spec
 
@@ -32,10 +33,12 @@ def load(study: str | Path | Mapping[str, Any], quick: bool = False) -> Spec:
     Files that it names are looked for from its own folder, then from where the process stands.
 
     Raises:
+        TypeError: ``study`` is none of these.
         StudyError: there is none, it cannot be read, or something in it is wrong.
     """
     if isinstance(study, Mapping):
         return read_spec(study, str(study.get("title", "study")), quick)
+    check_path("study", study, "the name of a study, its table, or the path of its file")
     path = find(study)
     return read_spec(read_table(path), path.stem, quick, path.parent)
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convmill.kinds import check_one_of, check_path
 from convmill.study import catalogue, store
 from convmill.study.analysis import analyze
 from convmill.study.plan import Plan, make_plan
 from convmill.study.progress import Progress, progress_for
 from convmill.study.result import StudyResult
-from convmill.study.schedule import run_jobs
+from convmill.study.schedule import CLUSTERS, run_jobs
 from convmill.study.spec import Spec
+from convmill.whole import check_whole
 
 FOLDER = Path("studies")  # where a study's folder goes when nothing says another
 
@@ -40,9 +42,15 @@ def carry_out(
         verbose: whether to show progress on standard output.
 
     Raises:
+        TypeError, ValueError: an argument is of another kind, or none of those that there are.
         StudyError: the study, its data or the folder cannot be used.
         Failure, OSError: the folder cannot be written; all that was finished before is there.
     """
+    if folder is not None:
+        check_path("folder", folder, "the study's folder")
+    if workers is not None:
+        workers = check_whole("workers", workers, 1)
+    check_one_of("cluster", cluster, (*CLUSTERS, None))
     spec = catalogue.load(study, quick)
     progress = progress_for(verbose)
     progress.say(spec.question)
@@ -64,8 +72,10 @@ def read(folder: str | Path) -> StudyResult:
     """The result in a study's folder, finished or not; nothing is run.
 
     Raises:
+        TypeError: ``folder`` is no path.
         StudyError: there is none, or it is of another version.
     """
+    check_path("folder", folder, "the study's folder")
     found = store.read_folder(Path(folder))
     return analyze(found.spec, found.arms, found.kept, found.command)
 

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from convmill.whole import check_whole
+
+_GIVES = ("__iter__", "__getitem__", "get_jax_iterator")  # what streams, and Keras' adapters, have
 
 
 def optional_whole(name: str, value: Any, least: int) -> int | None:
@@ -46,6 +49,36 @@ def shuffle(value: Any) -> Any:
     if isinstance(value, str) and value != "batch":
         raise ValueError(f'shuffle must be True, False or "batch". Received: shuffle={value!r}')
     return value if value == "batch" else bool(value)
+
+
+def batches(name: str, value: Any) -> None:
+    """ValueError unless ``value``, which is no array, may give batches."""
+    if isinstance(value, str | bytes) or not any(hasattr(value, each) for each in _GIVES):
+        raise ValueError(
+            f"{name} must be arrays, or give batches, as a PyDataset or a generator does. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def validation_data(value: Any) -> tuple[Any, Any, Any]:
+    """Images, targets and weights, None where there are none; images may give batches of all."""
+    if isinstance(value, list | tuple) and not 1 <= len(value) <= 3:
+        raise ValueError(
+            "validation_data must be (x, y), (x, y, sample_weight), or give batches. "
+            f"Received: {len(value)} of them"
+        )
+    unpacked: tuple[Any, Any, Any] = keras.utils.unpack_x_y_sample_weight(value)
+    return unpacked
+
+
+def callbacks(value: Any) -> list[Any]:
+    """Keras' callbacks: None, one, or a nested list of them."""
+    if isinstance(value, keras.callbacks.CallbackList):
+        return list(value.callbacks)
+    listed = keras.tree.flatten(value) if value else []
+    if not all(hasattr(one, "set_model") for one in listed):
+        raise ValueError(f"callbacks must be a list of Keras' callbacks. Received: {value!r}")
+    return listed
 
 
 def verbosity(value: Any) -> int:

@@ -53,6 +53,7 @@ def prepare_evaluate(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]
     )
     verbose = given("verbose", "auto")
     checks.verbosity(verbose)
+    checks.callbacks(given("callbacks"))
     ready.build_training(feed)
     bound = ready.compile("inference")
 
@@ -162,6 +163,7 @@ def prepare_predict(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     feed = ready.feed(given("x"), batch_size=given("batch_size"), steps=given("steps"))
     verbose = given("verbose", "auto")
     checks.verbosity(verbose)
+    checks.callbacks(given("callbacks"))
     bound = ready.compile("inference")
 
     def run() -> Any:

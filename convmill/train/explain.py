@@ -22,6 +22,7 @@ from convmill.train.prepare import check_class
 from convmill.train.session import session
 from convmill.train.times import Times, times_of
 from convmill.train.trial import trial_of
+from convmill.whole import check_whole
 
 TEXT_WIDTH = 118
 
@@ -126,6 +127,7 @@ def explain(model: Any, x: Any = None, y: Any = None, *, batch_size: int = 64) -
             ``batch_size`` is no positive whole number, or the data do not fit the model.
     """
     check_model(model)
+    batch_size = check_whole("batch_size", batch_size, 1)
     if (x is None) != (y is None):
         there = "x" if y is None else "y"
         raise ValueError(f"x and y are measured together. Received: {there} alone")

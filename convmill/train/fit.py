@@ -49,11 +49,11 @@ def prepare_fit(model: Any, arguments: dict[str, Any]) -> Callable[[], Any]:
     )
     validation = None
     if held_out is not None:
-        validation = _validation(ready, arguments, *keras.utils.unpack_x_y_sample_weight(held_out))
+        validation = _validation(ready, arguments, *checks.validation_data(held_out))
     checks.verbosity(given("verbose", "auto"))
     ready.build_training(feed)
     base = _base(ready, feed, last - first)
-    listed = keras.tree.flatten(given("callbacks"))
+    listed = checks.callbacks(given("callbacks"))
     _compile(ready, "training", base, heard=hears_batches(listed, "train"))
     if validation is not None:
         validation = replace(validation, base=_base(ready, validation.arrays, last - first))
@@ -80,6 +80,7 @@ def _validation(
     size = checks.optional_whole("validation_batch_size", given("validation_batch_size"), 1)
     steps = checks.optional_whole("validation_steps", given("validation_steps"), 1)
     if is_stream(x):
+        checks.batches("validation_data", x)
         return Validation(
             cache(lambda: ready.stream(adapt(x, y, sample_weight, None, False), steps)),
             every,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from convmill.kinds import check_one_of
 from convmill.printing import say
 from convmill.train.attach.variables import weights_by_layer
 from convmill.train.bound import Bound
@@ -65,8 +66,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def __init__(self, action: str = "stop") -> None:
         super().__init__()
-        if action not in ACTIONS:
-            raise ValueError(f"action must be one of {', '.join(ACTIONS)}. Received: {action!r}")
+        check_one_of("action", action, ACTIONS)
         self.action = action
         self.found: Finding | None = None
         self.guarded = False  # by the Guard of a fit that goes on, which looks at each step

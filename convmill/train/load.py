@@ -21,6 +21,7 @@ from typing import Any
 import keras
 
 from convmill import storage
+from convmill.kinds import check_path
 from convmill.reasons import reason_of
 from convmill.train.attach import methods
 from convmill.train.checksum import is_whole
@@ -70,7 +71,8 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False, **kwarg
 
 def _local(given: Any) -> Path | None:
     """The file of this machine that is meant; None where that is something else."""
-    name = os.fspath(given) if isinstance(given, str | os.PathLike) else ""
+    check_path("filepath", given, "a file")
+    name = os.fspath(given)
     return Path(name) if isinstance(name, str) and name and "://" not in name else None
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import abc
+from json import JSONDecodeError
 from typing import Any
 
 import keras
 
+from convmill.kinds import check_kind
+from convmill.plan.rebuild import check_model
 from convmill.runtime import reserve
 from convmill.train import load, save
 from convmill.train.doors import METHODS, accelerate, accelerate_like
@@ -108,26 +111,38 @@ def load_model(filepath: Any, *args: Any, **kwargs: Any) -> Any:
 
 def save_model(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
     """``keras.models.save_model``, whole or not at all."""
+    check_model(model)
     save.save(model, filepath, *args, **kwargs)
 
 
 def save_weights(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
     """``keras.saving.save_weights``, whole or not at all."""
+    check_model(model)
     save.save_weights(model, filepath, *args, **kwargs)
 
 
 def load_weights(model: Any, filepath: Any, *args: Any, **kwargs: Any) -> None:
     """``keras.saving.load_weights``: where it fails, the model is as it was."""
+    check_model(model)
     load.load_weights(model, filepath, *args, **kwargs)
 
 
 def model_from_json(json_string: str, *args: Any, **kwargs: Any) -> Any:
     """``keras.models.model_from_json``, and ``accelerate`` on what it returns."""
-    return accelerate(keras.models.model_from_json(json_string, *args, **kwargs))
+    check_kind("json_string", json_string, str, "a text, what model.to_json() gives")
+    try:
+        found = keras.models.model_from_json(json_string, *args, **kwargs)
+    except JSONDecodeError as error:
+        raise ValueError(
+            "json_string must be what model.to_json() gives. "
+            f"Received: json_string={json_string!r:.100} ({error})"
+        ) from error
+    return accelerate(found)
 
 
 def clone_model(model: Any, *args: Any, **kwargs: Any) -> Any:
     """``keras.models.clone_model``, accelerated; with the settings of ``model`` where it is."""
+    check_model(model)
     return accelerate_like(model, keras.models.clone_model(model, *args, **kwargs))
 
 

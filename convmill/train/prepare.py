@@ -18,7 +18,7 @@ from convmill.plan.graph.shapes import Sizes
 from convmill.plan.read import ends
 from convmill.plan.refusals import NotCovered
 from convmill.plan.written import own_call
-from convmill.train.arguments import optional_whole
+from convmill.train.arguments import batches, optional_whole
 from convmill.train.arrays import Given, Interface, take
 from convmill.train.attach import methods
 from convmill.train.attach.batches import adapt, is_adapter, is_array_data
@@ -164,6 +164,7 @@ class Preparation:
             return self.arrays(
                 x, y, sample_weight, size, count, shuffle=shuffle, class_weight=class_weight
             )
+        batches("x", x)
         adapter = adapt(x, y, sample_weight, class_weight, shuffle)
         self.arguments["x"] = adapter
         stream = self.stream(adapter, count)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convmill import storage
+from convmill.kinds import check_path
 from convmill.runtime import reserve
 from convmill.storage import Name
 
@@ -123,7 +124,8 @@ def _require_room(model: Any) -> None:
 
 def _file(given: Any, suffixes: tuple[str, ...]) -> Path | None:
     """The file of this machine that is meant; None where that is no such thing."""
-    name = os.fspath(given) if isinstance(given, str | os.PathLike) else ""
+    check_path("filepath", given, "a file")
+    name = os.fspath(given)
     if not isinstance(name, str) or "://" in name or not name.endswith(suffixes):
         return None
     return Path(name)

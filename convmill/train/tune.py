@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convmill.kernels.operations import operation_of
+from convmill.kinds import check_callable
 from convmill.lower.alternatives import words
 from convmill.plain_text import plain_text
 from convmill.train.session import session
@@ -121,12 +122,13 @@ def tune(
         What was measured, in seconds, and what is taken; prints as a table.
 
     Raises:
-        TypeError: ``model`` is no Keras model.
+        TypeError: ``model`` is no Keras model, or ``tell`` no function.
         ValueError: ``compile`` was not called, ``x`` is a stream, ``batch_size`` is no positive
             whole number, or the data do not fit the model.
         NotCovered: the model is not compiled, Keras takes part in its steps, or it has a frozen
             base, whose programs are others.
     """
+    check_callable("tell", tell, "a function of a text")
     from convmill.runtime import tune as measuring  # brings LLVM: not before it is needed
 
     trial = trial_of(model, x, y, batch_size, "tune")

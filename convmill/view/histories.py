@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.kinds import check_kind, check_texts
+
 VALIDATION = "val_"
 # What Keras' callbacks write beside the figures of merit.
 EPOCH = "epoch"
@@ -132,9 +134,11 @@ def read_designs(history: Any, names: Sequence[str] | None = None) -> Designs:
         ValueError: as ``read_runs``; names are not as many as runs.
     """
     runs = read_runs(history)
+    if names is not None:
+        check_texts("names", names)
     if names is None:
         names = _model_names(_histories(history))
-    elif isinstance(names, str) or len(names) != len(runs):
+    elif len(names) != len(runs):
         raise ValueError(
             f"names must hold a name for each run, {len(runs)}. Received: names={names!r}"
         )
@@ -184,6 +188,7 @@ def chosen(runs: Sequence[Run], metric: str | None) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name for run in runs for name in run.names))
     if metric is None:
         return tuple(name for name in names if name not in RATES) or names
+    check_kind("metric", metric, str, f"one of {', '.join(names)}")
     name = metric.removeprefix(VALIDATION)
     if name not in names:
         near = get_close_matches(name, names, n=1)

@@ -55,7 +55,7 @@ def find(model: Any, layer: str | None, wanted: Callable[[Call], bool], what: st
         raise ValueError(f"model {model.name!r} has no {what}.")
     if layer is None:
         return next(iter(known.values()))
-    if layer not in known:
+    if not isinstance(layer, str) or layer not in known:
         raise ValueError(
             f"layer must name a {what}. Received: layer={layer!r} of model {model.name!r}."
             f"{_nearest(layer, known)} Such layers are: {_listed(known)}."

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.inspection.loss import given_loss
+from convmill.kinds import check_texts
 from convmill.plan.rebuild import check_graph
 from convmill.plan.walk import walk
 from convmill.train import check
@@ -212,11 +213,13 @@ def names_for(class_names: Sequence[str] | None, classes: int) -> tuple[str, ...
     """A name for each class; its index where ``class_names`` is None.
 
     Raises:
+        TypeError: ``class_names`` is no list.
         ValueError: there are more or fewer names than classes.
     """
     if class_names is None:
         return tuple(str(index) for index in range(classes))
-    if isinstance(class_names, str) or len(class_names) != classes:
+    check_texts("class_names", class_names)
+    if len(class_names) != classes:
         raise ValueError(
             f"class_names must hold {classes} names, one for each class of the model. "
             f"Received: {class_names!r}"

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from convmill.every import read_every
+from convmill.kinds import check_path
 from convmill.whole import check_whole
 
 
@@ -32,6 +33,7 @@ class Checkpoint(keras.callbacks.Callback):
         keep: how many checkpoints stay, the newest ones.
 
     Raises:
+        TypeError: ``directory`` is no path.
         ValueError: ``every`` or ``keep`` makes no sense. In ``fit``: another run uses the folder,
             what is in it is of another run, or the data cannot be wound back.
     """
@@ -40,6 +42,7 @@ class Checkpoint(keras.callbacks.Callback):
         self, directory: str | os.PathLike[str], every: str = "60s", keep: int = 2
     ) -> None:
         super().__init__()
+        check_path("directory", directory, "the folder of the checkpoints")
         self.directory = Path(directory)
         self.every = read_every(every)
         self.keep = check_whole("keep", keep, 1)
