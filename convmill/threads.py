@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+_REFUSED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -32,9 +35,29 @@ def mapped(task: Callable[[Item], Found], items: Iterable[Item], workers: int) -
     return found
 
 
-def is_refusal(error: RuntimeError) -> bool:
-    """Whether Python says that it can start no thread."""
-    return "start new thread" in str(error) or "schedule new futures" in str(error)
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether it was raised as the system gives no thread, no process, or no file that they need;
+    what was raised while another error was dealt with counts as that one."""
+    if error is None:
+        return False
+    if isinstance(error, OSError) and error.errno in _REFUSED:
+        return True
+    texts = ("start new thread", "schedule new futures")
+    return any(text in str(error) for text in texts) or is_refusal(error.__context__)
+
+
+def can_start(count: int) -> bool:
+    """Whether the system gives so many more threads: they are started, and end at once."""
+    may_end = threading.Event()
+    threads = [threading.Thread(target=may_end.wait, daemon=True) for _ in range(count)]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:  # what starts no thread says nothing else
+        return False
+    finally:
+        may_end.set()
+    return True
 
 
 def lock_over_forks() -> threading.RLock:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import _thread
+import errno
+import multiprocessing
+import os
 import threading
 from types import SimpleNamespace
 
+import keras
+import numpy as np
 import pytest
 from PIL import Image
 
+from convmill import models
 from convmill.data import download as download_module
 from convmill.data.download import download
 from convmill.datasets import folder
+from convmill.study import experiment
 from convmill.threads import mapped
 from tests.data.tiny import Server, Tiny
+from tests.study.tables import small
 from tests.threads import PATIENCE
 
 
@@ -67,6 +75,57 @@ def test_a_folder_of_images_is_read(few, tmp_path):
         Image.new("L", (3, 2)).save(tmp_path / name / "0.png")
     x, _ = folder(tmp_path, image_size=(2, 3), workers=3, verbose=False)[0]
     assert x.shape == (2, 2, 3, 3)
+
+
+class Rows(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return np.full((2, 4), index, np.float32), np.full((2, 1), index % 2, np.float32)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_batches_are_read_where_no_worker_can_be_started(few, processes):
+    def weights(workers):
+        model = models.Sequential([keras.Input((4,)), keras.layers.Dense(1, "sigmoid", False)])
+        model.set_weights([np.full((4, 1), 0.1, np.float32)])
+        model.compile("sgd", "mse")
+        data = Rows(workers=workers, use_multiprocessing=processes and workers > 0)
+        model.fit(data, shuffle=False, verbose=0, validation_data=data)
+        return model.get_weights()[0]
+
+    with pytest.warns(RuntimeWarning, match="The 2 workers of Rows could not be started"):
+        found = weights(2)
+    np.testing.assert_array_equal(found, weights(0))
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_runs_of_a_study_are_made_here_where_no_process_can_be_started(
+    monkeypatch, tmp_path, processes
+):
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend import fork_exec
+
+    get_reusable_executor().shutdown(kill_workers=True)  # of other tests
+    children = set(multiprocessing.active_children())
+    expected, _ = experiment.carry_out(small(tmp_path), folder=tmp_path / "a", workers=1)
+    refused = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    original, left = fork_exec.fork_exec, [processes]
+
+    def start(*given, **named):
+        if not left[0]:
+            raise refused
+        left[0] -= 1
+        return original(*given, **named)
+
+    monkeypatch.setattr(fork_exec, "fork_exec", start)
+    with pytest.warns(RuntimeWarning, match="2 processes were wanted and could not be started"):
+        found, _ = experiment.carry_out(small(tmp_path), folder=tmp_path / "b", workers=2)
+    for child in set(multiprocessing.active_children()) - children:
+        child.join(PATIENCE)
+        assert child.exitcode is not None
+    assert [arm.summaries for arm in found.arms] == [arm.summaries for arm in expected.arms]
 
 
 def test_a_data_set_is_fetched(monkeypatch, tmp_path):

@@ -1,12 +1,15 @@
 """Runs side by side, one a core, by joblib: on this machine, or on a cluster.
 
 A run that fails is an answer like another. Where a process dies (for want of memory, say) the runs
-that were in hand are tried once more, one after the other, and the rest goes on.
+that were in hand are tried once more, one after the other, and the rest goes on. Where the system
+starts no processes, runs are made in this one.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from itertools import islice
@@ -19,6 +22,7 @@ from convmill.study.errors import StudyError
 from convmill.study.parent import end_with
 from convmill.study.result import Run
 from convmill.study.training import Job, train
+from convmill.threads import is_refusal
 
 CLUSTERS = ("ray", "dask")
 DIED = "its process ended without a word, twice: there may not be enough memory"
@@ -43,6 +47,7 @@ def run_jobs(
     with _backend(cluster):
         while left:
             begun: dict[str, Job] = {}
+            others = set(multiprocessing.active_children())
             try:
                 for job, found in _pool(list(left.values()), count, cluster, begun):
                     del left[job.digest], begun[job.digest]
@@ -51,6 +56,18 @@ def run_jobs(
                 for digest, job in begun.items():
                     del left[digest]
                     yield _alone(job)
+            except Exception as error:
+                if count == 1 or not is_refusal(error):
+                    raise
+                for process in set(multiprocessing.active_children()) - others:
+                    process.terminate()  # nobody will give it work
+                warnings.warn(
+                    f"{count} processes were wanted and could not be started ({error}): the runs "
+                    "are made one after the other.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                count = 1
 
 
 def _pool(

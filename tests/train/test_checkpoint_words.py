@@ -233,7 +233,7 @@ def endless():
 
 
 REFUSED = {
-    "a stream": {"x": endless(), "y": None, "batch_size": None, "steps_per_epoch": 2},
+    "a generator": {"x": endless(), "y": None, "batch_size": None, "steps_per_epoch": 2},
     "Moving, which changes": {"x": Moving(), "y": None, "batch_size": None},
     "arrays with steps_per_epoch": {"steps_per_epoch": 2},
     "validation data of type Moving": {"validation_data": Moving()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,16 @@ from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import array_data_adapter
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 from keras.src.trainers.epoch_iterator import EpochIterator
+
+from convmill.threads import can_start
+
+_KINDS = {
+    "GeneratorDataAdapter": "a generator",
+    "TFDatasetAdapter": "a tf.data.Dataset",
+    "TorchDataLoaderAdapter": "a torch.utils.data.DataLoader",
+    "GrainDatasetAdapter": "a Grain data set",
+}
+_BESIDE_WORKERS = 4  # threads that Keras' queue and Python's pool have of their own
 
 
 def is_array_data(*data: Any) -> bool:
@@ -25,10 +36,26 @@ def is_adapter(x: Any) -> bool:
 
 
 def adapt(x: Any, y: Any, sample_weight: Any, class_weight: Any, shuffle: Any) -> Any:
-    """Keras' data adapter for input that is no array, with Keras' own checks and errors."""
-    return data_adapters.get_data_adapter(
+    """Keras' data adapter for input that is no array, with Keras' own checks and errors.
+
+    Where the system does not give the threads, or processes, that a ``PyDataset`` asks for, its
+    batches are read in this thread, with a warning. Keras' own readers would break off, or have the
+    training wait for ever.
+    """
+    adapter = data_adapters.get_data_adapter(
         x, y, sample_weight=sample_weight, class_weight=class_weight, shuffle=shuffle
     )
+    if getattr(adapter, "enqueuer", None) is not None:
+        workers = adapter.py_dataset.workers
+        if not can_start(workers + _BESIDE_WORKERS):
+            adapter.enqueuer = None
+            warnings.warn(
+                f"The {workers} workers of {type(x).__name__} could not be started: its batches "
+                "are read without them. Lower workers=, or allow the process more threads.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return adapter
 
 
 class Epochs(EpochIterator):
@@ -96,6 +123,12 @@ class _Counted(Iterator[Any]):
 def py_dataset(epochs: Epochs) -> Any:
     """The ``keras.utils.PyDataset`` behind an iterator; None where there is another thing."""
     return getattr(epochs.data_adapter, "py_dataset", None)
+
+
+def kind_of(epochs: Epochs) -> str:
+    """What is behind an iterator, in words."""
+    adapter = type(epochs.data_adapter).__name__
+    return _KINDS.get(adapter, f"a stream (Keras' {adapter})")
 
 
 def index_epochs(

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convmill.train.attach.batches import py_dataset
+from convmill.train.attach.batches import kind_of, py_dataset
 from convmill.train.checkpoint.objects import Owner, tells
 from convmill.train.feed import ArrayFeed, StreamFeed
 
@@ -77,7 +77,11 @@ def owner_of(dataset: Any) -> Owner | None:
 def _facts_of_stream(feed: StreamFeed) -> dict[str, Any]:
     dataset = py_dataset(feed.epochs)
     if dataset is None:
-        raise _refused("a stream", "pass arrays, or a PyDataset, which gives batches by number")
+        raise _refused(
+            kind_of(feed.epochs),
+            "pass arrays, or a PyDataset, which gives batches by number; whole epochs of others "
+            "are kept by keras.callbacks.BackupAndRestore",
+        )
     name = type(dataset).__name__
     if feed.steps != dataset.num_batches:
         raise _refused(f"{name} with steps_per_epoch, or without end", "leave steps_per_epoch out")
