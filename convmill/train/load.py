@@ -117,11 +117,12 @@ def _check(path: Path) -> None:
     if size == 0:
         raise ValueError("The file is empty.")
     if path.suffix == SUFFIX:
-        if not zipfile.is_zipfile(path):
-            counted = "1 byte that is" if size == 1 else f"{size:,} bytes that are"
-            raise ValueError(f"Received: {counted} no such archive, or cut short.")
-        with zipfile.ZipFile(path) as archive:
-            _check_archive(archive)
+        with path.open("rb") as file:  # by its name, is_zipfile calls what it cannot open none
+            if not zipfile.is_zipfile(file):
+                counted = "1 byte that is" if size == 1 else f"{size:,} bytes that are"
+                raise ValueError(f"Received: {counted} no such archive, or cut short.")
+            with zipfile.ZipFile(file) as archive:
+                _check_archive(archive)
     elif not is_whole(path):
         raise ValueError("The file is damaged: its checksum is another one.")
 
