@@ -56,10 +56,10 @@ class KeptImages:
     def _read(self, image: Array, place: int) -> int:
         """How many bytes there were; of the file's own position, which forks share, none knows."""
         if hasattr(os, "preadv"):
-            return os.preadv(self._file.fileno(), [image], place)
+            return os.preadv(self._file.fileno(), [image.data], place)
         with self._one_at_a_time:
             self._file.seek(place)
-            return self._file.readinto(image)  # type: ignore[attr-defined]
+            return self._file.readinto(image.data)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return KeptImages, (self.path, self.shape, self.dtype)
