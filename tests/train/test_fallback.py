@@ -471,3 +471,17 @@ def test_what_a_callback_raises_is_not_laid_to_the_data(callback, error):
     with pytest.raises(error) as found:
         model.fit(x, y, epochs=1, verbose=0, callbacks=[callback])
     assert "neither" not in str(found.value)
+
+
+def test_what_fails_on_keras_path_brings_no_weights_of_an_earlier_run_back(capsys):
+    """Keras on JAX keeps what its last step has left, and the weights may have been set since."""
+    model = compiled(with_unknown(models.Sequential), optimizer="adam")
+    model.train_on_batch(X, Y)
+    chosen = [np.full_like(one, 0.5) for one in model.get_weights()]
+    model.set_weights(chosen)
+    for method, data in (("train_on_batch", (X[:, :1], Y)), ("predict_on_batch", (X[:, :1],))):
+        with pytest.raises((TypeError, ValueError)):
+            getattr(model, method)(*data)
+        assert all(map(np.array_equal, model.get_weights(), chosen))
+    before = model.train_on_batch(X, Y)
+    assert model.train_on_batch(X, Y) != before

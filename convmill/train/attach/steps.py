@@ -12,15 +12,19 @@ from convmill.train.attach.variables import held
 
 def run_keras(name: str, model: Any, *args: Any, **kwargs: Any) -> Any:
     """Keras' own method ``name``. Where it raises, the model still has its values: Keras on JAX
-    takes them away while it runs, and gives them back only once a step has been made."""
+    takes them away while it runs, and gives them back only once a step has been made. What it
+    keeps of an earlier run is not put back: the model may have been trained, or set, since."""
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *model.metrics_variables]
     variables += [] if optimizer is None else optimizer.variables
     before = [held(variable) for variable in variables]
+    earlier = getattr(model, "_jax_state", None)
     try:
         return KERAS[name](model, *args, **kwargs)
     except BaseException:
         if backend.backend() == "jax":
+            if earlier is not None and model._jax_state is earlier:
+                model._jax_state = None
             model.jax_state_sync()
             for variable, value in zip(variables, before, strict=True):
                 if held(variable) is None:
