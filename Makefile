@@ -1,5 +1,6 @@
 # Every target sets up .venv by itself: Python 3.11 or newer and make are all that it takes.
 # Another Python: make demo PYTHON=python3.12. Parts of a benchmark: make bench BENCH="--parts latency"
+# Half an hour of a long run: make fuzz FUZZ="--minutes 30"
 # The newest packages instead of the versions in requirements-dev.lock: make test LOCK=/dev/null
 
 PYTHON ?= python3
@@ -38,8 +39,8 @@ pythons: $(STAMP) ## install the wheel under each Python from 3.11 on that is he
 soak: $(STAMP) ## kill 1,000 processes while they write, and look at what they leave (hours)
 	@$(PY) -m tests.robust.kills
 
-fuzz: $(STAMP) ## try hostile arrays, models, files and command lines (hours; --minutes in the module)
-	@$(PY) -m tests.robust.fuzz --count 200000 --minutes 120
+fuzz: $(STAMP) ## try a million hostile arrays, models, files and command lines (an hour; goes on where it was)
+	@$(PY) -m tests.robust.fuzz --record build/fuzz.json $(FUZZ)
 
 load: $(STAMP) ## 100,000 calls, 1,000 models made and dropped: what a process then holds (half an hour)
 	@$(PY) -m tests.robust.load

@@ -56,7 +56,6 @@ def changed(subject: Any, rng: np.random.Generator) -> Result:
         setattr(callback, hook, lambda *_, **__: CHANGES[name](array, value))
     given = [one[0] if len(one) == 1 else one for one in (arrays[: len(x)], arrays[len(x) :])]
     options = {"batch_size": 4, "epochs": 3, "validation_data": tuple(given), "verbose": 0}
-    subject.reset()
     result = Result(what, RIGHT)
     with _writing(array, rng) if by_thread else _nothing():
         try:

@@ -15,7 +15,7 @@ from PIL import Image
 from convmill import data, datasets
 from convmill.cli.images import read_picture
 from tests.robust.fuzz import mutations
-from tests.robust.fuzz.files import Door
+from tests.robust.fuzz.files import QUICK, SLOW, Door, both
 from tests.robust.fuzz.outcomes import expect
 
 RNG = np.random.default_rng(0)
@@ -27,9 +27,9 @@ Arrays = tuple[np.ndarray, ...]
 def data_doors(folder: Path) -> list[Door]:
     """All of them."""
     return [
-        _idx(folder / "idx", gzip.compress, "images.gz"),
+        *both(_idx(folder / "idx", gzip.compress, "images.gz"), _gzip_with, QUICK),
         _idx(folder / "plain", bytes, "images"),
-        _npz(folder),
+        *both(_npz(folder), mutations.zip_with, QUICK),
         *(door for name in ("png", "gif", "bmp", "jpg") for door in _pictures(folder, name)),
     ]
 
@@ -52,7 +52,7 @@ def _idx(folder: Path, pack: Callable[[bytes], bytes], name: str) -> Door:
         right = same or may_differ or (not ending and alike)
         expect(right, "other images, without a word")
 
-    return Door(f"idx {name}", path, content, enter, _gzip_with if ending else None)
+    return Door(f"idx {name}", path, content, enter)
 
 
 def _idx_of(array: np.ndarray) -> bytes:
@@ -82,7 +82,7 @@ def _npz(folder: Path) -> Door:
         )
         expect(same, "other arrays, without a word")
 
-    return Door("npz", path, buffer.getvalue(), enter, mutations.zip_with)
+    return Door("npz", path, buffer.getvalue(), enter)
 
 
 # Pictures ----------------------------------------------------------------------------------------
@@ -103,8 +103,7 @@ def _pictures(folder: Path, ending: str) -> list[Door]:
     }
     if ending in ("png", "jpg"):
         readers["picture"] = lambda: np.asarray(read_picture(path))
-    remake = mutations.png_with if checked else None
-    doors = []
+    doors: list[Door] = []
     for kind, read in readers.items():
         expected, name = read(), f"{ending} as {kind}"
 
@@ -118,7 +117,9 @@ def _pictures(folder: Path, ending: str) -> list[Door]:
             same = np.array_equal(found, expected)
             expect(same or may_differ or not checked, "other pixels, without a word")
 
-        doors.append(Door(name, path, content, enter, remake))
+        turns = QUICK if kind == "picture" else SLOW
+        door = Door(name, path, content, enter, turns)
+        doors += both(door, mutations.png_with, turns) if checked else [door]
     return doors
 
 

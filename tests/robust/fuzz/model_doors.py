@@ -13,7 +13,7 @@ from convmill import models
 from convmill.callbacks import Checkpoint
 from convmill.train.checkpoint import folder as checkpoints
 from tests.robust.fuzz import mutations
-from tests.robust.fuzz.files import Door, fresh, written
+from tests.robust.fuzz.files import OFTEN, QUICK, SLOW, Door, both, fresh, written
 from tests.robust.fuzz.outcomes import expect
 
 IMAGES = 6
@@ -22,18 +22,27 @@ X = RNG.random((IMAGES, 4, 4, 1), np.float32)
 Y = np.arange(IMAGES) % 3
 
 
+def small() -> Any:
+    """The smallest net that has weights, so that its files have few bytes."""
+    return compiled([keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")])
+
+
 def net() -> Any:
     """A small convnet that has all kinds of weights."""
-    keras.utils.set_random_seed(3)
-    model = models.Sequential(
+    return compiled(
         [
-            keras.Input((4, 4, 1)),
             keras.layers.Conv2D(2, 3, activation="relu"),
             keras.layers.BatchNormalization(),
             keras.layers.Flatten(),
             keras.layers.Dense(3, activation="softmax"),
         ]
     )
+
+
+def compiled(layers: list[Any]) -> Any:
+    """A model of these layers."""
+    keras.utils.set_random_seed(3)
+    model = models.Sequential([keras.Input((4, 4, 1)), *layers])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
@@ -55,16 +64,16 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
 def model_doors(folder: Path) -> list[Door]:
     """Whole models, as Keras writes them now and wrote them once; weights; checkpoints."""
     return [
-        _model(folder, "net.keras", mutations.zip_with),
-        _model(folder, "net.h5", None),
+        *both(_model(folder, "net.keras", QUICK), mutations.zip_with, SLOW),
+        _model(folder, "net.h5", OFTEN),
         _weights(folder, sealed=True),
         _weights(folder, sealed=False),
-        _checkpoint(folder),
+        *both(_checkpoint(folder), mutations.checkpoint_with, SLOW),
     ]
 
 
-def _model(folder: Path, name: str, remake: Any) -> Door:
-    model, path = net(), folder / name
+def _model(folder: Path, name: str, turns: int) -> Door:
+    model, path = small(), folder / name
     content = written(path, model.save)
     path.write_bytes(content)
     config, expected = models.load_model(path).get_config(), held(model)
@@ -78,17 +87,17 @@ def _model(folder: Path, name: str, remake: Any) -> Door:
         expect(found.get_config() == config, "another model, without a word")
         expect(same(held(found), expected), "other weights, without a word")
 
-    return Door(name, path, content, enter, remake)
+    return Door(name, path, content, enter, turns)
 
 
 def _weights(folder: Path, sealed: bool) -> Door:
     """Files of weights that convmill has written, or Keras, which writes no checksum."""
-    model, name = net(), "net.weights.h5" if sealed else "keras.weights.h5"
+    model, name = small(), "net.weights.h5" if sealed else "keras.weights.h5"
     path = folder / name
     save = model.save_weights if sealed else lambda path: keras.Model.save_weights(model, path)
     content = written(path, save)
     expected = held(model)
-    target = net()
+    target = small()
     before = [np.full_like(one, 0.5) for one in target.get_weights()]
 
     def enter(may_differ: bool) -> None:
@@ -103,7 +112,7 @@ def _weights(folder: Path, sealed: bool) -> Door:
         # what is cut off with the checksum is not seen: HDF5's own part must be whole then
         expect(right, "other weights, without a word")
 
-    return Door(name, path, content, enter)
+    return Door(name, path, content, enter, QUICK if sealed else OFTEN)
 
 
 def _checkpoint(folder: Path) -> Door:
@@ -119,17 +128,21 @@ def _checkpoint(folder: Path) -> Door:
     content = (place / name).read_bytes()
     fresh(place)
 
+    ready: list[Any] = []  # a model that no checkpoint has changed, for the next case
+
     def enter(may_differ: bool) -> None:
-        model = net()
+        model = ready.pop() if ready else net()
         before = held(model)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 history = fit(model)
         except Exception as error:
-            if "heckpoint" in str(error):  # else it was taken, and the training could not go on
-                kept = same(held(model), before)
-                expect(kept, f"refused, and other weights than before: {error}")
+            kept = same(held(model), before)
+            if kept:
+                ready.append(model)
+            # without that word it was taken, and the training could not go on
+            expect(kept or "heckpoint" not in str(error), f"refused, and other weights: {error}")
             raise
         finally:
             for path in place.glob("*"):
@@ -137,4 +150,4 @@ def _checkpoint(folder: Path) -> Door:
         right = may_differ or (history == expected[0] and same(held(model), expected[1]))
         expect(right, "another end, without a word")
 
-    return Door(name, place / name, content, enter, mutations.checkpoint_with)
+    return Door(name, place / name, content, enter, SLOW)

@@ -8,10 +8,17 @@ import math
 import struct
 import zipfile
 import zlib
+from copy import copy
+from functools import lru_cache
 
-import numpy as np
-
-MUTATIONS = ("bit", "byte", "cut", "doubled", "dropped")
+# What may become of the byte at a place: an exclusive or with a mask, the end of the file, or so
+# many bytes from there on twice, or gone (0: all up to the end). The first ones go first.
+FIRST = (
+    *[("flipped", 1 << bit) for bit in range(8)],
+    *[("cut", 0), ("doubled", 1), ("doubled", 2), ("doubled", 16), ("doubled", 0)],
+    *[("dropped", 1), ("dropped", 2), ("dropped", 16)],
+)
+REST = tuple(("flipped", mask) for mask in range(1, 256) if mask & (mask - 1))
 STRIDE = 7919  # a prime: places that are tried after one another lie far apart
 
 
@@ -22,39 +29,52 @@ def place_of(number: int, size: int) -> int:
 
 
 def mutated(content: bytes, number: int) -> bytes:
-    """Each ``len(content)`` numbers on end change each byte, in one of the ways in turn."""
+    """Each ``len(content)`` numbers on end change each byte, each time otherwise; when all bytes
+    have been changed in all ways, two at once are."""
     size = len(content)
-    turn, place = number // size, place_of(number, size)
-    rng = np.random.default_rng(number)
-    before, byte, behind = content[:place], content[place], content[place + 1 :]
-    length = int(rng.choice((1, 2, 16, size)))
-    match MUTATIONS[(turn + number) % len(MUTATIONS)]:
-        case "bit":
-            return before + bytes([byte ^ 1 << int(rng.integers(8))]) + behind
-        case "byte":
-            return before + bytes([(byte + int(rng.integers(1, 256))) % 256]) + behind
+    turn, position = divmod(number, size)
+    place = place_of(position, size)
+    if turn < len(FIRST):
+        return _changed(content, place, *FIRST[(turn + position) % len(FIRST)])
+    if turn < len(FIRST) + len(REST):
+        return _changed(content, place, *REST[turn - len(FIRST)])
+    once = mutated(content, position)
+    return mutated(once, turn - len(FIRST) - len(REST)) if once else once
+
+
+def _changed(content: bytes, place: int, way: str, amount: int) -> bytes:
+    """One byte flipped, or bytes from a place on cut, doubled or dropped."""
+    before, behind = content[:place], content[place:]
+    match way:
+        case "flipped":
+            return before + bytes([behind[0] ^ amount]) + behind[1:]
         case "cut":
             return before
         case "doubled":
-            return content[: place + length] + content[place:]
+            return before + behind[: amount or None] + behind
         case _:
-            return before + content[place + length :]
+            return before + behind[amount:]
 
 
 # Made right again --------------------------------------------------------------------------------
 
 
+@lru_cache(4)
+def _members(content: bytes) -> tuple[list[tuple[zipfile.ZipInfo, bytes]], bytes]:
+    """What is in an archive, and its comment."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return [(one, archive.read(one)) for one in archive.infolist()], archive.comment
+
+
 def zip_with(content: bytes, number: int) -> bytes:
     """An archive in which one member was changed, with the checksums that then are right."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = [(one, archive.read(one)) for one in archive.infolist()]
-        comment = archive.comment
+    members, comment = _members(content)
     chosen = number % len(members)
     new = io.BytesIO()
     with zipfile.ZipFile(new, "w") as archive:
         for index, (member, bytes_) in enumerate(members):
             changed = mutated(bytes_, number // len(members)) if index == chosen else bytes_
-            archive.writestr(member, changed)
+            archive.writestr(copy(member), changed)
         archive.comment = comment
     return new.getvalue()
 

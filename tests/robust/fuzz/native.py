@@ -3,12 +3,14 @@
 Each array that native code is handed ends where such a page begins, or begins where one ends: one
 byte too far ends the process, which is told with its seed. What is computed there, in training and
 in prediction, must be what is computed elsewhere, bit for bit, and what is only read must not be
-written.
+written. A net is compiled once, and goes through many batches.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,59 +24,87 @@ from tests.engine.fences import fenced, protected
 from tests.random_graphs.compare import data
 from tests.random_graphs.draw import draw
 from tests.random_graphs.net import Net, build, source, start
+from tests.robust.fuzz.forms import pick
 from tests.robust.fuzz.outcomes import RIGHT, Case, Fault, Result
+from tests.robust.fuzz.state import State, same_bits
 
 MOST = 7  # layers, those of heads aside
-FENCES = {
+EACH = 128  # inputs of a net
+TRIES = 10  # nets that are drawn for one that is compiled
+MOST_IMAGES = 9
+METHODS = ("train_on_batch", "test_on_batch", "predict_on_batch")
+FENCES: dict[str, Callable[[], Any]] = {
     "before a page": lambda: protected(at_end=True),
     "behind a page": lambda: protected(at_end=False),
     "between strips": fenced,
 }
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A net and its model, as it is behind two steps, for a target and so many threads."""
+
+    net: Net
+    target: str
+    threads: int
+    model: Any
+    state: State
+
+
 def begin(folder: Path) -> Case:
-    """The cases."""
+    """The cases; ``EACH`` numbers on end share a net."""
+    made: dict[int, Compiled] = {}
 
     def case(number: int) -> Result:
-        rng = np.random.default_rng(number)
-        net = draw(number, most=MOST, steps=2)
-        fence = str(rng.choice(list(FENCES)))
-        target, threads = str(rng.choice(list(host.targets()))), int(rng.choice((1, 2, 3, 7)))
-        os.environ["CONVMILL_TARGET"] = target
-        try:
-            return one(net, fence, threads)
-        except Exception as error:
-            raise Fault(fence, f"{target}, {threads} threads: {error}\n{source(net)}") from error
-        finally:
+        of = number // EACH
+        if of not in made:
+            made.clear()
             jit.forget()
+            made[of] = compiled(of)
+        rng = np.random.default_rng(number)
+        fence, method = pick(rng, tuple(FENCES)), pick(rng, METHODS)
+        try:
+            return one(made[of], number, fence, method)
+        except Exception as error:
+            net, on = made[of].net, f"{made[of].target}, {made[of].threads} threads"
+            raise Fault(fence, f"{on}, {method}: {error}\n{source(net)}") from error
 
     return case
 
 
-def one(net: Net, fence: str, threads: int) -> Result:
-    """A net, elsewhere and there."""
-    try:
-        expected = computed(net, threads)
-    except NotCovered:
-        return Result(fence, "not covered")
+def compiled(number: int) -> Compiled:
+    """The net of a number."""
+    rng = np.random.default_rng(number)
+    target, threads = pick(rng, tuple(host.targets())), pick(rng, (1, 2, 3, 7))
+    os.environ["CONVMILL_TARGET"] = target
+    for seed in range(number * TRIES, (number + 1) * TRIES):
+        net = draw(seed, most=MOST, steps=2)
+        try:
+            model: Any = convmill.accelerate(build(net), strict=True, threads=threads)
+            model.set_weights(start(model, 0))
+            for step in data(model, net, 0, "float32"):
+                model.train_on_batch(*step)
+        except NotCovered:
+            continue
+        return Compiled(net, target, threads, model, State(model))
+    raise ValueError(f"no net is compiled of seeds from {number * TRIES} on")
+
+
+def one(given: Compiled, number: int, fence: str, method: str) -> Result:
+    """A batch, elsewhere and there."""
+    count = 1 + number % MOST_IMAGES
+    (batch,) = data(given.model, replace(given.net, batches=(count,)), number, "float32")
+    arrays = batch[:1] if method == "predict_on_batch" else batch
+    expected = _computed(given, method, arrays)
     with FENCES[fence]():
-        found = computed(net, threads)
-    for name, value in expected.items():
-        if not np.array_equal(value, found[name], equal_nan=True):
-            raise AssertionError(f"other bits: {name}")
-    return Result(fence, RIGHT)
+        found = _computed(given, method, arrays)
+    if not same_bits(found, expected):
+        raise AssertionError(f"other bits, of {count} images")
+    return Result(f"{method}, {fence}", RIGHT)
 
 
-def computed(net: Net, threads: int) -> dict[str, np.ndarray]:
-    """Losses, predictions and weights of two steps and of what is done without training."""
-    keras.utils.set_random_seed(1)
-    model: Any = convmill.accelerate(build(net), strict=True, threads=threads)
-    model.set_weights(start(model, 0))
-    found = {}
-    for step, (x, y, weights) in enumerate(data(model, net, 0, "float32")):
-        found[f"loss {step}"] = np.ravel(model.train_on_batch(x, y, weights))
-        found[f"test {step}"] = np.ravel(model.test_on_batch(x, y, weights))
-        for number, output in enumerate(keras.tree.flatten(model.predict_on_batch(x))):
-            found[f"prediction {step}, {number}"] = np.asarray(output)
-    found |= {f"weight {number}": one for number, one in enumerate(model.get_weights())}
-    return found
+def _computed(given: Compiled, method: str, arrays: Any) -> list[np.ndarray]:
+    """What a method returns, and the weights behind it."""
+    given.state.restore()
+    found = keras.tree.flatten(getattr(given.model, method)(*arrays))
+    return [*map(np.asarray, found), *given.model.get_weights()]

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-RIGHT, REFUSED = "right", "refused"
+RIGHT, REFUSED, FAULT = "right", "refused", "fault"
 # Errors that a user may be told, by name; all others are what happens to us.
 KINDS = {"ValueError", "TypeError", "OSError", "NotCovered", "DataError", "ClickException"}
 # Words that no user can do anything with.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from convmill.runtime import cache
 from convmill.study import toml
 from tests.robust.fuzz import mutations, shell
-from tests.robust.fuzz.files import Door, fresh
-from tests.robust.fuzz.outcomes import RIGHT, expect
+from tests.robust.fuzz.files import HEAVY, SLOW, Door, both, fresh
+from tests.robust.fuzz.outcomes import expect
 
 STUDY = {
     "question": "Is a convolution better?",
@@ -30,6 +28,10 @@ STUDY = {
     },
     "quick": {"seeds": 1},
 }
+HISTORIES = {
+    "run.json": json.dumps({"history": {"loss": [1.5, 0.25, None], "accuracy": [0.5, 0.75, 1]}}),
+    "log.csv": "epoch,accuracy,loss\n0,0.5,1.5\n1,0.75,NA\n2,1.0,0.5\n",
+}
 
 
 def run_doors(folder: Path) -> list[Door]:
@@ -43,7 +45,6 @@ def run_doors(folder: Path) -> list[Door]:
         *_study_folder(folder, data),
         *_trained(folder, data),
         *_histories(folder),
-        _code(folder),
     ]
 
 
@@ -67,7 +68,8 @@ def _studies(folder: Path, data: Path) -> list[Door]:
             fresh(folder / "out")
             return shell.outcome(*command)
 
-        return Door(f"study.toml, study {name}", path, content, enter)
+        turns = HEAVY if name == "run" else SLOW
+        return Door(f"study.toml, study {name}", path, content, enter, turns)
 
     return [door(*one) for one in commands.items()]
 
@@ -88,7 +90,7 @@ def _study_folder(folder: Path, data: Path) -> list[Door]:
             path.write_bytes(content)
             return found
 
-        return Door(f"{name}, study report", path, content, enter, keep=True)
+        return Door(f"{name}, study report", path, content, enter, SLOW, keep=True)
 
     return [door(path) for path in (place / "plan.json", place / "study.toml", first)]
 
@@ -116,47 +118,25 @@ def _trained(folder: Path, data: Path) -> list[Door]:
 
     def through(name: str, command: tuple[Any, ...]) -> Door:
         enter = lambda may_differ: shell.outcome(*command)  # noqa: E731
-        return Door(f"net.keras, {name}", model, content, enter, mutations.zip_with)
+        return Door(f"net.keras, {name}", model, content, enter, HEAVY)
 
     resume = lambda may_differ: shell.outcome("resume", run, "--json")  # noqa: E731
     path = run / "run.json"
     return [
-        *(through(*one) for one in commands.items()),
-        Door("run.json, resume", path, path.read_bytes(), resume),
+        *(
+            door
+            for one in commands.items()
+            for door in both(through(*one), mutations.zip_with, HEAVY)
+        ),
+        Door("run.json, resume", path, path.read_bytes(), resume, SLOW),
     ]
 
 
 def _histories(folder: Path) -> list[Door]:
-    history = {"loss": [1.5, 0.25, None], "val_loss": [2.0, 1.0, 0.5], "accuracy": [0.5, 0.75, 1]}
-    lines = "epoch,accuracy,loss\n0,0.5,1.5\n1,0.75,NA\n2,1.0,0.5\n"
-    files = {"run.json": json.dumps({"history": history}), "log.csv": lines}
-
     def door(name: str, text: str) -> Door:
         path = folder / name
         command = ("show", "curves", path, "--out", folder / "curves.png")
-        return Door(
-            f"{name}, show curves", path, text.encode(), lambda may_differ: shell.outcome(*command)
-        )
+        enter = lambda may_differ: shell.outcome(*command)  # noqa: E731
+        return Door(f"{name}, show curves", path, text.encode(), enter, HEAVY)
 
-    return [door(*one) for one in files.items()]
-
-
-def _code(folder: Path) -> Door:
-    """Native code that is kept: what is changed is never run."""
-    place, code = folder / "cache", bytes(range(200))
-    place.mkdir(mode=0o700)
-    os.environ["CONVMILL_CACHE"] = str(place)
-    cache.keep("net", code)
-    path = place / "net.code"
-
-    def enter(may_differ: bool) -> str:
-        os.environ["CONVMILL_CACHE"] = str(place)
-        try:
-            found = cache.load("net")
-        finally:
-            os.environ["CONVMILL_CACHE"] = ""
-        expect(found is None or may_differ, "changed code was taken")
-        return RIGHT
-
-    os.environ["CONVMILL_CACHE"] = ""
-    return Door("code cache", path, path.read_bytes(), enter)
+    return [door(*one) for one in HISTORIES.items()]
