@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from convmill.data.dataset import Array, DataError
 from convmill.data.resize import cropped, padded, resized
-from convmill.threads import mapped
+from convmill.threads import is_refusal, mapped
 
 # How Pillow calls images of so many channels.
 MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}  # a letter for each channel
@@ -63,6 +63,8 @@ def _opened(path: str) -> Iterator[Image.Image]:
         with Image.open(path) as picture:
             yield picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if is_refusal(error):
+            raise  # nothing is wrong with the image
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "no image of a known format" if unknown else str(error)
         raise DataError(f"{path}: {reason}") from error

@@ -23,6 +23,7 @@ from convmill.data.npz import read_npz
 from convmill.data.sources import find_idx
 from convmill.kinds import check_path
 from convmill.settings import expanded
+from convmill.threads import is_refusal
 
 # Labels above this are taken for a mistake; a name is made for each class.
 MOST_CLASSES = 100_000
@@ -142,6 +143,8 @@ def _read_picture(file: Path) -> Array:
                 )
             return np.asarray(picture.convert(channels))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if is_refusal(error):
+            raise  # nothing is wrong with the picture
         raise DataError(f"{file}: cannot be read as a picture ({error}).") from error
 
 
