@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Sequence
 
 from convmill.cli.interrupts import INTERRUPTED, always_heard, deaf, leave, say_stopped
+from convmill.printing import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if arguments is None:
                     leave()
                 return INTERRUPTED
+        except OSError as error:  # not even our own modules can be read, such as for want of files
+            with contextlib.suppress(OSError, ValueError):
+                say(f"Error: {error}", sys.stderr)
+            return 1
 
 
 __all__ = ["main"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
 
+from convmill.cli import app
 from convmill.cli.app import cli
 
 USAGE = 2
@@ -177,3 +181,12 @@ def test_data_at_a_path_that_is_not_there(run, tmp_path):
     outcome = run("train", "--data", tmp_path / "missing.npz")
     assert outcome.code == USAGE
     assert "missing.npz" in outcome.err
+
+
+def test_modules_that_cannot_be_read(run, monkeypatch):
+    """As where no more files may be opened."""
+    refused = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "module.py")
+    monkeypatch.setattr(app, "run", Mock(side_effect=refused))
+    outcome = run("--help")
+    assert outcome.code == 1
+    assert outcome.err == "Error: [Errno 24] Too many open files: 'module.py'\n"

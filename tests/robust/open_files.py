@@ -24,9 +24,6 @@ from PIL import Image
 
 from convmill import data, datasets, models
 from convmill.callbacks import Checkpoint
-from convmill.cli.app import run
-from convmill.study import experiment
-from tests.study.tables import small
 
 MOST = 40  # files that a work may need at once
 X, Y = np.random.default_rng(0).random((16, 8, 8, 1), np.float32), np.arange(16) % 2
@@ -85,23 +82,9 @@ def batches(folder: Path, place: Path) -> None:
     net().fit(read, verbose=0)
 
 
-def study(folder: Path, place: Path) -> None:
-    experiment.carry_out(small(place), folder=place / "study", workers=1, verbose=False)
-
-
-def command(folder: Path, place: Path) -> None:
-    os.chdir(place)
-    arguments = ["train", "--data", str(folder / "data.npz"), "--epochs", "1"]
-    if run([*arguments, "--out", "net.keras", "--force", "--checkpoint", "run"]):
-        raise OSError("the command says what is wrong")
-
-
 WORKS: dict[str, Callable[[Path, Path], None]] = {
     work.__name__: work
-    for work in (
-        *(code, checkpoints, model, weights, loading, data_set, pictures, decoded, batches, study),
-        command,
-    )
+    for work in (code, checkpoints, model, weights, loading, data_set, pictures, decoded, batches)
 }
 
 
