@@ -36,7 +36,7 @@ lock: $(STAMP) ## write requirements-dev.lock: the newest versions of all packag
 pythons: $(STAMP) ## install the wheel under each Python from 3.11 on that is here, and train with it
 	@$(PY) -m tests.pythons
 
-soak: $(STAMP) ## kill 1,000 processes while they write, and look at what they leave (hours)
+soak: $(STAMP) ## kill 1,000 processes while they write or train, and look at what they leave (half an hour)
 	@$(PY) -m tests.robust.kills
 
 fuzz: $(STAMP) ## try a million hostile arrays, models, files and command lines (an hour; goes on where it was)

@@ -6,20 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.robust.killed import train
+from tests.robust.killed import assert_same_end, train
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-
-
-def left_by(result):
-    with np.load(result) as found:
-        arrays = {name: found[name] for name in found.files}
-    return arrays | {"log": Path(f"{result}.csv").read_text()}
 
 
 def stopped_behind(number, start, folder, result):
@@ -31,13 +23,6 @@ def stopped_behind(number, start, folder, result):
         if line == f"checkpoint-{number:08}.zip\n":
             return child
     raise AssertionError("the run has ended")
-
-
-def assert_same_end(result, whole):
-    found, expected = left_by(result), left_by(whole)
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize("numbers", [(6,), pytest.param((1, 3, 8), marks=pytest.mark.long)])

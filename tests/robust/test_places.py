@@ -27,7 +27,7 @@ from convmill.files import write_text_whole
 from convmill.runtime import cache
 from convmill.study import experiment, store
 from tests.data.tiny import Server, Tiny
-from tests.robust.writers import Tuned
+from tests.robust.kills.code import Tuned
 from tests.study.tables import small
 
 X, Y = np.zeros((8, 100), np.float32), np.zeros((8, 300), np.float32)
