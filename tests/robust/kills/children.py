@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.conftest import PATIENCE
+from tests.robust.kills.code import CODE
 from tests.robust.kills.kinds import KINDS
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -94,14 +95,14 @@ def _hear_the_end(receiver: Connection) -> None:
 
 def _write(kind: str, folder: Path, sender: Connection) -> None:
     os.dup2(sender.fileno(), 0)  # what it starts has it as its standard input, and reads nothing
-    with _telling(sender):
+    with _working(sender, folder):
         for number, _ in enumerate(KINDS[kind].write(folder)):
             if number == 0:
                 sender.send(WELL)
 
 
 def _check(kind: str, folder: Path, sender: Connection) -> None:
-    with _telling(sender):
+    with _working(sender, folder):
         assert len(_unfinished(folder)) <= 1, os.listdir(folder)
         KINDS[kind].check(folder)
         assert not _unfinished(folder), os.listdir(folder)
@@ -113,8 +114,9 @@ def _unfinished(folder: Path) -> list[str]:
 
 
 @contextmanager
-def _telling(sender: Connection) -> Iterator[None]:
-    """An error is told to the parent."""
+def _working(sender: Connection, folder: Path) -> Iterator[None]:
+    """Code is kept in the folder, so that it is compiled once; an error is told to the parent."""
+    os.environ["CONVMILL_CACHE"] = str(folder / CODE)
     try:
         yield
     except BaseException:

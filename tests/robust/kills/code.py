@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from convmill.lower.alternatives import Modelled, parts
 from convmill.runtime import jit, remembered
 from tests.engine.nets import conv, dense, flatten, graph_of, parameters, program_of
 
+CODE = "code"  # where all kinds keep it, in their folder
+
 
 def write(folder: Path) -> Iterator[None]:
     """Keeps both where nobody finds them before."""
-    os.environ["CONVMILL_CACHE"] = str(folder)
     tuned = Tuned()
     while True:
-        for path in folder.glob("[!.]*"):
+        for path in (folder / CODE).glob("[!.]*"):
             path.unlink()
         tuned.predicted()
         tuned.remember()
@@ -31,9 +33,9 @@ def write(folder: Path) -> Iterator[None]:
 def check(folder: Path) -> None:
     """Both are whole, or not there and then made anew, without a word."""
     tuned = Tuned()
-    right = tuned.predicted()
+    with patch.dict(os.environ, CONVMILL_CACHE=""):
+        right = tuned.predicted()
     said = io.StringIO()
-    os.environ["CONVMILL_CACHE"] = str(folder)
     with redirect_stderr(said):
         assert tuned.recalled() in ({}, tuned.found())
         assert tuned.predicted() == right

@@ -32,9 +32,9 @@ KINDS = {
     "models": Kind(models.write, models.check),
     "weights": Kind(models.write_weights, models.check_weights),
     "downloads": Kind(downloads.write, downloads.check),
-    "studies": Kind(studies.write, studies.check, seconds=1.5),
+    "studies": Kind(studies.write, studies.check, seconds=3.0),
     # Its workers are two new Pythons each time.
-    "workers": Kind(partial(studies.write, workers=2), studies.check, seconds=1.5, every=8),
+    "workers": Kind(partial(studies.write, workers=2), studies.check, seconds=10.0, every=8),
     "code": Kind(code.write, code.check, seconds=0.5),
     "trainings": Kind(trainings.write, trainings.check, seconds=1.0),
 }

@@ -14,11 +14,12 @@ MOST = 20  # finished runs; then another study begins
 
 
 def write(folder: Path, workers: int = 1) -> Iterator[None]:
-    """Runs what is missing, so many at a time."""
+    """Runs what is missing, so many at a time; it may be killed where there is a study already."""
+    if (folder / "study").exists():
+        yield
     while True:
-        experiment.carry_out(
-            _with_another_seed(folder), folder=folder / "study", workers=workers, verbose=False
-        )
+        table = _with_another_seed(folder)
+        experiment.carry_out(table, folder=folder / "study", workers=workers, verbose=False)
         yield
 
 

@@ -17,7 +17,6 @@ EPOCHS = 20
 
 def write(folder: Path) -> Iterator[None]:
     """Trains to the end, from where the last one was killed."""
-    _keep_code(folder)
     model = killed.built()
     yield
     killed.fit(model, folder / "run", _result(folder / "run"), EPOCHS)
@@ -25,7 +24,6 @@ def write(folder: Path) -> Iterator[None]:
 
 def check(folder: Path) -> None:
     """What is left leads to the same end."""
-    _keep_code(folder)
     run, before, whole = (folder / name for name in ("run", "before", "whole"))
     if not whole.exists():
         killed.train(whole, _result(whole), EPOCHS)
@@ -41,10 +39,6 @@ def check(folder: Path) -> None:
         shutil.rmtree(before)
     else:
         before.rename(run)
-
-
-def _keep_code(folder: Path) -> None:
-    os.environ["CONVMILL_CACHE"] = str(folder / "code")
 
 
 def _result(run: Path) -> Path:

@@ -37,16 +37,17 @@ def take_turns(kinds: Sequence[str], kills: int, seed: int, place: Path) -> dict
         count, start = counts[kind], time.monotonic()
         folder = place / f"{kind}-{len(count.faults)}"
         try:
-            count.kills += _turn(kind, folder, chance)
+            killed = _turn(kind, folder, chance)
         except Wrong as wrong:
-            count.kills += 1
+            killed = True
             count.faults.append(f"{kind}: {wrong}\nWhat was left is in {folder}")
             print(f"{count.faults[-1]}: --kind {kind} --check {folder} looks again", flush=True)
+        count.kills += killed
         count.seconds += time.monotonic() - start
         done = sum(each.kills for each in counts.values())
         if done == kills:
             break
-        if done % max(kills // TOLD, 1) == 0:
+        if killed and done % max(kills // TOLD, 1) == 0:
             print(f"{done} of {kills} killed", flush=True)
     return counts
 
