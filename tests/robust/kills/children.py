@@ -23,7 +23,7 @@ from tests.robust.kills.code import CODE
 from tests.robust.kills.kinds import KINDS
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.robust.kills.kinds"])
+CONTEXT.set_forkserver_preload([__name__])
 WELL = ""  # what a child says, where it is not an error's text
 
 Child = tuple[BaseProcess, Connection]
