@@ -14,7 +14,7 @@ from convmill.study import catalogue, toml
 from tests.robust.fuzz.files import Door
 from tests.robust.fuzz.outcomes import RIGHT, expect
 from tests.robust.fuzz.run_doors import HISTORIES, STUDY
-from tests.robust.writers import Tuned
+from tests.robust.kills.code import Tuned
 
 
 def text_doors(folder: Path) -> list[Door]:
