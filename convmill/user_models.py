@@ -103,9 +103,10 @@ def build_model(
     path = Path(script)
     file = path.absolute()  # as Python names it in a traceback; the script may change folders
     try:
-        function = getattr(_import(path), name, None)
+        module = _import(path)
+        function = getattr(module, name, None)
         if not callable(function):
-            raise Failure(f"{path} has no function '{name}'.")
+            raise Failure(f"{path} has no function '{name}'.{nearest(name, _functions(module))}")
         check_parameters(function, needed, source)
         model = function(**_arguments(function, given, otherwise or {}))
     except (Failure, KeyboardInterrupt):
@@ -116,6 +117,15 @@ def build_model(
     if not isinstance(model, keras.Model):
         raise Failure(f"{source} must return a Keras model. Received: {type(model).__name__}.")
     return model
+
+
+def _functions(module: ModuleType) -> list[str]:
+    """The names of the functions that a script defines itself."""
+    return [
+        name
+        for name, each in vars(module).items()
+        if inspect.isfunction(each) and each.__module__ == module.__name__
+    ]
 
 
 def model_for(source: str, input_shape: tuple[int, ...], classes: int) -> Any:

@@ -98,10 +98,14 @@ def run(
       convmill study run mine.toml --out results/
     """
     from convmill.failure import Failure, as_failures
-    from convmill.study.experiment import carry_out
+    from convmill.study import catalogue
 
+    spec = catalogue.load(name, quick)  # what is wrong with it is told before Keras is loaded
     try:
         with options.stdout_for_json(as_json), as_failures():
+            echo(spec.question)
+            from convmill.study.experiment import carry_out
+
             result, where = carry_out(
                 name, quick=quick, folder=folder, workers=workers, cluster=cluster
             )

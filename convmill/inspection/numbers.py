@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 EXACT_BELOW = 1_000_000
+MINUS = "\N{MINUS SIGN}"  # as long as a plus
 
 
 def count(value: float) -> str:
@@ -15,6 +16,15 @@ def count(value: float) -> str:
         if value >= size:
             return f"{value / size:.4g} {unit}"
     return f"{value / 1e6:.4g} M"
+
+
+def decimal(value: float, decimals: int, sign: str = "") -> str:
+    """A number with so many decimals, thousands apart; ``sign``: "+" writes that of numbers above 0
+    as well. One that is rounded to 0 has none."""
+    text = f"{value:{sign},.{decimals}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("+-")
+    return text.replace("-", MINUS)
 
 
 def in_bytes(value: float) -> str:

@@ -116,8 +116,15 @@ def _scrolling(content: str, label: str) -> str:
 def _facts(facts: tuple[tuple[str, str], ...]) -> Iterator[str]:
     yield "<dl>"
     for name, value in facts:
-        yield f"<div><dt>{escape(name)}</dt><dd>{OPTION.sub(UNBROKEN, escape(value))}</dd></div>"
+        yield f"<div><dt>{escape(name)}</dt><dd>{_value(value)}</dd></div>"
     yield "</dl>"
+
+
+def _value(value: str) -> str:
+    """What is of several lines is code."""
+    if "\n" in value:
+        return f"<pre><code>{escape(value)}</code></pre>"
+    return OPTION.sub(UNBROKEN, escape(value))
 
 
 def _downloads(downloads: tuple[Download, ...]) -> Iterator[str]:

@@ -40,20 +40,26 @@ img {{ display: none; max-width: 100%; height: auto; }}
   .wide.light {{ display: none; }}
   .wide.dark {{ display: block; }} }}
 table {{
-  min-width: min(100%, 22rem); border-collapse: collapse; font-size: 0.9rem; margin: 0.6rem 0; }}
-caption {{ text-align: left; padding-bottom: 0.3rem; }}
+  min-width: min(100%, 22rem); border-collapse: separate; border-spacing: 0; font-size: 0.9rem;
+  margin: 0.6rem 0; }}
+caption {{
+  text-align: left; padding-bottom: 0.3rem; position: sticky; left: 0;
+  max-width: calc(100vw - 2rem); }}
 th, td {{ padding: 0.25rem 0.7rem 0.25rem 0; text-align: left; vertical-align: top;
   overflow-wrap: normal; border-bottom: 1px solid var(--faint); }}
 .number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
 thead th, thead .number {{ vertical-align: bottom; white-space: pre-line; }}
 tbody th {{ font-weight: normal; min-width: 11rem; }}
+tbody th, thead th:first-child {{ position: sticky; left: 0; background: var(--ground); }}
 td:not(.number) {{ min-width: 8rem; }}
 .unbroken {{ white-space: nowrap; }}
 dl {{ margin: 0; }}
 dl div {{
   display: grid; grid-template-columns: minmax(7rem, 11rem) 1fr; gap: 0 1rem; padding: 0.25rem 0;
   border-bottom: 1px solid var(--faint); }}
-dd {{ margin: 0; white-space: pre-line; }}
+dd {{ margin: 0; }}
+pre {{ margin: 0; white-space: pre-wrap; }}
+code {{ font: 0.85rem/1.4 ui-monospace, Consolas, "Liberation Mono", monospace; }}
 ul {{ padding-left: 1.2rem; }}
 a {{ color: var(--accent); }}
 :focus-visible {{ outline: 2px solid var(--accent); outline-offset: 2px; }}
@@ -75,6 +81,7 @@ a {{ color: var(--accent); }}
   .scrolls {{ overflow: visible; }}
   table {{ font-size: 8pt; }}
   .number, tbody th, td:not(.number) {{ white-space: normal; min-width: 0; }}
+  caption, tbody th, thead th:first-child {{ position: static; max-width: none; }}
   img {{ max-height: 23cm; width: auto; }}
   figure, tr, dl div, .answer {{ break-inside: avoid; }}
   h2, caption {{ break-after: avoid; }} }}

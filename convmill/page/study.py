@@ -23,13 +23,18 @@ from convmill.page.study_figures import (
 from convmill.page.study_maps import maps
 from convmill.plain_json import json_text
 from convmill.study.result import Arm, Measure, StudyResult
-from convmill.study.tables import arms_table, comparisons_table
+from convmill.study.tables import arms_table, comparisons_table, matches
 from convmill.study.words import difference, shown
 from convmill.view.text import percent
 
 MOST_CLASSES = 12
+SECONDS = "s"
 MEASURES_DRAWN = 3  # the others are in the tables
 QUICK = "Quick form: fewer images, epochs or seeds than the full one."
+TIMES = (
+    "Times are those of runs made side by side, one a core, beside whatever else the machine did: "
+    "they rank designs and tell no speed."
+)
 INTERVALS = (
     "Intervals are 95 % intervals of the mean, by Student's t over the seeds. Differences are of "
     "pairs: the same seed in both, so the same beginning where shapes allow, the same images and "
@@ -68,6 +73,8 @@ def _found(result: StudyResult) -> Iterator[Block]:
     if result.quick:
         yield QUICK
     yield from result.notes
+    if any(measure.unit == SECONDS for measure in result.measures):
+        yield TIMES
     draw = over_factor if result.vary is not None else arms
     for measure in result.measures[:MEASURES_DRAWN]:
         yield from draw(result, measure)
@@ -84,13 +91,9 @@ def _differences(result: StudyResult) -> Iterator[Block]:
 def _arms(result: StudyResult) -> Iterator[Block]:
     yield Listing("The arms, with the mean of each measure and its interval", arms_table(result))
     yield from _spread(result, result.measures[0])
-    matched = [(arm.label, arm.match) for arm in result.arms if arm.match]
-    if matched:
+    if matched := matches(result):
         titles = (Column("arm", right=False), Column("how it was matched", right=False))
         yield Listing("Arms that were made as large as another", Table(titles, tuple(matched)))
-    for arm in result.arms:
-        if arm.failure:
-            yield f"{arm.label} failed: {arm.failure}"
     yield from _classes(result)
 
 

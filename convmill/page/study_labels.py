@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmill.study.result import Arm, Measure
+from convmill.study.result import Measure
+from convmill.study.words import base_label
 
-
-def base_label(arm: Arm) -> str:
-    """The name of the net, without the value of what varies."""
-    if arm.at is None:
-        return arm.label
-    return arm.label.rpartition(" at ")[0] or arm.label
+__all__ = ["axis_label", "base_label", "capital", "told"]
 
 
 def axis_label(measure: Measure, *, difference: bool = False) -> str:

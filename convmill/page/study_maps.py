@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convmill.page.document import Block
 from convmill.page.drawings import figure
-from convmill.page.study_labels import axis_label, capital, told
+from convmill.page.study_labels import axis_label, told
 from convmill.study.result import Measure, Run, StudyResult
 from convmill.study.words import shown
 from convmill.view.positions import Map, Place, positions
@@ -29,17 +29,18 @@ def maps(result: StudyResult, measure: Measure) -> Iterator[Block]:
                 groups.setdefault(_axes(runs[0], measure, mean), []).append(mean)
     for (rows, columns), found in groups.items():
         which = f": {found[0].label}" if len(found) == 1 and len(groups) > 1 else ""
+        maps_of = f"{'Map' if len(found) == 1 else 'Maps'} of {name}"
         yield figure(
             partial(
                 positions,
                 found,
                 rows,
                 columns,
-                title=f"{capital(name)} over position{which}",
+                title=f"{maps_of}{which}",
                 label=measure.map_label or axis_label(measure),
                 caption="Means over seeds.",
             ),
-            told(f"Maps of {name}", [_range(each, measure) for each in found]),
+            told(maps_of, [_range(each, measure) for each in found]),
         )
 
 

@@ -35,7 +35,14 @@ def run(
         One row a run: arm, seed, what was measured. A pandas data frame where pandas is installed,
         whose ``attrs["answer"]`` is the answer; else a list of dicts.
     """
+    import sys
+
     from convmill.printing import say
+    from convmill.study import catalogue
+
+    question = catalogue.load(study, quick).question  # what is wrong is told before Keras is loaded
+    if verbose:
+        say(question, sys.stdout)
     from convmill.study.experiment import carry_out
     from convmill.study.tables import plain
 
@@ -43,8 +50,6 @@ def run(
         study, quick=quick, folder=folder, workers=workers, cluster=cluster, verbose=verbose
     )
     if verbose:
-        import sys
-
         say(plain(result), sys.stdout)
     try:
         import pandas

@@ -45,7 +45,7 @@ def analyze(spec: Spec, planned: Sequence[PlannedArm], kept: Kept, command: str)
         configuration=toml.dumps(spec.source),
         versions=_versions(found),
         machine="; ".join(dict.fromkeys(run.machine for run in found)),
-        notes=(*_notes(arms, found, kept), *_not_finite(spec, arms, runs)),
+        notes=(*_notes(arms, found, kept), *_not_finite(spec, arms, runs), *_beyond(spec, arms)),
         marks=spec.marks,
         axes={name: axes for run in reversed(found) for name, axes in run.axes.items()},
     )
@@ -105,6 +105,17 @@ def _not_finite(
             yield f"{arm.label}: the {label} of {wild} of {len(values)} runs is not finite"
 
 
+def _beyond(spec: Spec, arms: Sequence[Arm]) -> Iterable[str]:
+    """Of which measures intervals go beyond what there can be."""
+    for measure in (MEASURES[name].measure for name in spec.measures):
+        found = [arm.summary(measure.name) for arm in arms]
+        if measure.share and any(one and (one.low < 0 or one.high > 1) for one in found):
+            yield (
+                f"Intervals of {measure.label} reach below 0 or above 100 %, where it cannot lie: "
+                "Student's know no ends"
+            )
+
+
 def _vary(vary: VarySpec | None) -> Vary | None:
     if vary is None:
         return None
@@ -121,8 +132,7 @@ def _versions(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def _notes(arms: Sequence[Arm], runs: Sequence[Run], kept: Kept) -> tuple[str, ...]:
-    notes = [f"{arm.label}: {arm.match}" for arm in arms if arm.match]
-    notes += [f"{arm.label} failed: {arm.failure}" for arm in arms if arm.failure]
+    notes = [f"{arm.label} failed: {arm.failure}" for arm in arms if arm.failure]
     made = list(dict.fromkeys(run.versions.get("convmill", "?") for run in runs))
     if len(made) > 1:
         notes.append(f"The runs were made with several versions of convmill: {', '.join(made)}")

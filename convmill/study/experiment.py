@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convmill.inspection.numbers import plural
 from convmill.kinds import check_one_of, check_path
 from convmill.study import catalogue, store
 from convmill.study.analysis import analyze
@@ -53,8 +54,9 @@ def carry_out(
     check_one_of("cluster", cluster, (*CLUSTERS, None))
     spec = catalogue.load(study, quick)
     progress = progress_for(verbose)
-    progress.say(spec.question)
     plan = make_plan(spec)
+    for failure in dict.fromkeys(arm.failure for arm in plan.arms if arm.failure):
+        progress.say(f"Left out, for it cannot be made: {failure}")
     where = Path(folder) if folder is not None else default_folder(spec)
     command = f"convmill study run {study if isinstance(study, str | Path) else spec.name}"
     command += " --quick" if quick else ""
@@ -102,12 +104,19 @@ def _run(
 
 
 def _what_counts(plan: Plan, folder: Path, kept: store.Kept) -> list[str]:
-    """Which of the runs that are there still count."""
+    """Which of the runs that are there still count; of the others only where some are missing."""
     wanted = {digest for arm in plan.arms for digest in arm.digests}
     there = wanted & set(kept.runs)
-    lines = list(kept.unread)
+    lines = [f"Not read, so the run is made again: {words}" for words in kept.unread]
     if there:
         lines.append(f"{len(there)} of {len(wanted)} runs are in {folder} already")
+    if there == wanted:
+        return lines
+    if kept.foreign:
+        lines.append(
+            f"{plural(kept.foreign, 'file')} there cannot be read, as those of another version of "
+            "convmill, and do not count. They stay where they are"
+        )
     stale = [run for digest, run in kept.runs.items() if digest not in wanted]
     if stale:
         arms = ", ".join(dict.fromkeys(run.arm for run in stale))

@@ -9,6 +9,7 @@ from typing import Any
 
 from convmill.design.costs import costs, total
 from convmill.design.steps import design_of
+from convmill.inspection.numbers import decimal
 from convmill.plan.walk import walk
 from convmill.runtime.host import machine
 from convmill.study.arms import anew
@@ -92,8 +93,12 @@ def match(model: Any, figure: str, wanted: int, where: str) -> Matched:
             f"{where}: no widths give {wanted:,} {NAMES[figure]}; the nearest are {found:,} with "
             f"widths x {factor:.3g}."
         )
-    words = f"widths x {factor:.3g}: {found:,} {NAMES[figure]} for {wanted:,} ({off:+.1%})"
+    words = f"widths x {factor:.3g}: {found:,} {NAMES[figure]} for {wanted:,} ({_off(off)})"
     return Matched(factor, words)
+
+
+def _off(share: float) -> str:
+    return f"{decimal(100 * share, 1, '+')} %"
 
 
 def _nearest(figure_at: Callable[[float], int], wanted: int) -> tuple[float, int]:

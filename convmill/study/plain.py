@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+NAMES: dict[Any, str] = {
+    list: "a list",
+    Mapping: "a table",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
 
 
 def from_plain(kind: Any, value: Any) -> Any:
@@ -20,7 +29,7 @@ def from_plain(kind: Any, value: Any) -> Any:
     if is_dataclass(kind):
         return _dataclass(kind, value)
     if given is tuple:
-        return _tuple(arguments, _checked(value, (list, tuple)))
+        return _tuple(arguments, _checked(value, list, tuple))
     if given is Mapping:
         table = _checked(value, Mapping)
         return {str(key): from_plain(arguments[1], item) for key, item in table.items()}
@@ -28,29 +37,39 @@ def from_plain(kind: Any, value: Any) -> Any:
         (inner,) = (each for each in arguments if each is not type(None))
         return None if value is None else from_plain(inner, value)
     if kind is float:
-        return math.nan if value is None else float(_checked(value, (int, float)))
+        return math.nan if value is None else float(_checked(value, float, int))
     return _checked(value, kind)
 
 
 def _dataclass(kind: Any, value: Any) -> Any:
     table, hints = _checked(value, Mapping), get_type_hints(kind)
     known = {each.name: hints[each.name] for each in fields(kind)}
-    found = {name: from_plain(hint, table[name]) for name, hint in known.items() if name in table}
+    for each in fields(kind):
+        if each.name not in table and each.default is MISSING and each.default_factory is MISSING:
+            raise ValueError(f"there is no {each.name!r}")
+    return kind(
+        **{name: _named(name, hint, table[name]) for name, hint in known.items() if name in table}
+    )
+
+
+def _named(name: str, kind: Any, value: Any) -> Any:
     try:
-        return kind(**found)
-    except TypeError as error:
-        raise ValueError(f"{kind.__name__}: {error}") from error
+        return from_plain(kind, value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _tuple(arguments: tuple[Any, ...], values: Any) -> tuple[Any, ...]:
     """Of any length where the type says so, else of the length that it says."""
     if arguments[1:] == (Ellipsis,):
         return tuple(from_plain(arguments[0], value) for value in values)
+    if len(values) != len(arguments):
+        raise ValueError(f"the list must be of {len(arguments)}. Received: {len(values)}")
     return tuple(from_plain(kind, value) for kind, value in zip(arguments, values, strict=True))
 
 
-def _checked(value: Any, kind: Any) -> Any:
-    whole = isinstance(value, bool) and kind is not bool  # which Python takes for a number
-    if whole or not isinstance(value, kind):
-        raise ValueError(f"a value must be {kind}. Received: {value!r}")
+def _checked(value: Any, *kinds: Any) -> Any:
+    whole = isinstance(value, bool) and bool not in kinds  # which Python takes for a number
+    if whole or not isinstance(value, kinds):
+        raise ValueError(f"there must be {NAMES[kinds[0]]}. Received: {value!r}")
     return value

@@ -30,14 +30,14 @@ DIGITS = 16  # of a digest in hexadecimal
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """What is known of an arm before it is trained; ``failure`` says why it cannot be. ``work`` are
-    the multiply-adds of a run, 0 where not known."""
+    """What is known of an arm before it is trained; ``failure`` says why it cannot be, and sizes
+    are None then. ``work`` are the multiply-adds of a run, 0 where not known."""
 
     name: str
     label: str
     base: str
     at: float | None
-    parameters: int = 0
+    parameters: int | None = None
     multiply_adds: int | None = None
     match: str = ""
     failure: str = ""

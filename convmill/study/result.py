@@ -17,7 +17,7 @@ class Measure:
     """What is measured of a trained net. Numbers are shown as ``value * scale`` with ``unit``;
     differences of what is shown in % are points. ``higher_is_better`` is None where neither is.
     ``map_label`` names the numbers of its maps, in the measure's scale; "" where they are the
-    measure itself, by place."""
+    measure itself, by place. A ``share`` lies from 0 to 1, and so no difference is beyond 1."""
 
     name: str
     label: str
@@ -26,6 +26,7 @@ class Measure:
     decimals: int = 2
     higher_is_better: bool | None = None
     map_label: str = ""
+    share: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,14 @@ class Summary:
 class Arm:
     """One arm of a study. ``base`` and ``at`` say of which arm it is the variant, and where on the
     factor that varies (``at`` is None where none does). ``multiply_adds`` are those of one image
-    forward, None where not known. ``match`` says how widths were scaled, ``failure`` why runs
-    failed."""
+    forward, ``parameters`` those of the net, each None where not known. ``match`` says how widths
+    were scaled, ``failure`` why runs failed."""
 
     name: str
     label: str
     base: str
     at: float | None
-    parameters: int
+    parameters: int | None
     multiply_adds: int | None
     match: str = ""
     summaries: tuple[Summary, ...] = ()

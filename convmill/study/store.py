@@ -38,12 +38,13 @@ UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Kept:
-    """What is in a folder: runs and reasons of failed ones by digest, and words on files that
-    cannot be read."""
+    """What is in a folder: runs and reasons of failed ones by digest, words on files of wanted runs
+    that cannot be read, and how many others cannot."""
 
     runs: Mapping[str, Run]
     failures: Mapping[str, str]
     unread: tuple[str, ...]
+    foreign: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,17 @@ def keep(folder: Path, job: Job, run: Run | str) -> None:
 
 def read_kept(folder: Path, wanted: Container[str], measures: Sequence[str]) -> Kept:
     """All runs in a folder, whichever study they were made for; those of the ``wanted`` digests
-    must hold all ``measures``."""
+    must hold all ``measures``. A file that cannot be read is told by the digest in its name: it
+    does not matter where another one holds the run."""
     runs: dict[str, Run] = {}
     failures: dict[str, str] = {}
-    unread = []
+    unread: dict[str, str] = {}  # by digest
     for path in sorted((folder / RUNS).glob("[!.]*.json")):
+        named = path.stem.rpartition("-")[2]
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = _table(path)
             if content["format"] != FORMAT:
-                unread.append(f"{path.name} is of format {content['format']}, not {FORMAT}")
+                unread[named] = f"{path.name} is of format {content['format']}, not {FORMAT}"
                 continue
             if "failure" in content:
                 failures[content["digest"]] = str(content["failure"])
@@ -106,14 +109,23 @@ def read_kept(folder: Path, wanted: Container[str], measures: Sequence[str]) -> 
             digest, run = content["digest"], from_plain(Run, content["run"])
             lacking = [name for name in measures if name not in run.values]
             if digest in wanted and lacking:
-                unread.append(f"{path.name} is damaged (without {', '.join(lacking)})")
+                unread[named] = f"{path.name} is damaged (without {', '.join(lacking)})"
             else:
                 runs[digest] = run
         except OSError as error:
-            unread.append(describe(error))
+            unread[named] = describe(error)
         except DAMAGE as error:
-            unread.append(f"{path.name} is damaged ({reason_of(error)})")
-    return Kept(runs, failures, tuple(unread))
+            unread[named] = f"{path.name} is damaged ({reason_of(error)})"
+    left = {digest: words for digest, words in unread.items() if digest not in runs}
+    told = tuple(words for digest, words in left.items() if digest in wanted)
+    return Kept(runs, failures, told, len(left) - len(told))
+
+
+def _table(path: Path) -> Mapping[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, Mapping):
+        raise ValueError("it holds no table")
+    return content
 
 
 def read_folder(folder: Path) -> Stored:
@@ -123,7 +135,7 @@ def read_folder(folder: Path) -> Stored:
         StudyError: there is no study in it, one of another format, or a damaged one.
     """
     with _reading(folder, PLAN):
-        plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        plan = _table(folder / PLAN)
         written_by = plan["format"]
     if written_by != FORMAT:
         raise StudyError(

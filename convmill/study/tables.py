@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from convmill.inspection import numbers, terminal
 from convmill.inspection.document import Column, Document, Table
+from convmill.inspection.numbers import MINUS, decimal
 from convmill.study.result import Arm, Comparison, Measure, StudyResult
-from convmill.study.words import brackets, difference, mean_and_interval, signed
+from convmill.study.words import (
+    base_label,
+    brackets,
+    can_see,
+    difference,
+    mean_and_interval,
+    signed,
+)
 
 NONE = ""
 
@@ -19,7 +28,8 @@ def document(result: StudyResult) -> Document:
     tables = (arms_table(result), *(_of_measure(result, name) for name in measured))
     title = f"{result.title}: {result.question}"
     quick = ["Quick form: fewer images, epochs or seeds than the full one"] if result.quick else []
-    return Document(title, tables, (result.answer, *result.notes, *quick), ())
+    matched = (f"{who}: {how}" for who, how in matches(result))
+    return Document(title, tables, (result.answer, *matched, *result.notes, *quick), ())
 
 
 def _of_measure(result: StudyResult, name: str) -> Table:
@@ -51,9 +61,26 @@ def _arm_row(arm: Arm, result: StudyResult) -> tuple[str, ...]:
         arm.label,
         *(_mean(arm, measure) for measure in result.measures),
         str(runs),
-        f"{arm.parameters:,}",
+        NONE if arm.parameters is None else f"{arm.parameters:,}",
         NONE if arm.multiply_adds is None else numbers.count(arm.multiply_adds),
     )
+
+
+def matches(result: StudyResult) -> list[tuple[str, str]]:
+    """Which arms were made as large as another, and how: those of one net that were matched alike
+    together, by the places where they are unless these are all."""
+    groups: dict[tuple[str, str], list[Arm]] = {}
+    for arm in result.arms:
+        if arm.match:
+            groups.setdefault((arm.base, arm.match), []).append(arm)
+    return [(_together(some, result), how) for (_, how), some in groups.items()]
+
+
+def _together(some: Sequence[Arm], result: StudyResult) -> str:
+    label = base_label(some[0])
+    if len(some) == sum(arm.base == some[0].base for arm in result.arms):
+        return label
+    return f"{label} at {', '.join(f'{arm.at:,g}' for arm in some if arm.at is not None)}"
 
 
 def _mean(arm: Arm, measure: Measure) -> str:
@@ -64,7 +91,7 @@ def _mean(arm: Arm, measure: Measure) -> str:
 def comparisons_table(result: StudyResult) -> Table:
     """One row a pair and measure."""
     columns = (
-        Column("first - second", 0, right=False),
+        Column(f"first {MINUS} second", 0, right=False),
         Column("in", 2, right=False),
         Column("difference", 1, note="difference: mean and 95 % interval over pairs"),
         Column("effect", 5, note="effect: mean of differences over their standard deviation"),
@@ -79,18 +106,24 @@ def comparisons_table(result: StudyResult) -> Table:
 
 def _comparison_row(one: Comparison, measure: Measure, result: StudyResult) -> tuple[str, ...]:
     return (
-        f"{result.arm(one.first).label} - {result.arm(one.second).label}",
+        f"{result.arm(one.first).label} {MINUS} {result.arm(one.second).label}",
         measure.label,
         f"{signed(measure, one.difference)}{brackets(measure, one.low, one.high)}",
         _number(one.effect_size),
-        "" if math.isnan(one.corrected_p) else _p(one.corrected_p),
-        "" if math.isnan(one.detectable) else difference(measure, one.detectable),
+        NONE if math.isnan(one.corrected_p) else _p(one.corrected_p),
+        _seen(one, measure),
         str(one.n),
     )
 
 
+def _seen(one: Comparison, measure: Measure) -> str:
+    if math.isnan(one.detectable):
+        return NONE
+    return difference(measure, one.detectable) if can_see(one, measure) else "too few pairs"
+
+
 def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:+.1f}"
+    return NONE if math.isnan(value) else decimal(value, 1, "+")
 
 
 def _p(value: float) -> str:

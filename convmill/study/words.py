@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from convmill.study.result import Comparison, Measure, Summary
+from convmill.inspection.numbers import decimal
+from convmill.study.result import Arm, Comparison, Measure, Summary
 from convmill.study.statistics import LEVEL
 
 
@@ -13,15 +15,14 @@ def shown(measure: Measure, value: float) -> str:
     """A value with its unit: "99.12 %", "3.4 s"; what is not finite has none."""
     if not math.isfinite(value):
         return "not finite"
-    return _with_unit(f"{value * measure.scale:,.{measure.decimals}f}", measure.unit)
+    return _with_unit(decimal(value * measure.scale, measure.decimals), measure.unit)
 
 
 def difference(measure: Measure, value: float) -> str:
     """A difference with its unit, without its sign: of what is shown in %, "0.21 points"."""
     if not math.isfinite(value):
         return "not finite"
-    unit = "points" if measure.unit == "%" else measure.unit
-    return _with_unit(f"{abs(value) * measure.scale:,.{measure.decimals}f}", unit)
+    return _with_unit(decimal(abs(value) * measure.scale, measure.decimals), _unit(measure))
 
 
 def mean_and_interval(measure: Measure, summary: Summary) -> str:
@@ -33,7 +34,7 @@ def brackets(measure: Measure, low: float, high: float) -> str:
     """ " [0.15, 0.27]", or nothing where there is no interval."""
     if math.isnan(low):
         return ""
-    ends = (f"{end * measure.scale:,.{measure.decimals}f}" for end in (low, high))
+    ends = (decimal(end * measure.scale, measure.decimals) for end in (low, high))
     return f" [{', '.join(ends)}]"
 
 
@@ -62,9 +63,28 @@ def sentence(comparison: Comparison, measure: Measure, labels: Mapping[str, str]
     return f"{first} {verb} {second} by {amount} in {measure.label}, {n}"
 
 
-def joined(sentences: Sequence[str]) -> str:
-    """Sentences one after another, each with a capital and a full stop."""
-    return " ".join(f"{one[:1].upper()}{one[1:]}." for one in sentences)
+def joined(sentences: Sequence[str], names: Sequence[str] = ()) -> str:
+    """Sentences one after another, each with a full stop, and a capital unless it begins with one
+    of the ``names``, which keep their letters."""
+    return " ".join(f"{_begun(one, names)}." for one in sentences)
+
+
+def _begun(text: str, names: Sequence[str]) -> str:
+    if any(re.match(rf"{re.escape(name)}(?!\w)", text) for name in names):
+        return text
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def own_names(arms: Sequence[Arm]) -> list[str]:
+    """What arms are called that have no label but their name in the study's file."""
+    return [base_label(arm) for arm in arms if base_label(arm) == arm.base]
+
+
+def base_label(arm: Arm) -> str:
+    """The label of an arm, without the value of what varies."""
+    if arm.at is None:
+        return arm.label
+    return arm.label.rpartition(" at ")[0] or arm.label
 
 
 def _verb(measure: Measure, value: float) -> str:
@@ -74,22 +94,37 @@ def _verb(measure: Measure, value: float) -> str:
 
 
 def _not_found(comparison: Comparison, measure: Measure, first: str, second: str) -> str:
-    seen = difference(measure, comparison.detectable)
     interval = brackets(measure, comparison.low, comparison.high).strip()
     amount = signed(measure, comparison.difference)
     corrected = ", not enough after Holm's correction" if comparison.p < LEVEL else ""
     return (
         f"no difference in {measure.label} was found between {first} and {second} at n = "
-        f"{comparison.n} ({amount} {interval}{corrected}); one of {seen} would have been seen with "
-        "80 % probability"
+        f"{comparison.n} ({amount} {interval}{corrected}); {_seen(comparison, measure)}"
     )
+
+
+def _seen(comparison: Comparison, measure: Measure) -> str:
+    if not can_see(comparison, measure):
+        return "so few pairs could have seen none, however large"
+    amount = difference(measure, comparison.detectable)
+    return f"one of {amount} would have been seen with 80 % probability"
+
+
+def can_see(comparison: Comparison, measure: Measure) -> bool:
+    """Whether the smallest difference that would have been seen is one that can be."""
+    return comparison.detectable <= (1.0 if measure.share else math.inf)
 
 
 def signed(measure: Measure, value: float) -> str:
     """A difference with its unit and sign: "+0.21 points"; "not finite" where it is not."""
-    wild = not math.isfinite(value)
-    sign = "" if wild or value == 0 else "+" if value > 0 else "-"
-    return sign + difference(measure, value)
+    if not math.isfinite(value):
+        return "not finite"
+    return _with_unit(decimal(value * measure.scale, measure.decimals, "+"), _unit(measure))
+
+
+def _unit(measure: Measure) -> str:
+    """That of a difference."""
+    return "points" if measure.unit == "%" else measure.unit
 
 
 def _with_unit(number: str, unit: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from convmill.inspection.numbers import decimal
 from convmill.view.style import (
     NARROW,
     POINTS_PER_INCH,
@@ -20,22 +21,21 @@ from convmill.view.style import (
     Theme,
     drawing,
     headline,
-    wrapped,
 )
-from convmill.view.text import MINUS, fitted, shown
+from convmill.view.text import whole
 
 # Inches of a row with dots that lie side by side; in a narrow picture it has its name above it.
 ROW, NARROW_ROW = 0.38, 0.6
-BELOW = 0.07  # inches from an interval to its dots
+BELOW = 0.1  # inches from an interval to its dots
 AROUND = 1.25  # inches for headline, axis and caption
-WIDEST_NAME = 2.5  # inches of a line of a name
-MOST_LETTERS = 48
+WIDEST_NAME = 2.3  # inches of a line of a name
+LINE = 0.15  # inches of one
 TICKS = (1, 2, 2.5, 5, 10)
 STACK = 4.4  # points between dots that lie on each other
-DOT, POINT = 3.6, 6.5  # points across
+DOT, POINT = 4.2, 6.5  # points across
 MOST_STACKED = 24  # dots; of higher stacks the dots lie closer
 BINS = 40  # places of stacks side by side
-NAME_ABOVE = 0.2  # inches from an interval to its name
+NAME_ABOVE = 0.12  # inches from an interval to its name
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,17 @@ def intervals(
     if not any(estimate.finite for estimate in estimates):
         raise ValueError("estimates must hold at least one finite number. Received: none.")
     width, row = (NARROW, NARROW_ROW) if narrow else (WIDTH, ROW)
+    names = whole([each.label for each in estimates], 0.92 * NARROW if narrow else WIDEST_NAME)
+    further = LINE * max(name.count("\n") for name in names)  # of the longest name
     limits = _limits(estimates, marks or {})
     highest = max(_highest(estimate, limits) for estimate in estimates)
-    row += (min(highest, MOST_STACKED) - 1) * STACK / POINTS_PER_INCH
+    stacked = (min(highest, MOST_STACKED) - 1) * STACK / POINTS_PER_INCH
+    row += stacked + further if narrow else max(stacked, further)
     legend = 0.22 * len(marks or {})
     with drawing(row * len(estimates) + AROUND + legend, width=width, dark=dark) as picture:
         axes = picture.subplots()
         axes.set_xlim(*limits)
-        _dress(axes, estimates, label, narrow, row)
+        _dress(axes, names, label, narrow, row, further)
         if zero:
             axes.axvline(0, color=picture.theme.faint, linewidth=1)
         _draw_marks(axes, marks or {}, picture.theme)
@@ -111,29 +114,29 @@ def intervals(
 
 
 def _dress(
-    axes: Axes, estimates: Sequence[Estimate], label: str, narrow: bool, row: float
+    axes: Axes, names: Sequence[str], label: str, narrow: bool, row: float, further: float
 ) -> None:
-    places = range(len(estimates))
-    names = [estimate.label for estimate in estimates]
-    above = (NARROW_ROW if narrow else ROW) / 2 / row  # of an interval, in rows
-    axes.set_ylim(len(estimates) - above, -above - 0.1)
+    """The axes, with a name for each row: beside it, or above it where the picture is ``narrow``;
+    ``further`` inches are for lines of names beyond the first."""
+    places = range(len(names))
+    room = NARROW_ROW / 2 + further if narrow else (ROW + further) / 2
+    above = room / row  # of an interval, in rows
+    axes.set_ylim(len(names) - above, -above - 0.1)
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if narrow else 6, steps=TICKS))
     axes.grid(axis="x", alpha=0.3)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     if not narrow:
-        lines = [wrapped(name, WIDEST_NAME) for name in shown(names, MOST_LETTERS)]
-        axes.set_yticks(places, lines)
+        axes.set_yticks(places, names)
         return
     axes.set_yticks([])
-    room = 0.95 * NARROW * POINTS_PER_INCH
-    for place, name in zip(places, fitted(names, room, MOST_LETTERS), strict=True):
+    for place, name in zip(places, names, strict=True):
         axes.annotate(
             name,
             (0, place - NAME_ABOVE / row),
             xycoords=axes.get_yaxis_transform(),
-            va="center",
+            va="bottom",
             fontsize=SMALL_SIZE,
         )
 
@@ -211,8 +214,10 @@ def _write_numbers(axes: Axes, estimates: Sequence[Estimate], decimals: int, sig
 
 def estimate_said(estimate: Estimate, decimals: int, sign: str = "") -> str:
     """ "0.21 [0.15, 0.27]", or the mean alone where it has no interval."""
-    numbers = (estimate.mean, estimate.low, estimate.high)
-    mean, low, high = (f"{number:{sign}.{decimals}f}".replace("-", MINUS) for number in numbers)
+    if not np.isfinite(estimate.mean):
+        return "not measured"
+    mean = decimal(estimate.mean, decimals, sign)
     if not np.isfinite(estimate.low):
-        return mean if np.isfinite(estimate.mean) else "not measured"
+        return mean
+    low, high = (decimal(end, decimals) for end in (estimate.low, estimate.high))
     return f"{mean} [{low}, {high}]"

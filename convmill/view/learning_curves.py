@@ -37,7 +37,7 @@ from convmill.view.style import (
     logarithmic,
     width_in_points,
 )
-from convmill.view.text import figure, fitted
+from convmill.view.text import figure, legend_height, whole
 
 PANEL_HEIGHT = 2.7
 AROUND = 0.9  # inches for headline and caption
@@ -51,12 +51,13 @@ DIGITS, GAP_DIGITS, MOST_DIGITS = 3, 2, 7
 TRAINING = (0, (3, 1.5))  # dashes, in widths of the line
 MARKS = "s^xDv+"
 MOST_FACTS = 4  # designs whose best epochs are written above each panel
-FACT, LEGEND_ROW = 0.17, 0.2  # inches, a line of them
+FACT = 0.17  # inches, a line of them
+FACTS_WITHIN = 2  # lines of them for which a panel has room
+AXIS = 0.7  # inches beside a panel's facts
 TITLE = 0.36  # inches from the upper edge to the legend
 LINE = 0.2  # of a title that is longer than one
 LEGEND_COLUMNS = 4  # at most
 BESIDE_LABEL = 42.0  # points of a legend's column for the line before a text and the space behind
-WIDEST_NAME = 90.0  # points
 # A figure that spans more than this factor is drawn on a logarithmic scale.
 WIDE_RANGE = 1000
 Look = dict[str, Any]  # of a line, for Matplotlib's plot
@@ -96,41 +97,42 @@ def learning_curves(
     Raises:
         ValueError: ``history`` is no history, or holds no ``metric``; other than one name a run.
     """
-    designs = _shown_names(read_designs(history, names))
+    designs = read_designs(history, names)
     runs = [run for of_design in designs.values() for run in of_design]
     every = chosen(runs, metric)
     figures = every[:MOST_PANELS]
     columns = 1 if narrow else min(COLUMNS, len(figures))
     width = NARROW if narrow else WIDTH
     rows = math.ceil(len(figures) / columns)
-    height = PANEL_HEIGHT + FACT * max(len(designs) - 2, 0) * (len(designs) <= MOST_FACTS)
     title = headline_lines(_title(runs, len(designs)), width)
     above = LINE * (title.count("\n") + 1)
-    per_row = _legend_columns(designs, width)
-    legend = LEGEND_ROW * math.ceil((len(designs) + 2) / per_row) if len(designs) > 1 else 0
-    with drawing(rows * height + AROUND + legend, width=width, dark=dark) as picture:
+    labels = _labels(designs, runs)
+    per_row = _legend_columns(labels, width)
+    column = (width - 2 * MARGIN) / per_row - BESIDE_LABEL / POINTS_PER_INCH
+    entries = whole(labels, column)
+    legend = legend_height(entries, per_row) if len(designs) > 1 else 0
+    with drawing(rows * PANEL_HEIGHT + AROUND + legend, width=width, dark=dark) as picture:
         panels = picture.subplots(rows, columns, squeeze=False).ravel()
         for axes, figure_name in zip(panels, figures, strict=False):
             draw = _draw_panel if len(designs) == 1 else _draw_designs
-            draw(axes, figure_name, designs, picture.theme)
+            facts = draw(axes, figure_name, designs, picture.theme)
+            axes.set_title("\n".join(whole(facts, width / columns - AXIS)), fontsize=SMALL_SIZE)
             _dress(axes, figure_name, runs)
+        lines = max(axes.get_title(loc="left").count("\n") + 1 for axes in panels)
+        further = FACT * max(lines - FACTS_WITHIN, 0)
+        picture.set_figheight(picture.get_figheight() + rows * further)
         for axes in panels[len(figures) :]:
             axes.remove()
         if len(designs) == 1:
             panels[0].legend()
         else:
-            _draw_legend(picture, designs, runs, legend, above, per_row)
+            _draw_legend(picture, entries, len(designs), legend, above, per_row)
         headline(
             picture,
             title,
             _caption(runs, len(designs), len(every) - len(figures)),
         )
     return picture
-
-
-def _shown_names(designs: Designs) -> Designs:
-    """By names as they fit into a panel."""
-    return dict(zip(fitted(list(designs), WIDEST_NAME), designs.values(), strict=True))
 
 
 def _title(runs: Sequence[Run], designs: int) -> str:
@@ -179,7 +181,8 @@ def _curves(runs: Sequence[Run], name: str) -> list[Curve]:
 # One design -------------------------------------------------------------------------------------
 
 
-def _draw_panel(axes: Axes, name: str, designs: Designs, theme: Theme) -> None:
+def _draw_panel(axes: Axes, name: str, designs: Designs, theme: Theme) -> list[str]:
+    """Draws a figure; what to say of it."""
     (runs,) = designs.values()
     training = [run.training[name] for run in runs if name in run.training]
     validation = [run.validation[name] for run in runs if name in run.validation]
@@ -187,8 +190,7 @@ def _draw_panel(axes: Axes, name: str, designs: Designs, theme: Theme) -> None:
     _draw_lines(axes, validation, "validation", {"color": theme.second})
     facts = _draw_divergence(axes, training + validation, len(runs), theme)
     facts += [f"best: {best}" for best in _draw_best(axes, mean_curve(validation), name, theme.ink)]
-    facts += _draw_gap(axes, mean_curve(training), mean_curve(validation), theme)
-    axes.set_title("\n".join(facts), fontsize=SMALL_SIZE)
+    return facts + _draw_gap(axes, mean_curve(training), mean_curve(validation), theme)
 
 
 def _draw_lines(axes: Axes, curves: Sequence[Curve], label: str, look: Look) -> None:
@@ -251,8 +253,8 @@ def _draw_divergence(axes: Axes, curves: Sequence[Curve], runs: int, theme: Them
 # Several designs --------------------------------------------------------------------------------
 
 
-def _draw_designs(axes: Axes, name: str, designs: Designs, theme: Theme) -> None:
-    """A colour for each design; training is dashed, validation is not."""
+def _draw_designs(axes: Axes, name: str, designs: Designs, theme: Theme) -> list[str]:
+    """A colour for each design; training is dashed, validation is not. What to say of them."""
     facts = []
     for index, (design, runs) in enumerate(designs.items()):
         look = _look(index, theme)
@@ -264,8 +266,7 @@ def _draw_designs(axes: Axes, name: str, designs: Designs, theme: Theme) -> None
         best = _draw_best(axes, mean_curve(validation), name, look["color"])
         said += [f"best {one}" for one in best]
         facts += [f"{design}: {', '.join(said)}"] if said else []
-    if len(designs) <= MOST_FACTS:
-        axes.set_title("\n".join(facts), fontsize=SMALL_SIZE)
+    return facts if len(designs) <= MOST_FACTS else []
 
 
 def _look(index: int, theme: Theme) -> Look:
@@ -275,9 +276,15 @@ def _look(index: int, theme: Theme) -> Look:
     return {"color": theme.lines[colour]} | mark
 
 
-def _legend_columns(designs: Designs, width: float) -> int:
+def _labels(designs: Designs, runs: Sequence[Run]) -> list[str]:
+    """Entries of the legend: designs, then kinds of images."""
+    kinds = ["training", *["validation"] * any(run.validation for run in runs)]
+    return [_label(design, of_design) for design, of_design in designs.items()] + kinds
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
     """How many entries of the legend fit side by side into ``width`` inches."""
-    widest = max(width_in_points(_label(design, runs)) for design, runs in designs.items())
+    widest = max(map(width_in_points, labels))
     fit = (width - 2 * MARGIN) * POINTS_PER_INCH / (widest + BESIDE_LABEL)
     return min(max(int(fit), 1), LEGEND_COLUMNS)
 
@@ -288,8 +295,8 @@ def _label(design: str, runs: Sequence[Run]) -> str:
 
 def _draw_legend(
     picture: Picture,
-    designs: Designs,
-    runs: Sequence[Run],
+    labels: Sequence[str],
+    designs: int,
     height: float,
     above: float,
     columns: int,
@@ -297,12 +304,11 @@ def _draw_legend(
     """Designs by their colours, training and validation by their lines: ``height`` inches of the
     picture, below the ``above`` inches of the title."""
     theme = picture.theme
-    entries = []
-    for index, (design, of_design) in enumerate(designs.items()):
-        entries.append(Line2D([], [], label=_label(design, of_design), **_look(index, theme)))
-    entries.append(Line2D([], [], color=theme.faint, linestyle=TRAINING, label="training"))
-    if any(run.validation for run in runs):
-        entries.append(Line2D([], [], color=theme.faint, label="validation"))
+    looks = [_look(index, theme) for index in range(designs)]
+    looks += [{"color": theme.faint, "linestyle": TRAINING}, {"color": theme.faint}]
+    entries = [
+        Line2D([], [], label=label, **look) for label, look in zip(labels, looks, strict=False)
+    ]
     width, whole = picture.get_size_inches()
     engine = picture.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):

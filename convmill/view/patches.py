@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from convmill.inspection.numbers import plural
+from convmill.inspection.numbers import MINUS, plural
 from convmill.view.patch import Patch, patch
 from convmill.view.sheet import BAR, BODY, LINE, Sheet, sheet
 from convmill.view.style import (
@@ -33,7 +33,6 @@ from convmill.view.style import (
     symmetric,
     width_in_points,
 )
-from convmill.view.text import MINUS
 from convmill.view.tiles import scale_of
 
 MAP_GAP, SIGN = 0.4, 0.42  # inches between the two maps, and for a sign between two panels

@@ -22,13 +22,14 @@ from convmill.view.style import (
     headline,
     width_in_points,
 )
-from convmill.view.text import fitted
+from convmill.view.text import whole
 
 Array = NDArray[np.float64]
 
 AROUND = 1.15  # inches for headline, colour bar and caption
 ABOVE = 0.7  # inches around each map: its name, numbers of its axes
 LEFT = 0.6
+LINE = 0.15  # of a map's name beyond the first
 LARGEST = 4.2  # inches of a map's longer side
 MOST_BESIDE = 3
 SMALLEST = 6.0  # points of the numbers in cells
@@ -90,10 +91,11 @@ def positions(
     beside = 1 if narrow else min(len(maps), MOST_BESIDE)
     below = math.ceil(len(maps) / beside)
     cell = min((width / beside - LEFT) / shape[1], LARGEST / max(shape))  # inches
-    height = below * (cell * shape[0] + ABOVE) + AROUND
+    names = whole([each.label for each in maps], width / beside - LEFT)
+    further = LINE * max(name.count("\n") for name in names)
+    height = below * (cell * shape[0] + ABOVE + further) + AROUND
     finite = np.concatenate([each[np.isfinite(each)] for each in numbers])
     scale = Normalize(float(finite.min()), float(finite.max()))
-    names = fitted([each.label for each in maps], POINTS_PER_INCH * width / beside - 20, 40)
     with drawing(height, width=width, dark=dark) as picture:
         panels = picture.subplots(below, beside, squeeze=False).ravel()
         for axes, name, each in zip(panels, names, numbers, strict=False):

@@ -216,12 +216,13 @@ def headline_lines(title: str, width: float) -> str:
 
 
 def wrapped(caption: str, width: float = WIDTH, size: float = SMALL_SIZE) -> str:
-    """A caption in lines of letters of ``size`` that fit ``width`` inches and their margins."""
+    """A caption in lines of letters of ``size`` that fit ``width`` inches and their margins; a word
+    is broken where it alone is wider."""
     room = (width - 2 * MARGIN) * POINTS_PER_INCH / HINTED
     lines = []
     for paragraph in caption.split("\n"):
         line = ""
-        for word in UNBROKEN.findall(paragraph):
+        for word in _words(paragraph, room, size):
             longer = f"{line} {word}".lstrip()
             if line and width_in_points(longer, size) > room:
                 lines.append(line)
@@ -229,6 +230,18 @@ def wrapped(caption: str, width: float = WIDTH, size: float = SMALL_SIZE) -> str
             line = longer
         lines.append(line)
     return "\n".join(lines)
+
+
+def _words(paragraph: str, room: float, size: float) -> Iterator[str]:
+    """What a line is not broken within, none of it wider than ``room`` points."""
+    for word in UNBROKEN.findall(paragraph):
+        while len(word) > 1 and width_in_points(word, size) > room:
+            most = max(1, int(len(word) * room / width_in_points(word, size)))
+            while most > 1 and width_in_points(word[:most], size) > room:
+                most -= 1
+            yield word[:most]
+            word = word[most:]
+        yield word
 
 
 def width_in_points(text: str, size: float = SMALL_SIZE) -> float:

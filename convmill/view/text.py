@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convmill.inspection import numbers
+from convmill.inspection.numbers import MINUS
 from convmill.plan.pixels import PixelRange
-from convmill.view.style import SMALL_SIZE, width_in_points
+from convmill.view.style import MARGIN, SMALL_SIZE, width_in_points, wrapped
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 SPACE = "\N{NARROW NO-BREAK SPACE}"  # before a % sign, where no line is broken
-MINUS = "\N{MINUS SIGN}"  # as long as a plus
 FEWEST_LETTERS = 4
+LEGEND_ROW, LEGEND_LINE = 0.2, 0.15  # inches of the first line of a name, and of each further one
 LARGEST_PLAIN = 1e6  # from here on with an exponent
 
 
@@ -25,7 +26,7 @@ def shown(names: Sequence[str], most: int = 16) -> tuple[str, ...]:
     Long names lose their end; long ones that would look alike then lose their middle instead, and
     where they still would they end with the class's index.
     """
-    plain = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in names]
+    plain = list(map(_plain, names))
     found = [_cut(name, most) for name in plain]
     tails = [name[1 - most // 2 :].lstrip() for name in plain]
     for ends in (tails, list(map(str, range(len(plain))))):
@@ -35,6 +36,24 @@ def shown(names: Sequence[str], most: int = 16) -> tuple[str, ...]:
             for name, text, end in zip(plain, found, ends, strict=True)
         ]
     return tuple(found)
+
+
+def whole(names: Sequence[str], width: float, size: float = SMALL_SIZE) -> tuple[str, ...]:
+    """The names with all their letters, in lines that fit ``width`` inches."""
+    margins = 2 * MARGIN
+    return tuple(wrapped(_plain(name), width + margins, size) for name in names)
+
+
+def legend_height(names: Sequence[str], columns: int) -> float:
+    """Inches of a legend with such lines of names: those of its highest column, which Matplotlib
+    fills one after another."""
+    each = [LEGEND_ROW + LEGEND_LINE * name.count("\n") for name in names]
+    rows = -(-len(each) // columns)
+    return max(sum(each[first : first + rows]) for first in range(0, len(each), rows))
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _cut(name: str, most: int, end: str = "") -> str:

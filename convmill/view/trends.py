@@ -20,13 +20,13 @@ from convmill.view.style import (
     headline,
     width_in_points,
 )
-from convmill.view.text import fitted
+from convmill.view.text import legend_height, whole
 
 HEIGHT, NARROW_HEIGHT = 4.0, 3.6  # inches
-LEGEND_ROW = 0.22
 MARKS = "os^Dvx*"  # colours are not all that tells lines apart
 APART = 0.012  # of the axis: lines lie side by side, so that their intervals do not hide each other
-WIDEST_NAME = 220.0  # points
+LEFT = 0.8  # inches beside the axes
+BESIDE_NAME = 0.5  # inches of the legend's line before a name, and of the space behind
 BETWEEN = 8  # points between two numbers of the axis
 
 
@@ -75,11 +75,11 @@ def trends(
     width, height = (NARROW, NARROW_HEIGHT) if narrow else (WIDTH, HEIGHT)
     several = len(lines) > 1
     columns = 1 if narrow else 2
-    legend = LEGEND_ROW * -(-len(lines) // columns) if several else 0.0
+    names = whole([line.label for line in lines], (width - LEFT) / columns - BESIDE_NAME)
+    legend = legend_height(names, columns) if several else 0.0
     with drawing(height + legend, width=width, dark=dark) as picture:
         axes = picture.subplots()
         _scale(axes, at, logarithmic, width)
-        names = fitted([line.label for line in lines], WIDEST_NAME, 40)
         for index, (name, line) in enumerate(zip(names, lines, strict=True)):
             shift = APART * (index - (len(lines) - 1) / 2)
             colour = picture.theme.lines[index % len(picture.theme.lines)]

@@ -234,6 +234,7 @@ def test_a_model_of_any_size(run, tmp_path):
         ("broken", "ZeroDivisionError: division by zero"),
         ("number", "must return a Keras model. Received: int."),
         ("nobody", "has no function 'nobody'"),
+        ("numbr", "has no function 'numbr'. Did you mean 'number'?"),
     ],
 )
 def test_functions_that_build_no_model(run, script, function, said):

@@ -16,6 +16,14 @@ BAD = """<!DOCTYPE html><html lang="en"><title>x</title><link rel="icon" href="d
 <img src="http://127.0.0.1:9/x.png"><script>console.error("no")</script>"""
 
 
+# Where captions and names of rows are once each table is scrolled to its end.
+SCROLLED = """
+const boxes = [...document.querySelectorAll(".scrolls")].filter(b => b.querySelector("table"));
+boxes.forEach(b => { b.scrollLeft = b.scrollWidth; });
+return boxes.flatMap(b => [...b.querySelectorAll("caption, tbody th")])
+    .map(e => e.getBoundingClientRect().toJSON())"""
+
+
 @pytest.fixture(scope="module")
 def browser():
     with chromium() as browser:
@@ -55,6 +63,12 @@ def test_the_page_of_a_study_on_a_phone(browser, tmp_path):
     show(browser, path, width=PHONE)
     assert problems(browser, path) == []
     assert set(browser.execute_script(SHOWN)) == {"narrow light"}
+
+
+def test_captions_and_names_of_rows_stay_in_sight(browser, page):
+    show(browser, page, width=PHONE)
+    for places in browser.execute_script(SCROLLED):
+        assert 0 <= places["left"] < places["right"] <= PHONE
 
 
 def test_what_is_wrong_is_found(browser, tmp_path):

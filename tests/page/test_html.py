@@ -64,6 +64,13 @@ def test_headers_of_tables_say_what_they_head(page):
     assert [each["aria-label"] for each in boxes] == ["Picture: bins", "A <wide> table"]
 
 
+def test_what_is_of_several_lines_is_code():
+    code = 'a = "<b>"\n[c]'
+    page = Elements(render(Page("t", "q", "a", (), (("Study", code), ("Seed", "1")))))
+    assert page.texts("code") == [code]
+    assert page.texts("dd") == ["1"]
+
+
 def test_files_to_download_are_in_the_page(page):
     assert page.downloads() == {"a.csv": "epoch,loss\n1,0.5\n", "ü'.json": '{"é": 1}'}
 

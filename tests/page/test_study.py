@@ -14,6 +14,7 @@ from convmill.page.html import render
 from convmill.page.study import page_of, runs_csv
 from convmill.page.study_figures import learning
 from convmill.page.study_maps import maps
+from convmill.study.tables import plain
 from tests.page import studies
 from tests.page.pages import Elements
 
@@ -55,7 +56,7 @@ def test_question_answer_and_notes(pooling):
         result.question,
         result.answer,
     )
-    assert {"An arm failed.", "broken failed: no such layer"} <= set(paragraphs(pooling))
+    assert paragraphs(pooling).count("broken failed: no such layer") == 1
     assert any(text.startswith("Quick form") for text in paragraphs(pooling))
 
 
@@ -110,6 +111,39 @@ def test_raw_numbers_are_those_of_the_runs(pooling):
     assert json.loads(files["study.json"])["runs"][0]["values"] == dict(result.runs[0].values)
 
 
+def test_a_page_with_times_says_what_they_are_of():
+    result = studies.pooling()
+    only = dataclasses.replace(result, measures=result.measures[:1])
+    times = [any("side by side" in text for text in paragraphs(page_of(one))) for one in
+             (result, only)]  # fmt: skip
+    assert times == [True, False]
+
+
+def test_equal_matches_along_what_varies_are_one_line():
+    result = studies.efficiency()
+    words = {"dense": ("x 2",) * 3, "convolutions": ("x 3", "x 4", "x 4")}
+    arms = tuple(
+        dataclasses.replace(arm, match=words[arm.base][place % 3])
+        for place, arm in enumerate(result.arms)
+    )
+    found = dataclasses.replace(result, arms=arms)
+    assert rows(page_of(found), "Arms that were made") == (
+        ("dense", "x 2"),
+        ("convolutions at 100", "x 3"),
+        ("convolutions at 1,000, 60,000", "x 4"),
+    )
+    assert not any("x 2" in text for text in paragraphs(page_of(found)))
+    assert plain(found).count("x 2") == 1
+
+
+def test_an_arm_that_could_not_be_built_has_no_sizes():
+    result = studies.pooling()
+    arms = list(result.arms)
+    arms[3] = dataclasses.replace(arms[3], parameters=None, multiply_adds=None)
+    found = dataclasses.replace(result, arms=tuple(arms))
+    assert rows(page_of(found), "The arms")[-1] == ("broken", "", "", "0", "", "")
+
+
 def test_what_varies_is_a_line_for_each_net():
     page = page_of(studies.efficiency())
     accuracy = figures(page)[0]
@@ -124,17 +158,17 @@ def test_what_varies_is_a_line_for_each_net():
 
 def test_maps_are_means_over_seeds():
     page = page_of(studies.translation())
-    together, alone = (text for text in figures(page) if text.startswith("Maps of"))
-    assert "the dense net: from 30.50 % to 90.50 %" in together
+    together, alone = (text for text in figures(page) if text.startswith("Map"))
+    assert together.startswith("Maps of test accuracy. the dense net: from 30.50 % to 90.50 %")
     assert "the global net: from 90.50 % to 90.50 %" in together
-    assert alone == "Maps of test accuracy. the wide net: from 10.50 % to 40.50 %."
+    assert alone == "Map of test accuracy. the wide net: from 10.50 % to 40.50 %."
 
 
 def test_maps_of_something_else_than_the_measure_say_what_of():
     result = studies.translation()
     other = dataclasses.replace(studies.ACCURACY, map_label="change of weights")
     (_, alone) = maps(result, other)
-    assert alone.alternative == "Maps of change of weights. the wide net: from 10.5 to 40.5."
+    assert alone.alternative == "Map of change of weights. the wide net: from 10.5 to 40.5."
 
 
 def test_epochs_of_thinned_curves_are_those_that_were_tested(monkeypatch):

@@ -11,6 +11,7 @@ from convmill.study.plan import PlannedArm
 from convmill.study.result import Run
 from convmill.study.spec import read_spec
 from convmill.study.store import Kept
+from convmill.study.tables import plain
 
 VARY = {"key": "data.train", "values": [20, 200, 1000]}
 ARMS = {"a": {"model": "notebook"}, "b": {"model": "dense"}}
@@ -53,6 +54,15 @@ def test_runs_that_are_not_finite_are_told_and_not_compared():
     result = result_of({"a": [0.1, math.nan, 0.2], "b": [0.3, 0.2, 0.1]}, measures=["loss"])
     assert result.answer == "A and b are not compared in test loss: not all runs are finite."
     assert "a: the test loss of 1 of 3 runs is not finite" in result.notes
+
+
+def test_intervals_beyond_what_can_be_are_told():
+    wide = result_of({"a": [0.2, 0.9], "b": [0.4, 0.5]})
+    assert any("reach below 0 or above 100 %" in note for note in wide.notes)
+    assert "\N{MINUS SIGN}" in plain(wide)
+    assert " -" not in plain(wide)
+    narrow = result_of({"a": [0.50, 0.51], "b": [0.51, 0.50]})
+    assert narrow.notes == ()
 
 
 @pytest.mark.parametrize("answer", ["comparisons", "means", "spread", "along"])

@@ -118,7 +118,7 @@ def test_a_loss_that_changes_in_a_script_counts_for_its_arm_alone(tmp_path):
     assert digests[0]["plain"] == digests[1]["plain"]
 
 
-def test_an_arm_that_fails_does_not_lose_the_others(tmp_path):
+def test_an_arm_that_fails_does_not_lose_the_others(tmp_path, capsys):
     script = tmp_path / "nets.py"
     script.write_text(
         "import keras\n\n"
@@ -131,9 +131,12 @@ def test_an_arm_that_fails_does_not_lose_the_others(tmp_path):
     )
     table = small(tmp_path)
     table["arms"] |= {name: {"model": f"{script}:{name}"} for name in ("late", "early")}
-    result = carry_out(table, tmp_path / "study")
+    result, _ = experiment.carry_out(table, folder=tmp_path / "study", workers=1)
+    said = capsys.readouterr().out
+    assert said.index("Left out, for it cannot be made: arm 'early'") < said.index("dense, seed 1")
     assert result.complete
     assert [arm.name for arm in result.arms if arm.summaries] == ["dense", "convnet"]
+    assert result.arm("early").parameters is None
     assert "no such metric" in result.arm("late").failure
     assert "ZeroDivisionError" in result.arm("early").failure
     assert any("early failed" in note for note in result.notes)
@@ -164,7 +167,7 @@ def test_a_killed_study_goes_on_without_repeating_a_run(tmp_path, start):
     assert {name: after[name] for name in before} == before
 
 
-def test_what_cannot_be_read_is_said_and_run_again(finished, tmp_path):
+def test_what_cannot_be_read_is_said_and_run_again(finished, tmp_path, capsys):
     table, folder, result = finished
     import shutil
 
@@ -181,7 +184,13 @@ def test_what_cannot_be_read_is_said_and_run_again(finished, tmp_path):
     assert len(found.notes) == 2
     assert any("is damaged" in note for note in found.notes)
     assert any("is of format 99" in note for note in found.notes)
-    again = carry_out(table, copy)
+    again, _ = experiment.carry_out(table, folder=copy, workers=1)
+    said = capsys.readouterr().out
+    assert said.count("Not read, so the run is made again: convnet-") == 2
+    experiment.carry_out(table, folder=copy, workers=1)
+    said = capsys.readouterr().out
+    assert "4 of 4 runs" in said
+    assert "Not read" not in said
     assert again.complete
     assert [run.values for run in again.runs] == [run.values for run in result.runs]
 

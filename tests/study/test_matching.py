@@ -51,7 +51,7 @@ def test_a_match_is_as_near_as_any_width_comes(figure):
     wanted = getattr(sizes_of(sequential(9)), figure)
     found = match(sequential(64), figure, wanted, "arm")
     assert getattr(sizes_of(scaled(sequential(64), found.factor)), figure) == wanted
-    assert f"for {wanted:,} (+0.0%)" in found.words
+    assert f"for {wanted:,} (0.0 %)" in found.words
 
 
 def test_grouped_convolutions_keep_whole_groups():

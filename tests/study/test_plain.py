@@ -40,5 +40,5 @@ def test_what_is_no_result_is_refused(change):
 
 
 def test_a_field_without_a_default_is_missed():
-    with pytest.raises(ValueError, match="values"):
+    with pytest.raises(ValueError, match=r"^there is no 'values'$"):
         from_plain(Run, {"arm": "max", "seed": 1})

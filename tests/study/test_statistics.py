@@ -17,7 +17,7 @@ from convmill.study.statistics import (
     power_of,
     summarize,
 )
-from convmill.study.words import mean_and_interval, sentence
+from convmill.study.words import joined, mean_and_interval, sentence
 
 
 def test_a_summary_is_scipys_t_interval():
@@ -102,6 +102,22 @@ def test_two_equal_differences_are_too_few_to_tell():
     assert said == f"{wanted} (n = 2 pairs)"
     three = [[*values, values[0]] for values in pairs]
     assert compare("accuracy", ("a", "b"), *three).p == 0
+
+
+def test_pairs_that_could_not_see_the_largest_difference_say_so():
+    measure, labels = MEASURES["accuracy"].measure, {"a": "A", "b": "B"}
+    (few,) = corrected([compare("accuracy", ("a", "b"), [0.2, 0.3], [0.1, 0.5])])
+    assert few.detectable > 1
+    assert "so few pairs could have seen none, however large" in sentence(few, measure, labels)
+    gap = sentence(few, MEASURES["gap"].measure, labels)  # which may be below 0
+    assert "points would have been seen" in gap
+    (more,) = corrected([compare("accuracy", ("a", "b"), [0.2, 0.3] * 4, [0.21, 0.29] * 4)])
+    assert "points would have been seen with 80 % probability" in sentence(more, measure, labels)
+
+
+def test_sentences_begin_with_capitals_but_names_are_kept():
+    said = joined(["a beats a net", "a net beats a", "ab: 3"], ["a net", "ab"])
+    assert said == "A beats a net. a net beats a. ab: 3."
 
 
 def test_holm_is_the_step_down_procedure():

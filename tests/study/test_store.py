@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -79,11 +80,22 @@ def test_a_damaged_study_is_said_with_its_file(folder, damage, file):
     ],
 )
 def test_a_damaged_run_is_told_and_missing(folder, content):
-    next((folder / "runs").glob("a-*.json")).write_text(content)
+    path = next((folder / "runs").glob("a-*.json"))
+    path.write_text(content)
     kept = store.read_folder(folder).kept
     assert list(kept.runs) == ["b1"]
     assert len(kept.unread) == 1
     assert kept.unread[0].startswith("a-1-a1.json is damaged (")
+    assert not re.search(r"__|class|indices", kept.unread[0])
+    path.rename(path.with_name("a-1-older.json"))  # of a run that no plan names
+    kept = store.read_folder(folder).kept
+    assert (kept.unread, kept.foreign) == ((), 1)
+
+
+def test_a_damaged_run_that_another_file_holds_is_nobodys_loss(folder):
+    (folder / "runs" / "before-1-a1.json").write_text("{}")
+    kept = store.read_folder(folder).kept
+    assert (set(kept.runs), kept.unread, kept.foreign) == ({"a1", "b1"}, (), 0)
 
 
 def test_runs_of_other_measures_that_are_not_wanted_are_no_damage(folder):

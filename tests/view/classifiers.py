@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -42,3 +44,11 @@ def texts(picture) -> list[str]:
     """Everything that is written in a picture, after it is laid out."""
     picture.canvas.draw()
     return [each.get_text() for each in picture.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def boxes(picture) -> list[tuple[str, Any]]:
+    """What can be seen of it, with the box that each stands in, in pixels."""
+    picture.canvas.draw()
+    every = picture.findobj(lambda artist: hasattr(artist, "get_text"))
+    written = [each for each in every if each.get_text() and each.get_visible()]
+    return [(each.get_text(), each.get_window_extent()) for each in written]

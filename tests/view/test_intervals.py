@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convmill.view.intervals import Estimate, estimate_said, intervals
-from tests.view.classifiers import texts
+from tests.view.classifiers import boxes, texts
 
 ESTIMATES = (
     Estimate("first arm", 99.0, 98.5, 99.5, (98.0, 99.0, 99.0, 100.0)),
@@ -33,7 +33,7 @@ def test_means_intervals_and_single_values_stand_where_they_are(narrow):
     assert points(axes, 6.5) == [(99.0, 0), (-0.5, 1), (0.2, 2)]
     ends = [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2.4]
     assert ends == [(98.5, 99.5), (-0.9, -0.1)]
-    dots = points(axes, 3.6)
+    dots = points(axes, 4.2)
     assert sorted(x for x, _ in dots) == [-0.5, 0.2, 98.0, 99.0, 99.0, 100.0]
     assert len(set(dots)) == 6  # equal values lie on each other, not in each other's place
     assert all(0 < y - np.floor(y) < 0.6 for _, y in dots)
@@ -51,7 +51,19 @@ def test_a_difference_that_is_not_told_from_zero_has_a_fainter_colour():
     theme = picture.theme
     assert colours == [theme.first, theme.faint]
     assert any(list(line.get_xdata()) == [0, 0] for line in axes.lines)
-    assert "+0.20 [+0.10, +0.30]" in texts(picture)
+    assert "+0.20 [0.10, 0.30]" in texts(picture)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+@pytest.mark.parametrize("label", ["a net, " * 30, "x" * 300])
+def test_the_longest_name_is_written_whole_and_within(label, narrow):
+    rows = [Estimate(label, 0.2, 0.1, 0.3, (0.2,)), Estimate("b", 0.3, 0.2, 0.4, (0.3,))]
+    picture = intervals(rows, title="t", label="points", narrow=narrow)
+    written = {"".join(text.split()): box for text, box in boxes(picture)}
+    box = written["".join(label.split())]
+    assert 0 <= box.x0 < box.x1 <= picture.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= picture.bbox.y1
+    assert not box.overlaps(written["b"])
 
 
 def test_marks_are_within_and_named():

@@ -291,10 +291,15 @@ def test_what_fit_returns_goes_by_its_model():
     assert [*read_designs([small[0].history, wide])] == [""]  # one of them is not known
 
 
-@pytest.mark.parametrize("names", ["ab", ["a"], ["a", "b", "c"]])
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "c"]])
 def test_other_than_a_name_for_each_run(names):
     with pytest.raises(ValueError, match=r"a name for each run, 2\. Received: names="):
         learning_curves([HISTORY, HISTORY], names=names)
+
+
+def test_one_text_is_no_list_of_names():
+    with pytest.raises(TypeError, match="names must be a list of str"):
+        learning_curves([HISTORY, HISTORY], names="ab")
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from convmill.view.positions import Map, Place, positions
 from convmill.view.trends import Trend, trends
-from tests.view.classifiers import texts
+from tests.view.classifiers import boxes, texts
 
 AT = (100.0, 1000.0, 60000.0)
 LINES = (
@@ -32,6 +33,24 @@ def test_lines_go_through_their_means_with_bars_for_intervals(narrow):
     assert {"dense", "convolutions", "100", "1,000", "60,000", "training images"} <= set(
         texts(picture)
     )
+
+
+LONG = ("a net of many convolutions, " * 6).strip(", ")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_long_names_are_written_whole_and_within(narrow):
+    lines = [replace(line, label=f"{LONG} {place}") for place, line in enumerate(LINES * 2)]
+    picture = trends(lines, **GIVEN, narrow=narrow)
+    found = {" ".join(text.split()): box for text, box in boxes(picture)}
+    for line in lines:
+        box = found[line.label]
+        assert 0 <= box.x0 < box.x1 <= picture.bbox.x1
+        assert picture.axes[0].bbox.y1 <= box.y0 < box.y1 <= picture.bbox.y1
+    maps = [Map(f"{LONG} {place}", NUMBERS) for place in range(3)]
+    picture = positions(maps, ROWS, COLUMNS, title="t", label="x", narrow=narrow)
+    found = {" ".join(text.split()): box for text, box in boxes(picture)}
+    assert all(0 <= found[each.label].x0 < found[each.label].x1 <= picture.bbox.x1 for each in maps)
 
 
 def test_numbers_of_the_axis_do_not_touch():

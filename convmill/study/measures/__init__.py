@@ -22,8 +22,10 @@ class Entry:
     check: Callable[[Any, int | None, Mapping[str, Any]], None] = lambda *_: None
 
 
-def _percent(name: str, label: str, higher_is_better: bool | None = True) -> Measure:
-    return Measure(name, label, "%", 100.0, 2, higher_is_better)
+def _percent(
+    name: str, label: str, higher_is_better: bool | None = True, share: bool = True
+) -> Measure:
+    return Measure(name, label, "%", 100.0, 2, higher_is_better, share=share)
 
 
 _ENTRIES = (
@@ -35,7 +37,7 @@ _ENTRIES = (
     ),
     Entry(Measure("loss", "test loss", "", 1.0, 4, False), scores.loss),
     Entry(_percent("train_accuracy", "training accuracy", None), scores.train_accuracy),
-    Entry(_percent("gap", "training minus test accuracy", False), scores.gap),
+    Entry(_percent("gap", "training minus test accuracy", False, share=False), scores.gap),
     Entry(
         _percent("dip", "best epoch's minus final test accuracy", False),
         scores.dip,
