@@ -31,11 +31,16 @@ def choose() -> None:
         os.environ[_VARIABLE] = DEFAULT
 
 
+def chosen() -> str:
+    """The backend that Keras uses, or will once it is imported."""
+    return os.environ.get(_VARIABLE) or _configured()
+
+
 def check() -> None:
     """Raises ValueError where Keras could not be imported for want of its backend."""
     name = os.environ.get(_VARIABLE)
     where = f"{_VARIABLE}={name!r}" if name else f"backend {_configured()!r} in {_file()}"
-    name = name or _configured()
+    name = chosen()
     if name not in _BACKENDS:
         raise ValueError(f"{_VARIABLE} must be one of {', '.join(_BACKENDS)}. Received: {where}")
     if not _is_installed(name):

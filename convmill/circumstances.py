@@ -7,20 +7,28 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import convmill
+from convmill import backends
 from convmill.runtime.host import cores
 
-PACKAGES = ("keras", "jax", "numpy", "llvmlite", "scipy")
+PACKAGES = ("numpy", "llvmlite", "scipy")
 
 
 def versions() -> dict[str, str]:
-    """Versions of convmill, of Python and of the packages that figures may depend on."""
+    """Versions of convmill, of Python and of the packages that figures may depend on; of Keras'
+    backends that of the one in use."""
     found = {"convmill": convmill.__version__, "python": platform.python_version()}
-    for name in PACKAGES:
+    for name in ("keras", backends.chosen(), *PACKAGES):
+        found |= _version(name)
+    return found
+
+
+def _version(name: str) -> dict[str, str]:
+    for package in (name, f"{name}-cpu"):  # TensorFlow's build for CPUs is a package of its own
         try:
-            found[name] = version(name)
+            return {name: version(package)}
         except PackageNotFoundError:
             continue  # a package may be there without having been installed
-    return found
+    return {}
 
 
 def machine() -> str:
