@@ -1,6 +1,6 @@
 """The context: one block of memory by which Python and the threads of native code talk.
 
-Also what threads need among themselves: a counter that hands out tasks, a barrier, and the
+Also what threads need among themselves: counters that hand out tasks, a barrier, and the
 processor's mode for denormal numbers.
 """
 
@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from convmill.kernels import ir
 from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
-from convmill.lower.fields import POINTERS, field_offset
+from convmill.lower.fields import COUNTERS, POINTERS, field_offset
+from convmill.lower.lifetimes import CACHE_LINE
 from convmill.lower.machine import Machine
 
 # x86's mode: nothing traps and results are rounded to nearest; denormals become zero, and are read
@@ -46,23 +47,39 @@ def write(e: Emitter, context: ir.Value, name: str, value: Index) -> None:
 
 
 @contextmanager
-def tasks(e: Emitter, context: ir.Value, count: Index) -> Iterator[ir.Value]:
-    """Take tasks from the common counter until ``count`` of them are given out."""
-    b = e.builder
-    take, work, done = (b.append_basic_block(name) for name in ("take", "work", "done"))
-    b.branch(take)
-    b.position_at_end(take)
-    counter = shared(e, context, "counter")
-    task = b.atomic_rmw("add", counter, ir.Constant(I64, 1), "seq_cst")
-    b.cbranch(e.less(task, count), work, done)
-    b.position_at_end(work)
-    yield task
-    b.branch(take)
-    b.position_at_end(done)
+def tasks(e: Emitter, context: ir.Value, thread: ir.Value, count: Index) -> Iterator[ir.Value]:
+    """Take tasks, of which there are ``count``, until all are given out: first those of this
+    thread's own share, the same in every phase and step, for what they read and write is in its
+    core's caches; then what the others have not begun of theirs."""
+    b, threads = e.builder, field(e, context, "threads")
+    with e.loop(0, threads) as turn:
+        owner = e.add(thread, turn)
+        owner = b.select(e.less(owner, threads), owner, e.sub(owner, threads))
+        first = e.divide(e.mul(owner, count), threads)
+        share = e.sub(e.divide(e.mul(e.add(owner, 1), count), threads), first)
+        counter = _counter(e, context, owner)
+        take, work, done = (b.append_basic_block(name) for name in ("take", "work", "done"))
+        look = b.append_basic_block("look")
+        b.branch(look)
+        b.position_at_end(look)  # nobody's cache loses a counter that has nothing more to give
+        begun = b.load_atomic(counter, "monotonic", 8, typ=I64)
+        b.cbranch(e.less(begun, share), take, done)
+        b.position_at_end(take)
+        number = b.atomic_rmw("add", counter, ir.Constant(I64, 1), "seq_cst")
+        b.cbranch(e.less(number, share), work, done)
+        b.position_at_end(work)
+        yield e.index(e.add(first, number))
+        b.branch(look)
+        b.position_at_end(done)
+
+
+def _counter(e: Emitter, context: ir.Value, thread: Index) -> ir.Value:
+    """Address of the number of tasks that were taken of a thread's share."""
+    return e.at(context, e.add(field_offset(COUNTERS), e.mul(thread, CACHE_LINE)), I8)
 
 
 def barrier(module: ir.Module, machine: Machine) -> ir.Function:
-    """(context): wait for all threads; the last one resets the counter and looks for a stop.
+    """(context): wait for all threads; the last one resets the counters and looks for a stop.
 
     Who waits spins for a moment, and then sleeps, so that on a busy machine the others get the
     processor: a sleeper says so before it looks at the generation again, which the system does
@@ -75,7 +92,9 @@ def barrier(module: ir.Module, machine: Machine) -> ir.Function:
     last = b.icmp_signed("==", b.add(arrived, ir.Constant(I64, 1)), field(e, context, "threads"))
     with b.if_else(last) as (then, otherwise):
         with then:
-            write(e, context, "counter", 0)
+            with e.loop(0, field(e, context, "threads")) as thread:
+                counter = _counter(e, context, thread)
+                b.atomic_rmw("xchg", counter, ir.Constant(I64, 0), "seq_cst")
             write(e, context, "arrived", 0)
             write(e, context, "stopping", read(e, context, "stop"))
             b.atomic_rmw("add", shared(e, context, "generation"), ir.Constant(I64, 1), "seq_cst")

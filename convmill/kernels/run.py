@@ -1,8 +1,8 @@
 """A Step as one native function that every thread runs.
 
 It knows no phases of its own: it goes through those of the Step, with a barrier behind each. In a
-phase threads take tasks from one counter: groups of images, slices of them, or shares of works. The
-last phase of a step has updated every weight before the next step reads one.
+phase threads take tasks: groups of images, slices of them, or shares of works. The last phase of a
+step has updated every weight before the next step reads one.
 """
 
 from __future__ import annotations
@@ -155,14 +155,13 @@ class _Program:
 
     def _run(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
         """This thread's tasks of a phase, for ``images`` images behind ``done`` of the batch."""
-        context = e.arguments[0]
         function = self.functions[id(phase)]
         if phase.over_images:
             take = self._slices if phase.sliced else self._groups
             take(e, phase, batch, done, images)
             return
         fresh = e.builder.zext(e.builder.icmp_signed("==", e.index(done), ZERO), I64)
-        e.call(function, context, batch.step, images, fresh, self._scratch(e))
+        e.call(function, *e.arguments, batch.step, images, fresh, self._scratch(e))
 
     def _scratch(self, e: Emitter) -> ir.Value:
         """This thread's scratch."""
@@ -177,7 +176,7 @@ class _Program:
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(most, e.maximum(even, 1))
         group = self._group(e, phase, batch, done)
-        with tasks(e, context, e.divide(e.add(images, size, -1), size)) as task:
+        with tasks(e, context, e.arguments[1], e.divide(e.add(images, size, -1), size)) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
             if self.training:
@@ -197,7 +196,7 @@ class _Program:
         end = e.add(done, images)
         before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
         group = self._group(e, phase, batch, done)
-        with tasks(e, context, e.sub(behind, before)) as task:
+        with tasks(e, context, e.arguments[1], e.sub(behind, before)) as task:
             number = e.add(before, task)
             start = e.mul(number, size)
             sums = e.mul(number, memory.slice_bytes)
@@ -315,16 +314,16 @@ def _each_image(build: Build, signature: ir.Signature, slots: int) -> ir.Functio
 
 
 def _shares_function(build: Build, name: str, works: Sequence[Work]) -> ir.Function:
-    """(context, step, images, fresh, scratch): take tasks until there are none; task = work x parts
-    + part, with as many parts as threads."""
+    """(context, thread, step, images, fresh, scratch): take tasks until there are none; task = part
+    x works + work, with as many parts as threads: one of every work is a thread's own."""
     functions = [[kernel_of(build, launch) for launch in work] for work in works]
-    kinds = [POINTER, I64, I64, I64, POINTER]
+    kinds = [POINTER, I64, I64, I64, I64, POINTER]
     e = Emitter(build.module, name, kinds, build.machine.lanes)
-    context = e.arguments[0]
-    threads = field(e, context, "threads")
-    with tasks(e, context, e.mul(len(works), threads)) as task:
-        number = e.divide(task, threads) if len(works) > 1 else 0
-        part = e.sub(task, e.mul(number, threads))
+    context, thread = e.arguments[:2]
+    threads, count = field(e, context, "threads"), len(works)
+    with tasks(e, context, thread, e.mul(count, threads)) as task:
+        part = e.divide(task, count) if count > 1 else task
+        number = e.sub(task, e.mul(part, count)) if count > 1 else 0
         share = _share(e, [_shares(work) for work in works], number, (part, threads))
         with e.when(e.less(*share)), _one_of(e, number, len(works)) as blocks:
             for work, written, begin in zip(works, functions, blocks, strict=True):
@@ -388,7 +387,7 @@ def _call_for_share(
     share: tuple[Index, Index],
 ) -> None:
     """The calls of a work for a share, from its first item to before its last."""
-    context, step, images, fresh, scratch = e.arguments
+    context, _, step, images, fresh, scratch = e.arguments
     bases = Bases(context, field(e, context, "records"), sums=field(e, context, "partials"))
     for launch, function in zip(work, functions, strict=True):
         slots = [address(build, e, bases, slot) for slot in launch.slots]

@@ -49,7 +49,8 @@ NUMBERS = (
     "prepared",  # whether what is made of weights once a call is there already
 )
 # Written by several threads, each on a cache line of its own.
-SHARED = ("counter", "arrived", "generation", "sleepers", "stop", "stopping", "finished", "failed")
+SHARED = ("arrived", "generation", "sleepers", "stop", "stopping", "finished", "failed", "counters")
+COUNTERS = SHARED[-1]  # how many tasks of its share each thread has given out: a line for each
 FIELDS = (*POINTERS, *NUMBERS)
 IMAGE_TYPES = ("uint8", "float32", "float64")
 IMAGE_ENTRY = ("address", "stride", "type")  # of each input
@@ -63,4 +64,6 @@ def field_offset(name: str) -> int:
     return FIELDS.index(name) * 8
 
 
-CONTEXT_BYTES = field_offset(SHARED[-1]) + CACHE_LINE
+def context_bytes(threads: int) -> int:
+    """Size of a context for so many threads."""
+    return field_offset(COUNTERS) + threads * CACHE_LINE

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from convmill.lower.fields import CONTEXT_BYTES, FIELDS, POINTERS, SHARED, field_offset
+from convmill.lower.fields import FIELDS, POINTERS, SHARED, context_bytes, field_offset
 from convmill.lower.lifetimes import CACHE_LINE
 
 # Where each field is, in the context's whole numbers of 8 bytes.
@@ -32,13 +32,14 @@ def aligned(count: int, dtype: np.dtype | type) -> np.ndarray:
 
 
 class Context:
-    """The fields that native code reads and writes; see ``convmill.lower.fields``.
+    """The fields that native code reads and writes, for a number of threads at most; see
+    ``convmill.lower.fields``.
 
     ``images/0`` names the first array of the table that the field ``images`` points to.
     """
 
-    def __init__(self) -> None:
-        self._space = aligned(CONTEXT_BYTES // 8, np.int64)
+    def __init__(self, threads: int) -> None:
+        self._space = aligned(context_bytes(threads) // 8, np.int64)
         self._held: dict[str, np.ndarray] = {}
 
     @property

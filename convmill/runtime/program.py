@@ -354,7 +354,7 @@ class Program:
         """A context with all that training and inference share, checked."""
         check(batches, self.graph, self.recipe)
         inputs, count = batches.inputs, len(batches.order)
-        context = Context()
+        context = Context(self.threads)
         context["order"] = np.ascontiguousarray(batches.order)
         context.set_table("images", [(x, IMAGE_TYPES.index(x.dtype.name)) for x in inputs])
         context["positions"] = count
