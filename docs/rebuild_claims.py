@@ -22,6 +22,7 @@ from convmill.page.study_labels import base_label, capital
 from convmill.plain_json import json_text
 from convmill.study import read
 from convmill.study.result import StudyResult
+from convmill.study.words import mean_and_interval
 
 DOCS = Path(__file__).parent
 INTRODUCTION = """\
@@ -53,6 +54,17 @@ def largest_and_answer(result: StudyResult) -> str:
     return f"{name} has {largest.parameters:,} parameters. {result.answer}"
 
 
+def at_seven_and_answer(result: StudyResult) -> str:
+    """What windows as large as those of the claim are good for, and the answer."""
+    arm = next(arm for arm in result.arms if arm.at == 7)
+    told = [
+        f"{measure.label} {mean_and_interval(measure, summary)}"
+        for measure in result.measures
+        if (summary := arm.summary(measure.name)) is not None
+    ]
+    return f"{capital(arm.label)}: {', '.join(told)}. {result.answer}"
+
+
 CLAIMS = (
     Claim(
         "A convolution learns local patterns; a dense layer learns patterns of the whole image.",
@@ -80,6 +92,7 @@ CLAIMS = (
         "Without pooling the last convolution sees 7x7 pixels of the image, too little: try to "
         "recognize a digit by looking through windows of 7x7 pixels only.",
         "windows",
+        at_seven_and_answer,
     ),
     Claim(
         "Without pooling a Dense layer of 512 on the last map would have 15.8 million parameters: "

@@ -92,7 +92,7 @@ def _reaches_best(result: StudyResult, arms: Sequence[Arm]) -> list[str]:
     while first > 0 and arms[first - 1].name not in differs:
         first -= 1
     if first == len(arms) or arms[first] is best:
-        return [f"the best place is {best.at:,}"]
+        return [f"the best is {mean_and_interval(measure, _of(best, measure))} at {best.at:,}"]
     return [f"from {arms[first].at:,} on no difference from the best place, {best.at:,}, was found"]
 
 
