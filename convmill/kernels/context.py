@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from convmill.kernels import ir
 from convmill.kernels.lang import I8, I32, I64, POINTER, VOID, Emitter, Index
 from convmill.lower.fields import COUNTERS, POINTERS, field_offset
-from convmill.lower.lifetimes import CACHE_LINE
+from convmill.lower.lines import CACHE_LINE
 from convmill.lower.machine import Machine
 
 # x86's mode: nothing traps and results are rounded to nearest; denormals become zero, and are read

@@ -29,7 +29,7 @@ from convmill.kernels.transforms import (
     strip_room,
     weigh,
 )
-from convmill.lower.choices import Filtering, Winograd
+from convmill.lower.choices import Filtering, Winograd, point_step
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 from convmill.lower.subgrids import room_around
@@ -55,7 +55,7 @@ def transform_weights(k: Kernel) -> None:
             [k.load(source, k.add(at, step * (kernel * i + j))) for j in range(kernel)]
             for i in range(kernel)
         ]
-        _store_weighed(k, filtering, taps, target, at, step)
+        _store_weighed(k, filtering, taps, target, at, matrix.transform_step)
 
 
 def turn_weights(k: Kernel) -> None:
@@ -66,7 +66,6 @@ def turn_weights(k: Kernel) -> None:
     assert filtering is not None
     kernel, (source, target) = filtering.kernel, ends(k)
     channels = matrix.columns // kernel**2
-    step = matrix.rows * matrix.turned_row
     with k.loop(k.told("first"), k.told("last")) as filter_:
         line = k.at(source, k.mul(filter_, matrix.columns))
 
@@ -80,7 +79,7 @@ def turn_weights(k: Kernel) -> None:
                 for i in range(kernel)
             ]
             at = k.add(k.mul(filter_, matrix.turned_row), channel)
-            _store_weighed(k, filtering, taps, target, at, step)
+            _store_weighed(k, filtering, taps, target, at, matrix.turned_step)
 
         k.vectors(channels, turn)
 
@@ -100,8 +99,8 @@ def _store_weighed(
 class _Plane:
     """What is convolved with what. The window of an image's first output begins at ``x(image)``,
     its rows ``row`` floats apart, its columns ``channels``; ``weights`` are points x channels x
-    ``weight_row``, of which ``filters`` count. Outputs are in windows of ``pool``, ``size`` of
-    them."""
+    ``weight_row``, of which ``filters`` count, points ``weight_step`` apart. Outputs are in windows
+    of ``pool``, ``size`` of them."""
 
     tile: Winograd
     x: Callable[[Index], ir.Value]
@@ -109,6 +108,7 @@ class _Plane:
     channels: int
     weights: ir.Value
     weight_row: int
+    weight_step: int
     filters: int
     size: tuple[int, int]
     pool: tuple[int, int]
@@ -126,14 +126,24 @@ class _Plane:
         return self.size[1] * self.pool[1] + self.tile.filtering.kernel - 1
 
     @property
+    def input_step(self) -> int:
+        """From the inputs of a point to those of the next."""
+        return point_step(self.tile.most * self.channels)
+
+    @property
+    def product_step(self) -> int:
+        """The same of products."""
+        return point_step(self.tile.most * self.weight_row)
+
+    @property
     def products(self) -> int:
         """Where in the room products begin, behind the inputs."""
-        return self.tile.filtering.points * self.tile.most * self.channels
+        return self.tile.filtering.points * self.input_step
 
     @property
     def strip(self) -> int:
         """Where in the room a strip has its own, behind the products."""
-        return self.tile.filtering.points * self.tile.most * (self.channels + self.weight_row)
+        return self.products + self.tile.filtering.points * self.product_step
 
 
 # Takes the windows of an image's tile, by rows, each with its outputs by rows, for a vector of
@@ -146,7 +156,8 @@ def scratch(tile: Winograd, channels: int, filters: int, columns: int, lanes: in
     strip of so many ``columns`` of outputs."""
     filtering, row = tile.filtering, -(-filters // lanes) * lanes
     strip = strip_room(filtering.side, columns + filtering.kernel - 1, lanes)
-    return filtering.points * tile.most * (channels + row) + strip
+    steps = point_step(tile.most * channels) + point_step(tile.most * row)
+    return filtering.points * steps + strip
 
 
 def forward(k: Kernel) -> None:
@@ -155,13 +166,15 @@ def forward(k: Kernel) -> None:
     assert stage.choice is not None
     tile = stage.choice.forward
     assert isinstance(tile, Winograd)
+    matrix = k.build.network.matrices[stage.kernel]
     plane = _Plane(
         tile,
         lambda image: k.at(k.record(value(stage.input), image), stage.corner),
         stage.input.row,
         stage.input.channels,
         k.pointer(of_matrix("transform", stage.kernel)),
-        k.build.network.matrices[stage.kernel].pack_row,
+        matrix.pack_row,
+        matrix.transform_step,
         stage.output.channels,
         (stage.output.height, stage.output.width),
         stage.pool,
@@ -199,6 +212,7 @@ def input_gradient(k: Kernel) -> None:
     assert isinstance(tile, Winograd)
     room, tensor, filters = room_around(stage), stage.input, stage.output.channels
     line, reach = room.extent[1] * filters, tile.filtering.kernel - 1
+    matrix = k.build.network.matrices[stage.kernel]
     # A place's window begins where its last tap reads.
     above, left = (room.border[axis] + stage.padding[2 * axis] - reach for axis in (0, 1))
 
@@ -212,7 +226,8 @@ def input_gradient(k: Kernel) -> None:
         line,
         filters,
         k.pointer(of_matrix("turned", stage.kernel)),
-        k.build.network.matrices[stage.kernel].turned_row,
+        matrix.turned_row,
+        matrix.turned_step,
         tensor.channels,
         (tensor.height, tensor.width),
         (1, 1),
@@ -303,7 +318,7 @@ def _transform_input(k: Kernel, plane: _Plane, x: ir.Value, row: Index, number: 
 
     target = k.at(plane.room, k.mul(number, channels))
     tiles = (tile.grid[1], first)
-    spread_strip(k, tile.filtering.side, strip, tiles, target, tile.most * channels)
+    spread_strip(k, tile.filtering.side, strip, tiles, target, plane.input_step)
 
 
 def _multiply(
@@ -312,9 +327,9 @@ def _multiply(
     """products[point] = inputs[point] (tiles x channels) times weights[point], for ``pieces`` of
     the tiles, from a first to a last one, so many at a time."""
     channels, tile, row = plane.channels, plane.tile, plane.weight_row
-    inputs = k.at(plane.room, k.mul(point, tile.most * channels))
-    factors = k.at(plane.weights, k.mul(point, channels * row))
-    results = k.at(plane.room, k.add(plane.products, k.mul(point, tile.most * row)))
+    inputs = k.at(plane.room, k.mul(point, plane.input_step))
+    factors = k.at(plane.weights, k.mul(point, plane.weight_step))
+    results = k.at(plane.room, k.add(plane.products, k.mul(point, plane.product_step)))
     for filter_, counts in k.runs(row, tile.vectors):
         for start, stop, count in pieces:
             with k.loop(start, stop, count) as first:
@@ -338,7 +353,7 @@ def _transform_output(
 ) -> None:
     """A' m A of one tile, for all filters, by windows."""
     filtering, (high, wide), row = plane.tile.filtering, plane.pool, plane.weight_row
-    side, outputs, step = filtering.side, filtering.outputs, plane.tile.most * row
+    side, outputs, step = filtering.side, filtering.outputs, plane.product_step
     first = (_first(k, plane, 0, place[0]), _first(k, plane, 1, place[1]))
 
     def finish(filter_: Index, count: int) -> None:

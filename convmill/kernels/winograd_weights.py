@@ -15,8 +15,15 @@ from itertools import accumulate
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import Index, cover
-from convmill.kernels.transforms import Strip, gather, spread_strip, square, strip_room, weigh
-from convmill.lower.choices import WinogradWeights
+from convmill.kernels.transforms import (
+    Strip,
+    gather,
+    spread_strip,
+    square,
+    strip_room,
+    weigh,
+)
+from convmill.lower.choices import WinogradWeights, point_step
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
@@ -24,25 +31,39 @@ from convmill.lower.stages import ConvolutionStage
 @dataclass(frozen=True)
 class _Rooms:
     """Where in the scratch things lie: inputs, points x tiles x channels; gradients, points x tiles
-    x filters; sums, points x filters x channels, whole vectors of them; and a strip of inputs."""
+    x filters; sums, points x filters x channels, whole vectors of them; and a strip of inputs. Of
+    the first three also what lies between two points."""
 
     inputs: ir.Value
     gradients: ir.Value
     sums: ir.Value
     strip: ir.Value
+    input_step: int
+    gradient_step: int
+    sum_step: int
 
 
 def scratch(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> int:
     """Float32 elements that one thread needs."""
-    return sum(_sizes(stage, choice, lanes))
-
-
-def _sizes(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tuple[int, ...]:
-    """Of the rooms."""
-    tiles = choice.filtering.points * choice.tiles
-    sums = choice.filtering.points * choice.filters * _row(stage, lanes)
     strip = strip_room(choice.filtering.side, _columns(stage), lanes)
-    return tiles * stage.input.channels, tiles * choice.filters, sums, strip
+    return choice.filtering.points * sum(_steps(stage, choice, lanes)) + strip
+
+
+def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tuple[int, int, int]:
+    """From one point to the next of inputs, of gradients and of sums."""
+    sizes = (
+        choice.tiles * stage.input.channels,
+        choice.tiles * choice.filters,
+        choice.filters * _row(stage, lanes),
+    )
+    inputs, gradients, sums = (point_step(size) for size in sizes)
+    return inputs, gradients, sums
+
+
+def _rooms(k: Kernel, stage: ConvolutionStage, choice: WinogradWeights) -> _Rooms:
+    steps = _steps(stage, choice, k.lanes)
+    starts = accumulate((choice.filtering.points * step for step in steps), initial=0)
+    return _Rooms(*(k.at(k.told("scratch"), start) for start in starts), *steps)
 
 
 def _columns(stage: ConvolutionStage) -> int:
@@ -66,12 +87,10 @@ def weight_gradient(k: Kernel) -> None:
     k.zero_if_fresh(k.pointer(of_matrix("gradient_of", stage.kernel)), stage.taps)
     if stage.bias is not None:
         k.zero_if_fresh(k.pointer(of_matrix("gradient_of", stage.bias)), 1)
-    sizes = _sizes(stage, choice, k.lanes)
-    starts = accumulate(sizes[:-1], initial=0)
-    rooms = _Rooms(*(k.at(k.told("scratch"), start) for start in starts))
+    rooms = _rooms(k, stage, choice)
     with k.loop(first, last, choice.filters) as filter_, k.loop(0, images, choice.images) as start:
         stop = k.minimum(images, k.add(start, choice.images))
-        k.fill_zero(rooms.sums, sizes[2])
+        k.fill_zero(rooms.sums, choice.filtering.points * rooms.sum_step)
         with k.loop(start, stop, choice.together) as image:
             count = k.minimum(choice.together, k.sub(stop, image))
             for top, end, rows in cover(choice.grid[0], choice.rows):
@@ -117,7 +136,7 @@ def _transform(
             strip,
             (columns, lambda column: first(column, stage.output.width)),
             k.at(rooms.inputs, k.mul(start, channels)),
-            choice.tiles * channels,
+            rooms.input_step,
         )
         with k.loop(0, columns) as column:
             place = [top, first(column, stage.output.width)]
@@ -164,7 +183,7 @@ def _weigh(
         weighed_square = square(lambda g: weigh(k, choice.filtering.side, g), d)
         points = (p for line in weighed_square for p in line)
         for point, weighed in enumerate(points):
-            k.store(weighed, target, point * choice.tiles * choice.filters)
+            k.store(weighed, target, point * rooms.gradient_step)
         if stage.bias is not None:
             biases = k.at(k.pointer(of_matrix("gradient_of", stage.bias)), k.add(first, filter_))
             every = (one for line in d for one in line)
@@ -182,9 +201,9 @@ def _multiply(
     """sums[point] (filters x channels) += gradients[point] (tiles x filters), transposed, times
     inputs[point] (tiles x channels): a block of filters x channels stays in registers."""
     channels, filters, row = stage.input.channels, choice.filters, _row(stage, k.lanes)
-    inputs = k.at(rooms.inputs, k.mul(point, choice.tiles * channels))
-    gradients = k.at(rooms.gradients, k.mul(point, choice.tiles * filters))
-    sums = k.at(rooms.sums, k.mul(point, filters * row))
+    inputs = k.at(rooms.inputs, k.mul(point, rooms.input_step))
+    gradients = k.at(rooms.gradients, k.mul(point, rooms.gradient_step))
+    sums = k.at(rooms.sums, k.mul(point, rooms.sum_step))
     for channel, counts in k.runs(channels, choice.vectors):
         for start, stop, many in cover(filters, choice.filters_at_once):
             with k.loop(start, stop, many) as filter_:
@@ -218,7 +237,7 @@ def _gather(
 
         def add(channel: Index, count: int) -> None:
             here = k.at(rooms.sums, k.add(k.mul(filter_, row), channel))
-            step = choice.filters * row
+            step = rooms.sum_step
             m = [[k.load(here, (side * i + j) * step) for j in range(side)] for i in range(side)]
             found = square(lambda line: gather(k, side, kernel, line), m)
             taps = (tap for row in found for tap in row)

@@ -8,7 +8,7 @@ each output.
 
 from __future__ import annotations
 
-from convmill.lower.lifetimes import CACHE_LINE
+from convmill.lower.lines import CACHE_LINE
 
 POINTERS = (
     "images",

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from convmill.lower.launches import Home, Launch, Slot, Step
+from convmill.lower.lines import apart, in_lines
 
-CACHE_LINE = 64
 FOREVER = 1 << 30
 
 
@@ -89,7 +89,7 @@ def place_slots(step: Step, guard: int = 0) -> Memory:
         found, sizes[home] = _packed([one for one in lives if one.home == home], home, guard)
         places |= found
     scratch = max((launch.scratch for launch in step.launches()), default=0)
-    return Memory(places, sizes, _in_lines(4 * scratch) // 4, guard)
+    return Memory(places, sizes, in_lines(4 * scratch) // 4, guard)
 
 
 def _lifetimes(step: Step) -> list[_Lifetime]:
@@ -127,14 +127,12 @@ def _moments(step: Step) -> Iterator[tuple[int, int, Launch]]:
                 yield moment, number, launch
 
 
-def _packed(
-    lives: Sequence[_Lifetime], home: Home, guard: int
-) -> tuple[dict[str, Place], int]:
+def _packed(lives: Sequence[_Lifetime], home: Home, guard: int) -> tuple[dict[str, Place], int]:
     """Offsets for slots of one home: each the lowest that is free as long as it lives, the largest
-    slots first. Returns the places and the bytes of all."""
+    slots first. Returns the places, and the bytes from one that has all of them to the next."""
     placed: list[tuple[_Lifetime, int, int]] = []  # with first and last byte
     for life in sorted(lives, key=lambda one: (not one.slot.bordered, -one.slot.bytes)):
-        length = _in_lines(life.slot.bytes + guard)
+        length = in_lines(life.slot.bytes + guard)
         taken = sorted((start, stop) for other, start, stop in placed if _meet(life, other))
         offset = _gap(taken, length)
         placed.append((life, offset, offset + length))
@@ -142,7 +140,7 @@ def _packed(
         life.slot.name: Place(home, start, life.slot.bytes, life.slot.bordered)
         for life, start, _ in placed
     }
-    return places, max((stop for _, _, stop in placed), default=0)
+    return places, apart(max((stop for _, _, stop in placed))) if placed else 0
 
 
 def _meet(one: _Lifetime, other: _Lifetime) -> bool:
@@ -160,7 +158,3 @@ def _gap(taken: Iterable[tuple[int, int]], length: int) -> int:
             return offset
         offset = max(offset, stop)
     return offset
-
-
-def _in_lines(count: int) -> int:
-    return -(-count // CACHE_LINE) * CACHE_LINE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from convmill.lower.choices import Filtering
+from convmill.lower.choices import Filtering, point_step
 from convmill.lower.stages import BatchNormalizationStage, Stage
 from convmill.lower.tensors import Tensor
 from convmill.plan.graph.parameters import Constraint, Regularizer
@@ -54,6 +54,17 @@ class Matrix:
     def size(self) -> int:
         """Number of weights."""
         return self.rows * self.columns
+
+    @property
+    def transform_step(self) -> int:
+        """Float32 elements from one point of ``winograd`` to the next."""
+        assert self.filtering is not None
+        return point_step(self.columns // self.filtering.kernel**2 * self.pack_row)
+
+    @property
+    def turned_step(self) -> int:
+        """The same of ``turned``."""
+        return point_step(self.rows * self.turned_row)
 
 
 @dataclass(frozen=True)

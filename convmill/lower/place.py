@@ -148,13 +148,12 @@ def _with_copies(
     forward = _filtering(one.forward for one in choices if one)
     back = _filtering(one.input_gradient for one in choices if one)
     if forward is not None:
-        channels = matrix.columns // forward.kernel**2
         matrix = replace(matrix, winograd=packed, filtering=forward)
-        packed = round_up(packed + forward.points * channels * row, ALIGNMENT)
+        packed = round_up(packed + forward.points * matrix.transform_step, ALIGNMENT)
     if back is not None:
         wide = round_up(matrix.columns // back.kernel**2, lanes)
         matrix = replace(matrix, turned=packed, turned_row=wide, turned_filtering=back)
-        packed = round_up(packed + back.points * matrix.rows * wide, ALIGNMENT)
+        packed = round_up(packed + back.points * matrix.turned_step, ALIGNMENT)
     return matrix, packed
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd, WinogradWeights
 from convmill.lower.launches import Images, Launch, Phase, Slot, Step
-from convmill.lower.lifetimes import CACHE_LINE, Memory, Place
+from convmill.lower.lifetimes import Memory, Place
+from convmill.lower.lines import CACHE_LINE
 from convmill.lower.machine import Machine
 from convmill.lower.network import Gradients
 from convmill.lower.stages import (

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from convmill.lower.fields import FIELDS, POINTERS, SHARED, context_bytes, field_offset
-from convmill.lower.lifetimes import CACHE_LINE
+from convmill.lower.lines import CACHE_LINE
 
 # Where each field is, in the context's whole numbers of 8 bytes.
 _PLACES = {name: field_offset(name) // 8 for name in (*FIELDS, *SHARED)}

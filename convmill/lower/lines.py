@@ -1,0 +1,17 @@
+"""Cache lines: what begins at one, and how far apart things lie that are touched together."""
+
+from __future__ import annotations
+
+CACHE_LINE = 64  # bytes
+
+
+def in_lines(size: int) -> int:
+    """``size`` bytes, rounded up to whole lines."""
+    return -(-size // CACHE_LINE) * CACHE_LINE
+
+
+def apart(size: int) -> int:
+    """Bytes from one thing of ``size`` bytes to the next, where the same place of many is touched
+    at once: an odd number of lines, for what lies a power of two apart falls into the same few sets
+    of a cache, which have room for about a dozen lines."""
+    return (in_lines(size) // CACHE_LINE | 1) * CACHE_LINE
