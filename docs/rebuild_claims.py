@@ -54,6 +54,28 @@ def largest_and_answer(result: StudyResult) -> str:
     return f"{name} has {largest.parameters:,} parameters. {result.answer}"
 
 
+def everywhere_and_at_home(result: StudyResult) -> str:
+    """The answer, and how well each net reads digits where it has seen them."""
+    home = result.measures[1]
+    told = [
+        f"{base_label(arm)} {mean_and_interval(home, summary)}"
+        for arm in result.arms
+        if (summary := arm.summary(home.name)) is not None
+    ]
+    return f"{result.answer} In the corner that they were trained in: {', '.join(told)}."
+
+
+def answer_in_shares(result: StudyResult) -> str:
+    """The answer, and how large a part of what a unit sees it is."""
+    extent, seen = result.measures[0], {"dense": 28 * 28, "large": 11 * 11, "small": 3 * 3}
+    told = [
+        f"{summary.mean / seen[arm.name]:.0%} of the {seen[arm.name]} pixels ({base_label(arm)})"
+        for arm in result.arms
+        if (summary := arm.summary(extent.name)) is not None
+    ]
+    return f"{result.answer} Of what a unit sees that is {', '.join(told)}."
+
+
 def at_seven_and_answer(result: StudyResult) -> str:
     """What windows as large as those of the claim are good for, and the answer."""
     arm = next(arm for arm in result.arms if arm.at == 7)
@@ -69,11 +91,13 @@ CLAIMS = (
     Claim(
         "A convolution learns local patterns; a dense layer learns patterns of the whole image.",
         "locality",
+        answer_in_shares,
     ),
     Claim(
         "What a convnet has learned in one place of the image it knows in every other; a dense "
         "net has to learn it there again.",
         "translation",
+        everywhere_and_at_home,
     ),
     Claim(
         "So convnets need fewer training samples to generalize.",
@@ -95,7 +119,7 @@ CLAIMS = (
         at_seven_and_answer,
     ),
     Claim(
-        "Without pooling a Dense layer of 512 on the last map would have 15.8 million parameters: "
+        "Without pooling a Dense layer of 512 on the last map would have 15.86 million parameters: "
         "far too many for so small a model, and it would overfit heavily.",
         "dense-head",
         largest_and_answer,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from convmill.study.pairs import paired
 from convmill.study.result import Arm, Comparison, Measure, StudyResult, Summary
 from convmill.study.statistics import LEVEL, holm
-from convmill.study.words import difference, joined, mean_and_interval, sentence, shown
+from convmill.study.verdict import finding, verdict, was_tested
+from convmill.study.words import difference, joined, mean_and_interval, place, sentence, shown
 
 
 def answer(result: StudyResult, kind: str) -> str:
@@ -24,9 +25,26 @@ def answer(result: StudyResult, kind: str) -> str:
 
 
 def _comparisons(result: StudyResult) -> str:
-    """A sentence for each pair, of the first measure."""
-    told = [one.sentence for one in _of_first(result)]
-    return joined(told) if told else _means(result)
+    """One sentence of all pairs, in the first measure; then those that nothing could be told of."""
+    found = _of_first(result)
+    return joined([*_verdict(result, found), *_untold(found)]) if found else _means(result)
+
+
+def _verdict(result: StudyResult, found: Sequence[Comparison]) -> list[str]:
+    """A sentence of those that were tested, if there are such."""
+    measure, tested = result.measures[0], [one for one in found if was_tested(one)]
+    labels = {arm.name: arm.label for arm in result.arms}
+    means = {
+        arm.name: shown(measure, summary.mean)
+        for arm in result.arms
+        if (summary := arm.summary(measure.name)) is not None
+    }
+    return [verdict(tested, measure, labels, means)] if tested else []
+
+
+def _untold(found: Sequence[Comparison]) -> list[str]:
+    """A sentence for each pair of which there was nothing to test."""
+    return [one.sentence for one in found if not was_tested(one)]
 
 
 def _means(result: StudyResult) -> str:
@@ -41,7 +59,8 @@ def _mean(arm: Arm, measure: Measure) -> str:
 
 
 def _along(result: StudyResult) -> str:
-    """For each pair, from where to where on what varies one is better: a sentence a stretch."""
+    """For each pair, where on what varies one is as good as the other at its best place, and from
+    where to where it is better: a sentence a stretch."""
     measure, vary = result.measures[0], result.vary
     found = _of_first(result)
     if vary is None or not found:
@@ -51,9 +70,36 @@ def _along(result: StudyResult) -> str:
         bases = result.arm(one.first).base, result.arm(one.second).base
         pairs.setdefault(bases, []).append(one)
     told = []
-    for some in pairs.values():
+    for bases, some in pairs.items():
+        told += [*_overtakes(result, *bases), *_overtakes(result, *reversed(bases))]
         told += [_stretch(result, measure, stretch) for stretch in _stretches(some)]
     return joined(told)
+
+
+def _overtakes(result: StudyResult, better: str, worse: str) -> list[str]:
+    """The first place from which on the arm ``better`` beats the arm ``worse`` at its best place,
+    by pairs of equal seed; nothing where that is the last place, or there is none."""
+    measure, vary = result.measures[0], result.vary
+    ours, theirs = (
+        [arm for arm in result.arms if arm.base == base and arm.summary(measure.name)]
+        for base in (better, worse)
+    )
+    if vary is None or not measure.higher_is_better or not ours or not theirs:
+        return []
+    best = max(theirs, key=lambda arm: _of(arm, measure).mean)
+    tests = [paired(measure.name, (arm.name, best.name), result.runs) for arm in ours]
+    p_values = holm([math.nan if one is None else one.p for one in tests])
+    beats = [
+        test is not None and p < LEVEL and test.difference > 0
+        for test, p in zip(tests, p_values, strict=True)
+    ]
+    start = next((at for at in range(len(ours)) if all(beats[at:])), len(ours))
+    if start >= len(ours) - 1:
+        return []
+    first, second = (
+        f"{arm.label} ({shown(measure, _of(arm, measure).mean)})" for arm in (ours[start], best)
+    )
+    return [f"{vary.label}: {first} beats {second} in {measure.label}"]
 
 
 def _rise(result: StudyResult) -> str:
@@ -68,10 +114,15 @@ def _rise(result: StudyResult) -> str:
         if not arms:
             continue
         ends = [arms[0], arms[-1]] if len(arms) > 1 else arms
-        said = [f"{mean_and_interval(measure, _of(arm, measure))} at {arm.at:,}" for arm in ends]
+        said = [_at_place(arm, measure) for arm in ends]
         told.append(f"{measure.label}, {vary.label}: {' and '.join(said)}")
         told += _reaches_best(result, arms)
     return joined(told)
+
+
+def _at_place(arm: Arm, measure: Measure) -> str:
+    """ "97.72 % [97.53, 97.91] at 3,000"."""
+    return f"{mean_and_interval(measure, _of(arm, measure))} at {place(arm.at)}"
 
 
 def _reaches_best(result: StudyResult, arms: Sequence[Arm]) -> list[str]:
@@ -92,8 +143,9 @@ def _reaches_best(result: StudyResult, arms: Sequence[Arm]) -> list[str]:
     while first > 0 and arms[first - 1].name not in differs:
         first -= 1
     if first == len(arms) or arms[first] is best:
-        return [f"the best is {mean_and_interval(measure, _of(best, measure))} at {best.at:,}"]
-    return [f"from {arms[first].at:,} on no difference from the best place, {best.at:,}, was found"]
+        return [f"the best is {_at_place(best, measure)}"]
+    start, end = place(arms[first].at), place(best.at)
+    return [f"from {start} on no difference from the best place, {end}, was found"]
 
 
 def _spread(result: StudyResult) -> str:
@@ -112,7 +164,8 @@ def _spread(result: StudyResult) -> str:
         for name, mark in result.marks.items():
             below = sum(value < mark for value in values)
             told[-1] += f"; {below} of {len(values)} lie below {name} ({shown(measure, mark)})"
-    return joined([*told, *(one.sentence for one in _of_first(result))])
+    found = _of_first(result)
+    return joined([*told, *_verdict(result, found), *_untold(found)])
 
 
 def _of(arm: Arm, measure: Measure) -> Summary:
@@ -145,12 +198,25 @@ def _sign(comparison: Comparison) -> int | None:
 def _stretch(result: StudyResult, measure: Measure, stretch: Sequence[Comparison]) -> str:
     """One sentence on the whole stretch: its ends."""
     assert result.vary is not None
-    bases = {arm.name: arm.label.rpartition(" at ")[0] for arm in result.arms}
     ends = [stretch[0]] if len(stretch) == 1 else [stretch[0], stretch[-1]]
-    places = [f"{result.arm(one.first).at:,}" for one in ends]
-    where = f"{result.vary.label}: {' to '.join(places)}"
-    said = [sentence(one, measure, bases) for one in ends]
-    return f"{where}: {'; ... '.join(said)}"
+    bases = {arm.name: arm.label.rpartition(" at ")[0] for arm in result.arms}
+    if not all(was_tested(one) for one in ends):
+        return f"{result.vary.label}: {'; '.join(sentence(one, measure, bases) for one in ends)}"
+    findings = [finding(one, measure) for one in ends]
+    places = [place(result.arm(one.first).at) for one in ends]
+    first, second, verb = findings[0].first, findings[0].second, findings[0].verb
+    amounts = [
+        f"{'by ' if verb else ''}{one.amount} at {at}"
+        for one, at in zip(findings, places, strict=True)
+    ]
+    where = f"({result.vary.label}: {' to '.join(places)})"
+    amount = f"{' and '.join(amounts)}, n = {stretch[0].n}"
+    if verb:
+        return f"in {measure.label}, {bases[first]} {verb} {bases[second]} {where} {amount}"
+    return (
+        f"no difference in {measure.label} was found between {bases[first]} and {bases[second]} "
+        f"{where}: {amount}"
+    )
 
 
 def _of_first(result: StudyResult) -> list[Comparison]:

@@ -38,6 +38,11 @@ def brackets(measure: Measure, low: float, high: float) -> str:
     return f" [{', '.join(ends)}]"
 
 
+def place(at: float | None) -> str:
+    """Where on what varies: "60,000", "0.5"."""
+    return "" if at is None else f"{at:,.0f}" if float(at).is_integer() else f"{at:,}"
+
+
 def sentence(comparison: Comparison, measure: Measure, labels: Mapping[str, str]) -> str:
     """One comparison in words."""
     first, second = labels[comparison.first], labels[comparison.second]

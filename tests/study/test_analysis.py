@@ -50,6 +50,34 @@ def test_from_where_on_the_best_place_is_reached():
     assert "From 200 on no difference from the best place, 1,000, was found" in found
 
 
+def along(ours, theirs):
+    values = {
+        f"{arm} @ {at}": each
+        for arm, some in (("a", ours), ("b", theirs))
+        for at, each in zip(VARY["values"], some, strict=True)
+    }
+    return result_of(values, vary=VARY).answer
+
+
+def around(mean, *more):
+    return [mean + 0.001 * seed for seed in (0, 1, 2, *more)]
+
+
+def test_where_an_arm_overtakes_the_others_best_is_told_first():
+    better = [around(0.5), around(0.93), around(0.97)]
+    found = along(better, [[one - 0.05 for one in each] for each in better])
+    first, second = found.split(". ", 1)
+    assert first == "Train: a at 200 (93.10 %) beats b at 1,000 (92.10 %) in test accuracy"
+    assert second.startswith("In test accuracy, a beats b (train: 20 to 1,000) by 5.00 points")
+    assert second.endswith("at 1,000, n = 3.")
+
+
+@pytest.mark.parametrize("far", [0.2, -0.2])
+def test_no_arm_overtakes_the_others_best_before_the_end(far):
+    ours = [around(0.5), around(0.6), around(0.9)]
+    assert "beats b at" not in along(ours, [[one - far for one in reversed(each)] for each in ours])
+
+
 def test_runs_that_are_not_finite_are_told_and_not_compared():
     result = result_of({"a": [0.1, math.nan, 0.2], "b": [0.3, 0.2, 0.1]}, measures=["loss"])
     assert result.answer == "A and b are not compared in test loss: not all runs are finite."
