@@ -16,7 +16,7 @@ from convmill.settings import keras_folder
 DEFAULT = "jax"
 _VARIABLE = "KERAS_BACKEND"
 # Keras' backends; each needs the module of its name.
-_BACKENDS = ("jax", "tensorflow", "torch", "numpy", "openvino")
+BACKENDS = ("jax", "tensorflow", "torch", "numpy", "openvino")
 
 
 def choose() -> None:
@@ -27,7 +27,7 @@ def choose() -> None:
     if os.environ.get(_VARIABLE) or "keras" in sys.modules:
         return
     name = _configured()
-    if name in _BACKENDS and not _is_installed(name):
+    if name in BACKENDS and not _is_installed(name):
         os.environ[_VARIABLE] = DEFAULT
 
 
@@ -41,8 +41,8 @@ def check() -> None:
     name = os.environ.get(_VARIABLE)
     where = f"{_VARIABLE}={name!r}" if name else f"backend {_configured()!r} in {_file()}"
     name = chosen()
-    if name not in _BACKENDS:
-        raise ValueError(f"{_VARIABLE} must be one of {', '.join(_BACKENDS)}. Received: {where}")
+    if name not in BACKENDS:
+        raise ValueError(f"{_VARIABLE} must be one of {', '.join(BACKENDS)}. Received: {where}")
     if not _is_installed(name):
         raise ValueError(
             f"Keras' backend {name} is not installed: install {name}, or set "

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from convmill.backends import BACKENDS
+
 # Their versions are kept with each run; a change in them is no change of the study.
-OTHERS = frozenset({"keras", "convmill", "jax", "jaxlib", "numpy", *sys.stdlib_module_names})
+OTHERS = frozenset({"keras", "convmill", "jaxlib", *BACKENDS, *sys.stdlib_module_names})
 INSTALLED = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")]
 
 
@@ -111,6 +113,9 @@ def _imported(module: ModuleType, text: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             name = f"{'.' * node.level}{node.module or ''}"
             if node.level:
-                name = resolve_name(name, module.__package__ or "")
+                try:
+                    name = resolve_name(name, module.__package__ or "")
+                except ImportError:  # what is written somewhere need not be run
+                    continue
             yield name
             yield from (f"{name}.{one.name}" for one in node.names)
