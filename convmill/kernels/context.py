@@ -53,8 +53,8 @@ def tasks(e: Emitter, context: ir.Value, thread: ir.Value, count: Index) -> Iter
     core's caches; then what the others have not begun of theirs."""
     b, threads = e.builder, field(e, context, "threads")
     with e.loop(0, threads) as turn:
-        owner = e.add(thread, turn)
-        owner = b.select(e.less(owner, threads), owner, e.sub(owner, threads))
+        ahead = e.index(e.add(thread, turn))
+        owner = b.select(e.less(ahead, threads), ahead, e.index(e.sub(ahead, threads)))
         first = e.divide(e.mul(owner, count), threads)
         share = e.sub(e.divide(e.mul(e.add(owner, 1), count), threads), first)
         counter = _counter(e, context, owner)

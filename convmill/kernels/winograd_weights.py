@@ -62,8 +62,10 @@ def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tupl
 
 def _rooms(k: Kernel, stage: ConvolutionStage, choice: WinogradWeights) -> _Rooms:
     steps = _steps(stage, choice, k.lanes)
-    starts = accumulate((choice.filtering.points * step for step in steps), initial=0)
-    return _Rooms(*(k.at(k.told("scratch"), start) for start in starts), *steps)
+    sizes = (choice.filtering.points * step for step in steps)
+    rooms = [k.at(k.told("scratch"), start) for start in accumulate(sizes, initial=0)]
+    inputs, gradients, sums, strip = rooms
+    return _Rooms(inputs, gradients, sums, strip, *steps)
 
 
 def _columns(stage: ConvolutionStage) -> int:
