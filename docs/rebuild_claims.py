@@ -48,10 +48,11 @@ class Claim:
 
 
 def largest_and_answer(result: StudyResult) -> str:
-    """The size of the largest net, and the answer."""
+    """The size of the largest net, the answer, and the last comparison of the second measure."""
     largest = max(result.arms, key=lambda arm: arm.parameters)
-    name = capital(base_label(largest))
-    return f"{name} has {largest.parameters:,} parameters. {result.answer}"
+    told = f"{capital(base_label(largest))} has {largest.parameters:,} parameters. {result.answer}"
+    second = [one for one in result.comparisons if one.measure == result.measures[1].name]
+    return f"{told} {capital(second[-1].sentence)}." if second else told
 
 
 def everywhere_and_at_home(result: StudyResult) -> str:
