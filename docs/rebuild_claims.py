@@ -18,6 +18,7 @@ from pathlib import Path
 from convmill.inspection.markdown import escaped
 from convmill.page.markdown import render
 from convmill.page.study import page_of
+from convmill.page.study_index import with_links
 from convmill.page.study_labels import base_label, capital
 from convmill.plain_json import json_text
 from convmill.study import read
@@ -49,7 +50,7 @@ class Claim:
 
 def largest_and_answer(result: StudyResult) -> str:
     """The size of the largest net, the answer, and the last comparison of the second measure."""
-    largest = max(result.arms, key=lambda arm: arm.parameters)
+    largest = max(result.arms, key=lambda arm: arm.parameters or 0)
     told = f"{capital(base_label(largest))} has {largest.parameters:,} parameters. {result.answer}"
     second = [one for one in result.comparisons if one.measure == result.measures[1].name]
     return f"{told} {capital(second[-1].sentence)}." if second else told
@@ -201,6 +202,8 @@ def rebuild(docs: Path) -> None:
             file.unlink()
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    front = folder / "README.md"
+    front.write_text(with_links(front.read_text(encoding="utf-8"), found), encoding="utf-8")
     (docs / "claims.md").write_text(claims_page(found), encoding="utf-8")
 
 

@@ -112,7 +112,7 @@ def _beyond(spec: Spec, arms: Sequence[Arm]) -> Iterable[str]:
         if measure.share and any(one and (one.low < 0 or one.high > 1) for one in found):
             yield (
                 f"Intervals of {measure.label} reach below 0 or above 100 %, where it cannot lie: "
-                "Student's know no ends"
+                "Student's intervals know no bounds"
             )
 
 

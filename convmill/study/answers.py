@@ -9,7 +9,15 @@ from convmill.study.pairs import paired
 from convmill.study.result import Arm, Comparison, Measure, StudyResult, Summary
 from convmill.study.statistics import LEVEL, holm
 from convmill.study.verdict import finding, verdict, was_tested
-from convmill.study.words import difference, joined, mean_and_interval, place, sentence, shown
+from convmill.study.words import (
+    difference,
+    joined,
+    mean_and_interval,
+    own_names,
+    place,
+    sentence,
+    shown,
+)
 
 
 def answer(result: StudyResult, kind: str) -> str:
@@ -27,7 +35,7 @@ def answer(result: StudyResult, kind: str) -> str:
 def _comparisons(result: StudyResult) -> str:
     """One sentence of all pairs, in the first measure; then those that nothing could be told of."""
     found = _of_first(result)
-    return joined([*_verdict(result, found), *_untold(found)]) if found else _means(result)
+    return _joined(result, [*_verdict(result, found), *_untold(found)]) if found else _means(result)
 
 
 def _verdict(result: StudyResult, found: Sequence[Comparison]) -> list[str]:
@@ -50,7 +58,8 @@ def _untold(found: Sequence[Comparison]) -> list[str]:
 def _means(result: StudyResult) -> str:
     """The mean of each arm, of the first measure."""
     measure = result.measures[0]
-    return joined([_mean(arm, measure) for arm in result.arms if arm.summary(measure.name)])
+    told = [_mean(arm, measure) for arm in result.arms if arm.summary(measure.name)]
+    return _joined(result, told)
 
 
 def _mean(arm: Arm, measure: Measure) -> str:
@@ -73,7 +82,7 @@ def _along(result: StudyResult) -> str:
     for bases, some in pairs.items():
         told += [*_overtakes(result, *bases), *_overtakes(result, *reversed(bases))]
         told += [_stretch(result, measure, stretch) for stretch in _stretches(some)]
-    return joined(told)
+    return _joined(result, told)
 
 
 def _overtakes(result: StudyResult, better: str, worse: str) -> list[str]:
@@ -117,7 +126,7 @@ def _rise(result: StudyResult) -> str:
         said = [_at_place(arm, measure) for arm in ends]
         told.append(f"{measure.label}, {vary.label}: {' and '.join(said)}")
         told += _reaches_best(result, arms)
-    return joined(told)
+    return _joined(result, told)
 
 
 def _at_place(arm: Arm, measure: Measure) -> str:
@@ -165,7 +174,11 @@ def _spread(result: StudyResult) -> str:
             below = sum(value < mark for value in values)
             told[-1] += f"; {below} of {len(values)} lie below {name} ({shown(measure, mark)})"
     found = _of_first(result)
-    return joined([*told, *_verdict(result, found), *_untold(found)])
+    return _joined(result, [*told, *_verdict(result, found), *_untold(found)])
+
+
+def _joined(result: StudyResult, sentences: Sequence[str]) -> str:
+    return joined(sentences, own_names(result.arms))
 
 
 def _of(arm: Arm, measure: Measure) -> Summary:
