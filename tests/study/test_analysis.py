@@ -80,7 +80,7 @@ def test_no_arm_overtakes_the_others_best_before_the_end(far):
 
 def test_runs_that_are_not_finite_are_told_and_not_compared():
     result = result_of({"a": [0.1, math.nan, 0.2], "b": [0.3, 0.2, 0.1]}, measures=["loss"])
-    assert result.answer == "A and b are not compared in test loss: not all runs are finite."
+    assert result.answer == "a and b are not compared in test loss: not all runs are finite."
     assert "a: the test loss of 1 of 3 runs is not finite" in result.notes
 
 
