@@ -78,6 +78,16 @@ def answer_in_shares(result: StudyResult) -> str:
     return f"{result.answer} Of what a unit sees that is {', '.join(told)}."
 
 
+def answer_and_orders(result: StudyResult) -> str:
+    """The answer, and what sets the runs in Keras apart beside the engine."""
+    if "tensorflow" not in result.versions:
+        return result.answer
+    return (
+        f"{result.answer} Keras on TensorFlow repeats one order of images in every epoch where a "
+        "seed is set; convmill draws a new one."
+    )
+
+
 def at_seven_and_answer(result: StudyResult) -> str:
     """What windows as large as those of the claim are good for, and the answer."""
     arm = next(arm for arm in result.arms if arm.at == 7)
@@ -137,6 +147,7 @@ CLAIMS = (
     Claim(
         "The small convnet reads 99.2 % of the test images rightly.",
         "spread",
+        answer_and_orders,
     ),
 )
 
