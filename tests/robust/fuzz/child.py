@@ -21,10 +21,6 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-os.environ.update(CONVMILL_CACHE="", CONVMILL_OFFLINE="1", MPLBACKEND="agg")
-
 MOST_MEMORY = 3 << 30  # bytes that a process may grow to before another one takes its place
 SECONDS = 1.0  # after which it tells what came of the cases so far
 IN_MEMORY = "/dev/shm"  # where files cost the least, if it is there
@@ -37,6 +33,9 @@ def main(kind: str, place: str) -> None:
     os.dup2(silence, 1)  # what cases print is theirs
     faulthandler.enable()
     warnings.simplefilter("ignore")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    os.environ.update(CONVMILL_CACHE="", CONVMILL_OFFLINE="1", MPLBACKEND="agg")
     from tests.robust.fuzz.kinds import begin
 
     where = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
