@@ -119,5 +119,6 @@ def test_what_stays_finite_is_not_touched():
 
 
 def test_an_action_that_there_is_not():
-    with pytest.raises(ValueError, match=r"action must be one of 'stop', 'raise', 'restore'\. Received"):
+    words = r"action must be one of 'stop', 'raise', 'restore'\. Received"
+    with pytest.raises(ValueError, match=words):
         StopOnNaN("end")
