@@ -33,6 +33,7 @@ def main(kind: str, place: str) -> None:
     os.dup2(silence, 1)  # what cases print is theirs
     faulthandler.enable()
     warnings.simplefilter("ignore")
+    os.environ.setdefault("KERAS_BACKEND", "jax")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     os.environ.update(CONVMILL_CACHE="", CONVMILL_OFFLINE="1", MPLBACKEND="agg")
