@@ -22,7 +22,7 @@ from convmill.page.study_index import with_links
 from convmill.page.study_labels import base_label, capital
 from convmill.plain_json import json_text
 from convmill.study import read
-from convmill.study.result import StudyResult
+from convmill.study.result import Arm, Measure, StudyResult, Summary
 from convmill.study.words import mean_and_interval
 
 DOCS = Path(__file__).parent
@@ -56,13 +56,19 @@ def largest_and_answer(result: StudyResult) -> str:
     return f"{told} {capital(second[-1].sentence)}." if second else told
 
 
+def summaries(result: StudyResult, measure: Measure) -> Iterator[tuple[Arm, Summary]]:
+    """The arms that have runs, with what these show of a measure."""
+    for arm in result.arms:
+        if (summary := arm.summary(measure.name)) is not None:
+            yield arm, summary
+
+
 def everywhere_and_at_home(result: StudyResult) -> str:
     """The answer, and how well each net reads digits where it has seen them."""
     home = result.measures[1]
     told = [
         f"{base_label(arm)} {mean_and_interval(home, summary)}"
-        for arm in result.arms
-        if (summary := arm.summary(home.name)) is not None
+        for arm, summary in summaries(result, home)
     ]
     return f"{result.answer} In the corner that they were trained in: {', '.join(told)}."
 
@@ -72,8 +78,7 @@ def answer_in_shares(result: StudyResult) -> str:
     extent, seen = result.measures[0], {"dense": 28 * 28, "large": 11 * 11, "small": 3 * 3}
     told = [
         f"{summary.mean / seen[arm.name]:.0%} of the {seen[arm.name]} pixels ({base_label(arm)})"
-        for arm in result.arms
-        if (summary := arm.summary(extent.name)) is not None
+        for arm, summary in summaries(result, extent)
     ]
     return f"{result.answer} Of what a unit sees that is {', '.join(told)}."
 

@@ -10,6 +10,7 @@ from convmill.study.result import Arm, Comparison, Measure, StudyResult, Summary
 from convmill.study.statistics import LEVEL, holm
 from convmill.study.verdict import finding, verdict, was_tested
 from convmill.study.words import (
+    base_label,
     difference,
     joined,
     mean_and_interval,
@@ -212,7 +213,7 @@ def _stretch(result: StudyResult, measure: Measure, stretch: Sequence[Comparison
     """One sentence on the whole stretch: its ends."""
     assert result.vary is not None
     ends = [stretch[0]] if len(stretch) == 1 else [stretch[0], stretch[-1]]
-    bases = {arm.name: arm.label.rpartition(" at ")[0] for arm in result.arms}
+    bases = {arm.name: base_label(arm) for arm in result.arms}
     if not all(was_tested(one) for one in ends):
         return f"{result.vary.label}: {'; '.join(sentence(one, measure, bases) for one in ends)}"
     findings = [finding(one, measure) for one in ends]

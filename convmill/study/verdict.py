@@ -10,7 +10,14 @@ from itertools import groupby
 
 from convmill.study.result import Comparison, Measure
 from convmill.study.statistics import LEVEL
-from convmill.study.words import brackets, difference, signed
+from convmill.study.words import (
+    brackets,
+    can_see,
+    difference,
+    second_is_ahead,
+    signed,
+    unsigned,
+)
 
 
 @dataclass(frozen=True)
@@ -32,17 +39,13 @@ def was_tested(comparison: Comparison) -> bool:
 def finding(comparison: Comparison, measure: Measure) -> Finding:
     """What a comparison that ``was_tested`` has shown, by the names of arms."""
     first, second = comparison.first, comparison.second
-    low, high = comparison.low, comparison.high
     if not comparison.corrected_p < LEVEL:
-        amount = f"{signed(measure, comparison.difference)}{brackets(measure, low, high)}"
-        return Finding(first, second, "", amount)
-    if (comparison.difference < 0) != (measure.higher_is_better is False):
+        interval = brackets(measure, comparison.low, comparison.high)
+        return Finding(first, second, "", signed(measure, comparison.difference) + interval)
+    if second_is_ahead(comparison, measure):
         first, second = second, first
-    if comparison.difference < 0:
-        low, high = -high, -low
     verb = "is above" if measure.higher_is_better is None else "beats"
-    amount = f"{difference(measure, comparison.difference)}{brackets(measure, low, high)}"
-    return Finding(first, second, verb, amount)
+    return Finding(first, second, verb, unsigned(comparison, measure))
 
 
 def verdict(
@@ -81,10 +84,16 @@ def _nothing_found(
 ) -> str:
     said = [
         f"between {name(one.first)} and {name(one.second)} ({one.amount}, n = {each.n}, where "
-        f"{difference(measure, each.detectable)} would have been seen with 80 % probability)"
+        f"{_seen(each, measure)} would have been seen with 80 % probability)"
         for each, one in pairs
     ]
     return "no difference was found " + enumerated(said)
+
+
+def _seen(comparison: Comparison, measure: Measure) -> str:
+    """The smallest difference; none where it is larger than any can be."""
+    possible = can_see(comparison, measure)
+    return difference(measure, comparison.detectable) if possible else "no difference there can be"
 
 
 def enumerated(parts: Sequence[str]) -> str:

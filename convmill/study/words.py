@@ -58,14 +58,23 @@ def sentence(comparison: Comparison, measure: Measure, labels: Mapping[str, str]
         return f"{first} and {second} are equal in {measure.label} in every pair, {n}"
     if not comparison.corrected_p < LEVEL:
         return _not_found(comparison, measure, first, second)
+    verb = _verb(measure, comparison.difference)
+    if verb == "beats" and second_is_ahead(comparison, measure):
+        first, second = second, first
+    return f"{first} {verb} {second} by {unsigned(comparison, measure)} in {measure.label}, {n}"
+
+
+def second_is_ahead(comparison: Comparison, measure: Measure) -> bool:
+    """Whether the second is the better one, or the greater one where neither is better."""
+    return (comparison.difference < 0) != (measure.higher_is_better is False)
+
+
+def unsigned(comparison: Comparison, measure: Measure) -> str:
+    """How far apart two arms are, without a sign: "0.21 points [0.15, 0.27]"."""
     low, high = comparison.low, comparison.high
     if comparison.difference < 0:
         low, high = -high, -low
-    verb = _verb(measure, comparison.difference)
-    if verb == "beats" and comparison.difference * (1 if measure.higher_is_better else -1) < 0:
-        first, second = second, first
-    amount = f"{difference(measure, comparison.difference)}{brackets(measure, low, high)}"
-    return f"{first} {verb} {second} by {amount} in {measure.label}, {n}"
+    return f"{difference(measure, comparison.difference)}{brackets(measure, low, high)}"
 
 
 def joined(sentences: Sequence[str], names: Sequence[str] = ()) -> str:

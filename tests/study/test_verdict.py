@@ -8,7 +8,7 @@ import pytest
 
 from convmill.study.answers import answer
 from convmill.study.statistics import compare
-from convmill.study.verdict import enumerated, finding
+from convmill.study.verdict import enumerated, finding, verdict
 from tests.page import studies
 
 
@@ -43,3 +43,11 @@ def test_parts_are_enumerated():
     assert enumerated(["a"]) == "a"
     assert enumerated(["a", "b"]) == "a and b"
     assert enumerated(["a", "b", "c"]) == "a, b and c"
+
+
+def test_of_a_share_no_difference_above_the_whole_would_have_been_seen():
+    measure = dataclasses.replace(studies.ACCURACY, share=True)
+    far = compare("accuracy", ("a", "b"), [0.1, 0.9], [0.9, 0.2])
+    assert far.detectable > 1
+    said = verdict([far], measure, {"a": "a", "b": "b"}, {"a": "50 %", "b": "55 %"})
+    assert "n = 2, where no difference there can be would have been seen" in said
