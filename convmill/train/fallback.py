@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import keras
+
 from convmill.plan.refusals import DataNotCovered, NotCovered
 from convmill.printing import say
 from convmill.reasons import reason_of
@@ -32,6 +35,27 @@ def fall_back(current: Session, gap: NotCovered, model: Any) -> None:
         f"convmill: {model.name} runs on Keras' own path. Not covered: {gap}.",
         sys.stderr,
     )
+
+
+# Arguments that hold arrays.
+_DATA = ("x", "y", "sample_weight", "validation_data")
+
+
+def readable(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for Keras, with their arrays in this machine's byte order: a step that JAX has
+    compiled takes the bytes of others as they are, without a word."""
+    native = {
+        name: keras.tree.map_structure(_in_native_order, arguments[name])
+        for name in _DATA
+        if name in arguments
+    }
+    return {**arguments, **native}
+
+
+def _in_native_order(leaf: Any) -> Any:
+    if not isinstance(leaf, np.ndarray) or leaf.dtype.isnative:
+        return leaf
+    return leaf.astype(leaf.dtype.newbyteorder("="))
 
 
 # Those whose words tell nothing of what the user passed.

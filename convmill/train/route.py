@@ -60,7 +60,7 @@ def call(name: str, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return found
     fallback.fall_back(session(model), found, model)
     with fallback.told(found):
-        return keras_method(model, **arguments)
+        return keras_method(model, **fallback.readable(arguments))
 
 
 def _run(name: str, model: Any, arguments: dict[str, Any]) -> Any:

@@ -280,6 +280,15 @@ def _is_mapped(array: np.ndarray) -> bool:
 
 
 def _as_keras_sees(y: np.ndarray) -> np.ndarray:
-    """``y`` for a metric: in this machine's byte order, and floats as float32."""
-    dtype = np.dtype(np.float32) if y.dtype.kind == "f" else y.dtype.newbyteorder("=")
-    return y.astype(dtype, copy=False)
+    """``y`` for a metric: in this machine's byte order, and as float32 what holds floats, or whole
+    numbers that no int32 holds (JAX would cut them to 32 bits without a word)."""
+    as_float = y.dtype.kind == "f" or _is_wider(y)
+    return y.astype(np.float32 if as_float else y.dtype.newbyteorder("="), copy=False)
+
+
+def _is_wider(y: np.ndarray) -> bool:
+    """Whether there are whole numbers in it that no int32 holds."""
+    if y.dtype.kind not in "iu" or y.dtype.itemsize < 4 or not y.size:
+        return False
+    most = np.iinfo(np.int32)
+    return bool(y.min() < most.min or y.max() > most.max)

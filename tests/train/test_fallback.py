@@ -485,3 +485,15 @@ def test_what_fails_on_keras_path_brings_no_weights_of_an_earlier_run_back(capsy
         assert all(map(np.array_equal, model.get_weights(), chosen))
     before = model.train_on_batch(X, Y)
     assert model.train_on_batch(X, Y) != before
+
+
+def test_keras_is_given_arrays_in_this_machines_byte_order():
+    """A step that JAX has compiled takes the bytes of others as they are."""
+    model = compiled(with_unknown(models.Sequential))
+    expected = model.predict_on_batch(X)
+    assert np.ptp(expected) > 0
+    np.testing.assert_array_equal(model.predict_on_batch(X.astype(">f4")), expected)
+    foreign = [one.astype(">f4") for one in (X, Y)]
+    assert model.test_on_batch(*foreign) == model.test_on_batch(X, Y)
+    checked = model.fit(*foreign, validation_data=tuple(foreign), verbose=0).history
+    assert np.isfinite(checked["val_loss"]).all()

@@ -195,3 +195,15 @@ def test_metrics_that_fit_no_outputs_are_told_by_their_names():
         model.train_on_batch(np.ones((2, 3)), [np.ones((2, 2)), np.ones((2, 2))])
     assert "mark" not in str(raised.value)
     assert "0x" not in str(raised.value)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", ">i8", "int32"])
+def test_metrics_see_whole_numbers_of_any_size(dtype):
+    """JAX cuts what no int32 holds to 32 bits."""
+    model = models.Sequential([keras.Input((2,)), layers.Dense(1, kernel_initializer="ones")])
+    model.compile("sgd", "mean_absolute_error", metrics=["mse"])
+    y = np.array([[0], [2**31 - 1 if dtype == "int32" else 2**40]], dtype)
+    x = np.zeros((2, 2), "float32")
+    distance = float(y.max())
+    for found in (model.test_on_batch(x, y), model.evaluate(x, y, verbose=0)):
+        np.testing.assert_allclose(found, [distance / 2, distance**2 / 2], rtol=1e-6)

@@ -7,6 +7,7 @@ weights as they were, or does what plain Keras does.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,6 +218,12 @@ def _as_numbers(form: forms.Form) -> Any:
     return np.asarray(form.value).astype("float32") if form.numbers is None else form.numbers
 
 
+def _squeezed(form: forms.Form) -> Any:
+    """Without a last axis of one, which Keras' losses take away and its metrics may refuse."""
+    numbers = _as_numbers(form)
+    return numbers[..., 0] if form.bad == "more axes" and numbers.shape[-1:] == (1,) else numbers
+
+
 def _expected(subject: Subject, method: str, given: Given, options: Any, bad: bool) -> Any:
     """What plain Keras finds. Fault where it refuses what we took."""
     if bad or not method.endswith("on_batch"):
@@ -232,11 +239,11 @@ def _by_keras(subject: Subject, method: str, given: Given, options: Any) -> Any:
         return _call(subject.keras, method, given, options, _plain)
     except Exception as error:
         subject.states[1].restore()  # where Keras on JAX fails, it leaves no weights
+        for plain in (_as_numbers, _squeezed):
+            with contextlib.suppress(Exception):
+                return _call(subject.keras, method, given, options, plain)
         text = f"taken, where Keras says: {type(error).__name__}: {error!s:.300}"
-        try:
-            return _call(subject.keras, method, given, options, _as_numbers)
-        except Exception:
-            raise Fault("", text) from error
+        raise Fault("", text) from error
     finally:
         subject.states[1].restore()
 
