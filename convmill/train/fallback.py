@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import keras
+import numpy as np
 
 from convmill.plan.refusals import DataNotCovered, NotCovered
 from convmill.printing import say
