@@ -82,7 +82,9 @@ def forward(site: Site[S]) -> list[Launch]:
             Launch("normalize.combine", site.of, over, read, written),
         ]
     taken = (value(stage.input), folding.statistics(stage.moments))
-    return [*launches, Launch("normalize.apply", site.of, Images(), taken, (value(stage.output),))]
+    result = (value(stage.output),)
+    apply = Launch("normalize.apply", site.of, Images(), taken, result, repeatable=True)
+    return [*launches, apply]
 
 
 def backward(site: Site[S]) -> list[Launch]:

@@ -98,7 +98,8 @@ class Kernel(Emitter):
         self.build, self.launch = build, launch
         kinds = told(launch)
         slots = launch.slots
-        name = f"{launch.of}.{launch.kernel.replace('.', '_')}"
+        again = ".again" if launch.again else ""
+        name = f"{launch.of}.{launch.kernel.replace('.', '_')}{again}"
         types = [*(POINTER for _ in slots), *kinds.values()]
         super().__init__(build.module, name, types, build.machine.lanes)
         sliced = isinstance(launch.over, Slices)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from convmill.kernels import constraints, copies, images, measure, sums, update
 from convmill.kernels.operation import Site
 from convmill.kernels.operations import operation_of
+from convmill.lower.again import computed_again
 from convmill.lower.cut import cut
 from convmill.lower.launches import Launch, Slot, Step
 from convmill.lower.network import Gradients, Network
@@ -38,7 +39,7 @@ def training_step(network: Network, lanes: int) -> Step:
     closing = summed(network, over_images, lanes)
     closing += [*update.slopes(network), *update.norms(network), *steps]
     launches = _added([*over_images, *update.penalties(network), *gradients])
-    return cut(before, [*launches, *closing])
+    return cut(before, computed_again([*launches, *closing]))
 
 
 def _backward(

@@ -25,14 +25,14 @@ class Slot:
     ``home`` says whose it is: the "batch" has one of it (weights, losses; the caller's arrays),
     each "image" of a batch has its own, of ``bytes`` bytes, or each image of the group that a
     "thread" is at, which ``lifetimes`` finds out, and each "slice" of a batch its sums.
-    ``bordered`` slots hold a border of zeros that is set once, and so share their memory with
-    nobody; what is ``kept`` is read behind a run, for reports.
+    Where there is a ``border`` of zeros, which is set once, that is a tensor of the slot's form: it
+    shares memory with its like alone. What is ``kept`` is read behind a run, for reports.
     """
 
     name: str
     bytes: int = 0
     home: Home = "batch"
-    bordered: bool = False
+    border: Tensor | None = None
     kept: bool = False
 
 
@@ -66,7 +66,8 @@ class Launch:
 
     ``work`` tells how much there is to do, to begin with the largest; ``scratch`` is in float32
     elements of a thread's own; ``wanted`` names what the caller must have asked for. One that
-    ``adds`` goes on from what another launch of its step has written.
+    ``adds`` goes on from what another launch of its step has written. One that is ``repeatable``
+    writes one slot, at little cost, and may do so ``again`` in a later phase (``again.py``).
     """
 
     kernel: str
@@ -78,6 +79,8 @@ class Launch:
     scratch: int = 0
     wanted: Literal["outputs", "labels"] | None = None
     adds: bool = False
+    repeatable: bool = False
+    again: bool = False
 
     @property
     def number(self) -> int:
@@ -140,8 +143,8 @@ class Step:
 
 def value(tensor: Tensor) -> Slot:
     """Values of a tensor, float32, its halo counted."""
-    bordered = any(tensor.halo)
-    return Slot(f"value/{tensor.buffer}", FLOAT_BYTES * tensor.size, "image", bordered)
+    border = replace(tensor, buffer=0, use=0) if any(tensor.halo) else None
+    return Slot(f"value/{tensor.buffer}", FLOAT_BYTES * tensor.size, "image", border)
 
 
 def gradient(tensor: Tensor) -> Slot:

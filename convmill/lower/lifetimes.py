@@ -27,7 +27,6 @@ class Place:
     home: Home
     offset: int
     bytes: int
-    bordered: bool
 
 
 @dataclass(frozen=True)
@@ -61,13 +60,16 @@ class Memory:
         return self.sizes[self.places[name].home]
 
 
+Span = tuple[int, int]  # first and last moment
+
+
 @dataclass(frozen=True)
 class _Lifetime:
-    """First and last moment at which a slot is touched, and whether one phase does all of that."""
+    """When a slot is in use, which ends where it is written again, and whether no such span goes
+    beyond a phase."""
 
     slot: Slot
-    first: int
-    last: int
+    spans: tuple[Span, ...]
     alone: bool
 
     @property
@@ -81,7 +83,7 @@ def place_slots(step: Step, guard: int = 0) -> Memory:
     their records, so that tests can look at everything afterwards."""
     lives = _lifetimes(step)
     if guard:
-        lives = [replace(life, first=0, last=FOREVER, alone=False) for life in lives]
+        lives = [replace(life, spans=((0, FOREVER),), alone=False) for life in lives]
     places: dict[str, Place] = {}
     sizes: dict[Home, int] = {}
     homes: tuple[Home, ...] = ("image", "thread", "slice")
@@ -94,25 +96,28 @@ def place_slots(step: Step, guard: int = 0) -> Memory:
 
 def _lifetimes(step: Step) -> list[_Lifetime]:
     """Lifetimes of all slots that images or slices have, in the order of their first use."""
-    touched: dict[Slot, list[tuple[int, int]]] = {}  # (moment, phase)
+    touched: dict[Slot, list[list[tuple[int, int]]]] = {}  # (moment, phase), span by span
     for moment, phase, launch in _moments(step):
         for slot in launch.slots:
             if slot.home != "batch":
-                touched.setdefault(slot, []).append((moment, phase))
+                spans = touched.setdefault(slot, [])
+                if not spans or (launch.again and slot in launch.writes):
+                    spans.append([])
+                spans[-1].append((moment, phase))
     return [
-        _Lifetime(slot, uses[0][0], _last(slot, uses), _is_alone(slot, uses))
-        for slot, uses in touched.items()
+        _Lifetime(slot, tuple(_span(slot, uses) for uses in spans), _is_alone(slot, spans))
+        for slot, spans in touched.items()
     ]
 
 
-def _last(slot: Slot, uses: Sequence[tuple[int, int]]) -> int:
-    """When a slot is touched for the last time; a slice's sums are once its batch is through."""
-    return FOREVER if slot.home == "slice" else uses[-1][0]
+def _span(slot: Slot, uses: Sequence[tuple[int, int]]) -> Span:
+    """When a slot is touched first and last; a slice's sums are once its batch is through."""
+    return uses[0][0], FOREVER if slot.home == "slice" else uses[-1][0]
 
 
-def _is_alone(slot: Slot, uses: Sequence[tuple[int, int]]) -> bool:
-    """Whether one phase does all that is done with a slot."""
-    return not slot.kept and len({phase for _, phase in uses}) == 1
+def _is_alone(slot: Slot, spans: Sequence[Sequence[tuple[int, int]]]) -> bool:
+    """Whether one phase does all that is done with a slot from one writing to the next."""
+    return not slot.kept and all(len({phase for _, phase in uses}) == 1 for uses in spans)
 
 
 def _moments(step: Step) -> Iterator[tuple[int, int, Launch]]:
@@ -131,13 +136,13 @@ def _packed(lives: Sequence[_Lifetime], home: Home, guard: int) -> tuple[dict[st
     """Offsets for slots of one home: each the lowest that is free as long as it lives, the largest
     slots first. Returns the places, and the bytes from one that has all of them to the next."""
     placed: list[tuple[_Lifetime, int, int]] = []  # with first and last byte
-    for life in sorted(lives, key=lambda one: (not one.slot.bordered, -one.slot.bytes)):
+    for life in sorted(lives, key=lambda one: (one.slot.border is None, -one.slot.bytes)):
         length = in_lines(life.slot.bytes + guard)
         taken = sorted((start, stop) for other, start, stop in placed if _meet(life, other))
         offset = _gap(taken, length)
         placed.append((life, offset, offset + length))
     places = {
-        life.slot.name: Place(home, start, life.slot.bytes, life.slot.bordered)
+        life.slot.name: Place(home, start, life.slot.bytes)
         for life, start, _ in placed
     }
     return places, apart(max((stop for _, _, stop in placed))) if placed else 0
@@ -145,9 +150,11 @@ def _packed(lives: Sequence[_Lifetime], home: Home, guard: int) -> tuple[dict[st
 
 def _meet(one: _Lifetime, other: _Lifetime) -> bool:
     """Whether two slots may not share memory."""
-    if one.slot.bordered or other.slot.bordered:
+    if one.slot.border != other.slot.border:
         return True
-    return one.first <= other.last and other.first <= one.last
+    return any(
+        first <= end and start <= last for first, last in one.spans for start, end in other.spans
+    )
 
 
 def _gap(taken: Iterable[tuple[int, int]], length: int) -> int:

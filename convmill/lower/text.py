@@ -135,4 +135,5 @@ def _launch(launch: Launch) -> str:
     else:
         over = f" ({launch.over.total} by {launch.over.multiple})"
     wanted = f" if there are {launch.wanted}" if launch.wanted else ""
-    return f"{launch.of} {launch.kernel}{over}{wanted}: {reads} -> {writes}"
+    again = " again" if launch.again else ""
+    return f"{launch.of} {launch.kernel}{again}{over}{wanted}: {reads} -> {writes}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from convmill.lower.launches import Images, Launch, Shares, Slot
+from convmill.lower.tensors import Tensor
 
 
-def image_slot(name: str, length: int = 64, *, bordered: bool = False) -> Slot:
+def image_slot(name: str, length: int = 64, *, border: Tensor | None = None) -> Slot:
     """A slot that each image has."""
-    return Slot(name, length, "image", bordered)
+    return Slot(name, length, "image", border)
 
 
 def over_images(reads: list[Slot], writes: list[Slot], of: str = "stage0") -> Launch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,9 +14,11 @@ from convmill.lower.cut import cut
 from convmill.lower.launches import Slot, Step
 from convmill.lower.lifetimes import Memory, place_slots
 from convmill.lower.lines import CACHE_LINE, apart
+from convmill.lower.tensors import Tensor
 from tests.lower.launches import image_slot, over_images, over_shares
 
 SUM = Slot("gradient_of/0")
+FORMS = [Tensor(0, 3, 3, 1, (1, 1, 1, side)) for side in (1, 2)]
 
 
 def chain(slots: list[Slot]) -> Step:
@@ -42,14 +45,29 @@ def test_slots_that_never_live_together_share_memory():
     assert memory.places["a"].offset == memory.places["c"].offset
 
 
-def test_a_border_is_set_once_and_shared_with_nobody():
-    slots = [image_slot(name, 1000, bordered=name == "a") for name in "abcd"]
+def test_a_border_is_set_once_and_shared_with_its_like_alone():
+    borders = {"a": FORMS[0], "b": FORMS[1], "d": FORMS[0]}
+    slots = [image_slot(name, 1000, border=borders.get(name)) for name in "abcdef"]
     memory = place_slots(chain([*slots, image_slot("last", 64)]))
-    border = memory.places["a"]
-    for name in "bcd":
-        other = memory.places[name]
-        assert other.offset >= border.offset + border.bytes or other.offset < border.offset
-    assert memory.thread_bytes == apart(3 * 1024)
+    assert memory.places["a"] == memory.places["d"]
+    assert memory.places["c"] == memory.places["e"]
+    assert len({memory.places[name].offset for name in "abcf"}) == 4
+    assert memory.thread_bytes == apart(4 * 1024)
+
+
+def test_what_is_computed_again_is_kept_for_no_image():
+    """Each phase has it in its threads' own memory, which others use in between."""
+    a, b, c = image_slot("a"), image_slot("b", 1000), image_slot("c", 1000)
+    make = over_images([a], [b])
+    launches = [over_images([], [a]), make, over_images([b], [image_slot("d")]),
+                over_shares([a], [SUM]), over_images([], [c]), over_images([c], [image_slot("e")]),
+                replace(make, again=True), over_images([b], [image_slot("f")])]  # fmt: skip
+    memory = place_slots(cut([], launches))
+    assert memory.places["a"].home == "image"
+    assert memory.places["b"].home == "thread"
+    assert memory.places["b"].offset == memory.places["c"].offset
+    kept = place_slots(cut([], [one for one in launches if not one.again]))
+    assert kept.places["b"].home == "image"
 
 
 def test_with_a_guard_everything_is_kept_apart():
@@ -65,9 +83,9 @@ def test_with_a_guard_everything_is_kept_apart():
 @given(st.data())
 def test_slots_that_live_together_never_overlap(data):
     """Launches that each write one slot and read some of those before."""
-    count = data.draw(st.integers(2, 9))
+    count, forms = data.draw(st.integers(2, 9)), st.sampled_from([None, *FORMS])
     slots = [
-        image_slot(f"s{i}", data.draw(st.integers(1, 300)), bordered=data.draw(st.booleans()))
+        image_slot(f"s{i}", 100 * data.draw(st.integers(1, 3)), border=data.draw(forms))
         for i in range(count)
     ]
     launches = []
@@ -84,8 +102,9 @@ def test_slots_that_live_together_never_overlap(data):
             if not _apart(memory, slot.name, other.name):
                 last = max(n for n, one in enumerate(launches) if other in one.slots)
                 assert last < i, f"{slot.name} is written while {other.name} is still read"
-                assert not slot.bordered
-                assert not other.bordered
+                assert slot.border == other.border
+                one, another = memory.places[slot.name], memory.places[other.name]
+                assert slot.border is None or one.offset == another.offset
 
 
 def _apart(memory: Memory, one: str, other: str) -> bool:

@@ -101,6 +101,6 @@ def test_places_that_overlap():
     both = {"x": memory.places["x"], "y": memory.places["x"]}
     with pytest.raises(spec.SpecError, match="overlaps"):
         spec.check_memory(step, replace(memory, places=both))
-    outside = {**memory.places, "x": Place("thread", 1 << 20, 64, False)}
+    outside = {**memory.places, "x": Place("thread", 1 << 20, 64)}
     with pytest.raises(spec.SpecError, match="x lies outside"):
         spec.check_memory(step, replace(memory, places=outside))
