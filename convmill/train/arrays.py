@@ -15,6 +15,14 @@ from convmill.train import check
 ByOutput = tuple[np.ndarray | None, ...]  # an array for each output of a model that has one
 
 
+def beyond_int32(array: np.ndarray) -> bool:
+    """Whether there are whole numbers in it that no int32 holds. JAX would cut them to 32 bits."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 4 or not array.size:
+        return False
+    most = np.iinfo(np.int32)
+    return bool(array.min() < most.min or array.max() > most.max)
+
+
 @dataclass(frozen=True)
 class Given:
     """ByOutput as the user passed them: ``x`` one for each input of the model, ``y`` and ``weight``

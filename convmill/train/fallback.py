@@ -14,6 +14,7 @@ import numpy as np
 from convmill.plan.refusals import DataNotCovered, NotCovered
 from convmill.printing import say
 from convmill.reasons import reason_of
+from convmill.train.arrays import beyond_int32
 from convmill.train.session import Session
 
 
@@ -42,20 +43,19 @@ _DATA = ("x", "y", "sample_weight", "validation_data")
 
 
 def readable(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments for Keras, with their arrays in this machine's byte order: a step that JAX has
-    compiled takes the bytes of others as they are, without a word."""
-    native = {
-        name: keras.tree.map_structure(_in_native_order, arguments[name])
-        for name in _DATA
-        if name in arguments
-    }
-    return {**arguments, **native}
+    """Arguments for Keras, with arrays that say on JAX, too, what they say: a step that JAX has
+    compiled takes the bytes of another byte order as they are, and cuts whole numbers to 32 bits,
+    without a word."""
+    given = {name: arguments[name] for name in _DATA if name in arguments}
+    return {**arguments, **keras.tree.map_structure(_as_jax_takes, given)}
 
 
-def _in_native_order(leaf: Any) -> Any:
-    if not isinstance(leaf, np.ndarray) or leaf.dtype.isnative:
+def _as_jax_takes(leaf: Any) -> Any:
+    if not isinstance(leaf, np.ndarray):
         return leaf
-    return leaf.astype(leaf.dtype.newbyteorder("="))
+    if keras.backend.backend() == "jax" and beyond_int32(leaf):
+        return leaf.astype(np.float32)
+    return leaf.astype(leaf.dtype.newbyteorder("="), copy=False)
 
 
 # Those whose words tell nothing of what the user passed.

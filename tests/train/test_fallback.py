@@ -487,8 +487,8 @@ def test_what_fails_on_keras_path_brings_no_weights_of_an_earlier_run_back(capsy
     assert model.train_on_batch(X, Y) != before
 
 
-def test_keras_is_given_arrays_in_this_machines_byte_order():
-    """A step that JAX has compiled takes the bytes of others as they are."""
+def test_keras_is_given_arrays_that_jax_does_not_misread():
+    """A step that JAX has compiled takes the bytes of others as they are, and cuts to 32 bits."""
     model = compiled(with_unknown(models.Sequential))
     expected = model.predict_on_batch(X)
     assert np.ptp(expected) > 0
@@ -497,3 +497,6 @@ def test_keras_is_given_arrays_in_this_machines_byte_order():
     assert model.test_on_batch(*foreign) == model.test_on_batch(X, Y)
     checked = model.fit(*foreign, validation_data=tuple(foreign), verbose=0).history
     assert np.isfinite(checked["val_loss"]).all()
+    far = np.where(Y == 1, 2**40, 0)
+    found = model.test_on_batch(X, far)
+    assert found == pytest.approx(model.test_on_batch(X, far.astype("float32")))
