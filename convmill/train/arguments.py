@@ -56,7 +56,7 @@ def batches(name: str, value: Any) -> None:
     if isinstance(value, str | bytes) or not any(hasattr(value, each) for each in _GIVES):
         raise ValueError(
             f"{name} must be arrays, or give batches, as a PyDataset or a generator does. "
-            f"Received: {name}={value!r}"
+            f"Received: {name} of type {type(value).__name__}"
         )
 
 

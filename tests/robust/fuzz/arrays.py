@@ -214,14 +214,17 @@ def _plain(form: forms.Form) -> Any:
 
 
 def _as_numbers(form: forms.Form) -> Any:
-    """Whatever it is, as an array of numbers."""
+    """Whatever it is, as an array of numbers; nothing stays nothing."""
+    if form.value is None:
+        return None
     return np.asarray(form.value).astype("float32") if form.numbers is None else form.numbers
 
 
 def _squeezed(form: forms.Form) -> Any:
     """Without a last axis of one, which Keras' losses take away and its metrics may refuse."""
     numbers = _as_numbers(form)
-    return numbers[..., 0] if form.bad == "more axes" and numbers.shape[-1:] == (1,) else numbers
+    more = form.bad == "more axes" and numbers.shape[-1:] == (1,)
+    return numbers[..., 0] if more else numbers
 
 
 def _expected(subject: Subject, method: str, given: Given, options: Any, bad: bool) -> Any:
