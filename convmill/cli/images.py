@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from convmill import pictures
 from convmill.cli.card import Background, is_light, read_card
 from convmill.data.digits import BOX, centred
 from convmill.failure import Failure
@@ -70,7 +71,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
+            with pictures.opened(path, FORMATS) as file:
                 return _plain(ImageOps.exif_transpose(file))
     except UnidentifiedImageError as error:
         raise Failure("no PNG or JPEG picture.") from error

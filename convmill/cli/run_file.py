@@ -14,6 +14,7 @@ from typing import Any
 from convmill import data, files, settings
 from convmill.cli.job import Job
 from convmill.data import Dataset
+from convmill.every import read_every
 from convmill.failure import Failure, describe
 from convmill.plain_json import json_text
 from convmill.presets import load
@@ -85,10 +86,18 @@ def _checked(path: Path, run: Any) -> dict[str, Any]:
         or not all(type(options[name]) is int for name in _NUMBERS)
         or not isinstance(options["threads"], int | None)
         or not isinstance(options["validate"], bool)
-        or not isinstance(options["every"], str)
+        or not _is_every(options["every"])
     ):
         raise Failure(f"{path} is not what this convmill writes. Received: {run!s:.100}")
     return options
+
+
+def _is_every(given: Any) -> bool:
+    try:
+        read_every(given)
+    except ValueError:
+        return False
+    return True
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from convmill import pictures
 from convmill.data.dataset import Array, DataError
 from convmill.data.resize import cropped, padded, resized
 from convmill.threads import is_refusal, mapped
@@ -53,14 +54,14 @@ class Form:
 
     def keeps_bytes(self, path: str) -> bool:
         """Whether ``read`` gives this file's pixels as uint8; looks at its header alone."""
-        with _opened(path) as picture:
+        with _opened(path, Image.open) as picture:
             return self.interpolation == "nearest" or picture.size == self.size[::-1]
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
+def _opened(path: str, opened: Any = pictures.opened) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             yield picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if is_refusal(error):

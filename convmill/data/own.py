@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from convmill import pictures
 from convmill.data.dataset import Array, DataError, Dataset, every_fifth_for_test
 from convmill.data.decode import each
 from convmill.data.files import ARRAY_NAMES
@@ -134,7 +135,7 @@ def _read_pictures(classes: dict[str, list[Path]], first: Path) -> tuple[Array, 
 
 def _read_picture(file: Path) -> Array:
     try:
-        with Image.open(file) as picture:
+        with pictures.opened(file) as picture:
             channels = CHANNELS.get(picture.mode)
             if channels is None:
                 raise DataError(

@@ -25,6 +25,7 @@ from convmill.kinds import check_path
 from convmill.reasons import reason_of
 from convmill.train.attach import methods
 from convmill.train.checksum import is_whole
+from convmill.train.foreign import check_readable
 from convmill.train.loaded import snapshots
 from convmill.train.save import SUFFIX
 
@@ -123,7 +124,11 @@ def _check(path: Path) -> None:
                 raise ValueError(f"Received: {counted} no such archive, or cut short.")
             with zipfile.ZipFile(file) as archive:
                 _check_archive(archive)
-    elif not is_whole(path):
+        return
+    whole = is_whole(path)
+    if whole is None:
+        check_readable(path)
+    elif not whole:
         raise ValueError("The file is damaged: its checksum is another one.")
 
 

@@ -81,6 +81,7 @@ def save(
     """``keras.Model.save``: a file is written beside the old one, which it then replaces."""
     from convmill.train.attach import methods
     from convmill.train.attach.files import may_overwrite, model_file_h5
+    from convmill.train.checksum import sealed
 
     path = _file(filepath, (SUFFIX, *_OLDER))
     _require_room(model)
@@ -92,7 +93,7 @@ def save(
         with storage.replacing(path) as new:
             methods.FILES["save"](model, new, True, zipped, **kwargs)
     else:
-        content = model_file_h5(model, kwargs.get("include_optimizer", True))
+        content = sealed(model_file_h5(model, kwargs.get("include_optimizer", True)))
         storage.write(path, lambda file: file.write(content))
 
 

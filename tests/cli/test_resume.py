@@ -130,3 +130,16 @@ def test_a_damaged_description_of_a_training(run, tmp_path, content):
     outcome = run("resume", tmp_path)
     assert outcome.code == FAILED
     assert "run.json is" in outcome.err
+
+
+@pytest.mark.parametrize("every", ["0s", "0 steps", "often"])
+def test_a_description_that_writes_checkpoints_at_no_time(run, lines, tmp_path, every):
+    outcome = train(run, lines, tmp_path, "--epochs", 1)
+    assert outcome.code == 0
+    path = tmp_path / "run" / "run.json"
+    described = json.loads(path.read_text())
+    described["options"]["every"] = every
+    path.write_text(json.dumps(described))
+    outcome = run("resume", tmp_path / "run")
+    assert outcome.code == FAILED
+    assert "is not what this convmill writes" in outcome.err

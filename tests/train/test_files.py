@@ -204,6 +204,7 @@ WEIGHTS = {
     "cut": (lambda found: found[:-1000], "cannot be read"),
     "text": (lambda found: b"a text, and no weights", "cannot be read"),
     "a flipped bit": (lambda found: flip(found, len(found) // 2), "its checksum is another"),
+    "lost at its end": (lambda found: found[:-88] + found[-72:], "its checksum is another"),
     "one bad data set": (one_bad, "cannot load these weights"),
 }
 
