@@ -26,7 +26,8 @@ ONLY_IN = {
     "llvmlite": ("runtime/",),
     "keras.src": ("train/attach/",),
     "jax": (
-        *("train/attach/gradients.py", "train/keras_steps.py", "train/late.py"),
+        *("train/attach/gradients.py", "train/attach/initial.py"),
+        *("train/keras_steps.py", "train/late.py"),
         "view/gradient.py",
     ),
     "matplotlib": ("view/",),

@@ -22,6 +22,8 @@ class KerasTrainer:
         self.images = images
         self.y = one_hot(images.labels, net.classes)
         self.y_test = one_hot(images.labels_test, net.classes)
+        if options.get("accelerate"):
+            import convmill.models  # before the model is made, as in a script of its users
         model = keras_nets.build(net)
         model.compile(
             optimizer=keras_nets.optimizer(net),
@@ -30,7 +32,6 @@ class KerasTrainer:
             jit_compile=True if options.get("jit_compile") else "auto",
         )
         if options.get("accelerate"):
-            import convmill
             from convmill.runtime import host
 
             model, self.target = convmill.accelerate(model), host.machine().target

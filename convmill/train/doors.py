@@ -21,6 +21,11 @@ from convmill.train import fallback, load, route, save
 from convmill.train.attach import methods
 from convmill.train.session import session
 
+if keras.backend.backend() == "jax":
+    from convmill.train.attach import initial
+
+    initial.install()
+
 ROUTED = {name: route.method(name) for name in methods.METHODS}
 METHODS: dict[str, Callable[..., Any]] = {
     **ROUTED,
