@@ -27,7 +27,7 @@ ONLY_IN = {
     "keras.src": ("train/attach/",),
     "jax": (
         *("train/attach/gradients.py", "train/attach/initial.py"),
-        *("train/keras_steps.py", "train/late.py"),
+        *("train/keras_steps.py", "train/late.py", "runtime/reserve.py"),
         "view/gradient.py",
     ),
     "matplotlib": ("view/",),
