@@ -39,7 +39,7 @@ pythons: $(STAMP) ## install the wheel under each Python from 3.11 on that is he
 soak: $(STAMP) ## kill 1,000 processes while they write or train, and look at what they leave (half an hour)
 	@$(PY) -m tests.robust.kills
 
-fuzz: $(STAMP) ## try a million hostile arrays, models, files and command lines (an hour; goes on where it was)
+fuzz: $(STAMP) ## try a million hostile arrays, models, files and command lines (two hours; goes on where it was)
 	@$(PY) -m tests.robust.fuzz --record build/fuzz.json $(FUZZ)
 
 load: $(STAMP) ## 100,000 calls, 1,000 models made and dropped: what a process then holds (half an hour)

@@ -1,9 +1,11 @@
-"""Goes through all that an HDF5 file says of itself: ``python hdf5_walk.py FILE``.
+"""Goes through all that an HDF5 file says of itself: ``python hdf5_walk.py FILE SECONDS``.
 
-A program of its own, for ``foreign.py``. What the library says in errors is not its subject.
+A program of its own, for ``foreign.py``. What the library says in errors is not its subject. Behind
+so many seconds it ends by itself, whatever has become of who started it.
 """
 
 import contextlib
+import signal
 import sys
 
 import h5py
@@ -25,4 +27,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "alarm"):  # which ends what never comes back to Python, too
+        signal.alarm(int(sys.argv[2]))
     main(sys.argv[1])

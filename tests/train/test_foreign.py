@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -54,9 +56,17 @@ def test_what_the_library_can_read_is_read(path, monkeypatch):
 
 def test_a_file_with_which_the_library_does_not_end_is_refused(path, tmp_path, monkeypatch):
     walker(tmp_path, "while True: pass", monkeypatch)
-    monkeypatch.setattr(foreign, "HANG", 1.0)  # however long: it never ends
-    with pytest.raises(ValueError, match="is damaged: HDF5's library has not come to its end"):
+    monkeypatch.setattr(foreign, "HANG", 1)  # however long: it never ends
+    with pytest.raises(ValueError, match="is damaged: HDF5's library has not ended in 1 seconds"):
         read(path)
+
+
+@pytest.mark.skipif(not hasattr(signal, "alarm"), reason="no alarms")
+def test_the_reading_ends_by_itself_when_nobody_waits_for_it(tmp_path):
+    """As where the process that has started it was killed."""
+    os.mkfifo(tmp_path / "never.h5")  # whose opening waits for ever
+    command = [sys.executable, "-I", str(foreign._WALK), str(tmp_path / "never.h5"), "1"]
+    assert subprocess.run(command, check=False).returncode == foreign._ALARM
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals")
