@@ -15,9 +15,19 @@ from convmill.train import check
 ByOutput = tuple[np.ndarray | None, ...]  # an array for each output of a model that has one
 
 
-def beyond_int32(array: np.ndarray) -> bool:
-    """Whether there are whole numbers in it that no int32 holds. JAX would cut them to 32 bits."""
-    if array.dtype.kind not in "iu" or array.dtype.itemsize < 4 or not array.size:
+def in_native_order(array: np.ndarray) -> np.ndarray:
+    """In this machine's byte order; the array itself where that is its own."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def for_jax(array: np.ndarray) -> np.ndarray:
+    """In this machine's byte order, and as float32 where it has whole numbers that no int32 holds:
+    JAX would cut them to 32 bits without a word."""
+    return array.astype(np.float32) if _beyond_int32(array) else in_native_order(array)
+
+
+def _beyond_int32(array: np.ndarray) -> bool:
+    if array.dtype.kind not in "iu" or np.can_cast(array.dtype, np.int32) or not array.size:
         return False
     most = np.iinfo(np.int32)
     return bool(array.min() < most.min or array.max() > most.max)

@@ -14,7 +14,7 @@ import numpy as np
 from convmill.plan.refusals import DataNotCovered, NotCovered
 from convmill.printing import say
 from convmill.reasons import reason_of
-from convmill.train.arrays import beyond_int32
+from convmill.train.arrays import for_jax, in_native_order
 from convmill.train.session import Session
 
 
@@ -53,9 +53,7 @@ def readable(arguments: dict[str, Any]) -> dict[str, Any]:
 def _as_jax_takes(leaf: Any) -> Any:
     if not isinstance(leaf, np.ndarray):
         return leaf
-    if keras.backend.backend() == "jax" and beyond_int32(leaf):
-        return leaf.astype(np.float32)
-    return leaf.astype(leaf.dtype.newbyteorder("="), copy=False)
+    return for_jax(leaf) if keras.backend.backend() == "jax" else in_native_order(leaf)
 
 
 # Those whose words tell nothing of what the user passed.

@@ -20,7 +20,7 @@ from convmill.plan.graph.shapes import Shape, Sizes
 from convmill.plan.recipe import Loss
 from convmill.plan.refusals import DataNotCovered
 from convmill.train import check
-from convmill.train.arrays import ByOutput, Given, Interface, beyond_int32
+from convmill.train.arrays import ByOutput, Given, Interface, for_jax
 from convmill.train.targets import check_squeezed, labels_of, weights_of
 
 # So many bytes are brought into a Program's form at once, of arrays that are not read as they are:
@@ -280,7 +280,5 @@ def _is_mapped(array: np.ndarray) -> bool:
 
 
 def _as_keras_sees(y: np.ndarray) -> np.ndarray:
-    """``y`` for a metric: in this machine's byte order, and as float32 what holds floats, or whole
-    numbers that no int32 holds (JAX would cut them to 32 bits without a word)."""
-    as_float = y.dtype.kind == "f" or beyond_int32(y)
-    return y.astype(np.float32 if as_float else y.dtype.newbyteorder("="), copy=False)
+    """``y`` for a metric: floats as float32, all else as JAX reads it."""
+    return y.astype(np.float32, copy=False) if y.dtype.kind == "f" else for_jax(y)

@@ -70,8 +70,9 @@ def _is_exact(shape: Any, minval: Any, maxval: Any) -> bool:
         return False
     low, high = np.float32(minval), np.float32(maxval)
     width = abs(high - low)
-    near = low == 0 or 2.0**-20 <= abs(low) / width <= 2.0**6 if width > 0 else False
-    return bool(few and near and 2.0**-60 < width < 2.0**60)
+    if not (few and 2.0**-60 < width < 2.0**60):
+        return False
+    return bool(low == 0 or 2.0**-20 <= abs(low) / width <= 2.0**6)
 
 
 def drawn(key: np.ndarray, shape: tuple[int, ...], minval: float, maxval: float) -> np.ndarray:
