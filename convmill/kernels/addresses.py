@@ -11,7 +11,7 @@ from convmill.kernels.context import field
 from convmill.kernels.lang import F32, I8, Emitter, Index
 from convmill.lower.fields import POINTERS
 from convmill.lower.launches import Slot
-from convmill.lower.network import Matrix
+from convmill.lower.network import COPIES, Matrix
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,8 @@ def _of_batch(build: Build, e: Emitter, context: ir.Value, slot: Slot) -> ir.Val
 
 def _part(kind: str, matrix: Matrix) -> tuple[str, int]:
     """Array and offset, in float32 elements, of what a parameter has of a kind."""
-    copies = {"pack": matrix.pack, "transform": matrix.winograd, "turned": matrix.turned}
-    if kind in copies:
-        offset = copies[kind]
-        assert offset is not None, f"parameter {matrix.index} has no {kind}"
-        return "packs", offset
+    if kind in COPIES:
+        return "packs", matrix.copy(kind).start
     places = {
         "parameter": ("parameters", matrix.offset),
         "gradient_of": ("gradients", matrix.offset),

@@ -54,6 +54,16 @@ def told(launch: Launch) -> dict[str, ir.Type]:
     return SHARE
 
 
+def strided(launch: Launch) -> list[Slot]:
+    """Slots of images, where the launch goes through images by itself: behind the rest it is told
+    how many bytes there are from one image's to the next's. So wherever they lie, the code is the
+    same."""
+    over = launch.over
+    if isinstance(over, Images) and not isinstance(over, Slices) and not over.together:
+        return []
+    return [slot for slot in launch.slots if slot.home == "image"]
+
+
 @dataclass(frozen=True, eq=False)
 class Build:
     """What every emitting function needs: the module being filled, the lowered net, its memory and
@@ -96,11 +106,10 @@ class Kernel(Emitter):
 
     def __init__(self, build: Build, launch: Launch) -> None:
         self.build, self.launch = build, launch
-        kinds = told(launch)
-        slots = launch.slots
+        kinds, slots, apart = told(launch), launch.slots, strided(launch)
         again = ".again" if launch.again else ""
         name = f"{launch.of}.{launch.kernel.replace('.', '_')}{again}"
-        types = [*(POINTER for _ in slots), *kinds.values()]
+        types = [*(POINTER for _ in slots), *kinds.values(), *(I64 for _ in apart)]
         super().__init__(build.module, name, types, build.machine.lanes)
         sliced = isinstance(launch.over, Slices)
         if isinstance(launch.over, Images) and not sliced:
@@ -111,7 +120,9 @@ class Kernel(Emitter):
                 if slot.home == "slice":
                     whole = of_matrix("gradient_of", int(slot.name.partition("/")[2]))
                     self._pointers[whole.name] = self._pointers[slot.name]
-        self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=True))
+        self._told = dict(zip(kinds, self.arguments[len(slots) :], strict=False))
+        strides = self.arguments[len(slots) + len(kinds) :]
+        self._strides = dict(zip((slot.name for slot in apart), strides, strict=True))
 
     def stage(self, kind: type[S]) -> S:
         """The launch's stage, which is of that kind."""
@@ -129,8 +140,13 @@ class Kernel(Emitter):
 
     def record(self, slot: Slot, image: Index) -> ir.Value:
         """Address of a slot of the ``image``-th image, counted from the one handed over."""
-        away = self.mul(image, self.build.memory.stride(slot.name))
+        away = 0 if image == 0 else self.mul(image, self.stride(slot))
         return self.at(self.pointer(slot), away, I8)
+
+    def stride(self, slot: Slot) -> ir.Value:
+        """Bytes from a slot of one image to that of the next; KeyError where the launch is called
+        for each image."""
+        return self._strides[slot.name]
 
     def is_fresh(self) -> ir.Value:
         """Whether nothing is stored yet: the images at hand are the first of their batch, or of

@@ -108,7 +108,7 @@ def write_input_gradient(k: Kernel) -> None:
     wanted = Product(gradient(stage.output), None, gradient(stage.input), inner, columns, LINEAR)
     if stage.choice.panel is None:
         weights = k.pointer(of_matrix("pack", stage.kernel))
-        row = k.build.network.matrices[stage.kernel].pack_row
+        row = k.build.network.matrices[stage.kernel].copy("pack").column
         product.over_group(k, wanted, weights, row, tile)
     else:
         fill = product.turned(k, k.pointer(of_matrix("parameter", stage.kernel)), wanted)
@@ -129,9 +129,7 @@ def write_weight_gradient(k: Kernel) -> None:
     behind, images, fresh = gradient(stage.output), k.told("images"), k.is_fresh()
     for unit, counts in k.runs(stage.output.channels, tile.vectors):
         if stage.choice.panel is None:
-            rows = _Rows(
-                k.at(k.pointer(behind), unit), k.build.memory.stride(behind.name), 0, images
-            )
+            rows = _Rows(k.at(k.pointer(behind), unit), k.stride(behind), 0, images)
             _weight_rows(k, stage, rows, unit, counts, fresh)
             continue
         with k.loop(0, images, MOST_LAID_OUT) as start:
@@ -155,7 +153,7 @@ class _Rows:
     """Gradients of some units for ``count`` images from ``start`` on, ``stride`` bytes apart."""
 
     pointer: ir.Value
-    stride: int
+    stride: Index
     start: Index
     count: Index
 

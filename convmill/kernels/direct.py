@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from convmill.kernels import folding, ir
 from convmill.kernels.build import Kernel
+from convmill.kernels.copies import in_copy, is_late, prefetch
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import I8, Emitter, Index, cover
 from convmill.lower.choices import Direct
@@ -16,6 +17,7 @@ from convmill.lower.launches import Slot, argmax, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 ARGMAX_BYTES = 1  # a fused window has few places
+AHEAD = 16  # taps: so far ahead weights are asked for that are late
 
 
 def maxima(stage: ConvolutionStage) -> Slot:
@@ -67,7 +69,7 @@ def _tile(
     """One register tile: ``size`` windows (rows, columns) times ``len(counts)`` vectors; ``x``
     points at the channels that they read."""
     weights = k.pointer(of_matrix("pack", stage.kernel))
-    pack_row = k.build.network.matrices[stage.kernel].pack_row
+    copy = k.build.network.matrices[stage.kernel].copy("pack")
     filter_, row, column = corner
     parted = stage.groups > 1
     step_row = stage.strides[0] * stage.input.row
@@ -90,12 +92,14 @@ def _tile(
         first = k.add(k.mul(tap_row, stage.window_row), k.mul(run, stage.run_length))
         with k.loop(0, stage.run_length, unroll) as inside:
             for u in range(unroll):
-                tap = k.mul(k.add(first, inside, u), pack_row)
+                tap = in_copy(k, copy, filter_, k.add(first, inside, u))
                 taps = [
-                    # behind a whole row of filters there are zeros, behind a group others
-                    k.load(weights, k.add(tap, filter_, v * k.lanes), count if parted else None)
+                    # behind the last filter there are zeros, behind a group others
+                    k.load(weights, k.add(tap, v * copy.vector), count if parted else None)
                     for v, count in enumerate(counts)
                 ]
+                for v in range(len(counts) if is_late(copy) else 0):
+                    prefetch(k, weights, k.add(tap, v * copy.vector + AHEAD * copy.column))
                 base = k.at(x, k.add(line, inside))
                 for p, place in enumerate(places):
                     factor = k.broadcast(k.load_scalar(base, place + u))

@@ -12,7 +12,7 @@ from functools import partial
 
 from convmill.kernels import ir, ticks
 from convmill.kernels.addresses import Bases, address
-from convmill.kernels.build import EACH_IMAGE, Build, Kernel
+from convmill.kernels.build import EACH_IMAGE, Build, Kernel, strided
 from convmill.kernels.context import field, tasks
 from convmill.kernels.lang import F32, I8, I64, POINTER, Emitter, Index
 from convmill.kernels.operations import KERNELS
@@ -67,17 +67,23 @@ def _call_for_group(build: Build, e: Emitter, launch: Launch, function: ir.Funct
     assert isinstance(launch.over, Images)
     slots = [address(build, e, bases, slot) for slot in launch.slots]
     if isinstance(launch.over, Slices):
-        e.call(function, *slots, images, of_slice[1], scratch, 0, launch.over.total)
+        share = (0, launch.over.total)  # all there is
+        e.call(function, *slots, images, of_slice[1], scratch, *share, *_strides(build, launch))
         return
+    told = (context, position, place, iteration, scale, scratch)
     if launch.over.together:
-        e.call(function, *slots, context, position, place, iteration, scale, scratch, images)
+        e.call(function, *slots, *told, images, *_strides(build, launch))
         return
     strides = [
         0 if slot.home == "batch" else build.memory.stride(slot.name) for slot in launch.slots
     ]
-    told = (context, position, place, iteration, scale, scratch)
     e.call(_each_image(build, function.signature, len(slots)), function, images, *told,
            *slots, *strides)  # fmt: skip
+
+
+def _strides(build: Build, launch: Launch) -> list[int]:
+    """What a launch that goes through images by itself is told of its slots."""
+    return [build.memory.stride(slot.name) for slot in strided(launch)]
 
 
 def _each_image(build: Build, signature: ir.Signature, slots: int) -> ir.Function:
@@ -183,4 +189,5 @@ def _call_for_share(
     bases = Bases(context, field(e, context, "records"), sums=field(e, context, "partials"))
     for launch, function in zip(work, functions, strict=True):
         slots = [address(build, e, bases, slot) for slot in launch.slots]
-        e.call(function, *slots, step, images, fresh, scratch, *share)
+        told = (step, images, fresh, scratch, *share)
+        e.call(function, *slots, *told, *_strides(build, launch))

@@ -139,25 +139,47 @@ class _Program:
         """This thread's tasks of a phase, for ``images`` images behind ``done`` of the batch."""
         function = self.functions[id(phase)]
         if phase.over_images:
-            take = self._slices if phase.sliced else self._groups
-            take(e, phase, batch, done, images)
+            told = (batch.step, batch.start, batch.count, batch.scale, done, images)
+            e.call(self._take(phase), *e.arguments, *told, function)
             return
         fresh = e.builder.zext(e.builder.icmp_signed("==", e.index(done), ZERO), I64)
         e.call(function, *e.arguments, batch.step, images, fresh, self._scratch(e))
 
     def _scratch(self, e: Emitter) -> ir.Value:
         """This thread's scratch."""
-        context, thread = e.arguments
+        context, thread = e.arguments[:2]
         return e.at(field(e, context, "scratch"), e.mul(thread, self.build.memory.scratch))
 
-    def _groups(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
+    def _take(self, phase: Phase) -> ir.Function:
+        """(context, thread, the batch at hand, images of it that are done, images, function): this
+        thread's tasks of a phase over images, whose function that is."""
+        ends = not self.training and phase is self.last
+
+        def write() -> ir.Function:
+            kinds = [POINTER, I64, I64, I64, I64, F32, I64, I64, POINTER]
+            name = "slices" if phase.sliced else "last_groups" if ends else "groups"
+            e = Emitter(self.build.module, f"take_{name}", kinds, self.build.machine.lanes)
+            step, start, count, scale, done, images, function = e.arguments[2:]
+            callee = ir.Callee(self.functions[id(phase)].signature, function.text)
+            batch = _Batch(step, start, count, scale)
+            group = self._group(e, callee, batch, done)
+            if phase.sliced:
+                self._slices(e, group, batch, done, images)
+            else:
+                self._groups(e, group, done, images, ends)
+            return e.finish()
+
+        return self.build.helper(("take", phase.sliced, ends), write)
+
+    def _groups(
+        self, e: Emitter, group: Callable[..., object], done: Index, images: Index, ends: bool
+    ) -> None:
         """Groups of images, as long as nobody stops what has no steps: smaller ones where there
-        were none for some threads otherwise."""
+        were none for some threads otherwise. Where the run ``ends`` with them they are counted."""
         context, most = e.arguments[0], self.build.network.images_per_group
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(most, e.maximum(even, 1))
-        group = self._group(e, phase, batch, done)
         with tasks(e, context, e.arguments[1], e.divide(e.add(images, size, -1), size)) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
@@ -166,18 +188,19 @@ class _Program:
             else:
                 with e.when(e.builder.icmp_signed("==", read(e, context, "stop"), ZERO)):
                     group(e.add(done, first), count)
-                    if phase is self.last:
+                    if ends:
                         finished = shared(e, context, "finished")
                         e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
 
-    def _slices(self, e: Emitter, phase: Phase, batch: _Batch, done: Index, images: Index) -> None:
+    def _slices(
+        self, e: Emitter, group: Callable[..., object], batch: _Batch, done: Index, images: Index
+    ) -> None:
         """Slices of a batch, as far as they are among the images at hand, group by group."""
         memory, most = self.build.memory, self.build.network.images_per_group
         context, b = e.arguments[0], e.builder
         size = slices.size_of(e, batch.count, most)
         end = e.add(done, images)
         before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
-        group = self._group(e, phase, batch, done)
         with tasks(e, context, e.arguments[1], e.sub(behind, before)) as task:
             number = e.add(before, task)
             start = e.mul(number, size)
@@ -188,11 +211,12 @@ class _Program:
                 fresh = b.zext(b.icmp_signed("==", e.index(place), e.index(start)), I64)
                 group(place, e.minimum(most, e.sub(stop, place)), sums, fresh)
 
-    def _group(self, e: Emitter, phase: Phase, batch: _Batch, done: Index) -> Callable[..., object]:
+    def _group(
+        self, e: Emitter, function: ir.Callee, batch: _Batch, done: Index
+    ) -> Callable[..., object]:
         """What calls a phase's function for ``count`` images from ``place`` of the batch on, of
         which ``done`` have had records before; with what else it takes."""
-        (context, thread), memory = e.arguments, self.build.memory
-        function = self.functions[id(phase)]
+        (context, thread), memory = e.arguments[:2], self.build.memory
         length = e.mul(field(e, context, "own_images"), memory.thread_bytes)
         own = e.at(field(e, context, "own"), e.mul(thread, length), I8)
         scratch = self._scratch(e)

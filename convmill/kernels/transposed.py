@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from convmill.kernels import biases, gating, ir
 from convmill.kernels.build import Kernel
+from convmill.kernels.copies import in_copy
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import Emitter, Index
@@ -138,7 +139,7 @@ def _gather(
     """Sums of ``wide`` places beside each other, vectors of filters each, at (row, column, filter)
     of a sub-grid."""
     x, weights = k.pointer(value(stage.input)), k.pointer(of_matrix("pack", stage.kernel))
-    pack_row, channels = k.build.network.matrices[stage.kernel].pack_row, stage.input.channels
+    copy, channels = k.build.network.matrices[stage.kernel].copy("pack"), stage.input.channels
     (down, along), (row, column, filter_) = grids, at
     sums = [[k.variable(start) for start in starts] for _ in range(wide)]
     with k.loop(0, down.taps) as i, k.loop(0, along.taps) as j:
@@ -151,8 +152,8 @@ def _gather(
         base = k.at(x, k.add(pixel_at(k, stage.input, line, place)))
         first = k.mul(k.add(k.mul(taps[0], stage.kernel_size[1]), taps[1]), channels)
         with k.loop(0, channels) as channel:
-            here = k.add(k.mul(k.add(first, channel), pack_row), filter_)
-            factors = [k.load(weights, k.add(here, v * k.lanes)) for v in range(len(starts))]
+            here = in_copy(k, copy, filter_, k.add(first, channel))
+            factors = [k.load(weights, k.add(here, v * copy.vector)) for v in range(len(starts))]
             for p, totals in enumerate(sums):
                 one = k.broadcast(k.load_scalar(base, k.add(channel, p * channels)))
                 for total, factor in zip(totals, factors, strict=True):

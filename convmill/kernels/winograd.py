@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
-from convmill.kernels.copies import ends
+from convmill.kernels.copies import ends, in_copy, is_late, prefetch
 from convmill.kernels.direct import biases, store_window
 from convmill.kernels.everywhere import lay_out, room_size
 from convmill.kernels.lang import Index, cover
@@ -29,8 +29,10 @@ from convmill.kernels.transforms import (
     strip_room,
     weigh,
 )
-from convmill.lower.choices import Filtering, Winograd, point_step
+from convmill.lower.choices import Winograd, point_step
 from convmill.lower.launches import gradient, of_matrix, value
+from convmill.lower.network import Copy
+from convmill.lower.place import round_up
 from convmill.lower.stages import ConvolutionStage
 from convmill.lower.subgrids import room_around
 
@@ -38,33 +40,33 @@ from convmill.lower.subgrids import room_around
 
 
 def transform_weights(k: Kernel) -> None:
-    """transform = G g G' for a share of the filters, points x channels x filters: of the transposed
-    copy, taps x channels x filters."""
+    """transform = G g G' for a share of the filters, of the transposed copy: points x vectors of
+    filters x channels, of taps x channels."""
     matrix = k.build.matrix(k.launch)
-    filtering, row = matrix.filtering, matrix.pack_row
-    assert filtering is not None
-    kernel, (source, target) = filtering.kernel, ends(k)
+    pack, transform = matrix.copy("pack"), matrix.copy("transform")
+    assert transform.filtering is not None
+    kernel, (source, target) = transform.filtering.kernel, ends(k)
     channels = matrix.columns // kernel**2
-    step = channels * row
+    step = channels * pack.column
     with (
         k.loop(0, channels) as channel,
         k.loop(k.told("first"), k.told("last"), k.lanes) as filter_,
     ):
-        at = k.add(k.mul(channel, row), filter_)
+        at = in_copy(k, pack, filter_, channel)
         taps = [
             [k.load(source, k.add(at, step * (kernel * i + j))) for j in range(kernel)]
             for i in range(kernel)
         ]
-        _store_weighed(k, filtering, taps, target, at, matrix.transform_step)
+        _store_weighed(k, transform, taps, target, in_copy(k, transform, filter_, channel))
 
 
 def turn_weights(k: Kernel) -> None:
-    """turned = G g G' for a share of the filters, points x filters x channels: of the parameter,
-    filters x taps x channels, with its taps turned around."""
+    """turned = G g G' for a share of the filters, of the parameter with its taps turned around:
+    points x vectors of channels x filters, of filters x taps x channels."""
     matrix = k.build.matrix(k.launch)
-    filtering = matrix.turned_filtering
-    assert filtering is not None
-    kernel, (source, target) = filtering.kernel, ends(k)
+    turned = matrix.copy("turned")
+    assert turned.filtering is not None
+    kernel, (source, target) = turned.filtering.kernel, ends(k)
     channels = matrix.columns // kernel**2
     with k.loop(k.told("first"), k.told("last")) as filter_:
         line = k.at(source, k.mul(filter_, matrix.columns))
@@ -78,18 +80,17 @@ def turn_weights(k: Kernel) -> None:
                 ]
                 for i in range(kernel)
             ]
-            at = k.add(k.mul(filter_, matrix.turned_row), channel)
-            _store_weighed(k, filtering, taps, target, at, matrix.turned_step)
+            _store_weighed(k, turned, taps, target, in_copy(k, turned, channel, filter_))
 
         k.vectors(channels, turn)
 
 
-def _store_weighed(
-    k: Kernel, filtering: Filtering, taps: list[Vectors], target: ir.Value, at: Index, step: Index
-) -> None:
+def _store_weighed(k: Kernel, copy: Copy, taps: list[Vectors], target: ir.Value, at: Index) -> None:
+    assert copy.filtering is not None
+    filtering = copy.filtering
     weighed = square(lambda g: weigh(k, filtering.side, g), taps)
     for point, one in enumerate(one for row in weighed for one in row):
-        k.store(one, target, k.add(at, k.mul(step, point)))
+        k.store(one, target, k.add(at, copy.point * point))
 
 
 # Planes ------------------------------------------------------------------------------------------
@@ -98,21 +99,20 @@ def _store_weighed(
 @dataclass(frozen=True)
 class _Plane:
     """What is convolved with what. The window of an image's first output begins at ``x(image)``,
-    its rows ``row`` floats apart, its columns ``channels``; ``weights`` are points x channels x
-    ``weight_row``, of which ``filters`` count, points ``weight_step`` apart. Outputs are in windows
-    of ``pool``, ``size`` of them."""
+    its rows ``row`` floats apart, its columns ``channels``; ``weights`` are those of the ``copy``.
+    Outputs are in windows of ``pool``, ``size`` of them."""
 
     tile: Winograd
     x: Callable[[Index], ir.Value]
     row: int
     channels: int
     weights: ir.Value
-    weight_row: int
-    weight_step: int
+    copy: Copy
     filters: int
     size: tuple[int, int]
     pool: tuple[int, int]
     room: ir.Value
+    lanes: int
 
     @property
     def windows(self) -> tuple[int, int]:
@@ -133,7 +133,12 @@ class _Plane:
     @property
     def product_step(self) -> int:
         """The same of products."""
-        return point_step(self.tile.most * self.weight_row)
+        return point_step(self.tile.most * self.product_row)
+
+    @property
+    def product_row(self) -> int:
+        """From the products of a tile to those of the next."""
+        return round_up(self.filters, self.lanes)
 
     @property
     def products(self) -> int:
@@ -154,7 +159,7 @@ _Put = Callable[[Index, tuple[Index, Index], list[list[Vectors]], Index, int], N
 def scratch(tile: Winograd, channels: int, filters: int, columns: int, lanes: int) -> int:
     """Float32 elements that one thread needs for transformed tiles: inputs, then products, then a
     strip of so many ``columns`` of outputs."""
-    filtering, row = tile.filtering, -(-filters // lanes) * lanes
+    filtering, row = tile.filtering, round_up(filters, lanes)
     strip = strip_room(filtering.side, columns + filtering.kernel - 1, lanes)
     steps = point_step(tile.most * channels) + point_step(tile.most * row)
     return filtering.points * steps + strip
@@ -166,19 +171,18 @@ def forward(k: Kernel) -> None:
     assert stage.choice is not None
     tile = stage.choice.forward
     assert isinstance(tile, Winograd)
-    matrix = k.build.network.matrices[stage.kernel]
     plane = _Plane(
         tile,
         lambda image: k.at(k.record(value(stage.input), image), stage.corner),
         stage.input.row,
         stage.input.channels,
         k.pointer(of_matrix("transform", stage.kernel)),
-        matrix.pack_row,
-        matrix.transform_step,
+        k.build.network.matrices[stage.kernel].copy("transform"),
         stage.output.channels,
         (stage.output.height, stage.output.width),
         stage.pool,
         k.told("scratch"),
+        k.lanes,
     )
 
     def put(
@@ -212,7 +216,6 @@ def input_gradient(k: Kernel) -> None:
     assert isinstance(tile, Winograd)
     room, tensor, filters = room_around(stage), stage.input, stage.output.channels
     line, reach = room.extent[1] * filters, tile.filtering.kernel - 1
-    matrix = k.build.network.matrices[stage.kernel]
     # A place's window begins where its last tap reads.
     above, left = (room.border[axis] + stage.padding[2 * axis] - reach for axis in (0, 1))
 
@@ -226,12 +229,12 @@ def input_gradient(k: Kernel) -> None:
         line,
         filters,
         k.pointer(of_matrix("turned", stage.kernel)),
-        matrix.turned_row,
-        matrix.turned_step,
+        k.build.network.matrices[stage.kernel].copy("turned"),
         tensor.channels,
         (tensor.height, tensor.width),
         (1, 1),
         k.at(k.told("scratch"), room_size(stage)),
+        k.lanes,
     )
 
     def put(
@@ -326,9 +329,9 @@ def _multiply(
 ) -> None:
     """products[point] = inputs[point] (tiles x channels) times weights[point], for ``pieces`` of
     the tiles, from a first to a last one, so many at a time."""
-    channels, tile, row = plane.channels, plane.tile, plane.weight_row
+    channels, tile, row = plane.channels, plane.tile, plane.product_row
     inputs = k.at(plane.room, k.mul(point, plane.input_step))
-    factors = k.at(plane.weights, k.mul(point, plane.weight_step))
+    factors = k.at(plane.weights, k.mul(point, plane.copy.point))
     results = k.at(plane.room, k.add(plane.products, k.mul(point, plane.product_step)))
     for filter_, counts in k.runs(row, tile.vectors):
         for start, stop, count in pieces:
@@ -336,8 +339,10 @@ def _multiply(
                 sums = [[k.variable(k.constant(0.0)) for _ in counts] for _ in range(count)]
                 source = k.at(inputs, k.mul(first, channels))
                 with k.loop(0, channels) as channel:
-                    at = k.add(k.mul(channel, row), filter_)
-                    taps = [k.load(factors, k.add(at, v * k.lanes)) for v in range(len(counts))]
+                    at, vector = in_copy(k, plane.copy, filter_, channel), plane.copy.vector
+                    taps = [k.load(factors, k.add(at, v * vector)) for v in range(len(counts))]
+                    for v in range(len(counts) if is_late(plane.copy) else 0):  # of those next
+                        prefetch(k, factors, k.add(at, (len(counts) + v) * vector))
                     for t, totals in enumerate(sums):
                         every = k.broadcast(k.load_scalar(source, k.add(channel, t * channels)))
                         for total, tap in zip(totals, taps, strict=True):
@@ -352,7 +357,7 @@ def _transform_output(
     k: Kernel, plane: _Plane, image: Index, place: tuple[Index, Index], number: Index, put: _Put
 ) -> None:
     """A' m A of one tile, for all filters, by windows."""
-    filtering, (high, wide), row = plane.tile.filtering, plane.pool, plane.weight_row
+    filtering, (high, wide), row = plane.tile.filtering, plane.pool, plane.product_row
     side, outputs, step = filtering.side, filtering.outputs, plane.product_step
     first = (_first(k, plane, 0, place[0]), _first(k, plane, 1, place[1]))
 

@@ -191,10 +191,10 @@ def forward_tiles(
 
 
 def tap_unroll(stage: ConvolutionStage, accumulators: int) -> int:
-    """Taps of one run written out behind one another: all of a short run, else few."""
-    if stage.run_length <= 7:
-        return stage.run_length
-    most = max(1, 48 // accumulators)
+    """Taps of one run written out behind one another: all of a short run, else few. No more than
+    from one place to the next: what two places read would stay in registers, instead of sums."""
+    most = stage.run_length if stage.run_length <= 7 else max(1, 48 // accumulators)
+    most = min(most, stage.strides[1] * stage.input.channels)
     return max(u for u in range(1, most + 1) if stage.run_length % u == 0)
 
 

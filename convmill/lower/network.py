@@ -9,12 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from convmill.lower.choices import Filtering, point_step
+from convmill.lower.choices import Filtering
 from convmill.lower.stages import BatchNormalizationStage, Stage
 from convmill.lower.tensors import Tensor
 from convmill.plan.graph.parameters import Constraint, Regularizer
 from convmill.plan.graph.shapes import Shape
 from convmill.plan.recipe import Recipe
+
+COPIES = ("pack", "transform", "turned")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Another layout of a kernel, of which vectors of rows are read: ``size`` float32 elements from
+    ``start`` on, each column ``column`` behind the one before, each vector of rows ``vector``. Of
+    Winograd's transforms, whose columns are channels, there is one for each point of ``filtering``,
+    ``point`` apart."""
+
+    start: int
+    size: int
+    column: int
+    vector: int
+    filtering: Filtering | None = None
+    point: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,11 +42,9 @@ class Matrix:
     kernels with their filters first, (filters, kernel height x width x channels in), those of
     depthwise ones as (1, kernel height x width x filters of a channel x channels). Dense kernels
     are (inputs, units), biases (1, units). ``offset`` counts elements from the start of all
-    parameters. ``pack`` is the place of its transposed copy, columns x ``pack_row``, or None;
-    ``winograd`` the place of Winograd's transform for ``filtering``, points x channels in x
-    ``pack_row``, where the forward pass reads that; ``turned`` that of the kernel turned around,
-    points x filters x ``turned_row``, for ``turned_filtering``, where the gradient of the input
-    does.
+    parameters. ``pack`` is its transposed copy, ``transform`` Winograd's transform where the
+    forward pass reads that, and ``turned`` that of the kernel turned around, of which channels in
+    are the rows and filters the columns, where the gradient of the input does.
     """
 
     index: int
@@ -42,29 +57,20 @@ class Matrix:
     regularizer: Regularizer | None
     decays: bool
     constraint: Constraint | None = None
-    pack: int | None = None
-    pack_row: int = 0
-    winograd: int | None = None
-    filtering: Filtering | None = None
-    turned: int | None = None
-    turned_row: int = 0
-    turned_filtering: Filtering | None = None
+    pack: Copy | None = None
+    transform: Copy | None = None
+    turned: Copy | None = None
 
     @property
     def size(self) -> int:
         """Number of weights."""
         return self.rows * self.columns
 
-    @property
-    def transform_step(self) -> int:
-        """Float32 elements from one point of ``winograd`` to the next."""
-        assert self.filtering is not None
-        return point_step(self.columns // self.filtering.kernel**2 * self.pack_row)
-
-    @property
-    def turned_step(self) -> int:
-        """The same of ``turned``."""
-        return point_step(self.rows * self.turned_row)
+    def copy(self, kind: str) -> Copy:
+        """One of ``COPIES``."""
+        found = {"pack": self.pack, "transform": self.transform, "turned": self.turned}[kind]
+        assert found is not None, f"parameter {self.index} has no {kind}"
+        return found
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from convmill.lower.choices import Filtering, Winograd
-from convmill.lower.network import Matrix
+from convmill.lower.choices import Filtering, Winograd, point_step
+from convmill.lower.network import Copy, Matrix
 from convmill.lower.stages import (
     BatchNormalizationStage,
     ConvolutionStage,
@@ -141,20 +141,39 @@ def _with_copies(
 ) -> tuple[Matrix, int]:
     """A kernel with the place of its transposed copy, and of Winograd's transforms behind it where
     they are read; and the float32 elements of all copies so far."""
-    row = round_up(matrix.rows, lanes)
-    matrix = replace(matrix, pack=packed, pack_row=row)
-    packed = round_up(packed + matrix.columns * row, ALIGNMENT)
+    tall = all(isinstance(stage, ConvolutionStage) and stage.groups == 1 for stage in uses)
+    pack, packed = _copy((matrix.rows, matrix.columns), lanes, packed, tall)
     choices = [stage.choice for stage in uses if isinstance(stage, ConvolutionStage)]
     forward = _filtering(one.forward for one in choices if one)
     back = _filtering(one.input_gradient for one in choices if one)
+    transform = turned = None
     if forward is not None:
-        matrix = replace(matrix, winograd=packed, filtering=forward)
-        packed = round_up(packed + forward.points * matrix.transform_step, ALIGNMENT)
+        sizes = (matrix.rows, matrix.columns // forward.kernel**2)
+        transform, packed = _copy(sizes, lanes, packed, True, forward)
     if back is not None:
-        wide = round_up(matrix.columns // back.kernel**2, lanes)
-        matrix = replace(matrix, turned=packed, turned_row=wide, turned_filtering=back)
-        packed = round_up(packed + back.points * matrix.turned_step, ALIGNMENT)
-    return matrix, packed
+        sizes = (matrix.columns // back.kernel**2, matrix.rows)
+        turned, packed = _copy(sizes, lanes, packed, True, back)
+    return replace(matrix, pack=pack, transform=transform, turned=turned), packed
+
+
+def _copy(
+    sizes: tuple[int, int],
+    lanes: int,
+    start: int,
+    tall: bool,
+    filtering: Filtering | None = None,
+) -> tuple[Copy, int]:
+    """A copy of so many rows and columns from ``start`` on, and where what follows begins. ``tall``
+    ones have the columns of a vector of rows one behind the other, as those who multiply by them
+    read them; in the others all rows of a column lie side by side."""
+    rows, columns = sizes
+    vectors = -(-rows // lanes)
+    column, vector = (lanes, point_step(columns * lanes)) if tall else (vectors * lanes, lanes)
+    size = vectors * vector if tall else columns * column
+    point = 0 if filtering is None else point_step(size)
+    every = size if filtering is None else filtering.points * point
+    copy = Copy(start, every, column, vector, filtering, point)
+    return copy, round_up(start + every, ALIGNMENT)
 
 
 def _filtering(choices: Iterable[object]) -> Filtering | None:

@@ -60,7 +60,12 @@ def _written(launches: Iterable[Launch]) -> set[Slot]:
 def _is_worth(launches: Iterable[Launch], sums: int) -> bool:
     """Whether a stage's sums, of so many bytes, are few beside what they are made of."""
     read = {slot for launch in launches for slot in launch.reads if slot.home == "image"}
-    return WORTH * sums <= sum(slot.bytes for slot in read) and sums <= MOST_SUMS
+    return are_few(sums, sum(slot.bytes for slot in read))
+
+
+def are_few(sums: int, read: int) -> bool:
+    """Whether sums of so many bytes are few beside the bytes of an image that they are made of."""
+    return WORTH * sums <= read and sums <= MOST_SUMS
 
 
 def _agreed(sums: Mapping[str, set[Slot]], stages: set[str]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from convmill.lower.launches import Images, Launch, Phase, Slices, Step
 from convmill.lower.lifetimes import Memory
-from convmill.lower.network import Network
+from convmill.lower.network import Copy, Network
 from convmill.lower.stages import (
     BatchNormalizationStage,
     ConvolutionStage,
@@ -43,15 +43,19 @@ def network_text(network: Network) -> str:
         if not isinstance(stage, (PlainStage, BatchNormalizationStage)):
             lines.append(f"    {_data(stage.choice)}")
     for matrix in network.matrices:
-        copies = f", copy of rows of {matrix.pack_row}" if matrix.pack is not None else ""
-        copies += ", transformed" if matrix.winograd is not None else ""
-        copies += ", turned" if matrix.turned is not None else ""
+        kinds = {"copy": matrix.pack, "transformed": matrix.transform, "turned": matrix.turned}
+        copies = "".join(f", {_copy(kind, one)}" for kind, one in kinds.items() if one is not None)
         trained = "" if matrix.trainable else ", frozen"
         lines.append(
             f"matrix{matrix.index}: {matrix.rows} x {matrix.columns} at {matrix.offset}"
             f"{copies}{trained}"
         )
     return "\n".join(lines)
+
+
+def _copy(kind: str, copy: Copy) -> str:
+    points = f", points {copy.point}" if copy.filtering is not None else ""
+    return f"{kind} at {copy.start} (columns {copy.column}, vectors {copy.vector}{points} apart)"
 
 
 def _stage(stage: Stage) -> str:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.machine import Machine
 from convmill.lower.register_tiles import evenly, sums_tile
+from convmill.lower.slices import are_few
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph.shapes import Pair
 
@@ -25,8 +26,8 @@ TRANSFORM_CYCLES = {  # of a tile's vector: input, output
 TOGETHER = (1, 2, 4, 8)  # images whose tiles may go through the products at a time
 KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
 KEPT_RATE, LATE_RATE = 32, 13  # bytes a cycle, from the second cache and from behind it
-LIVE_CYCLES = 0.8  # a vector along lists behind a relu: half of the places live, and all is stored
-DENSE_CYCLES = 1.5  # a vector over all places, as against two in each
+LIVE_CYCLES = 0.55  # a vector along lists behind a relu: half of the places are live
+DENSE_CYCLES = 0.75  # a vector of weights' gradients over all places
 SUMS_BYTES = 1024 * 1024  # of Winograd's weight gradients: they should stay in the second cache
 SPREAD_BYTES = 512 * 1024  # of what is transformed for them
 LEAST_TILES = 16  # for whose sums to be read and stored
@@ -143,8 +144,8 @@ def winograd_weights(
     """The quickest tile for the gradient of the weights, where nothing pools, of at most so many
     ``images`` together; None where another way is quicker."""
     vectors = stage.output.channels * -(-stage.input.channels // machine.lanes)
-    otherwise = math.prod(stage.kernel_size) * stage.output.places * vectors / 2
-    otherwise *= DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES
+    products = math.prod(stage.kernel_size) * stage.output.places * vectors
+    otherwise = products * (DENSE_CYCLES if is_dense(stage) else LIVE_CYCLES)
     return quickest(weights_tiles(stage, machine, most, images), otherwise)
 
 
@@ -158,8 +159,10 @@ def weights_tiles(
     if filters % machine.lanes:
         return
     vectors = -(-channels // machine.lanes)
+    sums, read = 4 * stage.taps * filters, 4 * (stage.input.size + stage.output.size)
+    most = filters if are_few(sums, read) else filters // 2  # leaves two shares
     for filtering, grid in _grids(stage, (stage.output.height, stage.output.width), most):
-        one = weights_tile(filtering, grid, (channels, filters), machine, images)
+        one = weights_tile(filtering, grid, (channels, filters), most, machine, images)
         spread, weigh = TRANSFORM_CYCLES[filtering]
         products = filtering.points * filters * vectors / 2 * (1 + 2 / one.tiles)
         transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
@@ -167,16 +170,16 @@ def weights_tiles(
 
 
 def weights_tile(
-    filtering: Filtering, grid: Pair, sizes: Pair, machine: Machine, images: int
+    filtering: Filtering, grid: Pair, sizes: Pair, most: int, machine: Machine, images: int
 ) -> WinogradWeights:
-    """As many filters at a time as leave two shares and let their sums stay in the second cache;
+    """As many filters at a time as let their sums stay in the second cache, at ``most`` so many;
     tiles of several images where one has few; and so many ``images`` that gathering is rare."""
     (channels, filters), points = sizes, filtering.points
     row = -(-channels // machine.lanes) * machine.lanes
     fit = max(machine.lanes, SUMS_BYTES // (4 * points * row))
     shared = max(
         share
-        for share in range(machine.lanes, max(machine.lanes, filters // 2) + 1, machine.lanes)
+        for share in range(machine.lanes, max(machine.lanes, most) + 1, machine.lanes)
         if filters % share == 0 and (share <= fit or share == machine.lanes)
     )
     row_bytes = 4 * points * grid[1] * (channels + shared)

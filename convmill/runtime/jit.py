@@ -26,7 +26,7 @@ from convmill.threads import lock_over_forks
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 # One net is compiled at a time, by all cores.
 _COMPILING = lock_over_forks()
-PARTS = 2  # of a module for each core: who is done first takes another
+PARTS = 4  # of a module for each core: who is done first takes another
 KEPT = 64  # networks whose native code stays in memory, the last used
 
 

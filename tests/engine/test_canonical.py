@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import keras
@@ -11,11 +12,12 @@ from keras import layers
 
 import convmill
 from convmill.kernels.run import build_program
+from convmill.lower.machine import TARGETS
 from convmill.lower.passes import lower
 from convmill.plan.read import read
 from convmill.runtime import host, jit
-from convmill.runtime.jit import compiled
-from tests.engine.nets import WIDTHS
+from convmill.runtime.jit import compiled, planned
+from tests.engine.nets import WIDTHS, recipe_of
 
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.random((16, 8, 8, 1), np.float32), RANDOM.integers(0, 3, 16)
@@ -149,3 +151,28 @@ def test_blocks_that_are_alike_share_code():
     for text, counts in ((code.source, [1, 1, 1]), (shared, [1, 0, 1])):
         defined = [text.count(f'define internal void @"stage{number}.') for number in range(3)]
         assert defined == counts
+
+
+def test_blocks_share_code_wherever_their_memory_is():
+    """What a normalization writes is a thread's own, what a merge writes an image's: images are
+    other strides apart, and a kernel that goes through images is told which."""
+    x = image = keras.Input((12, 12, 16))
+    for _ in range(3):
+        inner = layers.ReLU()(layers.BatchNormalization()(_convolution(x)))
+        x = layers.ReLU()(layers.Add()([layers.BatchNormalization()(_convolution(inner)), x]))
+    x = layers.Dense(3, activation="softmax")(layers.Flatten()(x))
+    machine = TARGETS["avx512"]
+    recipe = recipe_of("categorical_crossentropy")
+    network = lower(read(keras.Model(image, x)).graph, recipe, machine)
+    step, memory = planned(network, machine, True)
+    kernel = "winograd.weight_gradient"
+    launches = [one for one in step.launches() if one.kernel == kernel]
+    homes = {memory.places[slot.name].home for one in launches for slot in one.reads}
+    assert len(launches) == 6
+    assert homes == {"image", "thread"}
+    text = build_program(network, step, memory, machine, True).text()
+    assert len(re.findall(r'define internal void @"stage\d+\.winograd_weight_gradient"', text)) == 1
+
+
+def _convolution(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Conv2D(16, 3, padding="same")(x)

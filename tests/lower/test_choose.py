@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from convmill.lower.choices import Direct
+from convmill.lower.choices import ConvolutionChoice, Direct, WinogradWeights
 from convmill.lower.machine import TARGETS, Machine
-from convmill.lower.passes import lower_stages
-from convmill.lower.stages import ConvolutionStage
-from tests.engine.nets import conv, flatten, graph_of, pool
+from convmill.lower.passes import lower, lower_stages
+from convmill.lower.stages import ConvolutionStage, Stage
+from tests.engine.nets import conv, dense, flatten, graph_of, pool, recipe_of
 
 WINDOWS = [(rows, columns) for rows in range(1, 10) for columns in range(1, 10)]
+
+
+def choice_of(stage: Stage) -> ConvolutionChoice:
+    """The choice of a convolution."""
+    assert isinstance(stage, ConvolutionStage)
+    assert stage.choice is not None
+    return stage.choice
 
 
 def chosen(filters: int, window: tuple[int, int], machine: Machine) -> Direct:
@@ -19,9 +26,9 @@ def chosen(filters: int, window: tuple[int, int], machine: Machine) -> Direct:
     stage = lower_stages(graph, machine).stages[0]
     assert isinstance(stage, ConvolutionStage)
     assert stage.pooled == (window != (1, 1))
-    assert stage.choice is not None
-    assert isinstance(stage.choice.forward, Direct)
-    return stage.choice.forward
+    tile = choice_of(stage).forward
+    assert isinstance(tile, Direct)
+    return tile
 
 
 @pytest.mark.parametrize("machine", TARGETS.values(), ids=TARGETS)
@@ -37,3 +44,35 @@ def test_sums_weights_and_an_input_stay_in_registers(machine, filters):
 def test_behind_pooling_few_registers_hold_two_vectors_of_filters():
     """With more of them each multiply-add would go through memory."""
     assert chosen(48, (2, 2), TARGETS["avx2"]).vectors == 2
+
+
+@pytest.mark.parametrize("machine", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 16])
+def test_no_tap_that_the_next_place_reads_is_written_out_beside_it(machine, strides, channels):
+    """What both read would be kept in a register."""
+    graph = graph_of((20, 20, channels), conv(32, (5, 5), strides=strides), flatten)
+    tile = choice_of(lower_stages(graph, machine).stages[0]).forward
+    if isinstance(tile, Direct):  # else Winograd's
+        assert tile.unroll <= strides[1] * channels
+        assert 5 * channels % tile.unroll == 0
+    else:
+        assert channels == 16
+        assert strides == (1, 1)
+
+
+@pytest.mark.parametrize(("filters", "at_once"), [(32, 32), (64, 64), (96, 48)])
+def test_slices_sum_all_filters_at_once_and_shares_leave_work_for_two(filters, at_once):
+    """Of 96 filters and channels weights are too many for slices (lower/slices.py)."""
+    graph = graph_of(
+        (16, 16, 3),
+        conv(filters, activation="linear"),
+        conv(filters, activation="linear"),
+        flatten,
+        dense(3, "softmax"),
+    )
+    machine = TARGETS["avx512"]
+    network = lower(graph, recipe_of("categorical_crossentropy"), machine)
+    tile = choice_of(network.stages[1]).weight_gradient
+    assert isinstance(tile, WinogradWeights)
+    assert tile.filters == at_once
