@@ -14,7 +14,8 @@ from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.folding import MEAN, SCALE, SHIFT
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import F32, Index, cover
-from convmill.lower.launches import FLOAT_BYTES, Slot, of_matrix, value
+from convmill.lower.launches import Slot, of_matrix, value
+from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.stages import BatchNormalizationStage
 from convmill.lower.tensors import Tensor
 

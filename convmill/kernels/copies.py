@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import F32, I32, I64, POINTER, VOID, Emitter, Index
-from convmill.lower.launches import FLOAT_BYTES, Launch, Shares, of_matrix
+from convmill.lower.launches import Launch, Shares, of_matrix
+from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.network import COPIES, Copy, Network
 
-LATE_BYTES = 1024 * 1024  # what is larger does not stay in the second cache
+LATE_BYTES = 1024 * 1024  # what is larger does not stay in the second cache beside all else
 
 
 def copies(network: Network, readers: Iterable[Launch], lanes: int) -> dict[int, list[Launch]]:
@@ -51,10 +52,11 @@ def is_late(copy: Copy) -> bool:
 
 
 def prefetch(e: Emitter, pointer: ir.Value, offset: Index) -> None:
-    """Asks for a cache line that is read soon; one that is nobody's does no harm."""
+    """Asks for a cache line that is read soon. It may lie behind the end: that does no harm."""
     function = e.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
     how = [ir.Constant(I32, number) for number in (0, 3, 1)]  # it is read, stays, is data
-    e.builder.call(function, [e.at(pointer, offset), *how])
+    line = e.builder.gep(pointer, e.index(offset), F32, inside=False)
+    e.builder.call(function, [line, *how])
 
 
 def in_copy(e: Emitter, copy: Copy, row: Index, column: Index) -> Index:
@@ -69,8 +71,8 @@ def ends(k: Kernel) -> tuple[ir.Value, ir.Value]:
 
 
 def _transpose(module: ir.Module, lanes: int) -> ir.Function:
-    """(matrix, rows, columns, copy, from a column of that to the next, from a vector of rows to the
-    next, over its lanes, first row, last row): copy[c, r] = matrix[r, c].
+    """(matrix, rows, columns, copy, from one of its columns to the next, from one of its vectors of
+    rows to the next divided by the lanes, first row, last row): copy[c, r] = matrix[r, c].
 
     Squares of lanes x lanes are turned in registers; rows that do not exist become zeros, so that
     kernels may read whole vectors of the copy. ``first row`` is a multiple of lanes.

@@ -9,7 +9,8 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import I8, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.kernels.product import Product
-from convmill.lower.launches import FLOAT_BYTES, Images, Launch, Shares, gradient, of_matrix, value
+from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
+from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.stages import DenseStage
 from convmill.plan.graph.activations import LINEAR
 
@@ -169,7 +170,7 @@ def _weight_rows(
     assert stage.choice is not None
     tile = stage.choice.weight_gradient
     assert tile is not None
-    for row, together in k.whole_then_single(k.told("first"), k.told("last"), tile.rows):
+    for row, together in k.in_pieces(k.told("first"), k.told("last"), tile.rows):
         _weight_tile(k, stage, rows, (row, unit), together, counts, fresh)
 
 

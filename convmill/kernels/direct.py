@@ -2,7 +2,7 @@
 
 Images are rows x columns x channels inside their halo; a window's row is one run of neighbours in
 memory, or several where the kernel is dilated or has groups. Weights are read from their transposed
-copy, taps x filters, vectors along filters.
+copy, vectors of filters x taps, or with groups taps x filters.
 """
 
 from __future__ import annotations

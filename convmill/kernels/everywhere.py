@@ -125,7 +125,7 @@ def weight_gradient(k: Kernel) -> None:
     k.zero_if_fresh(result, stage.taps)
     with k.loop(0, k.told("images"), tile.images) as start:
         images = (start, k.minimum(k.told("images"), k.add(start, tile.images)))
-        for filter_, many in k.whole_then_single(first, last, tile.filters):
+        for filter_, many in k.in_pieces(first, last, tile.filters):
 
             def accumulate(
                 piece: Piece, _: ir.Value, filter_: Index = filter_, many: int = many

@@ -159,10 +159,11 @@ class Builder:
         line = f"atomicrmw {operation} ptr {pointer.text}, {value.typed} {ordering}"
         return self._value(value.type, line)
 
-    def gep(self, pointer: Value, index: Value, element: Type) -> Value:
-        """Address ``index`` elements behind ``pointer``, inside the same memory; as many addresses
-        as there are indices."""
-        line = f"getelementptr inbounds {element.text}, ptr {pointer.text}, {index.typed}"
+    def gep(self, pointer: Value, index: Value, element: Type, *, inside: bool = True) -> Value:
+        """Address ``index`` elements behind ``pointer``, ``inside`` the same memory unless told
+        otherwise; as many addresses as there are indices."""
+        bounds = "inbounds " if inside else ""
+        line = f"getelementptr {bounds}{element.text}, ptr {pointer.text}, {index.typed}"
         kind = index.type
         kind = VectorType(POINTER, kind.count) if isinstance(kind, VectorType) else POINTER
         return self._value(kind, line)

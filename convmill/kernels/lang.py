@@ -267,16 +267,17 @@ class Emitter:
             with self.loop(start * lanes, stop * lanes, count * lanes) as first:
                 yield first, [lanes] * (count - 1) + [last]
 
-    def whole_then_single(
-        self, first: Index, last: Index, size: int
-    ) -> Iterator[tuple[Index, int]]:
-        """Pieces of ``size`` items from ``first`` to ``last``, and what is left one by one: where
-        each starts, and how many it has. A loop ends when the next piece is asked for."""
-        count = last if first == 0 else self.sub(last, first)
-        full = self.add(first, self.mul(self.divide(count, size), size))
-        for start, stop, many in ((first, full, size), (full, last, 1)):
-            with self.loop(start, stop, many) as item:
-                yield item, many
+    def in_pieces(self, first: Index, last: Index, *sizes: int) -> Iterator[tuple[Index, int]]:
+        """Items from ``first`` to ``last`` in pieces of the first of ``sizes``, what is left in
+        pieces of the next one and so on, in the end one by one: where each starts, and how many it
+        has. A loop ends when the next piece is asked for."""
+        start = first
+        for size in (*sizes, 1):
+            count = last if start == 0 else self.sub(last, start)
+            stop = self.add(start, self.mul(self.divide(count, size), size)) if size > 1 else last
+            with self.loop(start, stop, size) as item:
+                yield item, size
+            start = stop
 
     def fill_zero(self, pointer: ir.Value, size: int) -> None:
         """Zero ``size`` float32."""

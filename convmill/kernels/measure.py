@@ -11,7 +11,6 @@ from convmill.kernels.lang import F32, I8, I32, I64
 from convmill.kernels.places import Derived, Image
 from convmill.lower.launches import (
     CORRECT,
-    FLOAT_BYTES,
     LABELS,
     LOSSES,
     ORDER,
@@ -22,6 +21,7 @@ from convmill.lower.launches import (
     gradient,
     value,
 )
+from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.network import Network
 from convmill.lower.stages import PlainStage
 from convmill.lower.tensors import Tensor

@@ -13,7 +13,8 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.groups import Group, Groups, Place, offset
 from convmill.kernels.lang import Index
 from convmill.kernels.operation import Operation, Site
-from convmill.lower.launches import FLOAT_BYTES, Images, Launch, Slot, gradient, of_matrix, value
+from convmill.lower.launches import Images, Launch, Slot, gradient, of_matrix, value
+from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.stages import PlainStage
 from convmill.lower.tensors import NO_HALO
 from convmill.plan.graph.operations import Normalize

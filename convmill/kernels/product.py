@@ -50,8 +50,9 @@ Fill = Callable[[ir.Value, Index, Index, Index, Sequence[int]], None]
 def over_group(
     k: Kernel, product: Product, weights: ir.Value, weight_row: int, tile: MatrixTile
 ) -> None:
-    """The product for the images of a group; ``weights`` are inner x ``weight_row``."""
-    for image, rows in k.whole_then_single(0, k.told("images"), tile.rows):
+    """The product for the images of a group, which may be half a one; ``weights`` are inner x
+    ``weight_row``."""
+    for image, rows in k.in_pieces(0, k.told("images"), tile.rows, tile.rows // 2):
         for column, counts in k.runs(product.columns, tile.vectors):
             held = Held(k.at(weights, column), weight_row, 0, product.inner)
             _tile(k, product, held, (image, column), rows, counts)
@@ -69,7 +70,7 @@ def over_batch(k: Kernel, product: Product, tile: MatrixTile, depth: int, fill: 
         for column, counts in _strips(k, product.columns, tile.vectors):
             fill(panel, first, rows, column, counts)
             held = Held(panel, len(counts) * k.lanes, first, k.add(first, rows))
-            for image, together in k.whole_then_single(0, k.told("images"), tile.rows):
+            for image, together in k.in_pieces(0, k.told("images"), tile.rows):
                 _tile(k, product, held, (image, column), together, counts)
 
 

@@ -29,10 +29,10 @@ from convmill.kernels.transforms import (
     strip_room,
     weigh,
 )
-from convmill.lower.choices import Winograd, point_step
+from convmill.lower.choices import Winograd
 from convmill.lower.launches import gradient, of_matrix, value
+from convmill.lower.lines import round_up, spaced
 from convmill.lower.network import Copy
-from convmill.lower.place import round_up
 from convmill.lower.stages import ConvolutionStage
 from convmill.lower.subgrids import room_around
 
@@ -128,12 +128,12 @@ class _Plane:
     @property
     def input_step(self) -> int:
         """From the inputs of a point to those of the next."""
-        return point_step(self.tile.most * self.channels)
+        return spaced(self.tile.most * self.channels)
 
     @property
     def product_step(self) -> int:
         """The same of products."""
-        return point_step(self.tile.most * self.product_row)
+        return spaced(self.tile.most * self.product_row)
 
     @property
     def product_row(self) -> int:
@@ -161,7 +161,7 @@ def scratch(tile: Winograd, channels: int, filters: int, columns: int, lanes: in
     strip of so many ``columns`` of outputs."""
     filtering, row = tile.filtering, round_up(filters, lanes)
     strip = strip_room(filtering.side, columns + filtering.kernel - 1, lanes)
-    steps = point_step(tile.most * channels) + point_step(tile.most * row)
+    steps = spaced(tile.most * channels) + spaced(tile.most * row)
     return filtering.points * steps + strip
 
 

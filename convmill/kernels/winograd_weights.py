@@ -23,8 +23,9 @@ from convmill.kernels.transforms import (
     strip_room,
     weigh,
 )
-from convmill.lower.choices import WinogradWeights, point_step
+from convmill.lower.choices import WinogradWeights
 from convmill.lower.launches import gradient, of_matrix, value
+from convmill.lower.lines import spaced
 from convmill.lower.stages import ConvolutionStage
 
 
@@ -56,7 +57,7 @@ def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tupl
         choice.tiles * choice.filters,
         choice.filters * _row(stage, lanes),
     )
-    inputs, gradients, sums = (point_step(size) for size in sizes)
+    inputs, gradients, sums = (spaced(size) for size in sizes)
     return inputs, gradients, sums
 
 

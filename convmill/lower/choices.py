@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from convmill.lower.lines import apart
 from convmill.plan.graph.shapes import Pair
 
 
@@ -42,12 +41,6 @@ class Filtering:
 
     def __str__(self) -> str:
         return f"Winograd {self.outputs}x{self.outputs}"
-
-
-def point_step(count: int) -> int:
-    """Float32 elements from one point to the next where each has ``count``: a transform touches the
-    same place of all of them."""
-    return apart(4 * count) // 4
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.network import Matrix
 from convmill.lower.tensors import Tensor
 
-FLOAT_BYTES = 4
 Home = Literal["image", "thread", "slice", "batch"]
 
 

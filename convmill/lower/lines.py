@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CACHE_LINE = 64  # bytes
+FLOAT_BYTES = 4
 
 
 def in_lines(size: int) -> int:
@@ -15,3 +16,13 @@ def apart(size: int) -> int:
     at once: an odd number of lines, for what lies a power of two apart falls into the same few sets
     of a cache, which have room for about a dozen lines."""
     return (in_lines(size) // CACHE_LINE | 1) * CACHE_LINE
+
+
+def spaced(count: int) -> int:
+    """The same in float32 elements, for things of ``count`` of them."""
+    return apart(FLOAT_BYTES * count) // FLOAT_BYTES
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The next multiple of ``multiple``."""
+    return -(-value // multiple) * multiple

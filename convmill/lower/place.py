@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from convmill.lower.choices import Filtering, Winograd, point_step
+from convmill.lower.choices import Filtering, Winograd
+from convmill.lower.lines import round_up, spaced
 from convmill.lower.network import Copy, Matrix
 from convmill.lower.stages import (
     BatchNormalizationStage,
@@ -168,9 +169,9 @@ def _copy(
     read them; in the others all rows of a column lie side by side."""
     rows, columns = sizes
     vectors = -(-rows // lanes)
-    column, vector = (lanes, point_step(columns * lanes)) if tall else (vectors * lanes, lanes)
+    column, vector = (lanes, spaced(columns * lanes)) if tall else (vectors * lanes, lanes)
     size = vectors * vector if tall else columns * column
-    point = 0 if filtering is None else point_step(size)
+    point = 0 if filtering is None else spaced(size)
     every = size if filtering is None else filtering.points * point
     copy = Copy(start, every, column, vector, filtering, point)
     return copy, round_up(start + every, ALIGNMENT)
@@ -179,8 +180,3 @@ def _copy(
 def _filtering(choices: Iterable[object]) -> Filtering | None:
     """Minimal filtering among choices: that of stages that share a kernel is the same."""
     return next((one.filtering for one in choices if isinstance(one, Winograd)), None)
-
-
-def round_up(value: int, multiple: int) -> int:
-    """The next multiple of ``multiple``."""
-    return -(-value // multiple) * multiple

@@ -159,10 +159,11 @@ def weights_tiles(
     if filters % machine.lanes:
         return
     vectors = -(-channels // machine.lanes)
-    sums, read = 4 * stage.taps * filters, 4 * (stage.input.size + stage.output.size)
-    most = filters if are_few(sums, read) else filters // 2  # leaves two shares
+    sums = 4 * filters * (stage.taps + (stage.bias is not None))
+    sliced = are_few(sums, 4 * (stage.input.size + stage.output.size))
+    limit = filters if sliced else filters // 2  # leaves two shares
     for filtering, grid in _grids(stage, (stage.output.height, stage.output.width), most):
-        one = weights_tile(filtering, grid, (channels, filters), most, machine, images)
+        one = weights_tile(filtering, grid, (channels, filters), limit, machine, images)
         spread, weigh = TRANSFORM_CYCLES[filtering]
         products = filtering.points * filters * vectors / 2 * (1 + 2 / one.tiles)
         transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
@@ -170,16 +171,16 @@ def weights_tiles(
 
 
 def weights_tile(
-    filtering: Filtering, grid: Pair, sizes: Pair, most: int, machine: Machine, images: int
+    filtering: Filtering, grid: Pair, sizes: Pair, limit: int, machine: Machine, images: int
 ) -> WinogradWeights:
-    """As many filters at a time as let their sums stay in the second cache, at ``most`` so many;
+    """As many filters at a time, up to a ``limit``, as let their sums stay in the second cache;
     tiles of several images where one has few; and so many ``images`` that gathering is rare."""
     (channels, filters), points = sizes, filtering.points
     row = -(-channels // machine.lanes) * machine.lanes
     fit = max(machine.lanes, SUMS_BYTES // (4 * points * row))
     shared = max(
         share
-        for share in range(machine.lanes, max(machine.lanes, most) + 1, machine.lanes)
+        for share in range(machine.lanes, max(machine.lanes, limit) + 1, machine.lanes)
         if filters % share == 0 and (share <= fit or share == machine.lanes)
     )
     row_bytes = 4 * points * grid[1] * (channels + shared)

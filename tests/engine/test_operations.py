@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from convmill.kernels import copies
 from convmill.lower import winograd
 from convmill.lower.choices import Filtering, Winograd, WinogradWeights
 from convmill.lower.passes import lower
@@ -191,6 +192,7 @@ def test_minimal_filtering(
     monkeypatch.setattr(winograd, "KEPT_RATE", math.inf)
     monkeypatch.setattr(winograd, "LIVE_CYCLES", math.inf)
     monkeypatch.setattr(winograd, "TOGETHER", (together,))
+    monkeypatch.setattr(copies, "LATE_BYTES", 0 if together > 1 else math.inf)
     kernel = (filtering.kernel, filtering.kernel)
     graph = graph_of(
         (*image, 3),
@@ -212,6 +214,14 @@ def test_minimal_filtering(
     assert isinstance(weights, WinogradWeights) == (not pooled and filters % 8 == 0)
     assert not isinstance(weights, WinogradWeights) or weights.filtering == filtering
     follows(graph, "mean_squared_error", machine=WIDTHS[width], count=5)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_weights_that_are_asked_for_ahead(width, monkeypatch):
+    """Behind the last ones too."""
+    monkeypatch.setattr(copies, "LATE_BYTES", 0)
+    graph = graph_of((7, 6, 5), conv(35, (3, 2), strides=(2, 1)), conv(19), flatten, dense(2))
+    follows(graph, "mean_squared_error", machine=WIDTHS[width])
 
 
 @pytest.mark.parametrize(
