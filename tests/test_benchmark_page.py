@@ -30,6 +30,7 @@ def peer(name: str, training: list[float], evaluation: list[float]) -> dict[str,
     return {
         "name": name,
         "label": LABELS.get(name, name),
+        "data": "random images",
         "trials": [],
         "training": [chunk(rate) for rate in training],
         "evaluation": [chunk(rate) for rate in evaluation],
@@ -125,6 +126,7 @@ def test_convmill_in_another_form_is_no_peer(rebuild, tmp_path):
     told = " ".join(page)
     assert "peer: training 3.00, least 3.00 (`gap`); evaluation 3.00, least 3.00 (`gap`)." in told
     assert "has: training 2.50, least 2.50 (`gap`); evaluation 2.67, least 2.67 (`gap`)." in told
+    assert "- `gap`: random images." in page
     assert "- Left out: JAX (not there)." in page
     assert "- gap, jax: no figures. it fell over" in page
     assert not any("PROVISIONAL" in line for line in page)

@@ -115,8 +115,13 @@ def _tables(gathered: Gathered, what: str) -> str:
 
 
 def _remarks(gathered: Gathered) -> list[str]:
-    """Who is missing, and whether other programs ran."""
-    lines = contention([net.result for net in gathered.nets.values()])
+    """On which images, who is missing, and whether other programs ran."""
+    images: dict[str, list[str]] = {}  # of each kind, the nets
+    for name, net in gathered.nets.items():
+        for data in sorted({peer.data for peer in net.result.peers if peer.data}):
+            images.setdefault(data, []).append(f"`{name}`")
+    lines = [f"{', '.join(names)}: {data}." for data, names in images.items()]
+    lines += contention([net.result for net in gathered.nets.values()])
     lines += [f"Left out: {each}." for run in gathered.runs() for each in run.left_out]
     lines += [
         f"{name}, {peer.label}: no figures. {peer.note}"
