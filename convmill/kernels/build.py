@@ -58,8 +58,7 @@ def strided(launch: Launch) -> list[Slot]:
     """Slots of images, where the launch goes through images by itself: behind the rest it is told
     how many bytes there are from one image's to the next's. So wherever they lie, the code is the
     same."""
-    over = launch.over
-    if isinstance(over, Images) and not isinstance(over, Slices) and not over.together:
+    if told(launch) is EACH_IMAGE:
         return []
     return [slot for slot in launch.slots if slot.home == "image"]
 

@@ -25,7 +25,7 @@ from convmill.kernels.transforms import (
 )
 from convmill.lower.choices import WinogradWeights
 from convmill.lower.launches import gradient, of_matrix, value
-from convmill.lower.lines import spaced
+from convmill.lower.lines import round_up, spaced
 from convmill.lower.stages import ConvolutionStage
 
 
@@ -76,7 +76,7 @@ def _columns(stage: ConvolutionStage) -> int:
 
 def _row(stage: ConvolutionStage, lanes: int) -> int:
     """Float32 elements from one filter's sums to the next."""
-    return -(-stage.input.channels // lanes) * lanes
+    return round_up(stage.input.channels, lanes)
 
 
 def weight_gradient(k: Kernel) -> None:

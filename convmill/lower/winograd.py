@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from convmill.lower.choices import Filtering, Winograd, WinogradWeights
+from convmill.lower.lines import round_up
 from convmill.lower.machine import Machine
 from convmill.lower.register_tiles import evenly, sums_tile
 from convmill.lower.slices import are_few
@@ -176,7 +177,7 @@ def weights_tile(
     """As many filters at a time, up to a ``limit``, as let their sums stay in the second cache;
     tiles of several images where one has few; and so many ``images`` that gathering is rare."""
     (channels, filters), points = sizes, filtering.points
-    row = -(-channels // machine.lanes) * machine.lanes
+    row = round_up(channels, machine.lanes)
     fit = max(machine.lanes, SUMS_BYTES // (4 * points * row))
     shared = max(
         share
