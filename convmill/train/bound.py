@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -128,17 +127,13 @@ class Bound:
 
     # State --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _turn(self) -> Iterator[Turn]:
-        """A turn for all of ours, and of those who are ahead of some of it."""
-        while True:
-            with Turn(self._all_keys()) as turn:
-                if self._all_keys() <= turn.keys:  # nobody has gone ahead meanwhile
-                    yield turn
-                    return
+    def _turn(self) -> Turn:
+        """A turn for all of ours, and of those who are ahead of some of it, also meanwhile."""
+        return Turn(self._all_keys)
 
     def _all_keys(self) -> Keys:
-        return self.keys.union(*(other.keys for other in self._others_ahead()))
+        ahead = self._others_ahead()
+        return self.keys.union(*(other.keys for other in ahead)) if ahead else self.keys
 
     def _others_ahead(self) -> list[Bound]:
         """Those who are ahead of some of ours, and ourselves if we are."""

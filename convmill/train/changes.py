@@ -10,7 +10,7 @@ variables do not count: only whether a variable is trained, and what is added to
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import Signature
 from operator import attrgetter, is_
 from types import MethodType
@@ -58,9 +58,11 @@ class Unchanged:
     Lists compare the addresses of what they hold first, and ask only objects that are not the same
     whether they are equal. Where these could say so of others than themselves, ``_Same`` stands for
     them in what was found, or addresses alone are compared.
+
+    Attributes of the model in ``but`` are not looked into: what they hold may change.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, but: Iterable[str] = ()) -> None:
         self._mappings: list[Any] = []  # views of the values of each
         self._values: list[list[Any]] = []
         self._holders: list[Any] = []
@@ -69,11 +71,11 @@ class Unchanged:
         self._variables: list[Any] = []
         self._settings = _settings()
         self._clear = True  # whether all that was met can be told by its address
-        self._look_into(model)
+        self._look_into(model, [vars(model).get(name) for name in but])
         self._asked = list(map(_asked, self._variables))
 
-    def _look_into(self, model: Any) -> None:
-        seen: set[int] = set()
+    def _look_into(self, model: Any, but: Iterable[Any]) -> None:
+        seen = set(map(id, but))
         rest = [model]
         while rest:
             found = rest.pop()
@@ -87,6 +89,8 @@ class Unchanged:
             return [vars(found), *_own_classes(type(found))]
         if isinstance(found, keras.Variable):
             self._variables.append(found)
+            if any(getattr(type(found), one) is not getattr(keras.Variable, one) for one in _ASKED):
+                self._clear = False  # it keeps them in its own way
         elif isinstance(found, np.ndarray):
             self._clear = False  # its numbers may be set
         elif isinstance(found, Mapping):
@@ -129,7 +133,9 @@ def _settings() -> tuple[Any, ...]:
     return config.epsilon(), config.floatx(), config.dtype_policy(), distribution
 
 
-_asked = attrgetter("trainable", "regularizer", "constraint")
+# Of variables, and where they keep that: their properties take several times as long.
+_ASKED = ("trainable", "regularizer", "constraint")
+_asked = attrgetter(*(f"_{name}" for name in _ASKED))
 
 
 def _tells(found: Any, deep: int = _DEEP) -> bool:

@@ -21,8 +21,9 @@ from convmill.train.keras_steps import KerasSteps
 
 # On the model itself: anywhere else it would keep the model alive, for it leads back to it.
 _PLACE = "_convmill_reading"
-_Key = tuple[bool, Sizes | None]
-_MOST = 16  # readings of one model that are kept
+_MOST = 16  # readings of one model that are kept, for training and for inference
+# What ``compile`` sets says nothing of inference; where that is called, other objects are there.
+_OF_COMPILE = ("optimizer", "_compile_loss", "_compile_metrics", "_loss_tracker")
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,17 @@ class _Kept:
     are none, and the state that they are of. Keras saves nothing of it."""
 
     def __init__(self) -> None:
-        self.last: tuple[Unchanged, dict[_Key, ModelReading | NotCovered]] | None = None
+        self.last: dict[bool, tuple[Unchanged, dict[Sizes | None, ModelReading | NotCovered]]] = {}
 
 
 def last_readings(model: Any, training: bool, sizes: Sizes) -> list[ModelReading]:
     """How a model was read last, if nothing of it has changed since, and it was covered: for images
     of the sizes that it takes, and of these where it takes several."""
     kept = vars(model).get(_PLACE)
-    if kept is None or kept.last is None:
+    if kept is None or training not in kept.last:
         return []
-    unchanged, before = kept.last
-    every = (before.get((training, each)) for each in (None, sizes))
+    unchanged, before = kept.last[training]
+    every = (before.get(None), before.get(sizes))
     found = [one for one in every if isinstance(one, ModelReading)]
     return found if found and unchanged.holds() else []
 
@@ -75,18 +76,19 @@ def read_model(model: Any, training: bool, sizes: Sizes | None = None) -> ModelR
     """Reads a model, if it may have changed since it was read last; for images of ``sizes``, where
     it takes several. Raises NotCovered."""
     kept: _Kept = vars(model).setdefault(_PLACE, _Kept())
-    last = kept.last
+    last = kept.last.get(training)
     if last is None or not last[0].holds():
-        last = kept.last = Unchanged(model), {}  # before it is read: what changes then is seen
-    found_before, key = last[1], (training, sizes)
-    if key not in found_before:
-        if len(found_before) >= _MOST:
-            found_before.clear()
+        # Before it is read: what changes then is seen.
+        last = kept.last[training] = Unchanged(model, () if training else _OF_COMPILE), {}
+    before = last[1]
+    if sizes not in before:
+        if len(before) >= _MOST:
+            before.clear()
         try:
-            found_before[key] = _read(model, training, sizes)
+            before[sizes] = _read(model, training, sizes)
         except NotCovered as gap:
-            found_before[key] = gap
-    found = found_before[key]
+            before[sizes] = gap
+    found = before[sizes]
     if isinstance(found, NotCovered):
         raise found.with_traceback(None)
     return found

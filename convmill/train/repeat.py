@@ -167,7 +167,10 @@ def _arguments(
 def _kept(model: Any, kind: tuple[Any, ...], training: bool) -> Any:
     """What was prepared for arrays of a kind, whose first entry is the shape of x, or None."""
     found = last_readings(model, training, sizes=(kind[0][1:],))
-    return next((one.repeats[kind] for one in found if kind in one.repeats), None)
+    for one in found:
+        if kind in one.repeats:
+            return one.repeats[kind]
+    return None
 
 
 def _keep(bound: Bound, kind: tuple[Any, ...], repeat: Any) -> None:

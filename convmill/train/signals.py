@@ -46,6 +46,7 @@ class _Calls:
 
 
 _calls = _Calls()
+_main = threading.main_thread().ident  # asking for it takes as long as all else of ``_is_main``
 _quiet = threading.Event()  # no handler is called
 _quiet.set()
 
@@ -114,7 +115,7 @@ def hear() -> None:
 
 
 def _is_main() -> bool:
-    return threading.get_ident() == threading.main_thread().ident
+    return threading.get_ident() == _main
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
@@ -151,7 +152,8 @@ def _unraisable(report: Any) -> None:
 
 def _install() -> None:
     _calls.held = False
-    _quiet.set()
+    if not _quiet.is_set():
+        _quiet.set()
     if sys.unraisablehook is not _unraisable:
         _calls.unraisable, sys.unraisablehook = sys.unraisablehook, _unraisable
     for number in _SIGNALS:
@@ -173,6 +175,8 @@ def _restore() -> None:
 
 def _in_child() -> None:
     """The child of another thread's fork has none of the calls, and that thread is its main one."""
+    global _main
+    _main = threading.get_ident()
     if _calls.settle and _calls.thread != threading.get_ident():
         _calls.settle.clear()
         _calls.waiting.clear()

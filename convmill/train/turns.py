@@ -42,13 +42,16 @@ def begun() -> int:
 class Turn:
     """``with Turn(keys):`` waits until all that came earlier for one of these keys are done.
 
+    ``keys`` may be what says them: where there are more of them once the turn has come, it is
+    waited for anew, with those.
     In the main thread signals wait for its end; one that comes before it has begun is heard first.
     RuntimeError where this thread has a turn already, which only code that is called in the middle
     of a step can see.
     """
 
-    def __init__(self, keys: Keys) -> None:
-        self.keys = keys
+    def __init__(self, keys: Keys | Callable[[], Keys]) -> None:
+        self._ask = keys if callable(keys) else None
+        self.keys = keys() if callable(keys) else keys
         self.thread = threading.get_ident()
         self.begun = False
         self._moved: threading.Semaphore | None = None  # the line has moved; made by who waits
@@ -63,13 +66,13 @@ class Turn:
         while True:
             signals.hold()
             try:
-                if self._wait():
+                if self._wait() and not self._has_more_keys():
                     self.begun = True
                     return self
             except BaseException:
                 self.leave()
                 raise
-            self.leave()  # a signal came, and its handler may want a turn itself
+            self.leave()  # where a signal came, its handler may want a turn itself
 
     def _wait(self) -> bool:
         """Whether the turn has come; False where a signal came first."""
@@ -82,6 +85,12 @@ class Turn:
                 return False
             moved.acquire(timeout=LOOK_SECONDS)
         return True
+
+    def _has_more_keys(self) -> bool:
+        if self._ask is None:
+            return False
+        before, self.keys = self.keys, self._ask()
+        return not self.keys <= before
 
     def _is_behind(self) -> bool:
         for other in _line.copy():
@@ -132,6 +141,8 @@ def within(keys: Keys) -> Iterator[None]:
 
 def mine() -> list[Turn]:
     """The turns of this thread: at most one, unless leaving it was interrupted."""
+    if not _line:
+        return []
     thread = threading.get_ident()
     return [turn for turn in _line.copy() if turn.thread == thread]
 

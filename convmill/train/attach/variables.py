@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import Any
 
 from keras.src.backend.common import global_state
@@ -21,7 +22,7 @@ def held_values(variables: Sequence[Any]) -> list[Any] | None:
     if in_stateless_scope() or get_autocast_scope() is not None:
         return None
     values = list(map(held, variables))
-    return None if any(value is None for value in values) else values
+    return None if any(map(is_, values, repeat(None))) else values
 
 
 def weights_by_layer(model: Any) -> Iterator[tuple[str, list[Any]]]:
