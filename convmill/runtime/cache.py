@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -41,10 +42,17 @@ def name_of(network: Network, machine: Machine, training: bool, guard: int) -> s
 def _own_source() -> str:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    for path in sorted(_sources(package)):
+        with open(path, "rb") as file:
+            digest.update(path[len(str(package)) :].encode() + b"\0" + file.read() + b"\0")
     return digest.hexdigest()
+
+
+def _sources(package: Path) -> Iterator[str]:
+    """The paths of all our files that code depends on."""
+    for top in SOURCES:
+        for folder, _, names in os.walk(package / top):
+            yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
 
 
 def load(name: str) -> bytes | None:

@@ -99,7 +99,7 @@ def _build(
     network: Network, machine: Machine, training: bool, guard: int, *, timed: bool
 ) -> Compiled:
     start = time.perf_counter()
-    step, memory = planned(network, machine, training, guard)
+    step, memory = _planned(network, machine, training, guard)
     kind = "training" if training else "inference"
 
     def write() -> str:
@@ -112,6 +112,7 @@ def _build(
     code = cache.load(name) if name else None
     kept, built = code is not None, time.perf_counter()
     if code is None:
+        _check(step, memory)  # code that is on disk was made of the same, by the same source
         module = build_program(network, step, memory, machine, training, timed=timed)
         parts = module.parts(PARTS * host.cores())
         built = time.perf_counter()
@@ -138,9 +139,19 @@ def planned(
     network: Network, machine: Machine, training: bool, guard: int = 0
 ) -> tuple[Step, Memory]:
     """The step of a network, for training or inference, and its memory; nothing is compiled."""
+    step, memory = _planned(network, machine, training, guard)
+    _check(step, memory)
+    return step, memory
+
+
+def _planned(
+    network: Network, machine: Machine, training: bool, guard: int
+) -> tuple[Step, Memory]:
     make = training_step if training else inference_step
     step = make(network, machine.lanes)
+    return step, place_slots(step, guard)
+
+
+def _check(step: Step, memory: Memory) -> None:
     spec.check_step(step)
-    memory = place_slots(step, guard)
     spec.check_memory(step, memory)
-    return step, memory

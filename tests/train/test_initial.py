@@ -86,3 +86,21 @@ def test_within_what_is_traced_keras_draws(monkeypatch):
 def test_a_model_is_made_without_compiling_for_its_shapes(monkeypatch):
     monkeypatch.setattr(initial, "_KERAS", None)  # what is called fails
     models.Sequential([keras.Input((5, 7, 3)), layers.Conv2D(11, 3), layers.Dense(13)])
+
+
+@pytest.mark.parametrize("kind", ["zeros", "ones"])
+@pytest.mark.parametrize("shape", [(), (3, 1, 4), (0, 2), np.array([2, 3])], ids=str)
+@pytest.mark.parametrize("dtype", [None, "float32", "float16", "int32"])
+def test_what_is_alike_is_filled_as_by_keras(kind, shape, dtype):
+    initializer = keras.initializers.get(kind)
+    found = initializer(shape, dtype=dtype)
+    expected = type(initializer).__call__.__wrapped__(initializer, shape, dtype=dtype)
+    assert type(found) is type(expected)
+    for one in ("dtype", "shape", "sharding", "weak_type", "committed"):
+        assert getattr(found, one) == getattr(expected, one)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_within_what_is_traced_zeros_are_zeros():
+    made = jax.jit(lambda x: x + keras.initializers.Zeros()((2, 3)))(np.ones((2, 3), np.float32))
+    np.testing.assert_array_equal(made, np.ones((2, 3)))

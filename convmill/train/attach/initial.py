@@ -1,14 +1,18 @@
-"""Uniform random numbers of Keras on JAX, which most weights begin with, without compiling.
+"""What variables of Keras on JAX begin with, without compiling.
 
-JAX compiles a function for each shape that it draws, half a second each, and so for each layer of a
-new model. Here NumPy computes the same bits: Threefry with 20 rounds (Salmon, Moraes, Dror and Shaw
-2011) of each number's place, of whose bits the upper 23 become a number in [0, 1), which is scaled
+JAX compiles a function for each shape of zeros or ones, a twentieth of a second each, and for each
+that it draws, half a second each, and so for each layer of a new model. Here NumPy makes them.
+
+Of uniform random numbers it computes the same bits: Threefry with 20 rounds (Salmon, Moraes, Dror
+and Shaw 2011) of each number's place, of whose bits the upper 23 become a number in [0, 1), scaled
 by a multiply-add. That rounds once, or twice where JAX is told to leave most optimizations out.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,13 +27,29 @@ _AT_ONCE = 1 << 16  # whose bits stay in the second cache
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
 _KERAS = random.uniform
+_ALIKE = {keras.initializers.Zeros: 0.0, keras.initializers.Ones: 1.0}
 
 
 def install() -> None:
-    """Puts ``uniform`` into Keras' place, where it draws the same bits: where JAX has fused
-    multiply-adds of x86. Starts nothing of JAX."""
+    """Puts into Keras' place what fills with zeros and ones, and ``uniform``, where it draws the
+    same bits: where JAX has fused multiply-adds of x86. Starts nothing of JAX."""
+    for initializer, number in _ALIKE.items():
+        if not hasattr(initializer.__call__, "__wrapped__"):
+            initializer.__call__ = _filling(initializer.__call__, number)
     if "avx2" in host.targets():
         random.uniform = uniform
+
+
+def _filling(keras_fills: Callable[..., Any], number: float) -> Callable[..., Any]:
+    """What stands for the call of an initializer that gives every place the same ``number``."""
+
+    @functools.wraps(keras_fills)
+    def fill(self: Any, shape: Any, dtype: Any = None) -> Any:
+        if not (_is_float32(dtype) and _are_few(shape)):
+            return keras_fills(self, shape, dtype=dtype)
+        return jax.device_put(np.full(tuple(map(int, shape)), number, np.float32))
+
+    return fill
 
 
 def uniform(
@@ -44,7 +64,7 @@ def uniform(
     if not (_is_float32(dtype) and _is_plain(key) and _is_exact(shape, minval, maxval)):
         return _KERAS(shape, minval, maxval, dtype, key)
     sizes = tuple(map(int, shape))
-    return jax.numpy.asarray(drawn(np.asarray(key), sizes, float(minval), float(maxval)))
+    return jax.device_put(drawn(np.asarray(key), sizes, float(minval), float(maxval)))
 
 
 def _is_float32(dtype: Any) -> bool:
@@ -64,15 +84,19 @@ def _is_exact(shape: Any, minval: Any, maxval: Any) -> bool:
     """Whether these are few numbers, whose products and sums float64 holds exactly."""
     if not all(isinstance(one, int | float) for one in (minval, maxval)):
         return False
-    try:
-        few = 0 < math.prod(map(int, shape)) <= MOST
-    except (TypeError, ValueError):
-        return False
     low, high = np.float32(minval), np.float32(maxval)
     width = abs(high - low)
-    if not (few and 2.0**-60 < width < 2.0**60):
+    if not (_are_few(shape) and 2.0**-60 < width < 2.0**60):
         return False
     return bool(low == 0 or 2.0**-20 <= abs(low) / width <= 2.0**6)
+
+
+def _are_few(shape: Any) -> bool:
+    """Whether an array of a shape, which may be none at all, has places, and not very many."""
+    try:
+        return 0 < math.prod(map(int, shape)) <= MOST
+    except (TypeError, ValueError):
+        return False
 
 
 def drawn(key: np.ndarray, shape: tuple[int, ...], minval: float, maxval: float) -> np.ndarray:
