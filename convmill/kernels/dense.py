@@ -145,7 +145,7 @@ def write_weight_gradient(k: Kernel) -> None:
                 for v, count in enumerate(counts):
                     one = k.load(source, k.add(unit, v * k.lanes), count)
                     k.store(one, rows.of(k, image), v * k.lanes)
-            first = k.builder.and_(fresh, k.builder.icmp_signed("==", k.index(start), k.index(0)))
+            first = k.builder.and_(fresh, k.equal(start, 0))
             _weight_rows(k, stage, rows, unit, counts, first)
 
 

@@ -143,6 +143,10 @@ class Emitter:
         """``a < b`` as one bit."""
         return self.builder.icmp_signed("<", self.index(a), self.index(b))
 
+    def equal(self, a: Index, b: Index) -> ir.Value:
+        """Whether a == b."""
+        return self.builder.icmp_signed("==", self.index(a), self.index(b))
+
     def variable(self, initial: ir.Value) -> ir.Value:
         """A mutable register: LLVM keeps it out of memory. Read by ``get``, written by ``set``."""
         made = self.builder.alloca(initial.type)

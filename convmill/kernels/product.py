@@ -129,7 +129,7 @@ def _tile(
     if isinstance(held.last, int) or product.activation == LINEAR:
         put(product.activation)
         return
-    ends = k.builder.icmp_signed("==", held.last, k.index(product.inner))
+    ends = k.equal(held.last, product.inner)
     with k.builder.if_else(ends) as (then, otherwise):
         with then:
             put(product.activation)
@@ -147,7 +147,7 @@ def _starts(
     """What sums start from: biases, or what rows of weights before have left in y."""
     if isinstance(held.first, int):
         return list(biases)
-    begins = k.builder.icmp_signed("==", held.first, k.index(0))
+    begins = k.equal(held.first, 0)
     return [
         k.builder.select(begins, bias, k.load(target, step, count))
         for bias, (step, count) in zip(biases, parts, strict=True)

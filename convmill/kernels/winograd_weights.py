@@ -32,12 +32,13 @@ from convmill.lower.stages import ConvolutionStage
 @dataclass(frozen=True)
 class _Rooms:
     """Where in the scratch things lie: inputs, points x tiles x channels; gradients, points x tiles
-    x filters; sums, points x filters x channels, whole vectors of them; and a strip of inputs. Of
-    the first three also what lies between two points."""
+    x filters; sums, points x filters x channels, whole vectors of them; zeros, from which a block of
+    sums starts; and a strip of inputs. Of the first three also what lies between two points."""
 
     inputs: ir.Value
     gradients: ir.Value
     sums: ir.Value
+    zeros: ir.Value
     strip: ir.Value
     input_step: int
     gradient_step: int
@@ -47,7 +48,8 @@ class _Rooms:
 def scratch(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> int:
     """Float32 elements that one thread needs."""
     strip = strip_room(choice.filtering.side, _columns(stage), lanes)
-    return choice.filtering.points * sum(_steps(stage, choice, lanes)) + strip
+    steps = sum(_steps(stage, choice, lanes))
+    return choice.filtering.points * steps + _zeros(stage, choice, lanes) + strip
 
 
 def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tuple[int, int, int]:
@@ -63,15 +65,21 @@ def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tupl
 
 def _rooms(k: Kernel, stage: ConvolutionStage, choice: WinogradWeights) -> _Rooms:
     steps = _steps(stage, choice, k.lanes)
-    sizes = (choice.filtering.points * step for step in steps)
-    rooms = [k.at(k.told("scratch"), start) for start in accumulate(sizes, initial=0)]
-    inputs, gradients, sums, strip = rooms
-    return _Rooms(inputs, gradients, sums, strip, *steps)
+    sizes = [choice.filtering.points * step for step in steps]
+    sizes.append(_zeros(stage, choice, k.lanes))
+    starts = accumulate(sizes, initial=0)
+    inputs, gradients, sums, zeros, strip = (k.at(k.told("scratch"), start) for start in starts)
+    return _Rooms(inputs, gradients, sums, zeros, strip, *steps)
 
 
 def _columns(stage: ConvolutionStage) -> int:
     """Columns of the input that a row of tiles reads."""
     return stage.output.width + stage.kernel_size[1] - 1
+
+
+def _zeros(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> int:
+    """Float32 elements of zeros: as far as a block of sums reaches."""
+    return choice.filters_at_once * _row(stage, lanes)
 
 
 def _row(stage: ConvolutionStage, lanes: int) -> int:
@@ -91,17 +99,18 @@ def weight_gradient(k: Kernel) -> None:
     if stage.bias is not None:
         k.zero_if_fresh(k.pointer(of_matrix("gradient_of", stage.bias)), 1)
     rooms = _rooms(k, stage, choice)
+    k.fill_zero(rooms.zeros, _zeros(stage, choice, k.lanes))
     with k.loop(first, last, choice.filters) as filter_, k.loop(0, images, choice.images) as start:
         stop = k.minimum(images, k.add(start, choice.images))
-        k.fill_zero(rooms.sums, choice.filtering.points * rooms.sum_step)
         with k.loop(start, stop, choice.together) as image:
             count = k.minimum(choice.together, k.sub(stop, image))
             for top, end, rows in cover(choice.grid[0], choice.rows):
                 with k.loop(top, end, rows) as row:
                     _transform(k, stage, choice, rooms, (image, count), (row, rows), filter_)
                     tiles = k.mul(count, rows * choice.grid[1])
+                    begins = k.builder.and_(k.equal(image, start), k.equal(row, 0))
                     with k.loop(0, choice.filtering.points) as point:
-                        _multiply(k, stage, choice, rooms, point, tiles)
+                        _multiply(k, stage, choice, rooms, point, tiles, begins)
         _gather(k, stage, choice, rooms, filter_)
 
 
@@ -200,9 +209,11 @@ def _multiply(
     rooms: _Rooms,
     point: Index,
     tiles: Index,
+    begins: ir.Value,
 ) -> None:
     """sums[point] (filters x channels) += gradients[point] (tiles x filters), transposed, times
-    inputs[point] (tiles x channels): a block of filters x channels stays in registers."""
+    inputs[point] (tiles x channels), from zero where it ``begins``: a block of filters x channels
+    stays in registers."""
     channels, filters, row = stage.input.channels, choice.filters, _row(stage, k.lanes)
     inputs = k.at(rooms.inputs, k.mul(point, rooms.input_step))
     gradients = k.at(rooms.gradients, k.mul(point, rooms.gradient_step))
@@ -214,7 +225,8 @@ def _multiply(
                 places = [
                     [(f * row + v * k.lanes) for v in range(len(counts))] for f in range(many)
                 ]
-                totals = [[k.variable(k.load(here, at)) for at in line] for line in places]
+                before = k.builder.select(begins, rooms.zeros, here)
+                totals = [[k.variable(k.load(before, at)) for at in line] for line in places]
                 with k.loop(0, tiles) as tile:
                     read = k.at(inputs, k.add(k.mul(tile, channels), channel))
                     ones = [k.load(read, v * k.lanes, count) for v, count in enumerate(counts)]
