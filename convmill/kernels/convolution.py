@@ -39,6 +39,7 @@ from convmill.lower.launches import (
     value,
 )
 from convmill.lower.stages import ConvolutionStage
+from convmill.lower.winograd import sums_bytes
 
 
 def forward(site: Site[ConvolutionStage]) -> list[Launch]:
@@ -102,7 +103,7 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
     assert stage.choice is not None
     filters = stage.output.channels
     written = tuple(of_matrix("gradient_of", index) for index in stage.parameters)
-    work, scratch = stage.taps * filters * stage.places, 0
+    work, scratch, sums = stage.taps * filters * stage.places, 0, 0
     match stage.choice.weight_gradient:
         case Narrow():
             kept = (maxima(stage),) if stage.pooled else ()
@@ -116,11 +117,12 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
             kernel, over = "winograd", Shares(filters, tile.filters)
             read = (value(stage.input), gradient(stage.output))
             scratch = winograd_weights.scratch(stage, tile, site.lanes)
+            sums = sums_bytes(tile.filtering, stage)
         case _:
             kernel, over = "live", Shares(filters)
             read = (value(stage.input), *live_lists(stage.output))
     name = f"{kernel}.weight_gradient"
-    launch = Launch(name, site.of, over, read, written, work, scratch=scratch)
+    launch = Launch(name, site.of, over, read, written, work, scratch=scratch, sums=sums)
     return [launch, *(biases.gradients(site) if kernel == "everywhere" else [])]
 
 

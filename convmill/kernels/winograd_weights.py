@@ -32,7 +32,7 @@ from convmill.lower.stages import ConvolutionStage
 @dataclass(frozen=True)
 class _Rooms:
     """Where in the scratch things lie: inputs, points x tiles x channels; gradients, points x tiles
-    x filters; sums, points x filters x channels, whole vectors of them; zeros, from which a block of
+    x filters; sums, points x filters x channels, whole vectors of them; zeros, of which a block of
     sums starts; and a strip of inputs. Of the first three also what lies between two points."""
 
     inputs: ir.Value

@@ -19,9 +19,10 @@ from convmill.lower.launches import Launch, Shares, Slices, Slot, of_matrix, par
 from convmill.lower.network import Network
 
 SLICES = 16  # of a batch, at most: so many threads share it, and so many sums are added up
-# What an image must leave behind for each byte of sums; and the bytes of sums that stay in the
-# second cache beside what they are made of. Where there are more, shares are left.
-WORTH = 1 / 4
+# What an image must leave behind for each byte of sums, and of those that a kernel has meanwhile: a
+# slice may be two images. And the bytes of sums that stay in the second cache beside what they are
+# made of. Where there are more, shares are left.
+WORTH, WORTH_MEANWHILE = 1 / 4, 1 / 12
 MOST_SUMS = 256 * 1024
 
 
@@ -59,13 +60,15 @@ def _written(launches: Iterable[Launch]) -> set[Slot]:
 
 def _is_worth(launches: Iterable[Launch], sums: int) -> bool:
     """Whether a stage's sums, of so many bytes, are few beside what they are made of."""
-    read = {slot for launch in launches for slot in launch.reads if slot.home == "image"}
-    return are_few(sums, sum(slot.bytes for slot in read))
+    own = tuple(launches)
+    read = {slot for launch in own for slot in launch.reads if slot.home == "image"}
+    return are_few(sums, max(launch.sums for launch in own), sum(slot.bytes for slot in read))
 
 
-def are_few(sums: int, read: int) -> bool:
-    """Whether sums of so many bytes are few beside the bytes of an image that they are made of."""
-    return WORTH * sums <= read and sums <= MOST_SUMS
+def are_few(sums: int, meanwhile: int, read: int) -> bool:
+    """Whether sums of so many bytes, and of so many ``meanwhile``, are few beside the bytes of an
+    image that they are made of."""
+    return max(WORTH * sums, WORTH_MEANWHILE * meanwhile) <= read and sums <= MOST_SUMS
 
 
 def _agreed(sums: Mapping[str, set[Slot]], stages: set[str]) -> set[str]:

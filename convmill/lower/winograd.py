@@ -161,14 +161,20 @@ def weights_tiles(
         return
     vectors = -(-channels // machine.lanes)
     sums = 4 * filters * (stage.taps + (stage.bias is not None))
-    sliced = are_few(sums, 4 * (stage.input.size + stage.output.size))
-    limit = filters if sliced else filters // 2  # leaves two shares
+    read = 4 * (stage.input.size + stage.output.size)
     for filtering, grid in _grids(stage, (stage.output.height, stage.output.width), most):
+        sliced = are_few(sums, sums_bytes(filtering, stage), read)
+        limit = filters if sliced else filters // 2  # leaves two shares
         one = weights_tile(filtering, grid, (channels, filters), limit, machine, images)
         spread, weigh = TRANSFORM_CYCLES[filtering]
         products = filtering.points * filters * vectors / 2 * (1 + 2 / one.tiles)
         transforms = filters // one.filters * vectors * spread + filters // machine.lanes * weigh
         yield math.prod(grid) * (products + transforms), one
+
+
+def sums_bytes(filtering: Filtering, stage: ConvolutionStage) -> int:
+    """Those of a gradient of weights before it is gathered: points in the place of taps."""
+    return 4 * filtering.points * stage.input.channels * stage.output.channels
 
 
 def weights_tile(

@@ -59,11 +59,14 @@ def test_no_tap_that_the_next_place_reads_is_written_out_beside_it(machine, stri
     assert 5 * channels % tile.unroll == 0
 
 
-@pytest.mark.parametrize(("filters", "at_once"), [(32, 32), (64, 64), (96, 48)])
-def test_slices_sum_all_filters_at_once_and_shares_leave_work_for_two(filters, at_once):
-    """Of 96 filters and channels weights are too many for slices (lower/slices.py)."""
+@pytest.mark.parametrize(
+    ("side", "filters", "at_once"), [(16, 32, 32), (16, 64, 64), (16, 96, 48), (10, 64, 32)]
+)
+def test_slices_sum_all_filters_at_once_and_shares_leave_work_for_two(side, filters, at_once):
+    """Of 96 filters and channels weights are too many for slices (lower/slices.py), and so are the
+    sums of 64 for small images."""
     graph = graph_of(
-        (16, 16, 3),
+        (side, side, 3),
         conv(filters, activation="linear"),
         conv(filters, activation="linear"),
         flatten,
