@@ -175,11 +175,12 @@ class _Program:
         self, e: Emitter, group: Callable[..., object], done: Index, images: Index, ends: bool
     ) -> None:
         """Groups of images, as long as nobody stops what has no steps: smaller ones where there
-        were none for some threads otherwise. Where the run ``ends`` with them they are counted."""
-        context, most = e.arguments[0], self.build.network.images_per_group
+        were none for some threads otherwise, and as a thread's own memory is for: there may be
+        fewer threads than that was held for. Where the run ``ends`` with them they are counted."""
+        context = e.arguments[0]
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)
-        size = e.minimum(most, e.maximum(even, 1))
+        size = e.minimum(field(e, context, "own_images"), e.maximum(even, 1))
         with tasks(e, context, e.arguments[1], e.divide(e.add(images, size, -1), size)) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))

@@ -9,7 +9,7 @@ import pytest
 
 from convmill.lower.choose import whole_images
 from convmill.lower.slices import slice_size
-from convmill.runtime import records
+from convmill.runtime import records, work
 from convmill.runtime.program import Program
 from convmill.runtime.records import Records
 from tests.engine.nets import assert_intact, data, parameters, poisoned, program_of
@@ -78,6 +78,19 @@ def test_parts_stay_inside_their_memory(monkeypatch):
     assert_intact(other)
     for ours, theirs in zip(parts, whole, strict=True):
         assert ours.tobytes() == theirs.tobytes()
+
+
+def test_one_thread_of_many_stays_in_its_own_memory(monkeypatch):
+    """For seven threads memory of their own is held for six images of a batch of forty; so small a
+    net is one thread's work, which may take no more at once."""
+    monkeypatch.setattr(work, "WORTH_A_THREAD", 1 << 60)
+    _, program = trained("all kinds of layers", 7, images=40, batch=40)
+    for kind in ("training", "inference"):
+        held = program._memory[kind].records
+        group = held.extent.group
+        assert group < program.network.images_per_group
+        assert held.own[:group].any()
+        assert not held.own[group:].any()  # it is made of zeros
 
 
 def test_a_limit_below_the_least_part_takes_the_least(monkeypatch):
