@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from convmill.runtime import reserve
 from convmill.train import signals, turns
-from convmill.train.bound import Bound, settle
+from convmill.train.bound import Bound
+from convmill.train.state import settle
 
 Result = TypeVar("Result")
 

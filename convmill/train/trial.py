@@ -11,10 +11,11 @@ import numpy as np
 from convmill.plan.halves import halves
 from convmill.plan.rebuild import check_model
 from convmill.plan.refusals import NotCovered
-from convmill.train.bound import Bound, settle
+from convmill.train.bound import Bound
 from convmill.train.prepare import Preparation, is_stream
 from convmill.train.samples import Samples
 from convmill.train.session import session
+from convmill.train.state import settle
 from convmill.whole import check_whole
 
 if TYPE_CHECKING:
