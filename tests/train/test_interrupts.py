@@ -12,7 +12,8 @@ from keras import layers
 
 import convmill
 from convmill import models
-from convmill.train import bound, signals, turns
+from convmill.train import signals, turns
+from convmill.train import state as model_state
 from tests.tracing import Tracer, traced
 
 pytestmark = pytest.mark.usefixtures("strict")
@@ -22,8 +23,9 @@ PACKAGE = Path(convmill.__file__).parent
 FILES = frozenset(
     str(PACKAGE / name)
     for name in (
-        *(f"train/{name}.py" for name in ("bound", "calls", "loaded", "session", "signals")),
-        *(f"train/{name}.py" for name in ("turns", "route", "repeat", "late", "beside", "part")),
+        *(f"train/{name}.py" for name in ("bound", "state", "calls", "loaded", "session")),
+        *(f"train/{name}.py" for name in ("signals", "turns", "route", "repeat", "late")),
+        *(f"train/{name}.py" for name in ("beside", "part")),
         *(f"runtime/{name}.py" for name in ("program", "repeat", "weights", "workers")),
     )
 )
@@ -149,7 +151,7 @@ def test_an_interrupt_at_any_line(run, strike):
         reached.add(whole[state(model)])
         assert signal.getsignal(signal.SIGINT) is handler, place
         assert turns.mine() == [], place
-        assert bound._ahead == [], place
+        assert model_state._ahead == [], place
         assert signals.depth() == 0, place
     assert len(reached) > 1
     begin()
