@@ -170,7 +170,6 @@ def worker_environment(peer: Peer, threads: int) -> dict[str, str]:
     count = str(threads)
     return {
         **plain_environment(),
-        "PYTHONDONTWRITEBYTECODE": "",  # of sources that were read before, as everybody's are
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,

@@ -175,8 +175,9 @@ class _Program:
         self, e: Emitter, group: Callable[..., object], done: Index, images: Index, ends: bool
     ) -> None:
         """Groups of images, as long as nobody stops what has no steps: smaller ones where there
-        were none for some threads otherwise, and as a thread's own memory is for: there may be
-        fewer threads than that was held for. Where the run ``ends`` with them they are counted."""
+        were none for some threads otherwise, and as a thread's own memory is for: the system may
+        have given fewer threads than that was held for. Where the run ``ends`` with them they are
+        counted."""
         context = e.arguments[0]
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)

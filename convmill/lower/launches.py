@@ -65,8 +65,8 @@ class Launch:
     """One kernel of a stage ("stage3"), a parameter ("matrix2") or the whole net ("net").
 
     ``work`` tells how much there is to do, to begin with the largest; ``scratch`` is in float32
-    elements of a thread's own, and ``sums`` the bytes of those over images that it has in there, if
-    it writes others; ``wanted`` names what the caller must have asked for. One that
+    elements of a thread's own, and ``sums`` the bytes of all sums over images that go through it,
+    where it writes others; ``wanted`` names what the caller must have asked for. One that
     ``adds`` goes on from what another launch of its step has written. One that is ``repeatable``
     writes one slot, at little cost, and may do so ``again`` in a later phase (``again.py``).
     """

@@ -161,7 +161,8 @@ class Program:
             raise ValueError(f"`rates` must be of shape ({steps},). Received: {np.shape(rates)}")
         context["batch_size"] = batches.batch_size
         size = min(batches.batch_size, count)
-        self._hold_images(context, "training", size, self.threads, self._memory["training"])
+        run = self._work.training_run(count, steps, self.threads)
+        self._hold_images(context, "training", size, run.threads, self._memory["training"])
         context["hyper"] = factors_of(self.recipe.optimizer, rates, iterations, product)
         context["seeds"] = seeds_of(seeds, self.graph)
         penalties = self._hold_updates(context, steps)
@@ -176,7 +177,6 @@ class Program:
             return Measured(losses[:, :read], correct[:, :read], penalty, done)
 
         crossing = Crossing(context, self.graph, self.recipe, bridge, batches.batch_size, losses)
-        run = self._work.training_run(count, steps, self.threads)
         self._trained = context
         result = self._run("training", context, run, measured, watch, stop)
         crossing.check()
@@ -197,7 +197,8 @@ class Program:
         context = self._context(batches, outputs)
         context["seeds"] = seeds_of(seeds, self.graph)
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
-        self._hold_images(context, "inference", count, self.threads, self._memory["inference"])
+        run = self._work.inference_run(count, self.threads)
+        self._hold_images(context, "inference", count, run.threads, self._memory["inference"])
         losses, correct, activities = _measurements(context, self.graph, count)
         steps = -(-count // batches.batch_size)
 
@@ -209,7 +210,6 @@ class Program:
             penalty = penalties_of(activities, batches.batch_size, self.graph)[:done]
             return Measured(losses[:, :shown], correct[:, :shown], penalty, done)
 
-        run = self._work.inference_run(count, self.threads)
         return self._run("inference", context, run, measured, watch, stop)
 
     def predict(

@@ -22,14 +22,8 @@ import numpy as np
 from convmill.plan.written import is_keras_class
 
 # Objects of these classes are looked into.
-_KNOWN = (
-    keras.Layer,
-    keras.Optimizer,
-    keras.Loss,
-    keras.Metric,
-    keras.Regularizer,
-    keras.constraints.Constraint,
-)
+_OF_TRAINING = (keras.Optimizer, keras.Loss, keras.Metric)
+_KNOWN = (keras.Layer, *_OF_TRAINING, keras.Regularizer, keras.constraints.Constraint)
 _BY_ADDRESS: Any = object.__eq__
 _HOLDERS = (list, set)
 _CONSTANT = (tuple, frozenset)  # the same one holds the same things
@@ -59,7 +53,8 @@ class Unchanged:
     whether they are equal. Where these could say so of others than themselves, ``_Same`` stands for
     them in what was found, or addresses alone are compared.
 
-    Attributes of the model in ``but`` are not looked into: what they hold may change.
+    An optimizer, a loss or a metric that the model holds under one of the names in ``but`` is not
+    looked into: it may change.
     """
 
     def __init__(self, model: Any, but: Iterable[str] = ()) -> None:
@@ -71,7 +66,8 @@ class Unchanged:
         self._variables: list[Any] = []
         self._settings = _settings()
         self._clear = True  # whether all that was met can be told by its address
-        self._look_into(model, [vars(model).get(name) for name in but])
+        held = [vars(model).get(name) for name in but]
+        self._look_into(model, [one for one in held if isinstance(one, _OF_TRAINING)])
         self._asked = list(map(_asked, self._variables))
 
     def _look_into(self, model: Any, but: Iterable[Any]) -> None:

@@ -21,9 +21,9 @@ from convmill.train.keras_steps import KerasSteps
 
 # On the model itself: anywhere else it would keep the model alive, for it leads back to it.
 _PLACE = "_convmill_reading"
-_MOST = 16  # readings of one model that are kept, for training and for inference
+_MOST = 16  # readings of one model that are kept for training, and for inference
 # What ``compile`` sets says nothing of inference; where that is called, other objects are there.
-_OF_COMPILE = ("optimizer", "_compile_loss", "_compile_metrics", "_loss_tracker")
+_OF_COMPILE = ("optimizer", "loss", "_compile_loss", "_compile_metrics", "_loss_tracker")
 
 
 @dataclass(frozen=True)

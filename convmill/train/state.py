@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 # Those whose Programs have made steps that Keras' variables do not have, in a call that goes on.
 _ahead: list[State] = []
-# Those of calls that have ended, which write back when somebody asks for one of the variables: they
-# wait for it (``late.py``), and keep the State.
-_late: weakref.WeakSet[State] = weakref.WeakSet()
+# Those of calls that have ended, by their ids, which write back when somebody asks for one of the
+# variables: they wait for it (``late.py``), and keep the State.
+_late: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
 
 
 class State:
@@ -122,14 +122,18 @@ class State:
         """Those who are ahead of some of ours, and ourselves if we are."""
         if not _ahead and not _late:
             return []
-        if not _ahead and len(_late) == 1 and self in _late:  # looking further takes as long again
+        if not _ahead and len(_late) == 1 and self._is_late:  # looking further takes as long again
             return [self]
-        return [other for other in {*_ahead, *_late} if other.keys & self.keys]
+        return [other for other in {*_ahead, *_all_late()} if other.keys & self.keys]
+
+    @property
+    def _is_late(self) -> bool:
+        return id(self) in _late
 
     @property
     def is_ahead(self) -> bool:
         """Whether the Program has made steps that Keras' variables do not have."""
-        return self in _ahead or self in _late
+        return self in _ahead or self._is_late
 
     def _go_ahead(self) -> None:
         """From here on the Program may have made steps that Keras' variables do not have."""
@@ -138,8 +142,8 @@ class State:
 
     def _let_wait(self, bring: Callable[[], None]) -> None:
         """Has Keras' variables wait for these steps; ``bring`` has them written back."""
-        if self not in _late:
-            _late.add(self)
+        if not self._is_late:
+            _late[id(self)] = self
             late.let_wait(self._changing(), bring)
         _ahead.remove(self)
 
@@ -222,8 +226,7 @@ class State:
                 _ahead.remove(self)
             raise
         # Last: what is interrupted before is written anew, from the beginning.
-        waited = self in _late
-        _late.discard(self)
+        waited = _late.pop(id(self), None) is not None
         if self in _ahead:
             _ahead.remove(self)
         if waited:
@@ -309,6 +312,11 @@ class State:
         return momenta_product(self.recipe.optimizer, self._first_product, self._first, last)
 
 
+def _all_late() -> list[State]:
+    """In one step: other threads' calls end meanwhile."""
+    return [state for one in _late.valuerefs() if (state := one()) is not None]
+
+
 def settle(model: Any) -> None:
     """Writes back what any call's steps have changed of this model."""
     for state in _ahead.copy():
@@ -319,9 +327,10 @@ def settle(model: Any) -> None:
 def _forget(lost: Keys) -> None:
     """In the child of a fork: what another thread was at is half trained."""
     _ahead[:] = [state for state in _ahead if not state.keys & lost]
-    for state in [state for state in _late if state.keys & lost]:
-        _late.discard(state)
-        late.end_waiting(state._changing())
+    for state in _all_late():
+        if state.keys & lost:
+            _late.pop(id(state), None)
+            late.end_waiting(state._changing())
 
 
 in_child(_forget)

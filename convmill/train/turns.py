@@ -66,8 +66,9 @@ class Turn:
         while True:
             signals.hold()
             try:
-                if self._wait() and not self._has_more_keys():
-                    self.begun = True
+                self.begun = self._wait()
+                # Who goes before all now (``within``) sees that it has begun, or is seen.
+                if self.begun and not self._has_more_keys() and not self._is_behind():
                     return self
             except BaseException:
                 self.leave()
@@ -106,6 +107,7 @@ class Turn:
 
     def leave(self) -> None:
         """Lets the next one in, and signals be heard; does nothing where that was done."""
+        self.begun = False
         if self in _line:
             _line.remove(self)
             for other in _line.copy():

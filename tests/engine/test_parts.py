@@ -9,7 +9,7 @@ import pytest
 
 from convmill.lower.choose import whole_images
 from convmill.lower.slices import slice_size
-from convmill.runtime import records, work
+from convmill.runtime import records, work, workers
 from convmill.runtime.program import Program
 from convmill.runtime.records import Records
 from tests.engine.nets import assert_intact, data, parameters, poisoned, program_of
@@ -81,9 +81,10 @@ def test_parts_stay_inside_their_memory(monkeypatch):
 
 
 def test_one_thread_of_many_stays_in_its_own_memory(monkeypatch):
-    """For seven threads memory of their own is held for six images of a batch of forty; so small a
-    net is one thread's work, which may take no more at once."""
-    monkeypatch.setattr(work, "WORTH_A_THREAD", 1 << 60)
+    """For seven threads memory of their own is held for six images of a batch of forty. Where the
+    system gives one alone, that may take no more at once."""
+    monkeypatch.setattr(work, "WORTH_A_THREAD", 1)
+    monkeypatch.setattr(workers, "_take", lambda count: [])
     _, program = trained("all kinds of layers", 7, images=40, batch=40)
     for kind in ("training", "inference"):
         held = program._memory[kind].records

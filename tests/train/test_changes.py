@@ -12,6 +12,7 @@ from keras import layers
 import convmill
 from convmill import models
 from convmill.train import loaded, reading
+from convmill.train.changes import Unchanged
 
 pytestmark = pytest.mark.usefixtures("strict")
 
@@ -176,6 +177,44 @@ def test_nothing_is_read_or_copied_twice(counted):
     model.get_layer("say").bias.assign([1.0, 2.0, 3.0])
     model.predict_on_batch(X[:1])
     assert counted == {"read": 0, "copied": 1}
+
+
+def test_inference_does_not_ask_what_the_optimizer_is_like(counted):
+    model = net()
+    results(model)
+    before = model.predict(X, verbose=0)
+    counted.update(read=0)
+    model.optimizer.momentum = 0.5
+    model.loss.reduction = "sum"
+    np.testing.assert_array_equal(model.predict(X, verbose=0), before)
+    assert counted["read"] == 0
+
+
+def test_a_layer_that_is_called_optimizer_is_a_layer():
+    inputs = keras.Input((4,))
+    dense = layers.Dense(3)
+    model = models.Model(inputs, dense(inputs))
+    model.optimizer = dense
+    before = model.predict(X[:, :4, 0, 0], verbose=0)
+    dense.activation = keras.activations.relu
+    after = model.predict(X[:, :4, 0, 0], verbose=0)
+    np.testing.assert_array_equal(after, np.maximum(before, 0))
+    assert not np.array_equal(after, before)
+
+
+class Switch(keras.Variable):
+    """Says in its own way whether it is trained."""
+
+    @property
+    def trainable(self):
+        return len(X) > 0
+
+
+def test_of_a_variable_that_keeps_its_settings_elsewhere_nothing_is_certain():
+    model = net()
+    assert Unchanged(model).holds()
+    vars(model.get_layer("say"))["own"] = Switch(np.zeros(3, "float32"))
+    assert not Unchanged(model).holds()
 
 
 def test_numbers_in_an_array_are_read_each_time(counted):

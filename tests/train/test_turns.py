@@ -250,6 +250,28 @@ def test_turns_come_in_the_order_of_asking():
     assert order.index("a") < order.index("b")
 
 
+def test_a_turn_for_more_keys_than_at_first_is_waited_for_anew():
+    """Somebody goes ahead of one of them while the turn comes."""
+    found = iter([frozenset({1}), frozenset({1, 2}), frozenset({1, 2})])
+    entered = threading.Event()
+    turn = Turn(lambda: next(found))
+
+    def enter():
+        with turn:
+            entered.set()
+
+    with Turn(frozenset({2})):
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        while turn.keys != {1, 2} or turn not in turns._line:
+            pass
+        assert not entered.is_set()
+        assert not turn.begun
+    waiting.join(PATIENCE)
+    assert entered.is_set()
+    assert turns._line == []
+
+
 # Signals ----------------------------------------------------------------------------------------
 
 

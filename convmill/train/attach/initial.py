@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import jax
@@ -45,9 +46,11 @@ def _filling(keras_fills: Callable[..., Any], number: float) -> Callable[..., An
 
     @functools.wraps(keras_fills)
     def fill(self: Any, shape: Any, dtype: Any = None) -> Any:
-        if not (_is_float32(dtype) and _are_few(shape)):
-            return keras_fills(self, shape, dtype=dtype)
-        return jax.device_put(np.full(tuple(map(int, shape)), number, np.float32))
+        if _is_float32(dtype) and _are_few(shape):
+            found = jax.device_put(np.full(tuple(map(index, shape)), number, np.float32))
+            if not isinstance(found, jax.core.Tracer):  # else it were a literal in what is traced
+                return found
+        return keras_fills(self, shape, dtype=dtype)
 
     return fill
 
@@ -94,7 +97,7 @@ def _is_exact(shape: Any, minval: Any, maxval: Any) -> bool:
 def _are_few(shape: Any) -> bool:
     """Whether an array of a shape, which may be none at all, has places, and not very many."""
     try:
-        return 0 < math.prod(map(int, shape)) <= MOST
+        return 0 < math.prod(map(index, shape)) <= MOST
     except (TypeError, ValueError):
         return False
 
