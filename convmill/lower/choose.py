@@ -269,7 +269,7 @@ def product_tile(columns: int, machine: Machine) -> MatrixTile:
     """Tile of a matrix product with ``columns`` outputs: rows are images."""
     blocks = -(-columns // machine.lanes)
     wide = machine.registers >= 32
-    return MatrixTile(IMAGES_PER_GROUP if wide else 4, min(blocks, 3 if wide and blocks > 2 else 2))
+    return MatrixTile(IMAGES_PER_GROUP if wide else 4, evenly(blocks, 3 if wide else 2))
 
 
 def weight_tile(stage: DenseStage, machine: Machine) -> MatrixTile:

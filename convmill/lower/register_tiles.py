@@ -34,16 +34,23 @@ def tile_cycles(
 
 @lru_cache(maxsize=4096)  # a net's blocks are alike, and so are nets
 def sums_tile(rows: int, columns: int, machine: Machine) -> MatrixTile:
-    """Tile of sums for so many ``rows`` times ``columns``, the latter in the lanes."""
+    """Tile of sums for so many ``rows`` times ``columns``, the latter in the lanes. Of those that
+    take as long one that leaves no rows: it is half of the code."""
     blocks = -(-columns // machine.lanes)
     budget = machine.registers - SPARE_REGISTERS
     choices = [
-        (tile_cycles(1, count, vectors, 1, 1, rows, blocks), -count * vectors, count, vectors)
+        (
+            tile_cycles(1, count, vectors, 1, 1, rows, blocks),
+            rows % count > 0,
+            -count * vectors,
+            count,
+            vectors,
+        )
         for vectors in (1, 2, 3, 4, 6)
         if vectors <= blocks
         for count in range(1, min(rows, max(1, (budget - vectors) // vectors)) + 1)
     ]
-    _, _, count, vectors = min(choices)
+    *_, count, vectors = min(choices)
     return MatrixTile(count, vectors)
 
 
