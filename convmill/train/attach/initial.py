@@ -47,7 +47,8 @@ def _filling(keras_fills: Callable[..., Any], number: float) -> Callable[..., An
     @functools.wraps(keras_fills)
     def fill(self: Any, shape: Any, dtype: Any = None) -> Any:
         if _is_float32(dtype) and _are_few(shape):
-            found = jax.device_put(np.full(tuple(map(index, shape)), number, np.float32))
+            # Not by ``jax.device_put``: something in JAX keeps a sharding of it for each model.
+            found = jax.numpy.asarray(np.full(tuple(map(index, shape)), number, np.float32))
             if not isinstance(found, jax.core.Tracer):  # else it were a literal in what is traced
                 return found
         return keras_fills(self, shape, dtype=dtype)
@@ -67,7 +68,7 @@ def uniform(
     if not (_is_float32(dtype) and _is_plain(key) and _is_exact(shape, minval, maxval)):
         return _KERAS(shape, minval, maxval, dtype, key)
     sizes = tuple(map(int, shape))
-    return jax.device_put(drawn(np.asarray(key), sizes, float(minval), float(maxval)))
+    return jax.numpy.asarray(drawn(np.asarray(key), sizes, float(minval), float(maxval)))
 
 
 def _is_float32(dtype: Any) -> bool:
