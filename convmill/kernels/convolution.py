@@ -39,7 +39,7 @@ from convmill.lower.launches import (
     value,
 )
 from convmill.lower.stages import ConvolutionStage
-from convmill.lower.winograd import sums_bytes
+from convmill.lower.winograd import points_bytes
 
 
 def forward(site: Site[ConvolutionStage]) -> list[Launch]:
@@ -117,7 +117,7 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
             kernel, over = "winograd", Shares(filters, tile.filters)
             read = (value(stage.input), gradient(stage.output))
             scratch = winograd_weights.scratch(stage, tile, site.lanes)
-            sums = sums_bytes(tile.filtering, stage)
+            sums = points_bytes(tile.filtering, (stage.input.channels, filters))
         case _:
             kernel, over = "live", Shares(filters)
             read = (value(stage.input), *live_lists(stage.output))

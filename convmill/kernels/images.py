@@ -45,7 +45,7 @@ def write_gather(k: Kernel) -> None:
     stride, kind = (k.load_scalar(k.pointer(IMAGES), first + at, I64) for at in (1, 2))
     image = k.at(entry(k, IMAGES, first), k.mul(number, stride), I8)
     for which, element in enumerate(ELEMENTS):
-        with k.when(k.builder.icmp_signed("==", kind, ir.Constant(I64, which))):
+        with k.when(k.equal(kind, which)):
             _convert(k, image, element)
 
 

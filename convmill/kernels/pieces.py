@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from convmill.kernels import ir
-from convmill.kernels.lang import I64, Emitter, Index, cover
+from convmill.kernels.lang import Emitter, Index, cover
 from convmill.lower.stages import ConvolutionStage
 
 Piece = list[tuple[Index, Index, int]]  # (offset in the image, offset in the filter, lanes)
@@ -46,4 +46,4 @@ def pieces(
                     for v, count in enumerate(counts)
                 ]
                 corner = e.index(e.add(row, run, inside))  # none is below zero
-                body(piece, e.builder.icmp_signed("==", corner, ir.Constant(I64, 0)))
+                body(piece, e.equal(corner, 0))

@@ -84,7 +84,7 @@ class _Program:
         """All batches, one behind the other."""
         context = e.arguments[0]
         made = field(e, context, "prepared")
-        with e.when(e.builder.icmp_signed("==", made, ZERO)):
+        with e.when(e.equal(made, 0)):
             for phase in self.step.call:
                 self._run(e, phase, _Batch(ZERO, ZERO, ZERO, ONE), 0, 0)
                 e.call(self.wait, context)
@@ -97,7 +97,7 @@ class _Program:
             self._batch(e, e.get(step))
             following = e.index(e.add(e.get(step), 1))
             if self.training:
-                first = e.builder.icmp_signed("==", e.arguments[1], ZERO)
+                first = e.equal(e.arguments[1], 0)
                 with e.when(first):
                     done = e.sub(following, read(e, context, "failed"))
                     write(e, context, "finished", done)
@@ -131,7 +131,7 @@ class _Program:
         with ExitStack() as within:
             if self.training and recipe is not None and recipe.bridged:
                 failed = read(e, context, "failed")
-                within.enter_context(e.when(e.builder.icmp_signed("==", failed, ZERO)))
+                within.enter_context(e.when(e.equal(failed, 0)))
             self._run(e, phase, batch, done, images)
             e.call(self.wait, context)
 
@@ -142,7 +142,7 @@ class _Program:
             told = (batch.step, batch.start, batch.count, batch.scale, done, images)
             e.call(self._take(phase), *e.arguments, *told, function)
             return
-        fresh = e.builder.zext(e.builder.icmp_signed("==", e.index(done), ZERO), I64)
+        fresh = e.builder.zext(e.equal(done, 0), I64)
         e.call(function, *e.arguments, batch.step, images, fresh, self._scratch(e))
 
     def _scratch(self, e: Emitter) -> ir.Value:
@@ -188,7 +188,7 @@ class _Program:
             if self.training:
                 group(e.add(done, first), count)
             else:
-                with e.when(e.builder.icmp_signed("==", read(e, context, "stop"), ZERO)):
+                with e.when(e.equal(read(e, context, "stop"), 0)):
                     group(e.add(done, first), count)
                     if ends:
                         finished = shared(e, context, "finished")
@@ -210,7 +210,7 @@ class _Program:
             sums = e.at(field(e, context, "partials"), sums, I8)
             stop = e.minimum(end, e.add(start, size))
             with e.loop(e.maximum(start, done), stop, most) as place:
-                fresh = b.zext(b.icmp_signed("==", e.index(place), e.index(start)), I64)
+                fresh = b.zext(e.equal(place, start), I64)
                 group(place, e.minimum(most, e.sub(stop, place)), sums, fresh)
 
     def _group(
@@ -244,7 +244,7 @@ def _while(
     b.position_at_end(test)
     going = condition()
     if context is not None:
-        going = b.and_(going, b.icmp_signed("==", read(e, context, "stopping"), ZERO))
+        going = b.and_(going, e.equal(read(e, context, "stopping"), 0))
     b.cbranch(going, turn, done)
     b.position_at_end(turn)
     yield

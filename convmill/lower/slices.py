@@ -12,7 +12,7 @@ A batch has the same slices, in the same order, whoever computes them: no bit de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from convmill.lower.launches import Launch, Shares, Slices, Slot, of_matrix, partial
@@ -58,11 +58,10 @@ def _written(launches: Iterable[Launch]) -> set[Slot]:
     return {slot for launch in launches for slot in launch.writes}
 
 
-def _is_worth(launches: Iterable[Launch], sums: int) -> bool:
+def _is_worth(launches: Sequence[Launch], sums: int) -> bool:
     """Whether a stage's sums, of so many bytes, are few beside what they are made of."""
-    own = tuple(launches)
-    read = {slot for launch in own for slot in launch.reads if slot.home == "image"}
-    return are_few(sums, max(launch.sums for launch in own), sum(slot.bytes for slot in read))
+    read = {slot for launch in launches for slot in launch.reads if slot.home == "image"}
+    return are_few(sums, max(launch.sums for launch in launches), sum(slot.bytes for slot in read))
 
 
 def are_few(sums: int, meanwhile: int, read: int) -> bool:

@@ -127,7 +127,7 @@ def _winograd_cycles(tile: Winograd, sizes: Pair, machine: Machine) -> float:
     spread, gather = TRANSFORM_CYCLES[tile.filtering]
     points, tiles = tile.filtering.points, math.prod(tile.grid)
     products = tiles * points * sizes[0] * written / 2
-    weights = 4 * points * math.prod(sizes)
+    weights = points_bytes(tile.filtering, sizes)
     passes = -(-tile.grid[0] // tile.rows) / tile.images
     if weights > KEPT_BYTES:
         products += passes * weights / LATE_RATE
@@ -163,7 +163,7 @@ def weights_tiles(
     sums = 4 * filters * (stage.taps + (stage.bias is not None))
     read = 4 * (stage.input.size + stage.output.size)
     for filtering, grid in _grids(stage, (stage.output.height, stage.output.width), most):
-        sliced = are_few(sums, sums_bytes(filtering, stage), read)
+        sliced = are_few(sums, points_bytes(filtering, (channels, filters)), read)
         limit = filters if sliced else filters // 2  # leaves two shares
         one = weights_tile(filtering, grid, (channels, filters), limit, machine, images)
         spread, weigh = TRANSFORM_CYCLES[filtering]
@@ -172,9 +172,10 @@ def weights_tiles(
         yield math.prod(grid) * (products + transforms), one
 
 
-def sums_bytes(filtering: Filtering, stage: ConvolutionStage) -> int:
-    """Those of a gradient of weights before it is gathered: points in the place of taps."""
-    return 4 * filtering.points * stage.input.channels * stage.output.channels
+def points_bytes(filtering: Filtering, sizes: Pair) -> int:
+    """Bytes of weights that are transformed, of so many channels and filters, and of the sums of
+    their gradients before these are gathered: points in the place of taps."""
+    return 4 * filtering.points * math.prod(sizes)
 
 
 def weights_tile(
@@ -223,7 +224,7 @@ def winograd_tile(
     products."""
     (channels, filters), points = sizes, filtering.points
     blocks = -(-filters // machine.lanes)
-    late = 4 * points * channels * filters > KEPT_BYTES
+    late = points_bytes(filtering, sizes) > KEPT_BYTES
     row_bytes = 4 * points * grid[1] * (channels + blocks * machine.lanes)
     budget = KEPT_BYTES if late else WINOGRAD_BYTES
     rows = max(1, min(grid[0], budget // row_bytes))
