@@ -21,9 +21,16 @@ from convmill.lower.subgrids import Room, SubGrid, room_around
 
 
 def room_size(stage: ConvolutionStage) -> int:
-    """Float32 elements that an image's gradients take between zeros."""
-    rows, columns = room_around(stage).extent
-    return rows * columns * stage.output.channels
+    """Float32 elements that an image's gradients take between zeros; none where they need none."""
+    room = room_around(stage)
+    rows, columns = room.extent
+    return 0 if _lies_already(stage, room) else rows * columns * stage.output.channels
+
+
+def _lies_already(stage: ConvolutionStage, room: Room) -> bool:
+    """Whether the gradient of y lies in its record as it would in the room."""
+    output = stage.output
+    return room.extent == (output.height, output.width) and not any(output.halo[2:])
 
 
 def input_gradient(k: Kernel) -> None:
@@ -35,7 +42,7 @@ def input_gradient(k: Kernel) -> None:
     assert isinstance(tile, Gathered)
     room = room_around(stage)
     rows, columns = room.grids
-    lay_out(k, stage, room)
+    space = lay_out(k, stage, room)
     for channel, counts in k.runs(stage.input.channels, tile.vectors):
         for down in rows:
             for along in columns:
@@ -43,14 +50,16 @@ def input_gradient(k: Kernel) -> None:
                     for first, last, wide in cover(along.count, tile.places):
                         with k.loop(first, last, wide) as column:
                             at = (row, column, channel)
-                            _gather(k, stage, room, (down, along), at, wide, counts)
+                            _gather(k, stage, (room, space), (down, along), at, wide, counts)
 
 
-def lay_out(k: Kernel, stage: ConvolutionStage, room: Room, image: Index = 0) -> None:
-    """The gradient of an image's y between zeros, in the thread's scratch."""
+def lay_out(k: Kernel, stage: ConvolutionStage, room: Room, image: Index = 0) -> ir.Value:
+    """The gradient of an image's y between zeros: in the thread's scratch, where there are any."""
     output, space = stage.output, k.told("scratch")
     (above, left), line = room.border, room.extent[1] * output.channels
     behind = k.record(gradient(output), image)
+    if _lies_already(stage, room):
+        return k.at(behind, output.origin)
     k.fill_zero(space, room_size(stage))
     with k.loop(0, output.height) as row:
         start = k.add(output.origin, k.mul(row, output.row))
@@ -61,19 +70,20 @@ def lay_out(k: Kernel, stage: ConvolutionStage, room: Room, image: Index = 0) ->
             k.store(one, space, k.add(goal, at), count)
 
         k.vectors(output.width * output.channels, copy)
+    return space
 
 
 def _gather(
     k: Kernel,
     stage: ConvolutionStage,
-    room: Room,
+    within: tuple[Room, ir.Value],
     grids: tuple[SubGrid, SubGrid],
     at: tuple[Index, Index, Index],
     wide: int,
     counts: list[int],
 ) -> None:
     """``wide`` places beside each other of a sub-grid, vectors of channels each."""
-    space, weights = k.told("scratch"), k.pointer(of_matrix("parameter", stage.kernel))
+    (room, space), weights = within, k.pointer(of_matrix("parameter", stage.kernel))
     filters, channels = stage.output.channels, stage.input.channels
     (above, left), line = room.border, room.extent[1] * filters
     (down, along), (row, column, channel) = grids, at

@@ -64,11 +64,16 @@ class Switch(Late):
 
 
 class Builder:
-    """Writes instructions into ``function``, at the end of ``block``."""
+    """Writes instructions into ``function``, at the end of ``block``.
+
+    What is computed from the same values again, where the result is ``known``, is that result: LLVM
+    need not look for it.
+    """
 
     def __init__(self, function: Function) -> None:
         self.function = function
         self.block = function.append_block("entry")
+        self.known: dict[str, Value] = {}
 
     # -- blocks ----------------------------------------------------------------------------------
 
@@ -77,8 +82,17 @@ class Builder:
         return self.function.append_block(name)
 
     def position_at_end(self, block: Block) -> None:
-        """Go on in ``block``."""
-        self.block = block
+        """Go on in ``block``, of which it is not known what was computed before it."""
+        self.block, self.known = block, {}
+
+    @contextmanager
+    def within(self, block: Block, after: Block) -> Iterator[None]:
+        """Write into ``block``, and go on in ``after``: both are reached through the block at hand
+        alone, and know what was computed before."""
+        before = self.known
+        self.block, self.known = block, dict(before)
+        yield
+        self.block, self.known = after, before
 
     def branch(self, block: Block) -> None:
         """Go to ``block``."""
@@ -110,7 +124,6 @@ class Builder:
         self.cbranch(condition, then, after)
         with self._inside(then, after):
             yield
-        self.position_at_end(after)
 
     @contextmanager
     def if_else(
@@ -121,14 +134,13 @@ class Builder:
         then, otherwise, after = (self.append_basic_block(name) for name in names)
         self.cbranch(condition, then, otherwise)
         yield self._inside(then, after), self._inside(otherwise, after)
-        self.position_at_end(after)
 
     @contextmanager
     def _inside(self, block: Block, after: Block) -> Iterator[None]:
-        self.position_at_end(block)
-        yield
-        if not self.block.is_terminated:
-            self.branch(after)
+        with self.within(block, after):
+            yield
+            if not self.block.is_terminated:
+                self.branch(after)
 
     # -- memory ----------------------------------------------------------------------------------
 
@@ -166,7 +178,7 @@ class Builder:
         line = f"getelementptr {bounds}{element.text}, ptr {pointer.text}, {index.typed}"
         kind = index.type
         kind = VectorType(POINTER, kind.count) if isinstance(kind, VectorType) else POINTER
-        return self._value(kind, line)
+        return self._computed(kind, line)
 
     # -- integers --------------------------------------------------------------------------------
 
@@ -234,7 +246,7 @@ class Builder:
 
     def fneg(self, a: Value) -> Value:
         """-a."""
-        return self._value(a.type, f"fneg {a.typed}")
+        return self._computed(a.type, f"fneg {a.typed}")
 
     # -- comparing and choosing ------------------------------------------------------------------
 
@@ -258,7 +270,7 @@ class Builder:
 
     def select(self, condition: Value, a: Value, b: Value) -> Value:
         """a where ``condition`` holds, else b."""
-        return self._value(a.type, f"select {condition.typed}, {a.typed}, {b.typed}")
+        return self._computed(a.type, f"select {condition.typed}, {a.typed}, {b.typed}")
 
     # -- from one type to another ----------------------------------------------------------------
 
@@ -303,19 +315,19 @@ class Builder:
     def extract_element(self, vector: Value, lane: Value) -> Value:
         """One lane."""
         assert isinstance(vector.type, VectorType)
-        return self._value(vector.type.element, f"extractelement {vector.typed}, {lane.typed}")
+        return self._computed(vector.type.element, f"extractelement {vector.typed}, {lane.typed}")
 
     def insert_element(self, vector: Value, one: Value, lane: Value) -> Value:
         """The vector with one lane set."""
         line = f"insertelement {vector.typed}, {one.typed}, {lane.typed}"
-        return self._value(vector.type, line)
+        return self._computed(vector.type, line)
 
     def shuffle_vector(self, a: Value, b: Value, lanes: Value) -> Value:
         """Lanes of two vectors, as constant numbers say; those of b are behind those of a."""
         assert isinstance(a.type, VectorType)
         assert isinstance(lanes.type, VectorType)
         kind = VectorType(a.type.element, lanes.type.count)
-        return self._value(kind, f"shufflevector {a.typed}, {b.typed}, {lanes.typed}")
+        return self._computed(kind, f"shufflevector {a.typed}, {b.typed}, {lanes.typed}")
 
     # -- the rest --------------------------------------------------------------------------------
 
@@ -337,9 +349,17 @@ class Builder:
         return made
 
     def _value(self, kind: Type, line: str) -> Value:
+        """The result of an instruction that reads memory, or does more than compute."""
         made = Value(kind, self.function.new_name())
         self._line(f"{made.text} = {line}")
         return made
+
+    def _computed(self, kind: Type, line: str) -> Value:
+        """The result of an instruction that depends on its values alone."""
+        found = self.known.get(line)
+        if found is None:
+            found = self.known[line] = self._value(kind, line)
+        return found
 
     def _line(self, line: str) -> None:
         assert not self.block.is_terminated
@@ -347,15 +367,17 @@ class Builder:
 
     def _pair(self, operation: str, a: Value, b: Value) -> Value:
         assert a.type == b.type, (operation, a.type, b.type)
-        return self._value(a.type, f"{operation} {a.typed}, {b.text}")
+        return self._computed(a.type, f"{operation} {a.typed}, {b.text}")
 
     def _compared(self, operation: str, a: Value, b: Value) -> Value:
         assert a.type == b.type, (operation, a.type, b.type)
         kind = VectorType(BIT, a.type.count) if isinstance(a.type, VectorType) else BIT
-        return self._value(kind, f"{operation} {a.typed}, {b.text}")
+        return self._computed(kind, f"{operation} {a.typed}, {b.text}")
 
     def _cast(self, operation: str, a: Value, kind: Type) -> Value:
-        return a if a.type == kind else self._value(kind, f"{operation} {a.typed} to {kind.text}")
+        if a.type == kind:
+            return a
+        return self._computed(kind, f"{operation} {a.typed} to {kind.text}")
 
 
 def _aligned(align: int | None) -> str:

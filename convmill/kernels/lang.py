@@ -124,14 +124,13 @@ class Emitter:
         else:
             builder.cbranch(builder.icmp_signed("<", first, last), body, done)
         before = builder.block
-        builder.position_at_end(body)
-        index = builder.phi(I64)
-        index.add_incoming(first, before)
-        yield index
-        following = builder.add(index, self.index(step), nsw=True)
-        index.add_incoming(following, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, last), body, done)
-        builder.position_at_end(done)
+        with builder.within(body, done):
+            index = builder.phi(I64)
+            index.add_incoming(first, before)
+            yield index
+            following = builder.add(index, self.index(step), nsw=True)
+            index.add_incoming(following, builder.block)
+            builder.cbranch(builder.icmp_signed("<", following, last), body, done)
 
     @contextmanager
     def when(self, condition: ir.Value) -> Iterator[None]:
@@ -210,9 +209,12 @@ class Emitter:
         address = self.at(pointer, offset, element)
         if count is None or count >= self.lanes:
             return self.builder.load(address, typ=kind, align=size)
+        zero = ir.Constant(kind, [0] * self.lanes)
+        if count == 1:  # of bytes that are widened or were narrowed LLVM 20 would touch four
+            one = self.builder.load(address, typ=element, align=size)
+            return self.builder.insert_element(zero, one, ir.Constant(I32, 0))
         name = f"llvm.masked.load.v{self.lanes}{_suffix(element)}.p0"
         function = self.declare(name, kind, [POINTER, I32, self.bits, kind])
-        zero = ir.Constant(kind, [0] * self.lanes)
         return self.builder.call(
             function, [address, ir.Constant(I32, size), self.mask(count), zero]
         )
@@ -230,6 +232,10 @@ class Emitter:
         address = self.at(pointer, offset, element)
         if count is None or count >= self.lanes:
             self.builder.store(value, address, align=size)
+            return
+        if count == 1:
+            first = self.builder.extract_element(value, ir.Constant(I32, 0))
+            self.builder.store(first, address, align=size)
             return
         name = f"llvm.masked.store.v{self.lanes}{_suffix(element)}.p0"
         function = self.declare(name, VOID, [value.type, POINTER, I32, self.bits])

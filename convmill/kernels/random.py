@@ -12,7 +12,7 @@ from convmill.lower.launches import SEEDS
 
 GOLDEN_64, MIX_64 = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 GOLDEN_32, MIX_32 = 0x9E3779B1, (0x85EBCA6B, 0xC2B2AE35)
-SECOND = -(2**31)  # the highest bit: no element's number has it
+SECOND = -(2**31)  # the highest bit, which no element's place has, and so its number turned
 SINE = tuple((-1) ** n / math.factorial(2 * n + 1) for n in reversed(range(6)))
 
 
@@ -28,18 +28,20 @@ class Draws:
         self._second = k.broadcast(b.trunc(b.lshr(key, ir.Constant(I64, 32)), I32))
 
     def numbers(self, element: Index, *, alike: bool = False) -> ir.Value:
-        """Numbers of a vector of elements, from ``element`` on; ``alike``: of it in all lanes."""
-        k = self.k
-        first = k.broadcast(k.builder.trunc(k.index(element), I32))
+        """Numbers of a vector of elements, from ``element`` on; ``alike``: of it in all lanes. An
+        element's number is that of its place, times an odd one."""
+        k, b = self.k, self.k.builder
+        first = b.trunc(k.index(element), I32)
+        numbers = k.broadcast(b.mul(first, ir.Constant(I32, GOLDEN_32)))
         if alike:
-            return first
-        return k.builder.add(first, ir.Constant(k.integers, list(range(k.lanes))))
+            return numbers
+        steps = [lane * GOLDEN_32 % 2**32 for lane in range(k.lanes)]
+        return b.add(numbers, ir.Constant(k.integers, steps))
 
     def bits(self, numbers: ir.Value) -> ir.Value:
         """32 random bits for each lane."""
         k, b = self.k, self.k.builder
-        mixed = _mix(k, b.xor(b.mul(numbers, k.whole(GOLDEN_32)), self._first))
-        return _mix(k, b.add(mixed, self._second))
+        return _mix(k, b.add(_mix(k, b.xor(numbers, self._first)), self._second))
 
     def at_least(self, share: float, numbers: ir.Value) -> ir.Value:
         """Lanes whose draw from 0..1 is ``share`` or more."""
@@ -55,14 +57,14 @@ class Draws:
     def between(self, number: int, low: float, high: float) -> ir.Value:
         """One number of the image's own, a scalar from the range; ``number`` counts them."""
         b, first = self.k.builder, ir.Constant(I32, 0)
-        share = b.extract_element(self.uniform(self.k.whole(number)), first)
+        share = b.extract_element(self.uniform(self.numbers(number, alike=True)), first)
         width = ir.Constant(F32, high - low)
         return b.fadd(b.fmul(share, width), ir.Constant(F32, low))
 
     def below(self, number: int, count: int) -> ir.Value:
         """A whole number of 0 to ``count`` - 1, a scalar; ``number`` counts them."""
         b = self.k.builder
-        bits = b.extract_element(self.bits(self.k.whole(number)), ir.Constant(I32, 0))
+        bits = b.extract_element(self.bits(self.numbers(number, alike=True)), ir.Constant(I32, 0))
         scaled = b.mul(b.zext(bits, I64), ir.Constant(I64, count))
         return b.lshr(scaled, ir.Constant(I64, 32))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 from convmill.kernels import ir
 from convmill.kernels.lang import Emitter, Index
@@ -74,6 +75,8 @@ def _weigh_6(e: Emitter, g: Vectors) -> Vectors:
 
 def _sum(e: Emitter, factor: int, values: Vectors) -> ir.Value:
     """v0 + factor v1 + factor^2 v2 + ..."""
+    if factor == 1:
+        return reduce(e.builder.fadd, values)
     total = values[0]
     for power, one in enumerate(values[1:], start=1):
         total = e.fma(e.constant(factor**power), one, total)

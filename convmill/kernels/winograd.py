@@ -220,8 +220,7 @@ def input_gradient(k: Kernel) -> None:
     above, left = (room.border[axis] + stage.padding[2 * axis] - reach for axis in (0, 1))
 
     def laid_out(image: Index) -> ir.Value:
-        lay_out(k, stage, room, image)
-        return k.at(k.told("scratch"), above * line + left * filters)
+        return k.at(lay_out(k, stage, room, image), above * line + left * filters)
 
     plane = _Plane(
         tile,

@@ -184,10 +184,10 @@ def _weigh(
     def behind_output(i: int, j: int, filter_: Index) -> ir.Value:
         there = k.add(corner, first, filter_, i * output.row + j * output.channels)
         found = k.load(behind, there)
-        for condition in (counts(0, i), counts(1, j)):
-            if condition is not None:
-                found = k.builder.select(condition, found, k.constant(0.0))
-        return found
+        conditions = [one for one in (counts(0, i), counts(1, j)) if one is not None]
+        if not conditions:
+            return found
+        return k.builder.select(reduce(k.builder.and_, conditions), found, k.constant(0.0))
 
     with k.loop(0, choice.filters, k.lanes) as filter_:
         d = [[behind_output(i, j, filter_) for j in range(outputs)] for i in range(outputs)]
