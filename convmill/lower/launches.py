@@ -35,6 +35,9 @@ class Slot:
     border: Tensor | None = None
     kept: bool = False
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # which is unique; passes look slots up all the time
+
 
 @dataclass(frozen=True)
 class Images:

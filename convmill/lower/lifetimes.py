@@ -150,11 +150,11 @@ def _packed(lives: Sequence[_Lifetime], home: Home, guard: int) -> tuple[dict[st
 
 def _meet(one: _Lifetime, other: _Lifetime) -> bool:
     """Whether two slots may not share memory."""
-    if one.slot.border != other.slot.border:
-        return True
-    return any(
-        first <= end and start <= last for first, last in one.spans for start, end in other.spans
-    )
+    for first, last in one.spans:  # no generators: a deep net asks thousands of times
+        for start, end in other.spans:
+            if first <= end and start <= last:
+                return True
+    return one.slot.border != other.slot.border
 
 
 def _gap(taken: Iterable[tuple[int, int]], length: int) -> int:
