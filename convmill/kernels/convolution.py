@@ -1,7 +1,7 @@
 """Convolutions with bias, activation and max pooling: which launches compute them, and how.
 
-The kernels: ``direct.py`` and ``winograd.py`` forward; ``live.py``, ``everywhere.py``,
-``narrow.py``, ``winograd.py`` and ``winograd_weights.py`` backward.
+The kernels: ``direct.py`` and ``winograd.py`` forward; ``live.py``, ``placed.py``,
+``everywhere.py``, ``narrow.py``, ``winograd.py`` and ``winograd_weights.py`` backward.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from convmill.kernels import (
     gating,
     live,
     narrow,
+    placed,
     winograd,
     winograd_weights,
 )
@@ -25,6 +26,7 @@ from convmill.lower.choices import (
     Live,
     Narrow,
     Outer,
+    Placed,
     Winograd,
     WinogradWeights,
 )
@@ -77,7 +79,8 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
         looked_at = (value(stage.output), gradient(stage.output), *kept)
         launches.append(Launch("live.places", site.of, Images(), looked_at, lists))
     everywhere_ = (Gathered, Winograd, Outer, WinogradWeights)
-    if isinstance(choice, everywhere_) or isinstance(stage.choice.weight_gradient, everywhere_):
+    gated = isinstance(choice, everywhere_) or isinstance(stage.choice.weight_gradient, everywhere_)
+    if gated:
         launches += gating.gated(site)
     weights, over, scratch = of_matrix("parameter", stage.kernel), Images(), 0
     match choice:
@@ -85,6 +88,9 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
             return launches
         case Live():
             kernel, read = "live", lists
+        case Placed():
+            kernel, scratch = "placed", placed.scratch(stage)
+            read += () if gated else (value(stage.output),)
         case Gathered():
             kernel, scratch = "everywhere", everywhere.room_size(stage)
         case Winograd():
@@ -160,6 +166,8 @@ def tiles(stage: ConvolutionStage) -> str:
                 parts.append(f"{words} {chunk.taps} taps")
             case Live():
                 parts.append(f"{words} {chunk.rows} rows x {chunk.vectors}")
+            case Placed():
+                parts.append(f"{words} by place, {chunk.rows} rows x {chunk.vectors}")
             case Gathered():
                 parts.append(f"{words} {chunk.places} places x {chunk.vectors}")
             case Winograd():
@@ -195,6 +203,7 @@ OPERATION = Operation(
         "live.places": live.places,
         "live.input_gradient": live.input_gradient,
         "live.weight_gradient": live.weight_gradient,
+        "placed.input_gradient": placed.input_gradient,
         "narrow.weight_gradient": narrow.weight_gradient,
         "everywhere.input_gradient": everywhere.input_gradient,
         "everywhere.weight_gradient": everywhere.weight_gradient,

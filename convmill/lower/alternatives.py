@@ -18,6 +18,7 @@ from convmill.lower.choices import (
     Live,
     Narrow,
     Outer,
+    Placed,
     Winograd,
     WinogradWeights,
 )
@@ -30,6 +31,7 @@ from convmill.lower.choose import (
     live_chunk,
     outer_tile,
     panel_rows,
+    placed_chunk,
     taps_at_once,
 )
 from convmill.lower.machine import Machine
@@ -124,6 +126,7 @@ def _back(stage: ConvolutionStage, machine: Machine, most: int) -> Iterator[Any]
     yield from _each_filtering(back_tiles(stage, machine, most))
     if stage.groups == 1:
         yield gathered_tile(stage, machine)
+        yield placed_chunk(stage, machine)
     yield live_chunk(stage, machine)
 
 
@@ -160,6 +163,8 @@ def words(value: Any) -> str:
             return "all places"
         case Live():
             return "live places"
+        case Placed():
+            return "live filters of each place"
         case Narrow():
             return "filters in the lanes"
         case None:

@@ -79,6 +79,16 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Gradient of the input place by place, by the filters that are live there. Part of a window
+    stays in registers: ``rows`` of the kernel times ``vectors`` along (kernel width x channels in).
+    """
+
+    rows: int
+    vectors: int
+
+
+@dataclass(frozen=True)
 class Narrow:
     """Weight gradient over all places, filters in the lanes: the sums of ``taps`` stay in
     registers."""
@@ -134,7 +144,7 @@ class ConvolutionChoice:
     """Algorithms of a convolution; None where a gradient is not wanted."""
 
     forward: Direct | Winograd
-    input_gradient: Live | Gathered | Winograd | None = None
+    input_gradient: Live | Placed | Gathered | Winograd | None = None
     weight_gradient: Live | Narrow | Outer | WinogradWeights | None = None
 
     @property

@@ -23,6 +23,7 @@ from convmill.lower.choices import (
     MatrixTile,
     Narrow,
     Outer,
+    Placed,
     TransposedChoice,
     Winograd,
     WinogradWeights,
@@ -120,11 +121,14 @@ def choose_convolution(
     weights: Live | Narrow | Outer | WinogradWeights = outer_tile(stage, machine) if dense else live
     if narrow:
         weights = Narrow(taps_at_once(stage.taps, machine))
-    back: Live | Gathered | Winograd | None = None
+    back: Live | Placed | Gathered | Winograd | None = None
     if wanted.input:
         back = winograd_back(stage, machine, most)
         back = back or (gathered_tile(stage, machine) if dense else live)
-    if not narrow and not isinstance(back, Live):
+        # Behind pooling few filters are live at a place; and reports count what is on lists.
+        if isinstance(back, Live) and wanted.weights and stage.groups == 1 and not stage.pooled:
+            back = placed_chunk(stage, machine)
+    if not narrow and not isinstance(back, Live | Placed):
         weights = winograd_weights(stage, machine, most, images) or weights
     return ConvolutionChoice(
         winograd_forward(stage, machine, most) or forward_tile(stage, machine),
@@ -208,6 +212,12 @@ def live_chunk(stage: ConvolutionStage, machine: Machine) -> Live:
         pieces += 1
     images = max(1, min(4, LEVEL_1_BYTES // (4 * stage.input.size)))
     return Live(rows, -(-vectors // pieces), images)
+
+
+def placed_chunk(stage: ConvolutionStage, machine: Machine) -> Placed:
+    """The largest part of a window that fits the registers, cut evenly."""
+    chunk = live_chunk(stage, machine)
+    return Placed(chunk.rows, chunk.vectors)
 
 
 def taps_at_once(taps: int, machine: Machine) -> int:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convmill.lower.choices import Direct, Gathered, Live, Narrow, Outer, Winograd, WinogradWeights
+from convmill.lower.choices import (
+    Direct,
+    Gathered,
+    Live,
+    Narrow,
+    Outer,
+    Placed,
+    Winograd,
+    WinogradWeights,
+)
 from convmill.lower.launches import Images, Launch, Phase, Slot, Step
 from convmill.lower.lifetimes import Memory, Place
 from convmill.lower.lines import CACHE_LINE
@@ -140,7 +149,7 @@ def _registers(stage: ConvolutionStage) -> int:
     used += [
         chunk.rows * chunk.vectors
         for chunk in (weights, stage.choice.input_gradient)
-        if isinstance(chunk, Live)
+        if isinstance(chunk, Live | Placed)
     ]
     return max(used)
 
