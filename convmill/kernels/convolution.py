@@ -16,6 +16,7 @@ from convmill.kernels import (
     narrow,
     placed,
     winograd,
+    winograd_copies,
     winograd_weights,
 )
 from convmill.kernels.direct import maxima
@@ -198,8 +199,8 @@ OPERATION = Operation(
         "winograd.forward": winograd.forward,
         "winograd.input_gradient": winograd.input_gradient,
         "winograd.weight_gradient": winograd_weights.weight_gradient,
-        "winograd.weights": winograd.transform_weights,
-        "winograd.turned_weights": winograd.turn_weights,
+        "winograd.weights": winograd_copies.transform_weights,
+        "winograd.turned_weights": winograd_copies.turn_weights,
         "live.places": live.places,
         "live.input_gradient": live.input_gradient,
         "live.weight_gradient": live.weight_gradient,

@@ -210,7 +210,7 @@ class Emitter:
         if count is None or count >= self.lanes:
             return self.builder.load(address, typ=kind, align=size)
         zero = ir.Constant(kind, [0] * self.lanes)
-        if count == 1:  # of bytes that are widened or were narrowed LLVM 20 would touch four
+        if count == 1:  # LLVM 22 would touch four bytes of one that is widened, or was narrowed
             one = self.builder.load(address, typ=element, align=size)
             return self.builder.insert_element(zero, one, ir.Constant(I32, 0))
         name = f"llvm.masked.load.v{self.lanes}{_suffix(element)}.p0"

@@ -56,6 +56,20 @@ def in_order(arrays: Several | None) -> tuple[np.ndarray | None, ...]:
     return (arrays,) if arrays is None or isinstance(arrays, np.ndarray) else tuple(arrays)
 
 
+def zeros_like(batch: Batches) -> Batches:
+    """Zeros of the shapes and dtypes of all of a batch's arrays, in their order."""
+
+    def zeros(arrays: Several | None) -> list[np.ndarray | None] | None:
+        if arrays is None:
+            return None
+        return [None if one is None else np.zeros(one.shape, one.dtype) for one in in_order(arrays)]
+
+    x, y, weight = zeros(batch.inputs), zeros(batch.y), zeros(batch.sample_weight)
+    assert x is not None
+    order = np.arange(len(batch.order), dtype=np.int64)
+    return Batches(x, order, len(order), y, weight)
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was measured, for each output one entry per position of ``order`` that was read.

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from convmill.lower.fields import IMAGE_TYPES
 from convmill.lower.launches import live_lists
 from convmill.lower.machine import Machine
 from convmill.lower.network import Network
@@ -17,23 +16,23 @@ from convmill.lower.stages import ConvolutionStage
 from convmill.lower.text import graph_text, network_text
 from convmill.plan.graph.nodes import Graph
 from convmill.plan.recipe import Optimizer, Recipe
-from convmill.runtime import debug, host, jit, remembered, workers
+from convmill.runtime import contexts, debug, host, jit, remembered, workers
 from convmill.runtime.batches import (
     Batches,
     Measured,
     Several,
     check,
     check_images,
-    check_outputs,
     in_order,
     penalties_of,
     room,
     seeds_of,
+    zeros_like,
 )
 from convmill.runtime.bridge import Bridge, Crossing
 from convmill.runtime.factors import factors_of
 from convmill.runtime.jit import Compiled
-from convmill.runtime.memory import Context, aligned
+from convmill.runtime.memory import Context
 from convmill.runtime.records import Held
 from convmill.runtime.repeat import Prediction, TrainingStep
 from convmill.runtime.weights import Weights
@@ -165,9 +164,9 @@ class Program:
         self._hold_images(context, "training", size, run.threads, self._memory["training"])
         context["hyper"] = factors_of(self.recipe.optimizer, rates, iterations, product)
         context["seeds"] = seeds_of(seeds, self.graph)
-        penalties = self._hold_updates(context, steps)
+        penalties = contexts.hold_updates(context, self.network, self._weights, steps)
         context["iterations"], context["steps"] = iterations, steps
-        losses, correct, activities = _measurements(context, self.graph, count)
+        losses, correct, activities = contexts.hold_measurements(context, self.graph, count)
 
         def measured() -> Measured:
             done = context["finished"]
@@ -199,7 +198,7 @@ class Program:
         context["batch_size"], context["steps"] = count, 1  # all images are one batch
         run = self._work.inference_run(count, self.threads)
         self._hold_images(context, "inference", count, run.threads, self._memory["inference"])
-        losses, correct, activities = _measurements(context, self.graph, count)
+        losses, correct, activities = contexts.hold_measurements(context, self.graph, count)
         steps = -(-count // batches.batch_size)
 
         def measured() -> Measured:
@@ -246,7 +245,7 @@ class Program:
         context = self._context(batches, outputs)
         context["batch_size"], context["steps"], context["threads"] = count, 1, 1
         self._hold_images(context, "inference", count, 1, Held())
-        _measurements(context, self.graph, count)
+        contexts.hold_measurements(context, self.graph, count)
         return Prediction(self.code("inference"), context, self._weights, inputs, outputs)
 
     def training_step(self, batch: Batches) -> TrainingStep | None:
@@ -256,14 +255,14 @@ class Program:
         run = self._work.training_run(count, 1, self.threads)
         if run.threads > 1 or not run.short or recipe is None or recipe.bridged:
             return None
-        own = _like(batch)
+        own = zeros_like(batch)
         context = self._context(own, None)
         context["batch_size"], context["steps"], context["threads"] = count, 1, 1
         self._hold_images(context, "training", count, 1, Held())
         context["hyper"] = factors_of(recipe.optimizer, np.zeros(1), 0)
         context["seeds"] = seeds_of(None, self.graph)
-        self._hold_updates(context, 1)
-        _measurements(context, self.graph, count)
+        contexts.hold_updates(context, self.network, self._weights, 1)
+        contexts.hold_measurements(context, self.graph, count)
         code = self.code("training")
         return TrainingStep(code, context, self._weights, own, self.graph, recipe.optimizer)
 
@@ -339,41 +338,10 @@ class Program:
         context["own_images"] = records.extent.group
         context["scratch"], context["partials"] = records.scratch, records.of_slices
 
-    def _hold_updates(self, context: Context, steps: int) -> np.ndarray:
-        """Hands memory over that updates write beside the weights; the penalties of regularizers,
-        float32 (steps, regularized parameters)."""
-        matrices, weights = self.network.matrices, self._weights
-        context["slots"], context["gradients"] = weights.slots, weights.gradients
-        regularized = sum(matrix.regularizer is not None for matrix in matrices)
-        penalties = np.zeros((steps, regularized), np.float32)
-        context["penalties"] = penalties
-        context["norms"] = aligned(len(matrices), np.float32)
-        return penalties
-
     def _context(self, batches: Batches, outputs: Several | None) -> Context:
         """A context with all that training and inference share, checked."""
         check(batches, self.graph, self.recipe)
-        inputs, count = batches.inputs, len(batches.order)
-        context = Context(self.threads)
-        context["order"] = np.ascontiguousarray(batches.order)
-        context.set_table("images", [(x, IMAGE_TYPES.index(x.dtype.name)) for x in inputs])
-        context["positions"] = count
-        context["parameters"] = self._weights.parameters
-        context["packs"] = self._weights.packs
-        context["statistics"] = self._weights.statistics
-        if batches.y is not None:
-            labels = (None if y is None else np.ascontiguousarray(y) for y in batches.labels)
-            context.set_table("labels", [(y,) for y in labels])
-            context["has_labels"] = 1
-        ones = np.ones(len(inputs[0]), np.float32)
-        weights = batches.weights(len(self.graph.outputs))
-        weights = tuple(ones if w is None else np.ascontiguousarray(w) for w in weights)
-        context.set_table("sample_weights", [(weight,) for weight in weights])
-        if outputs is not None:
-            check_outputs(in_order(outputs), count, self.graph)
-            context.set_table("outputs", [(one,) for one in in_order(outputs)])
-            context["has_outputs"] = 1
-        return context
+        return contexts.of_batches(batches, outputs, self.graph, self._weights, self.threads)
 
     def _run(
         self,
@@ -403,32 +371,6 @@ class Program:
         if watch is not None:
             watch(result)
         return result
-
-
-def _like(batch: Batches) -> Batches:
-    """Zeros of the shapes and dtypes of all of a batch's arrays."""
-
-    def zeros(arrays: Several | None) -> list[np.ndarray | None] | None:
-        if arrays is None:
-            return None
-        return [None if one is None else np.zeros(one.shape, one.dtype) for one in in_order(arrays)]
-
-    x, y, weight = zeros(batch.inputs), zeros(batch.y), zeros(batch.sample_weight)
-    assert x is not None
-    order = np.arange(len(batch.order), dtype=np.int64)
-    return Batches(x, order, len(order), y, weight)
-
-
-def _measurements(
-    context: Context, graph: Graph, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arrays for the loss of each position at each output, whether it was right, and for the
-    penalties of what layers compute of it."""
-    losses, correct = np.zeros((2, len(graph.outputs), count), np.float32)
-    activities = np.zeros((len(graph.penalties), count), np.float32)
-    context["losses"], context["correct"] = losses, correct
-    context["activities"] = activities
-    return losses, correct, activities
 
 
 def _without_optimizer(network: Network) -> Network:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from convmill.kernels import ir
-from convmill.kernels.lang import F32, F64, I64, POINTER, Emitter
+from convmill.kernels.lang import F32, F64, I8, I32, I64, POINTER, Emitter
 from convmill.runtime import host, machine_code
 
 
@@ -111,6 +111,62 @@ def test_floats_are_ordered_as_they_are(order):
     else:
         wanted = 3 * (none if order == "uno" else ~none)
     np.testing.assert_array_equal(run(write, numbers, count=size**2).reshape(size, size), wanted)
+
+
+def test_what_is_computed_again_is_known_where_it_was_computed():
+    """In the block and within it; not beside it, nor behind it, nor where blocks are put by hand.
+    """
+    e = Emitter(ir.Module(), "run", [POINTER, I64], 8)
+    number = e.arguments[1]
+
+    def twice():
+        return e.mul(number, 2)
+
+    outside = twice()
+    with e.builder.if_else(e.less(number, 3)) as (then, otherwise):
+        with then:
+            assert twice() is outside
+            inside = e.mul(number, 5)
+        with otherwise:
+            assert e.mul(number, 5) is not inside
+    with e.loop(0, number) as index:
+        assert twice() is outside
+        assert e.add(index, 1) is e.add(index, 1)
+        within = e.mul(number, 7)
+    assert e.mul(number, 7) is not within
+    assert twice() is outside
+    assert e.sub(number, 2) is not e.add(number, 2)
+    following = e.builder.append_basic_block("following")
+    e.builder.branch(following)
+    e.builder.position_at_end(following)
+    assert twice() is not outside
+
+
+def test_memory_is_read_again():
+    def write(e, left, told):
+        before = e.load_scalar(told, 0, I64)
+        e.store_scalar(e.index(5), told, 0, I64)
+        e.store_scalar(e.builder.add(before, e.load_scalar(told, 0, I64)), left, 0, I64)
+
+    assert run(write, np.array([3], np.int64))[0] == 8
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_vectors_of_bytes_keep_to_their_lanes(count):
+    """Narrowed, stored, loaded and widened again, beside bytes that are not theirs."""
+
+    def write(e, left, told):
+        b = e.builder
+        narrow = b.trunc(e.load(told, 0, None, I32), e.bytes)
+        e.store(narrow, left, 0, count, I8)
+        wide = b.zext(e.load(left, 0, count, I8), e.integers)
+        e.store(wide, left, 4, None, I32)
+
+    numbers = np.arange(1, 9, dtype=np.int32)
+    left = run(write, numbers, count=8).view(np.uint8)
+    np.testing.assert_array_equal(left[:16], [*range(1, count + 1), *[255] * (16 - count)])
+    kept = np.where(np.arange(8) < count, numbers, 0)
+    np.testing.assert_array_equal(left[16:48].view(np.int32), kept)
 
 
 def test_what_does_not_fit_is_found_at_once():

@@ -9,7 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
+from convmill.lower.choices import Placed
+from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph.nodes import Graph
+from convmill.runtime.program import Program
 from tests.engine.fences import fenced
 from tests.engine.keras_layers import follows_keras
 from tests.engine.nets import (
@@ -38,7 +41,7 @@ ACTIVATIONS = ("linear", "relu", "tanh", "gelu")
 SETTINGS = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 
 
-def follows(graph: Graph, width: str, count: int = 5, threads: int = 2) -> None:
+def follows(graph: Graph, width: str, count: int = 5, threads: int = 2) -> Program:
     """Train and predict between fences: predictions, losses and gradients are the twin's."""
     rng = np.random.default_rng(len(graph.nodes) + count)
     recipe = recipe_of("mean_squared_error")
@@ -52,6 +55,7 @@ def follows(graph: Graph, width: str, count: int = 5, threads: int = 2) -> None:
     exact = twin.forward(graph, values, sample.x)[graph.nodes[-1].name]
     assert_near(predictions, exact, "predictions")
     assert_intact(program)
+    return program
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,36 @@ def test_dilation_groups_separable(layer, width, pooled):
         dense(2),
     )
     follows(graph, width)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels", "width"),
+    [
+        (conv(1, (2, 3)), 5, "16 lanes"),
+        (conv(31, (3, 2), (2, 1), padding="same"), 3, "16 lanes"),
+        (conv(32, (3, 3), (2, 2)), 16, "8 lanes"),
+        (conv(33, (1, 1)), 40, "16 lanes"),
+        (conv(70, (2, 2), dilation=(2, 3)), 17, "8 lanes"),
+        (conv(65, (3, 3), (1, 2), bias=False), 2, "4 lanes"),
+        (conv(9, (7, 7), padding="same"), 20, "4 lanes"),
+    ],
+)
+def test_live_filters_of_each_place(layer, channels, width):
+    """Fewer filters than a word has bits, as many, and more; and a layer without any alive."""
+    graph = graph_of((9, 8, 2), conv(channels, (1, 1)), layer, flatten, dense(2))
+    program = follows(graph, width)
+    stage = program.network.stages[1]
+    assert isinstance(stage, ConvolutionStage)
+    assert stage.choice is not None
+    assert isinstance(stage.choice.input_gradient, Placed)
+    if stage.bias is None:
+        return
+    values = program.get_parameters()
+    values[stage.bias][:] = -1e9
+    program.set_parameters(values)
+    sample = data(np.random.default_rng(0), graph, recipe_of("mean_squared_error").loss, 5, 3)
+    program.train(sample.batches, np.zeros(sample.steps))
+    assert not program.get_gradients()[0].any()
 
 
 @pytest.mark.parametrize(
