@@ -76,14 +76,14 @@ def lay_out(k: Kernel, stage: ConvolutionStage, room: Room, image: Index = 0) ->
 def _gather(
     k: Kernel,
     stage: ConvolutionStage,
-    within: tuple[Room, ir.Value],
+    laid_out: tuple[Room, ir.Value],
     grids: tuple[SubGrid, SubGrid],
     at: tuple[Index, Index, Index],
     wide: int,
     counts: list[int],
 ) -> None:
     """``wide`` places beside each other of a sub-grid, vectors of channels each."""
-    (room, space), weights = within, k.pointer(of_matrix("parameter", stage.kernel))
+    (room, space), weights = laid_out, k.pointer(of_matrix("parameter", stage.kernel))
     filters, channels = stage.output.channels, stage.input.channels
     (above, left), line = room.border, room.extent[1] * filters
     (down, along), (row, column, channel) = grids, at

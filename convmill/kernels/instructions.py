@@ -86,13 +86,13 @@ class Builder:
         self.block, self.known = block, {}
 
     @contextmanager
-    def within(self, block: Block, after: Block) -> Iterator[None]:
-        """Write into ``block``, and go on in ``after``: both are reached through the block at hand
-        alone, and know what was computed before."""
+    def within(self, block: Block, following: Block) -> Iterator[None]:
+        """Write into ``block``, and go on in the ``following`` one: both are reached through the
+        block at hand alone, and know what was computed before."""
         before = self.known
         self.block, self.known = block, dict(before)
         yield
-        self.block, self.known = after, before
+        self.block, self.known = following, before
 
     def branch(self, block: Block) -> None:
         """Go to ``block``."""
@@ -122,7 +122,7 @@ class Builder:
         """What is written within is done where ``condition`` holds."""
         then, after = self.append_basic_block("then"), self.append_basic_block("after")
         self.cbranch(condition, then, after)
-        with self._inside(then, after):
+        with self._inside(then, after, after):
             yield
 
     @contextmanager
@@ -133,11 +133,12 @@ class Builder:
         names = ("then", "otherwise", "after")
         then, otherwise, after = (self.append_basic_block(name) for name in names)
         self.cbranch(condition, then, otherwise)
-        yield self._inside(then, after), self._inside(otherwise, after)
+        # Between the two nothing can be written: the block at hand is left already.
+        yield self._inside(then, after, self.block), self._inside(otherwise, after, after)
 
     @contextmanager
-    def _inside(self, block: Block, after: Block) -> Iterator[None]:
-        with self.within(block, after):
+    def _inside(self, block: Block, after: Block, following: Block) -> Iterator[None]:
+        with self.within(block, following):
             yield
             if not self.block.is_terminated:
                 self.branch(after)

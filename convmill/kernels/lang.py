@@ -2,8 +2,8 @@
 
 Python is the template language. An index is a Python int (folded while emitting) or an ``i64``
 value; offsets count elements of the type that is loaded. ``lanes`` float32 make one vector, and
-``count`` below ``lanes`` turns a load or a store into a masked one, so that no kernel ever reads or
-writes outside its buffers.
+``count`` below ``lanes`` turns a load or a store into a masked one, for one lane into a scalar one,
+so that no kernel ever reads or writes outside its buffers.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ class Emitter:
         if count is None or count >= self.lanes:
             self.builder.store(value, address, align=size)
             return
-        if count == 1:
+        if count == 1:  # as in ``load``
             first = self.builder.extract_element(value, ir.Constant(I32, 0))
             self.builder.store(first, address, align=size)
             return

@@ -1,6 +1,6 @@
 """The pass that decides how each stage is computed: algorithm and tiles. Decided here, once.
 
-    [conv 3x3, 32 -> 64]  =>  [conv, forward Winograd 5 rows ..., dX live, dW live 3 rows x 6]
+    [conv 3x3, 32 -> 64]  =>  [conv, forward Winograd 5 rows ..., dX placed, dW live 3 rows x 6]
 
 Nothing here changes a result by one bit but the number of lanes and the algorithm; tiles only move
 time. Register tiles are those that need fewest cycles by a simple model.
@@ -49,6 +49,7 @@ from convmill.lower.winograd import (
 
 IMAGES_PER_GROUP = 8
 MOST_NARROW_WORK = 128  # multiply-adds a vector of filters: above, lists of live places are quicker
+LEAST_PLACED = 16  # filters: of fewer hardly any are live at one place, and all take a word
 MOST_OUTPUTS = 4  # along an axis of Winograd's tiles; with 2 small integers stay exact
 MOST_GATHERED = 32  # images: a part of a batch is a multiple of them
 GATHERED_BYTES = 256 * 1024 * 1024  # that their values may take, all stages together
@@ -114,8 +115,8 @@ def choose_convolution(
     stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int, images: int
 ) -> ConvolutionChoice:
     """Winograd where it pays, with at most so many outputs along an axis, and weight gradients
-    gathered from at most so many images; else backward along live places where there are dead ones,
-    a first layer of small windows aside."""
+    gathered from at most so many images; else backward along live places, or by live filters of a
+    place, where there are dead ones, a first layer of small windows aside."""
     live, dense = live_chunk(stage, machine), is_dense(stage)
     narrow = not wanted.input and is_narrow(stage)
     weights: Live | Narrow | Outer | WinogradWeights = outer_tile(stage, machine) if dense else live
@@ -125,9 +126,8 @@ def choose_convolution(
     if wanted.input:
         back = winograd_back(stage, machine, most)
         back = back or (gathered_tile(stage, machine) if dense else live)
-        # Behind pooling few filters are live at a place; and reports count what is on lists.
-        if isinstance(back, Live) and wanted.weights and stage.groups == 1 and not stage.pooled:
-            back = placed_chunk(stage, machine)
+        if isinstance(back, Live) and wanted.weights and has_many_live(stage):
+            back = placed_chunk(stage, machine)  # without weights reports count what is on lists
     if not narrow and not isinstance(back, Live | Placed):
         weights = winograd_weights(stage, machine, most, images) or weights
     return ConvolutionChoice(
@@ -212,6 +212,12 @@ def live_chunk(stage: ConvolutionStage, machine: Machine) -> Live:
         pieces += 1
     images = max(1, min(4, LEVEL_1_BYTES // (4 * stage.input.size)))
     return Live(rows, -(-vectors // pieces), images)
+
+
+def has_many_live(stage: ConvolutionStage) -> bool:
+    """Whether many filters are live at one place: not of few, nor behind pooling."""
+    few = stage.output.channels < LEAST_PLACED
+    return stage.groups == 1 and not stage.pooled and not few
 
 
 def placed_chunk(stage: ConvolutionStage, machine: Machine) -> Placed:

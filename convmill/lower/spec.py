@@ -121,6 +121,9 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
                 square = (tile.filtering.kernel,) * 2
                 _hold(plain and stage.kernel_size == square, f"{name} has no plain square kernel")
                 _hold(min(places) >= tile.filtering.outputs, f"{name} cannot be transformed")
+        if isinstance(choice.input_gradient, Placed):
+            whole = stage.groups == 1 and not stage.pooled
+            _hold(whole, f"{name} has groups or pools: its places have no filters of their own")
         if isinstance(choice.weight_gradient, Narrow):
             _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
 

@@ -33,8 +33,8 @@ TRIPLES = {
 
 @dataclass(frozen=True)
 class Emitted:
-    """LLVM IR as the kernels wrote it, the same simplified, and the processor's instructions with
-    LLVM's own comments on loops and spills."""
+    """LLVM IR as the kernels wrote it, the same with variables in registers, and the processor's
+    instructions with LLVM's own comments on loops and spills."""
 
     source: str
     optimized: str
@@ -58,8 +58,8 @@ def emitted(graph: Graph, recipe: Recipe | None, target: str, triple: str) -> Em
     step, memory = jit.planned(network, machine, training)
     source = build_program(network, step, memory, machine, training, share=False).text()
     described = _target_machine(target, triple)
-    simplified = str(machine_code.optimized(source, described))
-    return Emitted(source, simplified, machine_code.assembly(simplified, described))
+    optimized = str(machine_code.optimized(source, described))
+    return Emitted(source, optimized, machine_code.assembly(optimized, described))
 
 
 def _target_machine(target: str, triple: str) -> llvm.TargetMachine:

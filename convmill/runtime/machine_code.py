@@ -55,13 +55,13 @@ def optimized(source: str, target: llvm.TargetMachine) -> llvm.ModuleRef:
     builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options())
     passes = llvm.create_new_function_pass_manager()
     passes.add_sroa_pass()
-    simplify = _unlocked(ffi.lib.LLVMPY_RunNewFunctionPassManager)
+    run = _unlocked(ffi.lib.LLVMPY_RunNewFunctionPassManager)
     try:
         module = llvm.parse_assembly(source, llvm.create_context())
         module.verify()
         for function in module.functions:
             if not function.is_declaration:
-                simplify(passes, function, builder)
+                run(passes, function, builder)
     except RuntimeError as error:
         raise _refused(error) from error
     finally:

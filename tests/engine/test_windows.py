@@ -115,13 +115,13 @@ def test_dilation_groups_separable(layer, width, pooled):
 @pytest.mark.parametrize(
     ("layer", "channels", "width"),
     [
-        (conv(1, (2, 3)), 5, "16 lanes"),
+        (conv(16, (2, 3)), 5, "16 lanes"),
         (conv(31, (3, 2), (2, 1), padding="same"), 3, "16 lanes"),
         (conv(32, (3, 3), (2, 2)), 16, "8 lanes"),
         (conv(33, (1, 1)), 40, "16 lanes"),
         (conv(70, (2, 2), dilation=(2, 3)), 17, "8 lanes"),
         (conv(65, (3, 3), (1, 2), bias=False), 2, "4 lanes"),
-        (conv(9, (7, 7), padding="same"), 20, "4 lanes"),
+        (conv(19, (7, 7), padding="same"), 20, "4 lanes"),
     ],
 )
 def test_live_filters_of_each_place(layer, channels, width):
