@@ -36,9 +36,7 @@ def label(case: Case, at: Index, count: int) -> ir.Value:
     """Labels of a vector of classes, smoothed."""
     e, b, spec, labels = case.e, case.e.builder, case.spec, case.labels
     if spec.sparse:
-        steps = ir.Constant(e.integers, list(range(e.lanes)))
-        number = b.add(e.broadcast(b.trunc(e.index(at), I32)), steps)
-        same = b.icmp_signed("==", number, e.broadcast(e.load_scalar(labels, 0, I32)))
+        same = b.icmp_signed("==", e.numbered(at), e.broadcast(e.load_scalar(labels, 0, I32)))
         return b.select(same, e.constant(1.0), e.constant(0.0))
     y = e.load(labels, at, count)
     if spec.label_smoothing:

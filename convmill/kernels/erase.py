@@ -61,8 +61,7 @@ def write_erased(k: Kernel) -> None:
         here, there = (pixel_at(k, end, row, 0) for end in ends)
 
         def one(at: Index, count: int) -> None:
-            start = k.broadcast(b.trunc(k.index(at), I32))
-            element = b.add(start, ir.Constant(k.integers, list(range(k.lanes))))
+            element = k.numbered(at)
             after = b.icmp_signed(">=", element, first)
             inside = b.and_(after, b.icmp_signed("<", element, last))
             kept = k.load(source, k.add(here, at), count)

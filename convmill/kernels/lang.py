@@ -318,6 +318,11 @@ class Emitter:
         first = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(first, empty, self.whole(0))
 
+    def numbered(self, first: Index) -> ir.Value:
+        """A vector of ``i32``: ``first`` in the first lane, and one more in each behind it."""
+        steps = ir.Constant(self.integers, list(range(self.lanes)))
+        return self.builder.add(self.broadcast(self.builder.trunc(self.index(first), I32)), steps)
+
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """``a * b + c``, rounded once where the processor can."""
         return self.intrinsic("fmuladd", a, b, c)
