@@ -47,10 +47,13 @@ def write(e: Emitter, context: ir.Value, name: str, value: Index) -> None:
 
 
 @contextmanager
-def tasks(e: Emitter, context: ir.Value, thread: ir.Value, count: Index) -> Iterator[ir.Value]:
+def tasks(
+    e: Emitter, context: ir.Value, thread: ir.Value, count: Index, *, backwards: bool = False
+) -> Iterator[ir.Value]:
     """Take tasks, of which there are ``count``, until all are given out: first those of this
     thread's own share, the same in every phase and step, for what they read and write is in its
-    core's caches; then what the others have not begun of theirs."""
+    core's caches; then what the others have not begun of theirs. ``backwards`` the last of a share
+    comes first: what a phase has left in the caches is of those that it has done last."""
     b, threads = e.builder, field(e, context, "threads")
     with e.loop(0, threads) as turn:
         ahead = e.index(e.add(thread, turn))
@@ -68,7 +71,7 @@ def tasks(e: Emitter, context: ir.Value, thread: ir.Value, count: Index) -> Iter
         number = b.atomic_rmw("add", counter, ir.Constant(I64, 1), "seq_cst")
         b.cbranch(e.less(number, share), work, done)
         b.position_at_end(work)
-        yield e.index(e.add(first, number))
+        yield e.index(e.sub(e.add(first, share, -1), number) if backwards else e.add(first, number))
         b.branch(look)
         b.position_at_end(done)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import F32, I32, I64, POINTER, VOID, Emitter, Index
+from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
 from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.network import COPIES, Copy, Network
@@ -49,14 +49,6 @@ def is_late(copy: Copy) -> bool:
     """Whether a copy comes from behind the second cache each time, so that it is asked for ahead.
     """
     return FLOAT_BYTES * copy.size > LATE_BYTES
-
-
-def prefetch(e: Emitter, pointer: ir.Value, offset: Index) -> None:
-    """Asks for a cache line that is read soon. It may lie behind the end: that does no harm."""
-    function = e.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
-    how = [ir.Constant(I32, number) for number in (0, 3, 1)]  # it is read, stays, is data
-    line = e.builder.gep(pointer, e.index(offset), F32, inside=False)
-    e.builder.call(function, [line, *how])
 
 
 def in_copy(e: Emitter, copy: Copy, row: Index, column: Index) -> Index:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convmill.kernels import folding, ir
+from convmill.kernels.ahead import claimed
 from convmill.kernels.build import Kernel
 from convmill.kernels.elementwise import pixel_at
 from convmill.kernels.functions import activate
-from convmill.kernels.lang import I32, Emitter, Index, cover
+from convmill.kernels.lang import I32, Emitter, Index, blocks, cover
 from convmill.lower.launches import of_matrix, value
 from convmill.lower.stages import DepthwiseStage
 
@@ -30,6 +31,10 @@ def forward(k: Kernel) -> None:
     bias = None
     if stage.bias is not None and stage.folded is None:
         bias = k.pointer(of_matrix("parameter", stage.bias))
+
+    vectors = blocks(stage.input.channels, k.lanes) * stage.multiplier
+    turns = vectors * stage.output.height * blocks(stage.output.width, columns)
+    ask = claimed(k, value(stage.output), 0, turns)
 
     def one_filter(channel: Index, count: int, filter_: int) -> None:
         weights = weights_of(k, stage, channel, count, filter_)
@@ -48,6 +53,7 @@ def forward(k: Kernel) -> None:
         with k.loop(0, stage.output.height) as row:
             for left, right, wide in cover(stage.output.width, columns):
                 with k.loop(left, right, wide) as column:
+                    ask()
                     away = (k.mul(row, steps[0]), k.mul(column, steps[1]))
                     base = k.at(x, k.add(*away, channel, stage.corner))
                     sums = sums_of(k, base, lines, (stage.strides[1], stage.input.channels),

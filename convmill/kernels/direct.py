@@ -8,8 +8,9 @@ copy, vectors of filters x taps, or with groups taps x filters.
 from __future__ import annotations
 
 from convmill.kernels import folding, ir
+from convmill.kernels.ahead import prefetch
 from convmill.kernels.build import Kernel
-from convmill.kernels.copies import in_copy, is_late, prefetch
+from convmill.kernels.copies import in_copy, is_late
 from convmill.kernels.functions import activate
 from convmill.kernels.lang import I8, Emitter, Index, cover
 from convmill.lower.choices import Direct

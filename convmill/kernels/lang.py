@@ -381,6 +381,11 @@ class Emitter:
         return rows
 
 
+def blocks(total: int, size: int) -> int:
+    """How many blocks of at most ``size`` there are in ``total``."""
+    return -(-total // size)
+
+
 def cover(total: int, size: int, tail: bool = False) -> list[tuple[int, int, int]]:
     """Cut ``range(total)`` into (start, stop, step) with at most one loop and one remainder.
 

@@ -21,6 +21,7 @@ from convmill.lower.machine import Machine
 from convmill.lower.network import Network
 
 ENTRY = "run"
+FEW = 2  # images of a group, whose values are still in the caches for the next launch
 ZERO, ONE = ir.Constant(I64, 0), ir.Constant(F32, 1.0)
 
 
@@ -69,7 +70,9 @@ class _Program:
     def __init__(self, build: Build, step: Step, training: bool) -> None:
         self.build, self.step, self.training = build, step, training
         self.wait = barrier(build.module, build.machine)
-        self.last = [phase for phase in step.part if phase.over_images][-1]
+        over_images = [phase for phase in step.part if phase.over_images]
+        self.last = over_images[-1]
+        self.backwards = {id(phase) for phase in over_images[1::2]}
         self.functions = {
             id(phase): self._phase(f"phase{number}", phase)
             for number, phase in enumerate(step.phases)
@@ -154,35 +157,47 @@ class _Program:
         """(context, thread, the batch at hand, images of it that are done, images, function): this
         thread's tasks of a phase over images, whose function that is."""
         ends = not self.training and phase is self.last
+        backwards = id(phase) in self.backwards
 
         def write() -> ir.Function:
             kinds = [POINTER, I64, I64, I64, I64, F32, I64, I64, POINTER]
             name = "slices" if phase.sliced else "last_groups" if ends else "groups"
-            e = Emitter(self.build.module, f"take_{name}", kinds, self.build.machine.lanes)
+            name = f"take_{name}.backwards" if backwards else f"take_{name}"
+            e = Emitter(self.build.module, name, kinds, self.build.machine.lanes)
             step, start, count, scale, done, images, function = e.arguments[2:]
             callee = ir.Callee(self.functions[id(phase)].signature, function.text)
             batch = _Batch(step, start, count, scale)
             group = self._group(e, callee, batch, done)
             if phase.sliced:
-                self._slices(e, group, batch, done, images)
+                self._slices(e, group, batch, done, images, backwards)
             else:
-                self._groups(e, group, done, images, ends)
+                self._groups(e, group, done, images, ends, backwards)
             return e.finish()
 
-        return self.build.helper(("take", phase.sliced, ends), write)
+        return self.build.helper(("take", phase.sliced, ends, backwards), write)
 
     def _groups(
-        self, e: Emitter, group: Callable[..., object], done: Index, images: Index, ends: bool
+        self,
+        e: Emitter,
+        group: Callable[..., object],
+        done: Index,
+        images: Index,
+        ends: bool,
+        backwards: bool,
     ) -> None:
         """Groups of images, as long as nobody stops what has no steps: smaller ones where there
         were none for some threads otherwise, and as a thread's own memory is for: the system may
-        have given fewer threads than that was held for. Where the run ``ends`` with them they are
+        have given fewer threads than that was held for; few where normalization cuts a batch into
+        many phases, each of which does little. Where the run ``ends`` with them they are
         counted."""
         context = e.arguments[0]
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(field(e, context, "own_images"), e.maximum(even, 1))
-        with tasks(e, context, e.arguments[1], e.divide(e.add(images, size, -1), size)) as task:
+        if self.training and self.build.network.whole_batches:
+            size = e.minimum(size, FEW)
+        number = e.divide(e.add(images, size, -1), size)
+        with tasks(e, context, e.arguments[1], number, backwards=backwards) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
             if self.training:
@@ -195,7 +210,13 @@ class _Program:
                         e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
 
     def _slices(
-        self, e: Emitter, group: Callable[..., object], batch: _Batch, done: Index, images: Index
+        self,
+        e: Emitter,
+        group: Callable[..., object],
+        batch: _Batch,
+        done: Index,
+        images: Index,
+        backwards: bool,
     ) -> None:
         """Slices of a batch, as far as they are among the images at hand, group by group."""
         memory, most = self.build.memory, self.build.network.images_per_group
@@ -203,7 +224,8 @@ class _Program:
         size = slices.size_of(e, batch.count, most)
         end = e.add(done, images)
         before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
-        with tasks(e, context, e.arguments[1], e.sub(behind, before)) as task:
+        many = e.sub(behind, before)
+        with tasks(e, context, e.arguments[1], many, backwards=backwards) as task:
             number = e.add(before, task)
             start = e.mul(number, size)
             sums = e.mul(number, memory.slice_bytes)

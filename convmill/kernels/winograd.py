@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from convmill.kernels import ir
+from convmill.kernels.ahead import claimed, prefetch
 from convmill.kernels.build import Kernel
-from convmill.kernels.copies import in_copy, is_late, prefetch
+from convmill.kernels.copies import in_copy, is_late
 from convmill.kernels.direct import biases, store_window
 from convmill.kernels.everywhere import lay_out, room_size
-from convmill.kernels.lang import Index, cover
+from convmill.kernels.lang import Index, blocks, cover
 from convmill.kernels.transforms import (
     Strip,
     Vectors,
@@ -29,7 +30,7 @@ from convmill.kernels.transforms import (
     strip_room,
 )
 from convmill.lower.choices import Winograd
-from convmill.lower.launches import gradient, of_matrix, value
+from convmill.lower.launches import Slot, gradient, of_matrix, value
 from convmill.lower.lines import round_up, spaced
 from convmill.lower.network import Copy
 from convmill.lower.stages import ConvolutionStage
@@ -40,7 +41,8 @@ from convmill.lower.subgrids import room_around
 class _Plane:
     """What is convolved with what. The window of an image's first output begins at ``x(image)``,
     its rows ``row`` floats apart, its columns ``channels``; ``weights`` are those of the ``copy``.
-    Outputs are in windows of ``pool``, ``size`` of them."""
+    Outputs are in windows of ``pool``, ``size`` of them; where they go to a slot that should be
+    ``claimed`` before, that is it."""
 
     tile: Winograd
     x: Callable[[Index], ir.Value]
@@ -53,6 +55,7 @@ class _Plane:
     pool: tuple[int, int]
     room: ir.Value
     lanes: int
+    claimed: Slot | None = None
 
     @property
     def windows(self) -> tuple[int, int]:
@@ -123,6 +126,7 @@ def forward(k: Kernel) -> None:
         stage.pool,
         k.told("scratch"),
         k.lanes,
+        value(stage.output),
     )
 
     def put(
@@ -210,16 +214,36 @@ def _convolve_image(k: Kernel, plane: _Plane, put: _Put, image: Index) -> None:
     tile = plane.tile
     rows, columns = tile.grid
     x = plane.x(image)
+    if plane.claimed is None:
+        ask = _nothing
+    else:
+        ask = claimed(k, plane.claimed, image, _blocks(plane))
     for start, stop, together in cover(rows, tile.rows):
         with k.loop(start, stop, together) as top:
             tiles = together * columns
             with k.loop(0, together) as line:
                 _transform_input(k, plane, x, k.add(top, line), k.mul(line, columns))
             with k.loop(0, tile.filtering.points) as point:
-                _multiply(k, plane, point, list(cover(tiles, tile.tiles)))
+                _multiply(k, plane, point, list(cover(tiles, tile.tiles)), ask)
             with k.loop(0, together) as line, k.loop(0, columns) as column:
                 number = k.add(k.mul(line, columns), column)
                 _transform_output(k, plane, image, (k.add(top, line), column), number, put)
+
+
+def _nothing() -> None:
+    """Asks for no memory."""
+
+
+def _blocks(plane: _Plane) -> int:
+    """Blocks of products of an image."""
+    tile = plane.tile
+    rows, columns = tile.grid
+    of_tiles = sum(
+        (stop - start) // together * blocks(together * columns, tile.tiles)
+        for start, stop, together in cover(rows, tile.rows)
+    )
+    vectors = plane.product_row // plane.lanes
+    return tile.filtering.points * blocks(vectors, tile.vectors) * of_tiles
 
 
 def _convolve_images(k: Kernel, plane: _Plane, put: _Put) -> None:
@@ -235,7 +259,7 @@ def _convolve_images(k: Kernel, plane: _Plane, put: _Put) -> None:
                 _transform_input(k, plane, x, row, k.add(here, k.mul(row, columns)))
         tiles = k.mul(k.sub(stop, start), rows * columns)
         with k.loop(0, tile.filtering.points) as point:
-            _multiply(k, plane, point, [(0, tiles, tile.tiles)])
+            _multiply(k, plane, point, [(0, tiles, tile.tiles)], _nothing)
         with k.loop(start, stop) as image:
             here = k.mul(k.sub(image, start), rows * columns)
             with k.loop(0, rows) as row, k.loop(0, columns) as column:
@@ -264,10 +288,14 @@ def _transform_input(k: Kernel, plane: _Plane, x: ir.Value, row: Index, number: 
 
 
 def _multiply(
-    k: Kernel, plane: _Plane, point: Index, pieces: list[tuple[Index, Index, int]]
+    k: Kernel,
+    plane: _Plane,
+    point: Index,
+    pieces: list[tuple[Index, Index, int]],
+    ask: Callable[[], None],
 ) -> None:
     """products[point] = inputs[point] (tiles x channels) times weights[point], for ``pieces`` of
-    the tiles, from a first to a last one, so many at a time."""
+    the tiles, from a first to a last one, so many at a time; ``ask`` is called for each block."""
     channels, tile, row = plane.channels, plane.tile, plane.product_row
     inputs = k.at(plane.room, k.mul(point, plane.input_step))
     factors = k.at(plane.weights, k.mul(point, plane.copy.point))
@@ -275,6 +303,7 @@ def _multiply(
     for filter_, counts in k.runs(row, tile.vectors):
         for start, stop, count in pieces:
             with k.loop(start, stop, count) as first:
+                ask()
                 sums = [[k.variable(k.constant(0.0)) for _ in counts] for _ in range(count)]
                 source = k.at(inputs, k.mul(first, channels))
                 with k.loop(0, channels) as channel:

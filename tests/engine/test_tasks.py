@@ -1,4 +1,5 @@
-"""Which thread takes which tasks: those of its own share first, and of all tasks each once."""
+"""Which thread takes which tasks: those of its own share first, forwards or backwards, and of all
+tasks each once."""
 
 from __future__ import annotations
 
@@ -16,15 +17,20 @@ from convmill.runtime.memory import Context
 from tests.threads import together
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["forwards", "backwards"])
+def backwards(request) -> bool:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def take() -> Callable[[int, int, int, np.ndarray], None]:
+def take(backwards) -> Callable[[int, int, int, np.ndarray], None]:
     """``take(context, thread, count, taken)``: writes 1 + the number that a task is of those that
     the thread has taken into the place of the task."""
     module = ir.Module()
     e = Emitter(module, "take", [POINTER, I64, I64, POINTER], 8, exported=True)
     context, thread, count, taken = e.arguments
     number = e.variable(ir.Constant(I64, 0))
-    with tasks(e, context, thread, count) as task:
+    with tasks(e, context, thread, count, backwards=backwards) as task:
         e.set(number, e.index(e.add(e.get(number), 1)))
         e.store_scalar(e.get(number), taken, task, I64)
     e.finish()
@@ -47,12 +53,18 @@ def context_for(threads: int) -> Context:
 
 
 @pytest.mark.parametrize(("threads", "count"), [(1, 5), (2, 7), (3, 7), (4, 2), (5, 0), (3, 100)])
-def test_who_is_alone_takes_its_own_first_and_then_those_of_the_others(take, threads, count):
+def test_who_is_alone_takes_its_own_first_and_then_those_of_the_others(
+    take, backwards, threads, count
+):
     for thread in range(threads):
         taken = np.zeros(count, np.int64)
         take(context_for(threads).address, thread, count, taken)
         shares = [range(t * count // threads, (t + 1) * count // threads) for t in range(threads)]
-        order = [task for share in shares[thread:] + shares[:thread] for task in share]
+        order = [
+            task
+            for share in shares[thread:] + shares[:thread]
+            for task in (reversed(share) if backwards else share)
+        ]
         assert list(np.argsort(taken)) == order
         assert sorted(taken) == list(range(1, count + 1))
 
