@@ -1,4 +1,4 @@
-"""Native code on disk: what one process has compiled, the next ones load.
+"""Native code on disk (``kept.py``): what one process has compiled, the next ones load.
 
 A file is named by a hash of all that its code was made from: the lowered net, the processor, LLVM,
 and our own source. It begins with a hash of what follows, so that a damaged one is noticed. Files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from convmill.lower.lifetimes import Memory, place_slots
 from convmill.lower.machine import Machine
 from convmill.lower.network import Network
 from convmill.lower.text import step_text
-from convmill.runtime import cache, debug, host, machine_code, reserve
+from convmill.runtime import cache, debug, host, kept, machine_code, reserve
 from convmill.threads import lock_over_forks
 
 NATIVE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
@@ -32,21 +33,26 @@ KEPT = 64  # networks whose native code stays in memory, the last used
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """Native code of one program: ``entry(context address, thread)``, the step, the memory and the
-    machine that it was made for, whether it was ``kept`` on disk, and the seconds to build the IR
-    and to compile it (or to load it). ``ticks`` int64 has those of each launch, and last those of
-    all, since somebody set them to 0; empty where nothing is ``timed``."""
+    """Native code of one program: ``entry(context address, thread)``, the memory and the machine
+    that it was made for, whether it was ``kept`` on disk, and the seconds to build the IR and to
+    compile it (or to load it). ``ticks`` int64 has those of each launch, and last those of all,
+    since somebody set them to 0; empty where nothing is ``timed``."""
 
     entry: Callable[[int, int], None]
-    step: Step
     memory: Memory
     machine: Machine
     kept: bool
     build_seconds: float
     compile_seconds: float
     ticks: np.ndarray
+    _plan: Callable[[], tuple[Step, Memory]] = field(repr=False)
     _write: Callable[[], str] = field(repr=False)
     _engine: llvm.ExecutionEngine = field(repr=False)
+
+    @cached_property
+    def step(self) -> Step:
+        """The step that it was made for, planned again where code came from the disk."""
+        return self._plan()[0]
 
     @cached_property
     def source(self) -> str:
@@ -99,19 +105,25 @@ def _build(
     network: Network, machine: Machine, training: bool, guard: int, *, timed: bool
 ) -> Compiled:
     start = time.perf_counter()
-    step, memory = _planned(network, machine, training, guard)
     kind = "training" if training else "inference"
 
-    def write() -> str:
-        return build_program(network, step, memory, machine, training, share=False).text()
+    @functools.cache
+    def plan() -> tuple[Step, Memory]:
+        return _planned(network, machine, training, guard)
 
-    debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(step, memory))
+    def write() -> str:
+        return build_program(network, *plan(), machine, training, share=False).text()
+
+    debug.show(debug.LAUNCHES, f"launches of {kind}", lambda: step_text(*plan()))
     debug.show(debug.IR, f"LLVM IR of {kind}", write)
     kept_on_disk = cache.is_kept() and not timed
     name = cache.name_of(network, machine, training, guard) if kept_on_disk else None
-    code = cache.load(name) if name else None
-    kept, built = code is not None, time.perf_counter()
-    if code is None:
+    content = cache.load(name) if name else None
+    if content is not None:
+        memory, code = kept.unpack(content)
+        built = time.perf_counter()
+    else:
+        step, memory = plan()
         _check(step, memory)  # code that is on disk was made of the same, by the same source
         module = build_program(network, step, memory, machine, training, timed=timed)
         parts = module.parts(PARTS * host.cores())
@@ -120,12 +132,13 @@ def _build(
         reserve.require(reserve.COMPILING + reserve.PER_BYTE * size, f"compiling {kind}")
         code = machine_code.object_code(parts, machine)
         if name:
-            cache.keep(name, code)
+            cache.keep(name, kept.pack(memory, code))
     engine = machine_code.linked(code)
     entry, done = NATIVE(engine.get_function_address(ENTRY)), time.perf_counter()
     times = built - start, done - built
-    ticks = _ticks(engine, step) if timed else np.empty(0, np.int64)
-    return Compiled(entry, step, memory, machine, kept, *times, ticks, write, engine)
+    ticks = _ticks(engine, plan()[0]) if timed else np.empty(0, np.int64)
+    found = content is not None
+    return Compiled(entry, memory, machine, found, *times, ticks, plan, write, engine)
 
 
 def _ticks(engine: llvm.ExecutionEngine, step: Step) -> np.ndarray:

@@ -51,14 +51,19 @@ def only_file(folder):
     return path
 
 
-def test_code_is_loaded_and_not_compiled_again(folder, monkeypatch):
+def test_code_is_loaded_and_not_planned_or_compiled_again(folder, monkeypatch):
     first, compiled = predicted()
     assert not compiled.kept
     texts = compiled.source, compiled.optimized, compiled.assembly
     monkeypatch.setattr(machine_code, "object_code", None)  # would raise if it were called
-    again, loaded = predicted()
+    with monkeypatch.context() as within:
+        within.setattr(jit, "training_step", None)
+        within.setattr(jit, "inference_step", None)
+        again, loaded = predicted()
     assert loaded.kept
     assert again.tobytes() == first.tobytes()
+    assert loaded.memory == compiled.memory
+    assert loaded.step == compiled.step
     assert (loaded.source, loaded.optimized, loaded.assembly) == texts
 
 
