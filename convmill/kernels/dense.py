@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from convmill.kernels import biases, gating, ir, product
+from convmill.kernels.ahead import prefetch
 from convmill.kernels.build import Kernel
 from convmill.kernels.lang import I8, Index
 from convmill.kernels.operation import Operation, Site
@@ -184,7 +185,9 @@ def _weight_tile(
     fresh: ir.Value,
 ) -> None:
     """So many inputs ``together`` times ``len(counts)`` vectors of units, at (input, unit)."""
+    assert stage.choice is not None
     result, (row, unit) = k.pointer(of_matrix("gradient_of", stage.kernel)), place
+    is_large = stage.choice.panel is not None
     steps = [v * k.lanes for v in range(len(counts))]
     parts = list(zip(steps, counts, strict=True))
     lines = [
@@ -201,6 +204,8 @@ def _weight_tile(
     ]
     with k.loop(0, rows.count) as image:
         inputs = k.record(value(stage.input), k.add(rows.start, image))
+        if is_large:  # those of the next tile, for records are no run of memory
+            prefetch(k, inputs, k.add(row, 2 * together - 1))
         factors = [k.load(rows.of(k, image), step, count) for step, count in parts]
         for r, totals in enumerate(sums):
             every = k.broadcast(k.load_scalar(inputs, k.add(row, r)))
