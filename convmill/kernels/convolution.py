@@ -17,6 +17,7 @@ from convmill.kernels import (
     placed,
     winograd,
     winograd_copies,
+    winograd_tiles,
     winograd_weights,
 )
 from convmill.kernels.direct import maxima
@@ -54,7 +55,7 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
     if isinstance(choice, Winograd):
         kernel, copy, over = "winograd.forward", "transform", Images(together=True)
         sizes = (stage.input.channels, stage.output.channels, stage.computed[1])
-        scratch = winograd.scratch(choice, *sizes, site.lanes)
+        scratch = winograd_tiles.scratch(choice, *sizes, site.lanes)
     kept = (maxima(stage),) if stage.pooled and site.gradients.output else ()
     return [
         Launch(

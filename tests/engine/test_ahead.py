@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from convmill.kernels import ahead, depthwise_forward, ir, winograd
+from convmill.kernels import ahead, depthwise_forward, ir, winograd_tiles
 from convmill.kernels.lang import I8, I64, POINTER
 from convmill.plan.read import read
 from tests.engine.nets import WIDTHS, data, program_of, recipe_of
@@ -55,7 +55,7 @@ def test_each_part_of_what_is_kept_is_asked_for(name, width, monkeypatch):
         x = layers.BatchNormalization()(type(one).from_config(one.get_config())(x))
     reading = read(keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x))))
     counter, told = np.zeros(1, np.int64), list[int]()
-    for module in (winograd, depthwise_forward):
+    for module in (winograd_tiles, depthwise_forward):
         monkeypatch.setattr(module, "claimed", counted(counter, told))
     recipe, values = recipe_of("mean_squared_error"), [one.numpy() for one in reading.variables]
     program = program_of(reading.graph, recipe, values, machine=WIDTHS[width], threads=1)
