@@ -11,12 +11,17 @@ from convmill.lower.launches import Slot
 from convmill.lower.lines import CACHE_LINE
 
 
-def claimed(k: Kernel, slot: Slot, image: Index, turns: int) -> Callable[[], None]:
+def nothing() -> None:
+    """Asks for no memory."""
+
+
+def claimed(k: Kernel, slot: Slot | None, image: Index, turns: int) -> Callable[[], None]:
     """What is called ``turns`` times before the ``image``-th one's ``slot`` is written, each time
     for the same part of it, and asks for the lines to write: where a later phase reads the slot, it
-    lies behind the caches, and a store there waits for what nobody is going to read."""
-    if k.build.memory.places[slot.name].home != "image":
-        return lambda: None
+    lies behind the caches, and a store there waits for what nobody is going to read. Nothing is
+    asked for where there is no such slot."""
+    if slot is None or k.build.memory.places[slot.name].home != "image":
+        return nothing
     record, part = k.record(slot, image), -(-slot.bytes // turns)
     turn = k.variable(k.index(0))
 

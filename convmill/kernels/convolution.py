@@ -53,7 +53,7 @@ def forward(site: Site[ConvolutionStage]) -> list[Launch]:
     choice = stage.choice.forward
     kernel, copy, over, scratch = "direct.forward", "pack", Images(), 0
     if isinstance(choice, Winograd):
-        kernel, copy, over = "winograd.forward", "transform", Images(together=True)
+        kernel, copy, over = "winograd.forward", "transform", Images(together=choice.images)
         sizes = (stage.input.channels, stage.output.channels, stage.computed[1])
         scratch = winograd_tiles.scratch(choice, *sizes, site.lanes)
     kept = (maxima(stage),) if stage.pooled and site.gradients.output else ()
@@ -97,7 +97,7 @@ def backward(site: Site[ConvolutionStage]) -> list[Launch]:
             kernel, scratch = "everywhere", everywhere.room_size(stage)
         case Winograd():
             kernel, weights = "winograd", of_matrix("turned", stage.kernel)
-            over = Images(together=True)
+            over = Images(together=choice.images)
             scratch = winograd.back_scratch(stage, choice, site.lanes)
     written = (gradient(stage.input),)
     name = f"{kernel}.input_gradient"

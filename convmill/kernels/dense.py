@@ -10,6 +10,7 @@ from convmill.kernels.build import Kernel
 from convmill.kernels.lang import I8, Index
 from convmill.kernels.operation import Operation, Site
 from convmill.kernels.product import Product
+from convmill.lower.choices import MatrixTile
 from convmill.lower.launches import Images, Launch, Shares, gradient, of_matrix, value
 from convmill.lower.lines import FLOAT_BYTES
 from convmill.lower.stages import DenseStage
@@ -24,7 +25,9 @@ def forward(site: Site[DenseStage]) -> list[Launch]:
     """y = activation(x kernel + bias)."""
     stage = site.stage
     weights = tuple(of_matrix("parameter", index) for index in stage.parameters)
-    read, over = (value(stage.input), *weights), _over(stage, stage.output.channels, site.lanes)
+    assert stage.choice is not None
+    over = _over(stage, stage.output.channels, stage.choice.forward, site.lanes)
+    read = (value(stage.input), *weights)
     return [Launch("dense.forward", site.of, over, read, (value(stage.output),), _work(stage))]
 
 
@@ -33,17 +36,19 @@ def backward(site: Site[DenseStage]) -> list[Launch]:
     stage, behind, launches = site.stage, gradient(site.stage.output), gating.gated(site)
     assert stage.choice is not None
     if site.gradients.input:
+        tile = stage.choice.input_gradient
+        assert tile is not None
         kind = "pack" if stage.choice.panel is None else "parameter"
         read, written = (behind, of_matrix(kind, stage.kernel)), (gradient(stage.input),)
-        over = _over(stage, stage.input.channels, site.lanes)
+        over = _over(stage, stage.input.channels, tile, site.lanes)
         launches.append(Launch("dense.input_gradient", site.of, over, read, written, _work(stage)))
     return launches
 
 
-def _over(stage: DenseStage, columns: int, lanes: int) -> Images | Shares:
+def _over(stage: DenseStage, columns: int, tile: MatrixTile, lanes: int) -> Images | Shares:
     """What a product goes over: groups of images, or shares of its columns."""
     assert stage.choice is not None
-    return Images(together=True) if stage.choice.panel is None else Shares(columns, lanes)
+    return Images(together=tile.rows) if stage.choice.panel is None else Shares(columns, lanes)
 
 
 def _work(stage: DenseStage) -> int:
@@ -204,7 +209,7 @@ def _weight_tile(
     ]
     with k.loop(0, rows.count) as image:
         inputs = k.record(value(stage.input), k.add(rows.start, image))
-        if is_large:  # those of the next tile, for records are no run of memory
+        if is_large:  # the last one of the next tile: from record to record no run of memory leads
             prefetch(k, inputs, k.add(row, 2 * together - 1))
         factors = [k.load(rows.of(k, image), step, count) for step, count in parts]
         for r, totals in enumerate(sums):

@@ -271,9 +271,9 @@ class Emitter:
         lanes of each of its vectors, of which the very last may be a partial one. A loop ends when
         the next run is asked for."""
         lanes = self.lanes
-        blocks = -(-size // lanes)
-        for start, stop, count in cover(blocks, vectors, size % lanes > 0):
-            last = size - (stop - 1) * lanes if stop == blocks else lanes
+        total = blocks(size, lanes)
+        for start, stop, count in cover(total, vectors, size % lanes > 0):
+            last = size - (stop - 1) * lanes if stop == total else lanes
             with self.loop(start * lanes, stop * lanes, count * lanes) as first:
                 yield first, [lanes] * (count - 1) + [last]
 

@@ -21,7 +21,9 @@ from convmill.lower.machine import Machine
 from convmill.lower.network import Network
 
 ENTRY = "run"
-FEW = 2  # images of a group, whose values are still in the caches for the next launch
+# Images of a group, where a batch is normalized: each phase does little with them, and what one
+# launch leaves is in the caches when the next one reads it.
+NORMALIZED_TOGETHER = 2
 ZERO, ONE = ir.Constant(I64, 0), ir.Constant(F32, 1.0)
 
 
@@ -72,6 +74,7 @@ class _Program:
         self.wait = barrier(build.module, build.machine)
         over_images = [phase for phase in step.part if phase.over_images]
         self.last = over_images[-1]
+        # What a phase has left in the caches is of the images that it has done last.
         self.backwards = {id(phase) for phase in over_images[1::2]}
         self.functions = {
             id(phase): self._phase(f"phase{number}", phase)
@@ -157,11 +160,12 @@ class _Program:
         """(context, thread, the batch at hand, images of it that are done, images, function): this
         thread's tasks of a phase over images, whose function that is."""
         ends = not self.training and phase is self.last
-        backwards = id(phase) in self.backwards
+        backwards, most = id(phase) in self.backwards, self._most(phase)
 
         def write() -> ir.Function:
             kinds = [POINTER, I64, I64, I64, I64, F32, I64, I64, POINTER]
             name = "slices" if phase.sliced else "last_groups" if ends else "groups"
+            name += "" if most is None else f"_of_{most}"
             name = f"take_{name}.backwards" if backwards else f"take_{name}"
             e = Emitter(self.build.module, name, kinds, self.build.machine.lanes)
             step, start, count, scale, done, images, function = e.arguments[2:]
@@ -171,10 +175,16 @@ class _Program:
             if phase.sliced:
                 self._slices(e, group, batch, done, images, backwards)
             else:
-                self._groups(e, group, done, images, ends, backwards)
+                self._groups(e, group, done, images, ends, backwards, most)
             return e.finish()
 
-        return self.build.helper(("take", phase.sliced, ends, backwards), write)
+        return self.build.helper(("take", phase.sliced, ends, backwards, most), write)
+
+    def _most(self, phase: Phase) -> int | None:
+        """Images of a group at most; None where a thread's own memory says that."""
+        if phase.sliced or not (self.training and self.build.network.is_normalized):
+            return None
+        return max(NORMALIZED_TOGETHER, phase.together)
 
     def _groups(
         self,
@@ -184,20 +194,19 @@ class _Program:
         images: Index,
         ends: bool,
         backwards: bool,
+        most: int | None,
     ) -> None:
-        """Groups of images, as long as nobody stops what has no steps: smaller ones where there
-        were none for some threads otherwise, and as a thread's own memory is for: the system may
-        have given fewer threads than that was held for; few where normalization cuts a batch into
-        many phases, each of which does little. Where the run ``ends`` with them they are
-        counted."""
+        """Groups of at ``most`` so many images, as long as nobody stops what has no steps: smaller
+        ones where there were none for some threads otherwise, and as a thread's own memory is for:
+        the system may have given fewer threads than that was held for. Where the run ``ends`` with
+        them they are counted."""
         context = e.arguments[0]
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(field(e, context, "own_images"), e.maximum(even, 1))
-        if self.training and self.build.network.whole_batches:
-            size = e.minimum(size, FEW)
-        number = e.divide(e.add(images, size, -1), size)
-        with tasks(e, context, e.arguments[1], number, backwards=backwards) as task:
+        size = size if most is None else e.minimum(size, most)
+        count = e.divide(e.add(images, size, -1), size)
+        with tasks(e, context, e.arguments[1], count, backwards=backwards) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
             if self.training:
@@ -224,8 +233,8 @@ class _Program:
         size = slices.size_of(e, batch.count, most)
         end = e.add(done, images)
         before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
-        many = e.sub(behind, before)
-        with tasks(e, context, e.arguments[1], many, backwards=backwards) as task:
+        count = e.sub(behind, before)
+        with tasks(e, context, e.arguments[1], count, backwards=backwards) as task:
             number = e.add(before, task)
             start = e.mul(number, size)
             sums = e.mul(number, memory.slice_bytes)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from convmill.kernels import ir
-from convmill.kernels.ahead import claimed, prefetch
+from convmill.kernels.ahead import claimed, nothing, prefetch
 from convmill.kernels.build import Kernel
 from convmill.kernels.copies import in_copy, is_late
 from convmill.kernels.lang import Index, blocks, cover
@@ -32,8 +32,8 @@ from convmill.lower.network import Copy
 class Plane:
     """What is convolved with what. The window of an image's first output begins at ``x(image)``,
     its rows ``row`` floats apart, its columns ``channels``; ``weights`` are those of the ``copy``.
-    Outputs are in windows of ``pool``, ``size`` of them; where they go to a slot that should be
-    ``claimed`` before, that is it."""
+    Outputs are in windows of ``pool``, ``size`` of them. ``result`` is the slot that they go to
+    where its lines should be claimed before, which is done image by image."""
 
     tile: Winograd
     x: Callable[[Index], ir.Value]
@@ -46,7 +46,7 @@ class Plane:
     pool: tuple[int, int]
     room: ir.Value
     lanes: int
-    claimed: Slot | None = None
+    result: Slot | None = None
 
     @property
     def windows(self) -> tuple[int, int]:
@@ -116,10 +116,7 @@ def _convolve_image(k: Kernel, plane: Plane, put: Put, image: Index) -> None:
     tile = plane.tile
     rows, columns = tile.grid
     x = plane.x(image)
-    if plane.claimed is None:
-        ask = _nothing
-    else:
-        ask = claimed(k, plane.claimed, image, _blocks(plane))
+    ask = claimed(k, plane.result, image, _blocks(plane))
     for start, stop, together in cover(rows, tile.rows):
         with k.loop(start, stop, together) as top:
             tiles = together * columns
@@ -130,10 +127,6 @@ def _convolve_image(k: Kernel, plane: Plane, put: Put, image: Index) -> None:
             with k.loop(0, together) as line, k.loop(0, columns) as column:
                 number = k.add(k.mul(line, columns), column)
                 _transform_output(k, plane, image, (k.add(top, line), column), number, put)
-
-
-def _nothing() -> None:
-    """Asks for no memory."""
 
 
 def _blocks(plane: Plane) -> int:
@@ -161,7 +154,7 @@ def _convolve_images(k: Kernel, plane: Plane, put: Put) -> None:
                 _transform_input(k, plane, x, row, k.add(here, k.mul(row, columns)))
         tiles = k.mul(k.sub(stop, start), rows * columns)
         with k.loop(0, tile.filtering.points) as point:
-            _multiply(k, plane, point, [(0, tiles, tile.tiles)], _nothing)
+            _multiply(k, plane, point, [(0, tiles, tile.tiles)], nothing)
         with k.loop(start, stop) as image:
             here = k.mul(k.sub(image, start), rows * columns)
             with k.loop(0, rows) as row, k.loop(0, columns) as column:

@@ -41,10 +41,10 @@ class Slot:
 
 @dataclass(frozen=True)
 class Images:
-    """Over the images of a batch, by groups; a kernel is called for each image, or for all of a
-    group ``together``."""
+    """Over the images of a batch, by groups; a kernel is called for each image, or for a group, of
+    which it computes so many ``together``."""
 
-    together: bool = False
+    together: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,12 @@ class Phase:
     def over_images(self) -> bool:
         """Whether the phase goes over images."""
         return isinstance(self.works[0][0].over, Images)
+
+    @property
+    def together(self) -> int:
+        """The most images that one of its launches computes together."""
+        overs = (launch.over for work in self.works for launch in work)
+        return max((over.together for over in overs if isinstance(over, Images)), default=0)
 
     @property
     def sliced(self) -> bool:

@@ -130,8 +130,12 @@ class Network:
     def whole_batches(self) -> bool:
         """Whether images of a batch need one another in training: none is cut into parts. A loss
         that is computed outside sees them all."""
-        bridged = self.recipe is not None and bool(self.recipe.bridged)
-        return bridged or any(not stage.frozen for stage in self.normalizations)
+        return self.is_normalized or (self.recipe is not None and bool(self.recipe.bridged))
+
+    @cached_property
+    def is_normalized(self) -> bool:
+        """Whether images are normalized by the statistics of their batch in training."""
+        return any(not stage.frozen for stage in self.normalizations)
 
     @property
     def written(self) -> frozenset[int]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache as once
 from functools import cached_property, lru_cache
 
 import llvmlite.binding as llvm
@@ -107,7 +107,7 @@ def _build(
     start = time.perf_counter()
     kind = "training" if training else "inference"
 
-    @functools.cache
+    @once
     def plan() -> tuple[Step, Memory]:
         return _planned(network, machine, training, guard)
 

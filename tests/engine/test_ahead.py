@@ -1,4 +1,5 @@
-"""Cache lines that are asked for before they are written: as often as it was said."""
+"""Cache lines that are asked for before they are written, as often as it was said; in which order
+images go through the phases of a normalized batch, and how many together."""
 
 from __future__ import annotations
 
@@ -11,12 +12,16 @@ from keras import layers
 
 from convmill.kernels import ahead, depthwise_forward, ir, winograd_tiles
 from convmill.kernels.lang import I8, I64, POINTER
+from convmill.lower.launches import Phase
 from convmill.plan.read import read
+from convmill.runtime import jit
+from convmill.runtime.program import Program
 from tests.engine.nets import WIDTHS, data, program_of, recipe_of
 
 IMAGES = 6
 NETS = {
-    "pooled": (layers.Conv2D(19, 3), layers.Conv2D(34, 3, padding="same"), layers.MaxPooling2D()),
+    "pooled": (layers.Conv2D(19, 3, activation="relu"), layers.MaxPooling2D()),
+    "parts": (layers.Conv2D(128, 3, padding="same"), layers.Conv2D(130, 3, padding="same")),
     "vectors": (layers.Conv2D(16, 3), layers.Conv2D(80, 3, padding="same"), layers.Conv2D(48, 3)),
     "depthwise": (
         layers.Conv2D(35, 2),
@@ -31,9 +36,10 @@ def counted(counter: np.ndarray, told: list[int]) -> Any:
     are to be for each image."""
 
     def claimed(k, slot, image, turns):
-        if k.build.memory.places[slot.name].home == "image":
-            told.append(turns)
         ask = ahead.claimed(k, slot, image, turns)
+        if ask is ahead.nothing:
+            return ask
+        told.append(turns)
 
         def ask_and_count() -> None:
             ask()
@@ -46,19 +52,57 @@ def counted(counter: np.ndarray, told: list[int]) -> Any:
     return claimed
 
 
+@pytest.fixture
+def anew():
+    """No code is in memory before and after."""
+    jit.forget()
+    yield
+    jit.forget()
+
+
+def program_for(net: Any, width: str, normalized: bool = True) -> Program:
+    """Of ``net`` behind a convolution; behind each convolution, with its pooling, its batch may be
+    normalized: a later phase reads what it leaves."""
+    x = inputs = keras.Input((31, 42, 3))
+    for one in (layers.Conv2D(32, 3), *net):
+        if normalized and not isinstance(one, layers.MaxPooling2D):
+            x = layers.BatchNormalization()(x)
+        x = type(one).from_config(one.get_config())(x)
+    x = layers.BatchNormalization()(x) if normalized else x
+    reading = read(keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x))))
+    recipe, values = recipe_of("mean_squared_error"), [one.numpy() for one in reading.variables]
+    return program_of(reading.graph, recipe, values, machine=WIDTHS[width], threads=1)
+
+
+@pytest.mark.usefixtures("anew")
 @pytest.mark.parametrize("width", ["8 lanes", "16 lanes"])
 @pytest.mark.parametrize("name", NETS)
 def test_each_part_of_what_is_kept_is_asked_for(name, width, monkeypatch):
-    """Behind each layer its batch is normalized: a later phase reads what it leaves."""
-    x = inputs = keras.Input((15, 14, 3))
-    for one in NETS[name]:
-        x = layers.BatchNormalization()(type(one).from_config(one.get_config())(x))
-    reading = read(keras.Model(inputs, layers.Dense(4)(layers.Flatten()(x))))
     counter, told = np.zeros(1, np.int64), list[int]()
     for module in (winograd_tiles, depthwise_forward):
         monkeypatch.setattr(module, "claimed", counted(counter, told))
-    recipe, values = recipe_of("mean_squared_error"), [one.numpy() for one in reading.variables]
-    program = program_of(reading.graph, recipe, values, machine=WIDTHS[width], threads=1)
-    sample = data(np.random.default_rng(3), reading.graph, recipe.loss, IMAGES, IMAGES)
+    program = program_for(NETS[name], width)
+    loss = recipe_of("mean_squared_error").loss
+    sample = data(np.random.default_rng(3), program.graph, loss, IMAGES, IMAGES)
     program.train(sample.batches, np.full(sample.steps, 0.01))
     assert counter[0] == IMAGES * sum(told) > 0
+
+
+def test_every_second_phase_begins_with_the_last_images():
+    several = program_for(NETS["depthwise"], "16 lanes").code("training")
+    assert "take_groups_of_2.backwards" in several.source
+    plain = program_for(NETS["depthwise"], "16 lanes", normalized=False).code("training")
+    assert "take_" in plain.source
+    assert ".backwards" not in plain.source
+
+
+def test_a_group_has_as_many_images_as_a_launch_computes_together():
+    """Winograd's weights that are larger than the second cache, and rows of dense products."""
+    many = layers.Conv2D(256, 3, padding="same")
+    net = (layers.MaxPooling2D(4), layers.Conv2D(256, 1), many, layers.Conv2D(8, 1))
+    code = program_for(net, "16 lanes").code("training")
+    phases: list[Phase] = [phase for phase in code.step.part if phase.over_images]
+    assert {phase.together for phase in phases} > {0}
+    for phase in phases:
+        if phase.together > 2 and not phase.sliced:
+            assert f"take_groups_of_{phase.together}" in code.source

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from convmill.lower.passes import lower
-from convmill.runtime import cache, host, jit, machine_code
+from convmill.runtime import cache, host, jit, kept, machine_code
 from convmill.runtime.jit import Compiled
 from tests.conftest import PATIENCE
-from tests.engine.nets import conv, dense, flatten, graph_of, parameters, program_of
+from tests.engine.nets import conv, dense, flatten, graph_of, parameters, program_of, recipe_of
 
 GRAPH = graph_of((6, 6, 2), conv(3, (3, 3)), flatten, dense(4))
 IMAGES = np.random.default_rng(0).random((5, 6, 6, 2), np.float32)
@@ -80,6 +80,13 @@ def test_what_code_is_made_from_is_in_its_name():
         ),
     ]
     assert len({name(), *others}) == 5
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_memory_is_kept_beside_code(training):
+    network = lower(GRAPH, recipe_of("mean_squared_error"), host.machine())
+    _, memory = jit.planned(network, host.machine(), training, guard=64)
+    assert kept.unpack(kept.pack(memory, b"code")) == (memory, b"code")
 
 
 def test_another_process_finds_the_same_name():
