@@ -209,7 +209,7 @@ def _weight_tile(
     ]
     with k.loop(0, rows.count) as image:
         inputs = k.record(value(stage.input), k.add(rows.start, image))
-        if is_large:  # the last one of the next tile: from record to record no run of memory leads
+        if is_large:  # the last input of the next tile: no prefetcher goes from record to record
             prefetch(k, inputs, k.add(row, 2 * together - 1))
         factors = [k.load(rows.of(k, image), step, count) for step, count in parts]
         for r, totals in enumerate(sums):

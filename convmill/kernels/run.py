@@ -205,8 +205,8 @@ class _Program:
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(field(e, context, "own_images"), e.maximum(even, 1))
         size = size if most is None else e.minimum(size, most)
-        count = e.divide(e.add(images, size, -1), size)
-        with tasks(e, context, e.arguments[1], count, backwards=backwards) as task:
+        groups = e.divide(e.add(images, size, -1), size)
+        with tasks(e, context, e.arguments[1], groups, backwards=backwards) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
             if self.training:

@@ -56,8 +56,8 @@ def _sources(package: Path) -> Iterator[str]:
 
 
 def load(name: str) -> bytes | None:
-    """The code of that name; None where none is kept. A file that is damaged, or that others than
-    the user may have written, is passed over with a line that says so."""
+    """The code of that name, as it was kept; None where there is none. A file that is damaged, or
+    that others than the user may have written, is passed over with a line that says so."""
     folder = settings.cache_folder()
     if folder is None:
         return None
