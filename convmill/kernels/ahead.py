@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import F32, I8, I32, POINTER, VOID, Emitter, Index
+from convmill.kernels.lang import F32, I8, I32, POINTER, VOID, Emitter, Index, blocks
 from convmill.lower.launches import Slot
 from convmill.lower.lines import CACHE_LINE
 
@@ -22,7 +22,7 @@ def claimed(k: Kernel, slot: Slot | None, image: Index, turns: int) -> Callable[
     asked for where there is no such slot."""
     if slot is None or k.build.memory.places[slot.name].home != "image":
         return nothing
-    record, part = k.record(slot, image), -(-slot.bytes // turns)
+    record, part = k.record(slot, image), blocks(slot.bytes, turns)
     turn = k.variable(k.index(0))
 
     def ask() -> None:

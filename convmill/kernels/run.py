@@ -66,6 +66,25 @@ class _Batch:
     scale: ir.Value
 
 
+@dataclass(frozen=True)
+class _Handing:
+    """How the tasks of a phase over images are handed out: slices of the batch, or groups of at
+    ``most`` so many images (None: as many as a thread has memory for); ``backwards`` or not; and
+    whether the run ``ends`` with them."""
+
+    sliced: bool
+    most: int | None
+    backwards: bool
+    ends: bool
+
+    @property
+    def name(self) -> str:
+        """Of the function that hands them out."""
+        kind = "slices" if self.sliced else "last_groups" if self.ends else "groups"
+        most = "" if self.most is None else f"_of_{self.most}"
+        return f"take_{kind}{most}{'.backwards' if self.backwards else ''}"
+
+
 class _Program:
     """The functions of a Step's phases, and the loops around them."""
 
@@ -159,32 +178,32 @@ class _Program:
     def _take(self, phase: Phase) -> ir.Function:
         """(context, thread, the batch at hand, images of it that are done, images, function): this
         thread's tasks of a phase over images, whose function that is."""
-        ends = not self.training and phase is self.last
-        backwards, most = id(phase) in self.backwards, self._most(phase)
+        handing = self._handing(phase)
 
         def write() -> ir.Function:
             kinds = [POINTER, I64, I64, I64, I64, F32, I64, I64, POINTER]
-            name = "slices" if phase.sliced else "last_groups" if ends else "groups"
-            name += "" if most is None else f"_of_{most}"
-            name = f"take_{name}.backwards" if backwards else f"take_{name}"
-            e = Emitter(self.build.module, name, kinds, self.build.machine.lanes)
+            e = Emitter(self.build.module, handing.name, kinds, self.build.machine.lanes)
             step, start, count, scale, done, images, function = e.arguments[2:]
             callee = ir.Callee(self.functions[id(phase)].signature, function.text)
             batch = _Batch(step, start, count, scale)
             group = self._group(e, callee, batch, done)
-            if phase.sliced:
-                self._slices(e, group, batch, done, images, backwards)
+            if handing.sliced:
+                self._slices(e, group, batch, done, images, handing)
             else:
-                self._groups(e, group, done, images, ends, backwards, most)
+                self._groups(e, group, done, images, handing)
             return e.finish()
 
-        return self.build.helper(("take", phase.sliced, ends, backwards, most), write)
+        return self.build.helper(handing, write)
 
-    def _most(self, phase: Phase) -> int | None:
-        """Images of a group at most; None where a thread's own memory says that."""
-        if phase.sliced or not (self.training and self.build.network.is_normalized):
-            return None
-        return max(NORMALIZED_TOGETHER, phase.together)
+    def _handing(self, phase: Phase) -> _Handing:
+        """How a phase's tasks are handed out."""
+        few = not phase.sliced and self.training and self.build.network.is_normalized
+        return _Handing(
+            sliced=phase.sliced,
+            most=max(NORMALIZED_TOGETHER, phase.together) if few else None,
+            backwards=id(phase) in self.backwards,
+            ends=not self.training and phase is self.last,
+        )
 
     def _groups(
         self,
@@ -192,21 +211,20 @@ class _Program:
         group: Callable[..., object],
         done: Index,
         images: Index,
-        ends: bool,
-        backwards: bool,
-        most: int | None,
+        handing: _Handing,
     ) -> None:
-        """Groups of at ``most`` so many images, as long as nobody stops what has no steps: smaller
-        ones where there were none for some threads otherwise, and as a thread's own memory is for:
-        the system may have given fewer threads than that was held for. Where the run ``ends`` with
-        them they are counted."""
+        """Groups of images, as long as nobody stops what has no steps: smaller ones where there
+        were none for some threads otherwise, and as a thread's own memory is for: the system may
+        have given fewer threads than that was held for. Where the run ends with them they are
+        counted."""
         context = e.arguments[0]
         threads = field(e, context, "threads")
         even = e.divide(e.add(images, threads, -1), threads)
         size = e.minimum(field(e, context, "own_images"), e.maximum(even, 1))
-        size = size if most is None else e.minimum(size, most)
+        if handing.most is not None:
+            size = e.minimum(size, handing.most)
         groups = e.divide(e.add(images, size, -1), size)
-        with tasks(e, context, e.arguments[1], groups, backwards=backwards) as task:
+        with tasks(e, context, e.arguments[1], groups, backwards=handing.backwards) as task:
             first = e.mul(task, size)
             count = e.minimum(size, e.sub(images, first))
             if self.training:
@@ -214,7 +232,7 @@ class _Program:
             else:
                 with e.when(e.equal(read(e, context, "stop"), 0)):
                     group(e.add(done, first), count)
-                    if ends:
+                    if handing.ends:
                         finished = shared(e, context, "finished")
                         e.builder.atomic_rmw("add", finished, e.index(count), "seq_cst")
 
@@ -225,7 +243,7 @@ class _Program:
         batch: _Batch,
         done: Index,
         images: Index,
-        backwards: bool,
+        handing: _Handing,
     ) -> None:
         """Slices of a batch, as far as they are among the images at hand, group by group."""
         memory, most = self.build.memory, self.build.network.images_per_group
@@ -234,7 +252,7 @@ class _Program:
         end = e.add(done, images)
         before, behind = e.divide(done, size), e.divide(e.add(end, size, -1), size)
         count = e.sub(behind, before)
-        with tasks(e, context, e.arguments[1], count, backwards=backwards) as task:
+        with tasks(e, context, e.arguments[1], count, backwards=handing.backwards) as task:
             number = e.add(before, task)
             start = e.mul(number, size)
             sums = e.mul(number, memory.slice_bytes)
