@@ -232,23 +232,31 @@ class Function(Callee):
 
 class Array(Value):
     """Numbers in memory, by their address: constants of the module, or an ``exported`` array that
-    begins with these values and may be changed."""
+    begins with these values and may be changed. What is not ``known`` to be constant LLVM reads
+    anew wherever it is used."""
 
-    __slots__ = ("exported", "values")
+    __slots__ = ("exported", "known", "values")
 
     def __init__(
-        self, module: Module, values: Constant, name: str = "", *, exported: bool = False
+        self,
+        module: Module,
+        values: Constant,
+        name: str = "",
+        *,
+        exported: bool = False,
+        known: bool = True,
     ) -> None:
         name = name or f"table.{len(module.globals)}"
         super().__init__(POINTER, f'@"{name}"')
         assert name not in module.globals, name
         module.globals[name] = self
-        self.values, self.exported = values, exported
+        self.values, self.exported, self.known = values, exported, known
 
     def definition(self) -> str:
         """The array in full."""
-        kind = "global" if self.exported else "internal constant"
-        return f"{self.text} = {kind} {self.values.typed}"
+        linkage = "" if self.exported else "internal "
+        kind = "constant" if self.known and not self.exported else "global"
+        return f"{self.text} = {linkage}{kind} {self.values.typed}"
 
 
 class Module:

@@ -307,6 +307,16 @@ class Emitter:
         """A vector with ``value`` in every lane."""
         return ir.splat(self.vector, value)
 
+    def factor(self, value: float) -> ir.Value:
+        """The same, read from memory where it is used. Constants stay in registers all through a
+        function, and where there are many a loop that fills the registers puts its sums down."""
+        name = f"factor.{value}"
+        held = self.module.globals.get(name)
+        if held is None:
+            only = ir.Constant(ir.ArrayType(F32, 1), [value])
+            held = ir.Array(self.module, only, name, known=False)
+        return self.broadcast(self.load_scalar(held, 0))
+
     def whole(self, value: int) -> ir.Value:
         """A vector of ``i32`` with ``value`` in every lane."""
         return ir.splat(self.integers, value)

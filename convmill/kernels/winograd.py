@@ -2,8 +2,8 @@
 
 m x m outputs of an r x r kernel need (m + r - 1)^2 products instead of m^2 r^2: with d a tile of
 the input and g the kernel, they are A' [(G g G') * (B' d B)] A, the products summed over channels.
-Tiles of 4 x 4 inputs have factors 0, 1 and 1/2, so that small integers stay exact; tiles of 6 x 6
-have the points 0, 1, -1, 2, -2.
+Tiles of 4 x 4 inputs have factors 0, 1 and 1/2, so that small integers stay exact; those of 6 x 6
+and 8 x 8 have more points (``transforms.py``).
 
 The gradient of the input is such a convolution too: of the gradients of the output between zeros,
 with the kernel turned around and filters in the place of channels.

@@ -24,7 +24,7 @@ from convmill.kernels.transforms import (
 )
 from convmill.lower.choices import Winograd
 from convmill.lower.launches import Slot
-from convmill.lower.lines import round_up, spaced
+from convmill.lower.lines import behind, round_up, spaced
 from convmill.lower.network import Copy
 
 
@@ -77,7 +77,7 @@ class Plane:
     @property
     def products(self) -> int:
         """Where in the room products begin, behind the inputs."""
-        return self.tile.filtering.points * self.input_step
+        return behind(self.tile.filtering.points * self.input_step)
 
     @property
     def strip(self) -> int:
@@ -95,8 +95,8 @@ def scratch(tile: Winograd, channels: int, filters: int, columns: int, lanes: in
     strip of so many ``columns`` of outputs."""
     filtering, row = tile.filtering, round_up(filters, lanes)
     strip = strip_room(filtering.side, columns + filtering.kernel - 1, lanes)
-    steps = spaced(tile.most * channels) + spaced(tile.most * row)
-    return filtering.points * steps + strip
+    inputs, products = (filtering.points * spaced(tile.most * size) for size in (channels, row))
+    return behind(inputs) + products + strip
 
 
 def convolve(k: Kernel, plane: Plane, put: Put) -> None:

@@ -25,7 +25,7 @@ from convmill.kernels.transforms import (
 )
 from convmill.lower.choices import WinogradWeights
 from convmill.lower.launches import gradient, of_matrix, value
-from convmill.lower.lines import round_up, spaced
+from convmill.lower.lines import behind, round_up, spaced
 from convmill.lower.stages import ConvolutionStage
 
 
@@ -48,8 +48,16 @@ class _Rooms:
 def scratch(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> int:
     """Float32 elements that one thread needs."""
     strip = strip_room(choice.filtering.side, _columns(stage), lanes)
-    steps = sum(_steps(stage, choice, lanes))
-    return choice.filtering.points * steps + _zeros(stage, choice, lanes) + strip
+    return sum(_sizes(stage, choice, lanes)) + strip
+
+
+def _sizes(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> list[int]:
+    """Float32 elements of inputs, gradients, sums and zeros, with what lies between them."""
+    inputs, gradients, sums = (
+        choice.filtering.points * step for step in _steps(stage, choice, lanes)
+    )
+    read = behind(inputs + gradients)
+    return [inputs, read - inputs, sums, _zeros(stage, choice, lanes)]
 
 
 def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tuple[int, int, int]:
@@ -65,9 +73,7 @@ def _steps(stage: ConvolutionStage, choice: WinogradWeights, lanes: int) -> tupl
 
 def _rooms(k: Kernel, stage: ConvolutionStage, choice: WinogradWeights) -> _Rooms:
     steps = _steps(stage, choice, k.lanes)
-    sizes = [choice.filtering.points * step for step in steps]
-    sizes.append(_zeros(stage, choice, k.lanes))
-    starts = accumulate(sizes, initial=0)
+    starts = accumulate(_sizes(stage, choice, k.lanes), initial=0)
     inputs, gradients, sums, zeros, strip = (k.at(k.told("scratch"), start) for start in starts)
     return _Rooms(inputs, gradients, sums, zeros, strip, *steps)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 CACHE_LINE = 64  # bytes
+PAGE = 4096  # bytes
 FLOAT_BYTES = 4
 
 
@@ -21,6 +22,12 @@ def apart(size: int) -> int:
 def spaced(count: int) -> int:
     """The same in float32 elements, for things of ``count`` of them."""
     return apart(FLOAT_BYTES * count) // FLOAT_BYTES
+
+
+def behind(count: int) -> int:
+    """Float32 elements from where so many are read to what is written meanwhile: half a page behind
+    a page's end, for a load waits for a store before it that lies whole pages away."""
+    return round_up(count, PAGE // FLOAT_BYTES) + PAGE // FLOAT_BYTES // 2
 
 
 def round_up(value: int, multiple: int) -> int:

@@ -23,6 +23,7 @@ TRANSFORM_CYCLES = {  # of a tile's vector: input, output
     Filtering(2, 3): (110, 120),
     Filtering(4, 3): (220, 220),
     Filtering(2, 5): (150, 170),
+    Filtering(4, 5): (450, 420),
 }
 TOGETHER = (1, 2, 4, 8)  # images whose tiles may go through the products at a time
 KEPT_BYTES = 1536 * 1024  # of Winograd's weights: more do not stay in the second cache
