@@ -226,7 +226,7 @@ def _epoch(
         with _told(epoch, scores, "validation data"):
             validated = measure(measuring)
         logs |= {f"val_{name}": value for name, value in validated.items()}
-    progress.rest(images)
+    progress.worked(images)
     callbacks.on_epoch_end(epoch, logs)
     return logs
 
@@ -250,7 +250,7 @@ def _train(
     if not heard:
         with beside(bound, scores, progress, keeping) as train:
             for execution in call.feed.epoch(whole=True):
-                for part in keeping.rest(execution.parts):
+                for part in keeping.remaining(execution.parts):
                     train(part)
                     if keeping.guard.has_found:
                         break

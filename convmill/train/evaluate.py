@@ -74,7 +74,7 @@ def _evaluate(
     with progress_for(verbose if shows else 0, 1, "Evaluate") as progress:
         progress.begin(0, feed.images, feed.steps)
         logs = measure(Measuring(model, bound, feed, scores, listed, progress))
-        progress.rest(scores.totals.images)
+        progress.worked(scores.totals.images)
         progress.end(logs)
     return logs
 
@@ -199,7 +199,7 @@ def _predict(model: Any, bound: Bound, feed: Feeds, callbacks: Any, verbose: Any
                 break
         if not outputs:
             raise ValueError("x gave no batch to predict. Received: an empty stream of batches")
-        progress.rest(sum(len(one[0]) for one in outputs))
+        progress.worked(sum(len(one[0]) for one in outputs))
         progress.end({})
     listed.on_predict_end()
     return pack(_together(outputs))

@@ -52,7 +52,7 @@ class Keeping:
     def begin_steps(self, epoch: int, heard: bool) -> None:
         """The steps of an epoch begin; ``heard`` is whether a callback hears of batches."""
 
-    def rest(self, parts: Iterable[Part | Uncovered]) -> Iterator[Part | Uncovered]:
+    def remaining(self, parts: Iterable[Part | Uncovered]) -> Iterator[Part | Uncovered]:
         """Those of an epoch's parts that are still to be trained."""
         return iter(parts)
 

@@ -44,7 +44,7 @@ class Progress:
     def update(self, images: int, figures: Mapping[str, float]) -> None:
         """So many images of the epoch are done."""
 
-    def rest(self, images: int) -> None:
+    def worked(self, images: int) -> None:
         """The work of the epoch is done, on that many images; others may write before ``end``."""
 
     def end(self, logs: Mapping[str, Any]) -> None:
@@ -101,7 +101,7 @@ class _Timed(Progress):
         self.epoch, self.images, self.steps = epoch, images, steps
         self.began = time.perf_counter()
 
-    def rest(self, images: int) -> None:
+    def worked(self, images: int) -> None:
         self.seconds, self.done = self.passed, images
 
     @property
@@ -155,8 +155,8 @@ class LiveLine(_Timed):
         self._write("\r" + live(state, self._width(), _bars(self.stream)) + "\x1b[K")
         self.open = True
 
-    def rest(self, images: int) -> None:
-        super().rest(images)
+    def worked(self, images: int) -> None:
+        super().worked(images)
         if self.open:
             self._write("\r\x1b[K")
             self.open = False

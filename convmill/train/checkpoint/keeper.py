@@ -178,7 +178,7 @@ class Keeper(Keeping):
             self._at = replace(self._at, epoch=epoch, steps=0, begun=True, over=False, heard=heard)
         self._holds = True
 
-    def rest(self, parts: Iterable[Part | Uncovered]) -> Iterator[Part | Uncovered]:
+    def remaining(self, parts: Iterable[Part | Uncovered]) -> Iterator[Part | Uncovered]:
         """Those of an epoch's parts that are still to be trained."""
         for part in parts:
             steps = 1 if isinstance(part, Uncovered) else part.steps
