@@ -207,6 +207,8 @@ def _epoch(
     if midway:
         keeping.restore_scores()
     progress.begin(epoch, call.feed.images, call.feed.steps)
+    if midway:
+        progress.go_on(scores.totals.images, keeping.done)
     if not keeping.is_over():
         with _told(epoch, scores, "data"):
             _train(call, epoch, callbacks, scores, progress, keeping)

@@ -37,15 +37,19 @@ class Progress:
     def begin(self, epoch: int, images: int | None, steps: int | None) -> None:
         """An epoch of that many images, or steps where images are not known, begins."""
 
+    def go_on(self, images: int, steps: int) -> None:
+        """So many images and steps of the epoch were done by an earlier process."""
+
     def wants_update(self) -> bool:
         """Whether ``update`` would draw now."""
         return False
 
     def update(self, images: int, figures: Mapping[str, float]) -> None:
-        """So many images of the epoch are done."""
+        """So many images of the epoch are done, those of an earlier process among them."""
 
     def worked(self, images: int) -> None:
-        """The work of the epoch is done, on that many images; others may write before ``end``."""
+        """The work of the epoch is done, on that many images, those of an earlier process among
+        them; others may write before ``end``."""
 
     def end(self, logs: Mapping[str, Any]) -> None:
         """The epoch ended with these logs."""
@@ -90,19 +94,26 @@ def _print(line: str) -> None:
 
 
 class _Timed(Progress):
-    """Knows its epoch, when it began, and the seconds and images that its work took."""
+    """Knows its epoch, when it began, and the seconds and images that its work took; what an
+    earlier process has done took none of these seconds."""
 
     def __init__(self, epochs: int, title: str) -> None:
         self.epochs, self.title = epochs, title
         self.began = time.perf_counter()
         self.seconds, self.done = 0.0, 0
+        self.images_before, self.steps_before = 0, 0
 
     def begin(self, epoch: int, images: int | None, steps: int | None) -> None:
         self.epoch, self.images, self.steps = epoch, images, steps
+        self.images_before, self.steps_before = 0, 0
         self.began = time.perf_counter()
 
+    def go_on(self, images: int, steps: int) -> None:
+        self.images_before, self.steps_before = images, steps
+
     def worked(self, images: int) -> None:
-        self.seconds, self.done = self.passed, images
+        # A callback that compiles the model anew has what was counted forgotten.
+        self.seconds, self.done = self.passed, max(images - self.images_before, 0)
 
     @property
     def passed(self) -> float:
@@ -133,7 +144,8 @@ class StepLines(_Timed):
 
     def end(self, logs: Mapping[str, Any]) -> None:
         steps = self.steps or 1
-        parts = [f"{steps}/{steps}", f"{self.seconds:.0f}s", f"{_step_time(self.seconds / steps)}"]
+        each = self.seconds / max(steps - self.steps_before, 1)
+        parts = [f"{steps}/{steps}", f"{self.seconds:.0f}s", _step_time(each)]
         _print(" - ".join([*parts, *(f"{n}: {_figure(v)}" for n, v in logs.items())]))
 
 
@@ -151,7 +163,8 @@ class LiveLine(_Timed):
 
     def update(self, images: int, figures: Mapping[str, float]) -> None:
         self.drawn = time.perf_counter()
-        state = State(self.name, images, self.images, self.passed, figures)
+        before = self.images_before
+        state = State(self.name, max(images, before), self.images, self.passed, figures, before)
         self._write("\r" + live(state, self._width(), _bars(self.stream)) + "\x1b[K")
         self.open = True
 
@@ -185,13 +198,25 @@ class LiveLine(_Timed):
 
 @dataclass(frozen=True)
 class State:
-    """How far an epoch is; ``total`` is None where its images are not known."""
+    """How far an epoch is; ``total`` is None where its images are not known. The seconds went into
+    all ``images`` but the first ``before``."""
 
     name: str
     images: int
     total: int | None
     seconds: float
     figures: Mapping[str, float]
+    before: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return (self.images - self.before) / self.seconds
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the epoch ends, or None where nothing tells."""
+        return max(self.total - self.images, 0) / self.rate if self.total and self.rate else None
 
     @property
     def share(self) -> float | None:
@@ -226,14 +251,14 @@ def _bars(stream: TextIO) -> Bar:
 
 def live(state: State, width: int, bar: Bar) -> str:
     """The live line, at most ``width`` columns wide: what matters least is left out first."""
-    share, rate = state.share, state.images / state.seconds
+    share, left = state.share, state.left
     fields = [state.name]
     if share is not None:
         fields.append(f"{share:4.0%}")
     fields += [f"{name} {value:.4f}" for name, value in state.figures.items()]
-    if share:
-        fields.append(clock(state.seconds * (1 - share) / share))
-    fields.append(f"{rate:,.0f} images/s")
+    if left is not None:
+        fields.append(clock(left))
+    fields.append(f"{state.rate:,.0f} images/s")
     while len(fields) > 1 and len("  ".join(fields)) > width:
         fields.pop()
     text = "  ".join(fields)
@@ -245,10 +270,12 @@ def live(state: State, width: int, bar: Bar) -> str:
 
 
 def summary(logs: Mapping[str, Any], images: int, seconds: float) -> list[str]:
-    """What remains to be said of an epoch that has ended."""
+    """What remains to be said of an epoch that has ended; no rate where an earlier process has
+    done its work."""
     ordered = sorted(logs, key=_place)
     figures = [f"{name} {_figure(logs[name])}" for name in ordered]
-    return [*figures, f"{images / seconds:,.0f} images/s", f"{seconds:.1f} s"]
+    rate = [f"{images / seconds:,.0f} images/s"] if images else []
+    return [*figures, *rate, f"{seconds:.1f} s"]
 
 
 def _place(name: str) -> tuple[bool, bool, bool, str]:

@@ -3,11 +3,13 @@
 import io
 import os
 import re
+import signal
 
 import keras
 import pytest
 
 from convmill import models
+from convmill.callbacks import Checkpoint
 from convmill.train import progress
 from convmill.train.progress import Bar, State, clock, live, summary, wrapped
 from tests.train.nets import compiled, convnet, images, seeded_fit
@@ -46,6 +48,18 @@ def test_a_live_line_on_forty_columns_keeps_what_matters():
 def test_a_live_line_where_the_number_of_images_is_not_known():
     assert live(state(total=None), 80, ASCII) == (
         "Epoch 2/5  loss 0.0512  accuracy 0.9841  15,000 images/s"
+    )
+
+
+def test_a_live_line_does_not_count_what_an_earlier_process_has_done():
+    gone_on = State("Epoch 2/5", 45_000, 60_000, 2.0, FIGURES, before=30_000)
+    assert live(gone_on, 100, ASCII) == (
+        "Epoch 2/5 ==================......   75%  loss 0.0512  accuracy 0.9841  0:02  "
+        "7,500 images/s"
+    )
+    nothing_yet = State("Epoch 2/5", 30_000, 60_000, 2.0, {}, before=30_000)
+    assert live(nothing_yet, 60, ASCII) == (
+        "Epoch 2/5 ============............   50%  0 images/s"
     )
 
 
@@ -205,6 +219,60 @@ def test_evaluate_and_predict_show_themselves_too(monkeypatch):
     first, second = stream.getvalue().splitlines()
     assert re.fullmatch(r"Evaluate: loss .*, accuracy .* images/s, .* s", first)
     assert re.fullmatch(r"Predict: [\d,]+ images/s, .* s", second)
+
+
+class Stop(keras.callbacks.Callback):
+    """Ctrl-C behind the third batch of the first epoch, and then in no other run."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_first = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.is_first and batch == 2:
+            self.stop()
+
+    def stop(self):
+        self.is_first = False
+        signal.raise_signal(signal.SIGINT)
+
+
+class StopInValidation(Stop):
+    """The same, where the steps of the epoch are all done."""
+
+    on_train_batch_end = keras.callbacks.Callback.on_train_batch_end
+
+    def on_test_begin(self, logs=None):
+        if self.is_first:
+            self.stop()
+
+
+def gone_on(monkeypatch, folder, stop, **arguments):
+    """What a run writes that goes on with a stopped one, each epoch in two seconds."""
+    arguments |= {"batch_size": 8, "callbacks": [stop, Checkpoint(folder, every="1 steps")]}
+    with pytest.raises(KeyboardInterrupt):
+        shown(monkeypatch, io.StringIO(), **arguments)
+    monkeypatch.setattr(progress._Timed, "passed", 2.0)
+    return shown(monkeypatch, io.StringIO(), **arguments).splitlines()
+
+
+def test_images_of_an_earlier_process_are_not_in_the_rate(monkeypatch, tmp_path, capsys):
+    first, second = gone_on(monkeypatch, tmp_path, Stop())
+    assert "going on behind epoch 1, step 3" in capsys.readouterr().err
+    assert first.endswith(", 4 images/s, 2.0 s")
+    assert second.endswith(", 16 images/s, 2.0 s")
+
+
+def test_steps_of_an_earlier_process_are_not_in_the_time_of_one(monkeypatch, tmp_path):
+    lines = gone_on(monkeypatch, tmp_path, Stop(), verbose=2)
+    assert lines[1].startswith("4/4 - 2s - 2s/step - ")
+    assert lines[3].startswith("4/4 - 2s - 500ms/step - ")
+
+
+def test_no_rate_where_an_earlier_process_has_done_all_steps(monkeypatch, tmp_path):
+    first, second = gone_on(monkeypatch, tmp_path, StopInValidation())
+    assert re.fullmatch(r"Epoch 1/2: .* val_accuracy \d\.\d+, 2\.0 s", first)
+    assert second.endswith(", 16 images/s, 2.0 s")
 
 
 def test_an_interrupted_line_is_ended(monkeypatch):
