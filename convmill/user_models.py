@@ -252,13 +252,27 @@ def _line(error: BaseException, file: Path) -> str:
 def compile_model(model: Any, optimizer: str | None) -> None:
     """Compiles a model that is not, or gives a compiled one another optimizer where one is named.
 
-    A model without a loss gets cross-entropy, so its last layer must give probabilities.
+    A model without a loss gets cross-entropy: of probabilities, or of logits where its last layer
+    has a linear activation.
     """
+    from convmill.plan.ends import last_activation
     from convmill.user_arrays import output_size  # NumPy, which no help text waits for
 
     if model.compiled:
         if optimizer is not None:
             model.compile_from_config(model.get_compile_config() | {"optimizer": optimizer})
         return
-    loss = "binary_crossentropy" if output_size(model) == 1 else "categorical_crossentropy"
-    model.compile(optimizer=optimizer or OPTIMIZER, loss=loss, metrics=["accuracy"])
+    loss, metric = _cross_entropy(output_size(model) == 1, last_activation(model) == "linear")
+    model.compile(optimizer=optimizer or OPTIMIZER, loss=loss, metrics=[metric])
+
+
+def _cross_entropy(single: bool, logits: bool) -> tuple[Any, Any]:
+    """Loss and accuracy of one output or several."""
+    from keras import losses, metrics
+
+    if not logits:
+        return "binary_crossentropy" if single else "categorical_crossentropy", "accuracy"
+    if single:
+        right = metrics.BinaryAccuracy("accuracy", threshold=0.0)
+        return losses.BinaryCrossentropy(from_logits=True), right
+    return losses.CategoricalCrossentropy(from_logits=True), "accuracy"

@@ -89,7 +89,8 @@ def _probabilities(model: Any, images: NDArray[Any]) -> NDArray[np.float64]:
     Raises:
         Failure: the model cannot run, or gives neither probabilities nor logits.
     """
-    from convmill.view.predictions import class_probabilities, last_activation
+    from convmill.plan.ends import last_activation
+    from convmill.view.predictions import class_probabilities
 
     with as_failures():
         activation = last_activation(model)

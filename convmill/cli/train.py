@@ -52,7 +52,8 @@ class Name(click.Choice[str]):
     "--model",
     metavar="FILE.keras|SCRIPT.py:FUNCTION",
     help="What to train: a saved model, which goes on from where it stopped, or a function that "
-    "returns a Keras model (it may take input_shape and classes).  [default: a small convnet]",
+    "returns a Keras model (it may take input_shape and classes).  One that is not compiled gets "
+    "cross-entropy, of logits where its last layer is linear.  [default: a small convnet]",
 )
 @click.option(
     "--recipe",

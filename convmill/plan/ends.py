@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from convmill.plan.walk import walk
+
 
 class Unfit(ValueError):
     """Values that are not of the structure of a model's ends."""
@@ -81,3 +83,11 @@ def _along(structure: Any, values: Any) -> Iterator[tuple[int, Any]]:
             yield from _along(inner, value)
     else:
         yield structure, values
+
+
+def last_activation(model: Any) -> str:
+    """The name of the activation of the layer that gives the (first) output; "" where it has
+    none."""
+    graph = walk(model)
+    last = next(call.layer for call in graph.calls if call.name == graph.outputs[0])
+    return getattr(getattr(last, "activation", None), "__name__", "")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from convmill.inspection.loss import given_loss
 from convmill.kinds import check_texts
+from convmill.plan.ends import last_activation
 from convmill.plan.rebuild import check_graph
-from convmill.plan.walk import walk
 from convmill.train import check
 from convmill.view.activations import outputs
 from convmill.view.images import check_finite, many_images, real_array
@@ -120,13 +120,6 @@ def wiring(model: Any) -> Any:
             f"Received: model {model.name!r} with {len(read)} inputs and {len(given)} outputs."
         )
     return keras.Model(read[0], given[0], name=model.name)
-
-
-def last_activation(model: Any) -> str:
-    """The name of the activation of the layer that gives the output; "" where it has none."""
-    graph = walk(model)
-    last = next(call.layer for call in graph.calls if call.name == graph.outputs[0])
-    return getattr(getattr(last, "activation", None), "__name__", "")
 
 
 def class_probabilities(model: Any, given: NDArray[Any], activation: str) -> NDArray[np.float64]:

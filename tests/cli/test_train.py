@@ -86,6 +86,34 @@ def test_the_default_model_learns_and_is_saved(run, lines, trained):
     assert outcome.json["test"]["accuracy"] > 0.9
 
 
+@pytest.mark.parametrize(("classes", "units"), [(3, 3), (2, 1)])
+def test_a_model_that_ends_in_logits(run, tmp_path, classes, units):
+    """It is trained on logits, and what is saved says so."""
+    import keras
+
+    data, path, net = arrays(), tmp_path / "few.npz", tmp_path / "logits.py"
+    few = {part: data[f"y_{part}"] < classes for part in ("train", "test")}
+    kept = {f"{name}_{part}": data[f"{name}_{part}"][few[part]] for name in "xy" for part in few}
+    np.savez(path, **kept)
+    net.write_text(
+        "import keras\n"
+        "def build(input_shape):\n"
+        "    from keras.layers import Dense, Flatten, Input\n"
+        f"    layers = [Flatten(), Dense(32, 'relu'), Dense({units})]\n"
+        "    return keras.Sequential([Input(input_shape), *layers])\n"
+    )
+    arguments = ("--data", path, "--model", f"{net}:build", "--epochs", 100, "--seed", 1)
+    trained = run("train", *arguments, "--out", tmp_path / "net.keras", "--json")
+    assert trained.code == 0
+    model = keras.saving.load_model(tmp_path / "net.keras")
+    assert model.loss.from_logits
+    x = np.expand_dims(kept["x_test"], -1).astype("float32") / 255
+    outputs = model.predict(x, verbose=0)
+    said = (outputs[:, 0] > 0).astype(int) if units == 1 else outputs.argmax(axis=1)
+    assert trained.json["test"]["accuracy"] == pytest.approx(np.mean(said == kept["y_test"]))
+    assert trained.json["test"]["accuracy"] > 0.9
+
+
 def test_json_is_all_that_stdout_holds(run, lines, script):
     outcome = run(
         "train", "--data", lines, "--model", f"{script}:build", "--epochs", 2, "--seed", 3, "--json"
