@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +27,7 @@ from convmill.train.trial import trial_of
 from convmill.whole import check_whole
 
 TEXT_WIDTH = 118
+_WIDEST = 10_000  # of a table that wraps nothing
 
 
 @dataclass(frozen=True)
@@ -79,23 +82,33 @@ class Explanation:
             raise NotCovered(self.reason, self.remedy)
         return self.report
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.report is None:
             lines = [f"{self.model} is not compiled: {self.reason}."]
             if self.remedy:
                 lines.append(f"To have it compiled: {self.remedy}.")
-            return Text("\n".join(lines))
-        lines = [_summary(self.report)]
+        else:
+            table = _table(self.model, self.report, self.times)
+            wide = Measurement.get(console, options.update(max_width=_WIDEST), table).maximum
+            fits = wide <= options.max_width
+            yield table if fits else _table(self.model, self.report, self.times, tiles=False)
+            left_out = f"Tiles in registers are told where lines have {wide} letters."
+            lines = [*([] if fits else [left_out]), *self._lines(self.report)]
+        yield Text("\n".join(lines))
+
+    def _lines(self, report: ProgramReport) -> Iterator[str]:
+        """What stands below the table."""
+        yield _summary(report)
         if self.times is not None:
-            lines.append(_timed(self.times))
+            yield _timed(self.times)
         if self.bridged:
             done = ", ".join(self.bridged)
-            lines.append(f"Bridged, done by Keras in each step of training: {done}.")
-        lines += [f"Note: {note}." for note in self.notes]
-        return Group(_table(self.model, self.report, self.times), Text("\n".join(lines)))
+            yield f"Bridged, done by Keras in each step of training: {done}."
+        for note in self.notes:
+            yield f"Note: {note}."
 
     def __str__(self) -> str:
-        return plain_text(self.__rich__(), TEXT_WIDTH)
+        return plain_text(self, TEXT_WIDTH)
 
     __repr__ = __str__
 
@@ -170,8 +183,8 @@ def _trains(model: Any) -> tuple[bool, tuple[str, ...]]:
     return True, ()
 
 
-def _table(model: str, found: ProgramReport, times: Times | None) -> Table:
-    """Stages as rows."""
+def _table(model: str, found: ProgramReport, times: Times | None, tiles: bool = True) -> Table:
+    """Stages as rows, with what is fused in them below their names, with or without their tiles."""
     kind = "training" if found.program.recipe is not None else "inference"
     table = Table(
         title=f"{model}: compiled for {kind}",
@@ -179,22 +192,20 @@ def _table(model: str, found: ProgramReport, times: Times | None) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("stage", overflow="fold")
-    table.add_column("computes", no_wrap=True)
-    table.add_column("fused in", overflow="fold")
+    table.add_column("stage", overflow="fold", no_wrap=tiles)
+    table.add_column("computes")
     table.add_column("output", justify="right", no_wrap=True)
-    table.add_column("tiles in registers,\nvectors last", no_wrap=True)
+    if tiles:
+        table.add_column("tiles in registers,\nvectors last", no_wrap=True)
     figures = ("dense", "done") if times is None else ("predicted,\nus", "measured,\nus")
     for figure in figures:
-        table.add_column(figure, justify="right")
+        table.add_column(figure, justify="right", no_wrap=True)
     for number, row in enumerate(found.stages):
-        shape = "x".join(map(str, row.output_shape))
         table.add_row(
-            row.name,
+            "\n".join([row.name, *(f"+ {name}" for name in row.fused)]),
             row.operation,
-            "\n".join(row.fused),
-            shape,
-            row.tiles.replace("; ", "\n"),
+            "x".join(map(str, row.output_shape)),
+            *([row.tiles.replace("; ", "\n")] if tiles else []),
             *(_arithmetic(row) if times is None else _microseconds(*times.of(number))),
         )
     return table

@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 import convmill
+from convmill.plain_text import plain_text
 from convmill.runtime import stopwatch
 
 
@@ -38,6 +39,19 @@ def test_stages_and_their_arithmetic() -> None:
     assert dense.dense == 3 * (5 * 5 * 16 * 3)
     assert found.compile_seconds > 0
     assert "conv 3x3 + relu + max 2x2" in str(found)
+
+
+def test_a_narrow_terminal_is_told_all_but_tiles() -> None:
+    found = convmill.explain(small())
+    wide, narrow = (plain_text(found, width).splitlines() for width in (118, 60))
+    assert any("tiles in registers" in line for line in wide)
+    assert not any("tiles in registers" in line for line in narrow)
+    assert max(map(len, narrow)) <= 60
+    row = next(line.split() for line in narrow if line.startswith(" conv "))
+    assert row[-3:] == ["5x5x16", *(f"{count:,}" for count in (230_400, 144_000))]
+    told = next(line for line in narrow if line.startswith("Tiles in registers"))
+    needed = int(next(word for word in told.split() if word.isdigit()))
+    assert max(map(len, wide[:4])) <= needed <= 118
 
 
 def test_places_that_were_live_are_counted_after_training() -> None:
