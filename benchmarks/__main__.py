@@ -36,8 +36,16 @@ def _progress(console: Console) -> Callable[[str], None]:
 @repeats_option
 @threads_option
 @target_option
-@click.option("--train-seconds", type=SECONDS, default=3.0, help="Length of a timed chunk.")
-@click.option("--evaluate-seconds", type=SECONDS, default=1.0, help="Length of a timed chunk.")
+@click.option(
+    "--train-seconds", type=SECONDS, metavar="SECONDS", default=3.0, help="Length of a timed chunk."
+)
+@click.option(
+    "--evaluate-seconds",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=1.0,
+    help="Length of a timed chunk.",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
@@ -47,6 +55,7 @@ def _progress(console: Console) -> Callable[[str], None]:
 @click.option(
     "--starting",
     type=click.IntRange(1),
+    metavar="N",
     default=1,
     help="Peers that start at once: with more, import, build and first step take longer.",
 )

@@ -34,8 +34,16 @@ Stretch = Callable[[str | None], float]
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20,cifar10-cnn,mobilenet")
 @repeats_option
 @threads_option
-@click.option("--seconds", type=click.FloatRange(1.0), default=20.0, help="Length of a stretch.")
-@click.option("--every", type=click.FloatRange(0.1), default=1.0, help="Seconds.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1.0),
+    metavar="SECONDS",
+    default=20.0,
+    help="Length of a stretch.",
+)
+@click.option(
+    "--every", type=click.FloatRange(0.1), metavar="SECONDS", default=1.0, help="Seconds."
+)
 @json_option
 def main(
     nets: list[str],

@@ -61,7 +61,14 @@ def _seconds(net: str, folder: str) -> list[float]:
 
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Processes.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="Processes.",
+)
 @json_option
 def main(nets: list[str], repeats: int, json_file: Path | None) -> None:
     """Measure compiling for training, in seconds: median (least..greatest)."""

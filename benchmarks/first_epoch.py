@@ -25,7 +25,9 @@ DEFAULT = "convmill,keras-tensorflow,keras-jax,jax,torch,torch-channels-last"
 @click.command(context_settings={"show_default": True})
 @click.option("--net", type=click.Choice(list(NETS)), default="notebook")
 @click.option("--peers", type=Names(PEERS), default=DEFAULT, help=choice(PEERS))
-@click.option("--steps", type=click.IntRange(1), default=50, help="Steps of each peer.")
+@click.option(
+    "--steps", type=click.IntRange(1), metavar="N", default=50, help="Steps of each peer."
+)
 @repeats_option
 @threads_option
 @json_option

@@ -41,7 +41,14 @@ def _milliseconds(net: str) -> list[float]:
 
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Processes.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="Processes.",
+)
 def main(nets: list[str], repeats: int) -> None:
     """Measure `convmill.inspect`, in milliseconds: median (least..greatest)."""
     for net in nets:

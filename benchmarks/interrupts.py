@@ -33,7 +33,9 @@ IMAGES = 4096
 @click.option("--works", type=Names(WORKS), default="all")
 @repeats_option
 @threads_option
-@click.option("--busy", type=click.IntRange(0), default=8, help="Busy processes beside it.")
+@click.option(
+    "--busy", type=click.IntRange(0), metavar="N", default=8, help="Busy processes beside it."
+)
 def main(nets: list[str], works: list[str], repeats: int, threads: int, busy: int) -> None:
     """Interrupt work of each net so often: median (least..greatest) of the milliseconds."""
     for net in nets:

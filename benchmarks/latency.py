@@ -32,7 +32,13 @@ Samples = dict[str, list[float]]  # of each call, microseconds
 @repeats_option
 @threads_option
 @target_option
-@click.option("--seconds", type=click.FloatRange(0.01), default=0.5, help="Length of a stretch.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    metavar="SECONDS",
+    default=0.5,
+    help="Length of a stretch.",
+)
 @json_option
 def main(
     net: str,

@@ -10,11 +10,12 @@ from benchmarks import machine
 from convmill.runtime import host
 
 repeats_option = click.option(
-    "--repeats", type=click.IntRange(1), default=5, help="Interleaved rounds."
+    "--repeats", type=click.IntRange(1), metavar="N", default=5, help="Interleaved rounds."
 )
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1, machine.available_cores()),
+    metavar="N",
     default=min(2, machine.available_cores()),
     help="Threads of every peer.",
 )

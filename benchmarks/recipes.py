@@ -74,7 +74,9 @@ def summary(recipe: str, results: list[dict[str, Any]]) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--recipes", type=Names(NAMES), default="all", help=choice(NAMES))
-@click.option("--seeds", type=click.IntRange(1), default=10, help="Trainings of each recipe.")
+@click.option(
+    "--seeds", type=click.IntRange(1), metavar="N", default=10, help="Trainings of each recipe."
+)
 @threads_option
 @click.option("--held-out", is_flag=True, help="Test on the last 10,000 training images.")
 @json_option

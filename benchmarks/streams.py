@@ -27,7 +27,9 @@ IMAGES = 32_768
 
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,cifar10-cnn", show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Rounds.")
+@click.option(
+    "--repeats", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Rounds."
+)
 @threads_option
 def main(nets: list[str], repeats: int, threads: int) -> None:
     """Measure epochs, in images a second: median (least..greatest), and the ratio of medians."""

@@ -34,8 +34,16 @@ Chunks = dict[str, list[dict[str, Any]]]  # ALONE and BESIDE, one a round
 @repeats_option
 @threads_option
 @target_option
-@click.option("--seconds", type=click.FloatRange(0.01), default=1.5, help="Length of a chunk.")
-@click.option("--busy", type=click.IntRange(0), default=0, help="Busy processes beside it.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.01),
+    metavar="SECONDS",
+    default=1.5,
+    help="Length of a chunk.",
+)
+@click.option(
+    "--busy", type=click.IntRange(0), metavar="N", default=0, help="Busy processes beside it."
+)
 @json_option
 def main(
     nets: list[str],

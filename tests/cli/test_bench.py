@@ -63,6 +63,8 @@ def test_the_command_is_the_benchmark(tmp_path, arguments):
     if arguments == ["--help"]:
         assert found.returncode == 0
         assert "--peers-python" in found.stdout
+        assert "--repeats N " in found.stdout
+        assert "RANGE" not in found.stdout
     else:
         assert found.returncode == 2
         assert "Did you mean 'lenet-5'?" in found.stderr
