@@ -103,8 +103,9 @@ class Emitter:
         return self.builder.select(self.builder.icmp_signed(">", a, b), a, b)
 
     def divide(self, a: Index, b: Index) -> Index:
-        """Quotient, rounded towards zero."""
+        """Quotient, rounded towards zero. Constants are not negative: Python would round down."""
         if isinstance(a, int) and isinstance(b, int):
+            assert a >= 0 and b > 0, f"negative, or by 0: {a} / {b}"
             return a // b
         return self.builder.sdiv(self.index(a), self.index(b))
 

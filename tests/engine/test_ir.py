@@ -182,3 +182,24 @@ def test_what_does_not_fit_is_found_at_once():
     e.finish()
     with pytest.raises(AssertionError):
         e.index(e.load_scalar(e.arguments[0], 0))
+
+
+@pytest.mark.parametrize(("number", "by"), [(7, 2), (8, 2), (0, 3), (2, 5)])
+def test_constants_are_divided_like_other_numbers(number, by):
+    """Beside one whose number is only known when the code runs: it lies in memory."""
+
+    def write(e, left):
+        e.store_scalar(e.index(number), left, 0, I64)
+        e.store_scalar(e.divide(e.load_scalar(left, 0, I64), by), left, 1, I64)
+        e.store_scalar(e.index(e.divide(number, by)), left, 2, I64)
+
+    assert list(run(write, count=3)[1:]) == [number // by] * 2
+
+
+@pytest.mark.parametrize(("number", "by"), [(-1, 2), (1, -2), (1, 0)])
+def test_constants_are_not_divided_where_roundings_part(number, by):
+    def write(e, left):
+        e.divide(number, by)
+
+    with pytest.raises(AssertionError, match="negative"):
+        run(write)
