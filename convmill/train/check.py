@@ -6,7 +6,9 @@ would work.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +95,8 @@ def _bad_label(y: np.ndarray, good: np.ndarray, classes: int, argument: str, fir
 def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarray:
     """The weight of each image, float32 (n,), from the weight of its class; 1 where it has none.
 
-    The class is the position of the largest value where y is one-hot, else y itself, rounded.
+    The class is the position of the largest value where y is one-hot, else y itself, rounded. Keys
+    that are no class are passed over, as Keras does, with a warning.
 
     Raises:
         ValueError: ``class_weight`` is no dict, or a weight in it is no finite number.
@@ -103,6 +106,7 @@ def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarra
             "class_weight must be a dict from class index to weight. "
             f"Received: class_weight={class_weight!r}"
         )
+    warn_of_keys(class_weight)
     if y.ndim > 1 and y.shape[-1] != 1:
         classes = np.argmax(y, axis=-1)
     else:
@@ -115,6 +119,24 @@ def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarra
     present, places = np.unique(classes, return_inverse=True)
     weights = np.array([_class_weight(class_weight, int(label)) for label in present])
     return weights.astype(np.float32)[places]
+
+
+def warn_of_keys(class_weight: Mapping[Any, float]) -> None:
+    """Says which keys no label can be equal to."""
+    odd = [repr(key) for key in class_weight if not _is_index(key)]
+    if odd:
+        warnings.warn(
+            "class_weight must be a dict from class index to weight, such as {0: 1.0}; other keys "
+            f"are passed over, as Keras does. Received: class_weight with the key {', '.join(odd)}",
+            stacklevel=2,
+        )
+
+
+def _is_index(key: Any) -> bool:
+    try:
+        return bool(int(key) == key)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _class_weight(class_weight: Mapping[int, float], label: int) -> float:

@@ -18,6 +18,7 @@ from convmill.plan.graph.shapes import Sizes
 from convmill.plan.read import ends
 from convmill.plan.refusals import NotCovered
 from convmill.plan.written import own_call
+from convmill.train import check
 from convmill.train.arguments import batches, optional_whole
 from convmill.train.arrays import Given, Interface, take
 from convmill.train.attach import methods
@@ -165,6 +166,8 @@ class Preparation:
                 x, y, sample_weight, size, count, shuffle=shuffle, class_weight=class_weight
             )
         batches("x", x)
+        if isinstance(class_weight, Mapping):
+            check.warn_of_keys(class_weight)
         adapter = adapt(x, y, sample_weight, class_weight, shuffle)
         self.arguments["x"] = adapter
         stream = self.stream(adapter, count)

@@ -143,6 +143,15 @@ def test_class_weights_that_cannot_be(class_weight, message):
     assert model.optimizer.iterations.numpy() == 0
 
 
+def test_class_weights_of_other_keys_are_passed_over_with_a_warning():
+    theirs, ours = (compiled(convnet(kind)) for kind in (keras.Sequential, models.Sequential))
+    weights = {"1": 5.0, 0.5: 3.0, None: 2.0, 2: 4.0}
+    expected = seeded_fit(theirs, X, Y, class_weight=weights)
+    with pytest.warns(UserWarning, match=r"Received: class_weight with the key '1', 0\.5, None$"):
+        found = seeded_fit(ours, X, Y, class_weight=weights)
+    assert_same_history(found, expected)
+
+
 def test_class_and_sample_weights_exclude_each_other():
     model = compiled(convnet(models.Sequential))
     weights = {0: 1.0, 1: 1.0, 2: 1.0}

@@ -124,6 +124,12 @@ def test_a_dataset_with_class_weights():
     both_fit(Rows, class_weight={0: 1.0, 1: 3.0, 2: 0.5})
 
 
+def test_a_dataset_with_class_weights_of_other_keys():
+    _, ours = pair()
+    with pytest.warns(UserWarning, match="Received: class_weight with the key 'a'"):
+        ours.fit(Rows(), class_weight={"a": 1.0}, verbose=0)
+
+
 def test_a_dataset_read_by_threads():
     both_fit(lambda: Rows(workers=2, max_queue_size=2), shuffle=False)
 
