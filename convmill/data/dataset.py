@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill.train import check
+
 Array = NDArray[Any]
 
 # The most that one file of unknown content may unpack to.
@@ -32,7 +34,8 @@ class Dataset:
         source: where the data came from, for people to read.
 
     Raises:
-        DataError: shapes, dtypes or labels are others than these.
+        DataError: shapes, dtypes or labels are others than these, or a value of an image is not
+            finite.
     """
 
     name: str
@@ -48,7 +51,9 @@ class Dataset:
             ("train", self.x_train, self.y_train),
             ("test", self.x_test, self.y_test),
         ):
-            _check_part(f"{self.source}, {part} part", x, y, len(self.class_names))
+            where = f"{self.source}, {part} part"
+            _check_part(where, x, y, len(self.class_names))
+            _check_finite(where, x, f"x_{part}")
         if self.x_train.shape[1:] != self.x_test.shape[1:]:
             raise DataError(
                 f"{self.source}: training and test images differ in size.\n"
@@ -94,6 +99,13 @@ def _check_part(where: str, x: Array, y: Array, classes: int) -> None:
             f"{where}: labels must lie in 0..{classes - 1}.\n"
             f"Received: label {y[odd[0]]} at index {odd[0]}."
         )
+
+
+def _check_finite(where: str, x: Array, name: str) -> None:
+    try:
+        check.finite(x, name)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}.") from error
 
 
 def every_fifth_for_test(labels: Array) -> tuple[Array, Array]:

@@ -242,14 +242,18 @@ def test_one_class_cannot_be_learnt(run, tmp_path):
     assert "at least two classes" in outcome.err
 
 
-def test_pixels_that_are_not_finite(run, tmp_path, script):
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_pixels_that_are_not_finite(run, tmp_path, script, part):
     values = arrays(1)
-    values["x_train"] = values["x_train"].astype(np.float32)
-    values["x_train"][5] = np.nan
+    values[f"x_{part}"] = values[f"x_{part}"].astype(np.float32)
+    values[f"x_{part}"][5] = np.nan
     np.savez(tmp_path / "nan.npz", **values)
-    outcome = run("train", "--data", tmp_path / "nan.npz", "--model", f"{script}:build")
+    command = ["train", "--data", tmp_path / "nan.npz", "--model", f"{script}:build"]
+    outcome = run(*command, "--out", tmp_path / "net.keras")
     assert outcome.code == FAILED
-    assert "x[5" in outcome.err
+    assert f"nan.npz, {part} part: x_{part} must hold finite numbers" in outcome.err
+    assert f"x_{part}[5" in outcome.err
+    assert not (tmp_path / "net.keras").exists()
 
 
 def test_twenty_images_are_enough(run, tmp_path):

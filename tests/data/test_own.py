@@ -33,6 +33,13 @@ def npz(path: Path, **changed: np.ndarray) -> Path:
     return path
 
 
+def holding(value: float, images: int) -> np.ndarray:
+    """Images of zeros, and one other value."""
+    x = np.zeros((images, 6, 5))
+    x[1, 2, 3] = value
+    return x
+
+
 def test_npz(tmp_path: Path) -> None:
     data = load(npz(tmp_path / "x.npz"))
     assert data.x_train.dtype == np.float32
@@ -53,6 +60,12 @@ def test_npz(tmp_path: Path) -> None:
         ({"x_train": np.zeros((4, 0, 5))}, "the images must be numbers of shape"),
         ({"x_train": np.full((4, 6, 5), "a")}, "the images must be numbers"),
         ({"x_train": np.zeros((4, 6, 5), dtype=complex)}, "the images must be numbers"),
+        (
+            {"x_train": holding(np.nan, 4)},
+            r"x\.npz, train part: x_train .* x_train\[1, 2, 3\] = nan",
+        ),
+        ({"x_test": holding(np.inf, 2)}, r"x\.npz, test part: x_test .* x_test\[1, 2, 3\] = inf"),
+        ({"x_test": holding(1e39, 2)}, r"x_test must hold finite numbers that float32 can hold"),
     ],
 )
 def test_npz_with_wrong_arrays(
