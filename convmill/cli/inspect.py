@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ Shape = tuple[int, ...]
 
 # What Keras calls a model that is given no name.
 MADE_UP = re.compile(r"(sequential|functional)(_\d+)?")
+# The sizes of what a model reads, by how many there are.
+FORMS = {1: "VALUES", 2: "LENGTHxCHANNELS", 3: "HxWxC", 4: "DxHxWxC"}
 
 
 class Model(click.ParamType):
@@ -157,11 +160,32 @@ def _inspect(source: str, shape: Shape | None, images: int | None, batch_size: i
     else:
         model = build_design(source, {"input_shape": shape} if shape else {})
         shape = shape if model.built else shape or INPUT_SHAPE
+    if shape:
+        _check_sizes(model, shape)
     try:
         with as_failures():
             return convmill.inspect(model, input_shape=shape, images=images, batch_size=batch_size)
     except Failure as failure:
         raise Failure(_with_options(failure.message)) from failure
+
+
+def _check_sizes(model: Any, shape: Shape) -> None:
+    """Raises click.BadParameter where a built model reads another number of sizes."""
+    inputs = getattr(model, "inputs", None) or ()
+    if len(inputs) != 1:
+        return  # not built, or an error of its own
+    own = tuple(inputs[0].shape[1:])
+    if own and len(shape) != len(own):
+        form = FORMS.get(len(own), f"{len(own)} sizes")
+        raise click.BadParameter(
+            f"It must be {form}, such as {_text(size or 32 for size in own)}. "
+            f"Received: {_text(shape)}",
+            param_hint="--input-shape",
+        )
+
+
+def _text(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _with_options(message: str) -> str:

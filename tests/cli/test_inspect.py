@@ -226,6 +226,35 @@ def test_a_model_of_any_size(run, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("own", "given", "said"),
+    [
+        ((28, 28, 1), "32x32", "must be HxWxC, such as 28x28x1. Received: 32x32"),
+        ((None, None, 3), "32x32x3x1", "must be HxWxC, such as 32x32x3. Received: 32x32x3x1"),
+        ((20, 2), "20x2x1", "must be LENGTHxCHANNELS, such as 20x2. Received: 20x2x1"),
+        ((6,), "2x3", "must be VALUES, such as 6. Received: 2x3"),
+    ],
+)
+def test_another_number_of_sizes_than_the_model_reads(run, tmp_path, own, given, said):
+    from keras import Input, Sequential, layers
+
+    path = tmp_path / "net.keras"
+    Sequential([Input(own), layers.Dense(4)]).save(path)
+    outcome = run("inspect", path, "--input-shape", given)
+    assert (outcome.code, outcome.out) == (USAGE, "")
+    assert "--input-shape" in outcome.err
+    assert said in " ".join(outcome.err.split())
+
+
+def test_sizes_of_a_model_along_one_axis(run, tmp_path):
+    from keras import Input, Sequential, layers
+
+    path = tmp_path / "net.keras"
+    Sequential([Input((20, 2)), layers.Conv1D(4, 3)]).save(path)
+    found = run("inspect", path, "--input-shape", "30x2", "--json").json
+    assert list(found["inputs"].values()) == [[30, 2]]
+
+
+@pytest.mark.parametrize(
     ("function", "said"),
     [
         ("too_large", "Layer 'large' (Conv2D) cannot be built."),
