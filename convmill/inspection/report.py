@@ -124,6 +124,7 @@ class Inspection(Report):
             f"Multiply-adds of an image: {told('forward')} forward, "
             f"{told('sparse_training')} in training{_spared(sums)}",
             f"Other operations of an image: {told('forward_operations')} forward ({columns.OTHER})",
+            *self._estimated(),
             "Activations of an image, as float32: "
             f"{told('output_bytes', numbers.in_bytes)} computed, "
             f"{told('kept_bytes', numbers.in_bytes)} kept for the backward pass",
@@ -138,6 +139,15 @@ class Inspection(Report):
         if self.not_compiled:
             lines.append(f"No time is predicted, as it is not compiled: {self.not_compiled}")
         return [*self.gaps(), *lines]
+
+    def _estimated(self) -> list[str]:
+        """What the multiply-adds of training leave out, where ``explain`` tells others."""
+        if not any(row.cost.choice for row in self.rows):
+            return []
+        return [
+            "In training is an estimate from the design: explain also counts what Winograd's "
+            "algorithm spares and, after fit, what relu turned off"
+        ]
 
     def gaps(self) -> list[str]:
         """Why figures are not those of the whole model, where they are not."""

@@ -238,6 +238,7 @@ def _summary(found: ProgramReport) -> str:
             f"Vectors of {found.lanes} float32 ({found.target}), {found.threads} threads.",
             f"Multiply-adds of an image: {found.dense:,} dense, {found.done:,} really done "
             f"({saved:.2f} times fewer).",
+            *_counted(found),
             f"Memory: {_bytes(found.parameter_bytes)} for weights and optimizer, "
             f"{_bytes(found.image_bytes)} for each image of a batch, "
             f"{_bytes(found.thread_bytes)} for each thread"
@@ -245,6 +246,19 @@ def _summary(found: ProgramReport) -> str:
             _compiling(found),
         ]
     )
+
+
+def _counted(found: ProgramReport) -> list[str]:
+    """What "really done" is, where it is not all that dense arithmetic does."""
+    if found.done == found.dense:
+        return []
+    told = "Really done counts Winograd's products where that algorithm is taken"
+    if found.program.recipe is not None:
+        told += (
+            ", and gradients of the places that were live in the last batch; before fit, of all "
+            "that max pooling lets through"
+        )
+    return [f"{told}."]
 
 
 def _compiling(found: ProgramReport) -> str:

@@ -72,6 +72,12 @@ def test_other_operations_are_told_apart():
     assert f"Multiply-adds of an image: {26 * 26 * 2 * 9:,} forward" in text
     assert f"Other operations of an image: {compared + activated:,} forward (comparisons," in text
     assert "| other forward |" in found.markdown()
+    assert "In training is an estimate from the design: explain also counts" in text
+
+
+def test_without_convolutions_explain_counts_the_same():
+    found = convmill.inspect(chain(Flatten(), Dense(3)))
+    assert "estimate from the design" not in str(found)
 
 
 def test_rows_of_the_notebook_net():

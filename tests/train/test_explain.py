@@ -39,6 +39,8 @@ def test_stages_and_their_arithmetic() -> None:
     assert dense.dense == 3 * (5 * 5 * 16 * 3)
     assert found.compile_seconds > 0
     assert "conv 3x3 + relu + max 2x2" in str(found)
+    told = " ".join(str(found).split())
+    assert "of the places that were live in the last batch; before fit, of all that max" in told
 
 
 def test_a_narrow_terminal_is_told_all_but_tiles() -> None:
@@ -77,6 +79,11 @@ def test_places_behind_frozen_weights_are_counted_too() -> None:
     assert before.done // 2 < after.done < before.done
 
 
+def test_dense_arithmetic_needs_no_words() -> None:
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(3, name="dense")])
+    assert "Really done" not in str(convmill.explain(model))
+
+
 def test_texts_of_a_stage() -> None:
     found = convmill.explain(small())
     assert "define" in found.ir("conv")
@@ -97,7 +104,9 @@ def test_a_model_that_is_not_compiled() -> None:
 
 def test_products_of_winograds_tiles_are_counted_as_done() -> None:
     model = keras.Sequential([keras.Input((14, 14, 32)), layers.Conv2D(64, 3, name="see")])
-    found = convmill.explain(model).stages[0]
+    told = convmill.explain(model)
+    assert "Winograd's products where that algorithm is taken.\n" in str(told)
+    found = told.stages[0]
     assert found.tiles.startswith("Winograd")
     assert found.dense == 12 * 12 * 9 * 32 * 64
     assert found.done == 3 * 3 * 36 * 32 * 64  # 3 x 3 tiles of 4 x 4 places, 36 products each
