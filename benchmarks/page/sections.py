@@ -158,7 +158,13 @@ def checkpoints(gathered: Gathered) -> str | None:
         told = summarise(delays).told(".1f") if delays else "-"
         cells = [without.told(), kept.told(), f"{cost:.1%}", f"{cost * every / usual:.2%}"]
         rows.append([net, *cells, told, str(len(delays))])
-    return section("Checkpoints", source(record), table(rows))
+    text = (
+        "Images/s are to be compared along a row, not with those of Training: here one process by "
+        "itself trains on random images and labels, a stretch at a time; there calls of `fit` take "
+        "turns with other frameworks, on MNIST where it is there and fits the net. How much relu "
+        "turns off, and is not computed, depends on the images and on how long they were trained."
+    )
+    return section("Checkpoints", source(record), prose(text), table(rows))
 
 
 SECTIONS: Sequence[Callable[[Gathered], str | None]] = (

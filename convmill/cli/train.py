@@ -62,7 +62,9 @@ class Name(click.Choice[str]):
     help="A net with the optimizer, learning rates, epochs and batch size that suit it: "
     "fast (99 % of MNIST in a second of training), or notebook-fast (the default convnet, as good "
     "after 1 epoch as it otherwise is after 5).  Brings what --model and --optimizer would; "
-    "--epochs and --batch-size replace the recipe's, and its learning rates stretch with them.",
+    "--epochs and --batch-size replace the recipe's, and its learning rates stretch with them.  "
+    "Labels are smoothed, so that losses stay high where nearly all is right: above 0.5 with ten "
+    "classes.",
 )
 @click.option(
     "--epochs",
