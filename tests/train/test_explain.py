@@ -105,7 +105,8 @@ def test_a_model_that_is_not_compiled() -> None:
 def test_products_of_winograds_tiles_are_counted_as_done() -> None:
     model = keras.Sequential([keras.Input((14, 14, 32)), layers.Conv2D(64, 3, name="see")])
     told = convmill.explain(model)
-    assert "Winograd's products where that algorithm is taken.\n" in str(told)
+    words = " ".join(str(told).split())
+    assert "Winograd's products where that algorithm is taken. Memory" in words
     found = told.stages[0]
     assert found.tiles.startswith("Winograd")
     assert found.dense == 12 * 12 * 9 * 32 * 64
