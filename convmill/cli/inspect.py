@@ -171,7 +171,7 @@ def _inspect(source: str, shape: Shape | None, images: int | None, batch_size: i
 
 def _check_sizes(model: Any, shape: Shape) -> None:
     """Raises click.BadParameter where a built model reads another number of sizes."""
-    inputs = getattr(model, "inputs", None) or ()
+    inputs: Any = getattr(model, "inputs", None) or ()
     if len(inputs) != 1:
         return  # not built, or an error of its own
     own = tuple(inputs[0].shape[1:])
