@@ -16,7 +16,7 @@ from convmill.cli.help import Command
 def resume(folder: Path, as_json: bool) -> None:
     """Go on with the training whose checkpoints lie in FOLDER, from the newest one.
 
-    It ends with the same bits, the same history and the same files as if it had never been stopped,
+    It ends with the same weights and history, bit for bit, as if it had never been stopped,
     whatever has stopped it.
 
     \b

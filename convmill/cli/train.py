@@ -125,10 +125,8 @@ class Name(click.Choice[str]):
 )
 @click.option(
     "--every",
-    default=EVERY,
-    show_default=True,
     metavar="TIME|STEPS",
-    help="How often: 30s, 5min, 1h or '100 steps'.",
+    help=f"How often: 30s, 5min, 1h or '100 steps'; with --checkpoint.  [default: {EVERY}]",
 )
 @click.option(
     "--force", is_flag=True, help="Replace the files that --out, --history and --report name."
@@ -148,7 +146,7 @@ def train(
     history: Path | None,
     report: Path | None,
     checkpoint: Path | None,
-    every: str,
+    every: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -172,7 +170,12 @@ def train(
         _check_written(history, (".json",), force, "--history")
     if report is not None:
         _check_written(report, (".html", ".htm"), force, "--report")
-    _check_every(every)
+    if every is not None:
+        _check_every(every)
+        _check_needed("--every", "--checkpoint FOLDER", checkpoint)
+    if force:
+        needed = "--out FILE, --history FILE or --report FILE"
+        _check_needed("--force", needed, out, history, report)
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     if model is not None:
@@ -199,7 +202,7 @@ def train(
         history,
         report,
         checkpoint,
-        every,
+        EVERY if every is None else every,
         quiet=as_json,
     )
     with options.stdout_for_json(as_json):
@@ -250,6 +253,13 @@ def _check_every(every: str) -> None:
         read_every(every, "--every")
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from error
+
+
+def _check_needed(option: str, needed: str, *given: Path | None) -> None:
+    """Raises click.BadParameter where an option is given, and none of those that it is about."""
+    if all(each is None for each in given):
+        message = f"It needs {needed}. Received: {option} without it."
+        raise click.BadParameter(message, param_hint=option)
 
 
 def _check_checkpoint(folder: Path) -> None:

@@ -112,6 +112,13 @@ def test_how_often_makes_no_sense(run, tmp_path, every):
     assert "'60s', '5min', '1h' or '100 steps'" in " ".join(outcome.err.split())
 
 
+def test_how_often_needs_a_folder(run):
+    outcome = run("train", "--data", "digits", "--every", "30s")
+    assert outcome.code == WRONG_USAGE
+    assert "for --every: It needs --checkpoint FOLDER. Received: " in outcome.err
+    assert outcome.out == ""
+
+
 def test_a_folder_without_a_training(run, tmp_path):
     outcome = run("resume", tmp_path)
     assert outcome.code == FAILED
