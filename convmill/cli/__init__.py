@@ -17,9 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from convmill.cli.app import run  # here, so that Ctrl-C may come as early as that
 
             return run(arguments)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             with deaf():
-                say_stopped()
+                say_stopped(interrupt)
                 if arguments is None:
                     leave()
                 return INTERRUPTED

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from convmill.printing import say
+from convmill.cli.text import echo
 
 INTERRUPTED = 130
 SOON = 0.01  # seconds, by which whatever swallowed an interrupt has ended
@@ -66,10 +66,18 @@ def deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
-def say_stopped() -> None:
-    """Tells whoever pressed Ctrl-C that it was heard."""
+def say_stopped(interrupt: BaseException) -> None:
+    """Tells whoever pressed Ctrl-C that it was heard, then the notes of the interrupt."""
     with contextlib.suppress(OSError, ValueError):
-        say("Stopped.", sys.stderr)
+        for line in ("Stopped.", *_notes(interrupt)):
+            echo(line, err=True)
+
+
+def _notes(error: BaseException | None) -> Iterator[str]:
+    """What was noted on an error, and on those that it was raised from: click makes others."""
+    while error is not None:
+        yield from getattr(error, "__notes__", ())
+        error = error.__cause__
 
 
 def leave() -> NoReturn:

@@ -162,12 +162,12 @@ def _fit(job: Job, model: Any, dataset: Dataset) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _told_how_to_go_on(job: Job) -> Iterator[None]:
-    """Says so where Ctrl-C ends the training."""
+    """Notes it on the interrupt where Ctrl-C ends the training."""
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if job.checkpoint is not None:
-            echo(f"'convmill resume {job.checkpoint}' goes on from here.", err=True)
+            interrupt.add_note(f"'convmill resume {job.checkpoint}' goes on from here.")
         raise
 
 

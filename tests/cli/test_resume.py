@@ -54,7 +54,8 @@ def test_an_interrupted_training_goes_on(run, lines, tmp_path, monkeypatch, inte
     whole.mkdir()
     outcome = train(run, lines, stopped)
     assert outcome.code == INTERRUPTED
-    assert f"'convmill resume {stopped / 'run'}' goes on from here" in outcome.err
+    hint = f"'convmill resume {stopped / 'run'}' goes on from here.\n"
+    assert outcome.err.endswith("Stopped.\n" + hint)
     assert os.listdir(stopped) == ["run"]
     monkeypatch.chdir(tmp_path)  # from wherever it is asked
     outcome = run("resume", "stopped/run", "--json")
