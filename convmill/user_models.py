@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from convmill.failure import Failure, nearest
+from convmill.user_functions import no_function
 
 SUFFIX = ".keras"
 OPTIMIZER = "rmsprop"
@@ -106,7 +107,7 @@ def build_model(
         module = _import(path)
         function = getattr(module, name, None)
         if not callable(function):
-            raise Failure(f"{path} has no function '{name}'.{nearest(name, _functions(module))}")
+            raise no_function(path, name, _functions(module))
         check_parameters(function, needed, source)
         model = function(**_arguments(function, given, otherwise or {}))
     except (Failure, KeyboardInterrupt):

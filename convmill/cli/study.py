@@ -109,8 +109,8 @@ def run(
             result, where = carry_out(
                 name, quick=quick, folder=folder, workers=workers, cluster=cluster
             )
-    except KeyboardInterrupt:
-        echo("\nThe runs that are finished are kept; the same command goes on", err=True)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("The runs that are finished are kept; the same command goes on.")
         raise
     _tell(result, as_json)
     if not as_json:

@@ -16,6 +16,7 @@ from convmill.failure import describe, nearest
 from convmill.limits import LARGEST_SEED
 from convmill.presets import NAMES as RECIPES
 from convmill.presets import load
+from convmill.user_functions import check_function
 
 OPTIMIZERS = (
     *("rmsprop", "adam", "adamw", "sgd", "adadelta", "adagrad", "adamax", "nadam", "ftrl", "lion"),
@@ -180,6 +181,7 @@ def train(
         _check_checkpoint(checkpoint)
     if model is not None:
         options.check_model_source(model, "--model")
+        check_function(model)
 
     from convmill.cli.job import Job
     from convmill.cli.training import run

@@ -13,6 +13,7 @@ from convmill.cli.inspect import Model
 from convmill.cli.text import echo
 from convmill.failure import Failure, as_failures
 from convmill.printing import say
+from convmill.user_functions import check_function
 
 if TYPE_CHECKING:
     from convmill.train.tune import Tuning
@@ -57,6 +58,7 @@ def _tune(source: str, data_name: str, batch_size: int, threads: int | None) -> 
     from convmill.user_arrays import images_for, labels_for
     from convmill.user_models import compile_model, model_for
 
+    check_function(source)
     dataset = options.load_data(data_name)
     classes = len(dataset.class_names)
     model = model_for(source, dataset.input_shape, classes)

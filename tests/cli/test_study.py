@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import tomllib
+from unittest.mock import Mock
 
 import pytest
 
 from convmill.cli import main
-from convmill.study import toml
+from convmill.study import experiment, toml
 from tests.study.tables import small
+
+INTERRUPTED = 130
 
 
 def test_studies_that_come_with_convmill_are_listed_and_shown(capsys):
@@ -54,6 +57,13 @@ def test_arms_that_fail_end_in_status_1_after_all_is_told(tmp_path, capsys):
     assert "Arms that failed, or runs of them: missing." in captured.err
     assert main([*command, "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["complete"]
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(capsys, monkeypatch):
+    monkeypatch.setattr(experiment, "carry_out", Mock(side_effect=KeyboardInterrupt))
+    assert main(["study", "run", "pooling", "--quick"]) == INTERRUPTED
+    words = "Stopped.\nThe runs that are finished are kept; the same command goes on.\n"
+    assert capsys.readouterr().err.endswith(words)
 
 
 @pytest.mark.parametrize(

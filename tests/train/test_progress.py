@@ -58,9 +58,7 @@ def test_a_live_line_does_not_count_what_an_earlier_process_has_done():
         "7,500 images/s"
     )
     nothing_yet = State("Epoch 2/5", 30_000, 60_000, 2.0, {}, before=30_000)
-    assert live(nothing_yet, 60, ASCII) == (
-        "Epoch 2/5 ============............   50%  0 images/s"
-    )
+    assert live(nothing_yet, 60, ASCII) == "Epoch 2/5 ============............   50%  0 images/s"
 
 
 @pytest.mark.parametrize(("share", "bar"), [(0, "...."), (0.5, "==.."), (1, "====")])
