@@ -73,6 +73,22 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
             np.testing.assert_array_equal(one, two)
 
 
+def test_every_call_of_a_shared_layer_counts() -> None:
+    """As in ``model.losses``, and so in Keras' training on TensorFlow and PyTorch; on JAX it counts
+    the last call alone."""
+    shared = layers.Conv2D(SHAPE[-1], 3, padding="same", activity_regularizer="l1")
+    inputs = keras.Input(SHAPE)
+    model = keras.Model(inputs, shared(shared(inputs)))
+    model.compile("sgd", "mse")
+    y = np.ones_like(X)
+    difference = np.asarray(model(X)) - y
+    penalties = [float(one) for one in model.losses]
+    assert len(penalties) == 2
+    convmill.accelerate(model)
+    found = model.evaluate(X, y, batch_size=len(X), verbose=0)
+    assert found == pytest.approx(np.mean(difference**2) + sum(penalties), rel=1e-5)
+
+
 def test_it_is_told() -> None:
     text = str(convmill.explain(net(models.Sequential)))
     assert text.count("activity regularizer") == 3
