@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
-from convmill.kernels.lang import Index, cover
+from convmill.kernels.lang import I32, Index, cover
 from convmill.kernels.transforms import (
     Strip,
     gather,
@@ -185,7 +185,11 @@ def _weigh(
 
     def counts(axis: int, at: int) -> ir.Value | None:
         overlap = overlaps[axis]
-        return None if overlap is None else k.less(overlap, at + 1)
+        if overlap is None:
+            return None
+        # In all lanes: one condition for a vector would be a branch, which nothing foresees.
+        every = k.broadcast(k.builder.trunc(k.index(overlap), I32))
+        return k.builder.icmp_signed("<=", every, k.whole(at))
 
     def behind_output(i: int, j: int, filter_: Index) -> ir.Value:
         there = k.add(corner, first, filter_, i * output.row + j * output.channels)

@@ -114,27 +114,42 @@ def _chosen(stage: Stage, wanted: Gradients, machine: Machine, limits: Limits) -
 def choose_convolution(
     stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int, images: int
 ) -> ConvolutionChoice:
-    """Winograd where it pays, with at most so many outputs along an axis, and weight gradients
-    gathered from at most so many images; else backward along live places, or by live filters of a
-    place, where there are dead ones, a first layer of small windows aside."""
-    live, dense = live_chunk(stage, machine), is_dense(stage)
-    narrow = not wanted.input and is_narrow(stage)
-    weights: Live | Narrow | Outer | WinogradWeights = outer_tile(stage, machine) if dense else live
-    if narrow:
-        weights = Narrow(taps_at_once(stage.taps, machine))
-    back: Live | Placed | Gathered | Winograd | None = None
-    if wanted.input:
-        back = winograd_back(stage, machine, most)
-        back = back or (gathered_tile(stage, machine) if dense else live)
-        if isinstance(back, Live) and wanted.weights and has_many_live(stage):
-            back = placed_chunk(stage, machine)  # without weights reports count what is on lists
-    if not narrow and not isinstance(back, Live | Placed):
-        weights = winograd_weights(stage, machine, most, images) or weights
+    """Winograd where it pays, with at most so many outputs along an axis; weight gradients are
+    gathered from at most so many images."""
+    back = _backward(stage, wanted, machine, most) if wanted.input else None
     return ConvolutionChoice(
         winograd_forward(stage, machine, most) or forward_tile(stage, machine),
         back,
-        weights if wanted.weights else None,
+        _weight_gradient(stage, back, machine, most, images) if wanted.weights else None,
     )
+
+
+def _backward(
+    stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int
+) -> Live | Placed | Gathered | Winograd:
+    """Where Winograd does not pay: along live places, or by live filters of a place, where there
+    are dead ones."""
+    tiled = winograd_back(stage, machine, most)
+    if tiled is not None:
+        return tiled
+    if is_dense(stage):
+        return gathered_tile(stage, machine)
+    if wanted.weights and has_many_live(stage):
+        return placed_chunk(stage, machine)  # without weights reports count what is on lists
+    return live_chunk(stage, machine)
+
+
+def _weight_gradient(
+    stage: ConvolutionStage, back: object, machine: Machine, most: int, images: int
+) -> Live | Narrow | Outer | WinogradWeights:
+    """Along the lists of live places where there are some; a first layer of small windows, whose
+    input wants no gradient, goes over all places."""
+    if back is None and is_narrow(stage):
+        return Narrow(taps_at_once(stage.taps, machine))
+    tiled = winograd_weights(stage, machine, most, images)
+    if tiled is not None and not isinstance(back, Live | Placed):
+        return tiled
+    return outer_tile(stage, machine) if is_dense(stage) else live_chunk(stage, machine)
 
 
 def gathered_tile(stage: ConvolutionStage, machine: Machine) -> Gathered:
