@@ -113,10 +113,10 @@ def weight_gradient(site: Site[ConvolutionStage]) -> list[Launch]:
     written = tuple(of_matrix("gradient_of", index) for index in stage.parameters)
     work, scratch, sums = stage.taps * filters * stage.places, 0, 0
     match stage.choice.weight_gradient:
-        case Narrow():
+        case Narrow() as tile:
             kept = (maxima(stage),) if stage.pooled else ()
             kernel, over = "narrow", Shares(filters, site.lanes)
-            scratch = narrow.scratch(stage, site.lanes)
+            scratch = narrow.scratch(stage, tile, site.lanes)
             read = (value(stage.input), value(stage.output), gradient(stage.output), *kept)
         case Outer() as tile:
             kernel, over = "everywhere", Shares(filters, tile.filters)
@@ -165,7 +165,8 @@ def tiles(stage: ConvolutionStage) -> str:
     ):
         match chunk:
             case Narrow():
-                parts.append(f"{words} {chunk.taps} taps")
+                beside = f" x {chunk.taps} taps" if chunk.taps > 1 else " taps"
+                parts.append(f"{words} {chunk.sums}{beside}")
             case Live():
                 parts.append(f"{words} {chunk.rows} rows x {chunk.vectors}")
             case Placed():

@@ -311,7 +311,7 @@ class Emitter:
     def factor(self, value: float) -> ir.Value:
         """The same, read from memory where it is used. Constants stay in registers all through a
         function, and where there are many a loop that fills the registers puts its sums down."""
-        name = f"factor.{value}"
+        name = f"factor.{value}".replace("-", "minus.")
         held = self.module.globals.get(name)
         if held is None:
             only = ir.Constant(ir.ArrayType(F32, 1), [value])
@@ -328,6 +328,22 @@ class Emitter:
         empty = ir.Undefined(kind)
         first = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(first, empty, self.whole(0))
+
+    def load_repeated(self, pointer: ir.Value, offset: Index, count: int) -> ir.Value:
+        """So many elements, again and again over the lanes."""
+        if count == 1:
+            return self.broadcast(self.load_scalar(pointer, offset))
+        few = ir.VectorType(F32, count)
+        found = self.builder.load(self.at(pointer, offset), typ=few, align=_bytes(F32))
+        numbers = [lane % count for lane in range(self.lanes)]
+        return self.builder.shuffle_vector(found, found, ir.Constant(self.integers, numbers))
+
+    def repeat_lanes(self, vector: ir.Value, count: int) -> ir.Value:
+        """Each of the first lanes so many times, one beside the other."""
+        if count == 1:
+            return vector
+        numbers = [lane // count for lane in range(self.lanes)]
+        return self.builder.shuffle_vector(vector, vector, ir.Constant(self.integers, numbers))
 
     def numbered(self, first: Index) -> ir.Value:
         """A vector of ``i32``: ``first`` in the first lane, and one more in each behind it."""

@@ -1,7 +1,8 @@
 """Weight gradient of a convolution whose windows are small: a first layer on grey or RGB images.
 
 Filters are in the lanes and every place counts; the place that a pooling window did not choose
-contributes zero. No lists are built.
+contributes zero. No lists are built. Where filters are few, a vector holds each of them several
+times, for taps that are neighbours in memory: lane f taps + i is filter f's for the i-th of them.
 """
 
 from __future__ import annotations
@@ -13,15 +14,23 @@ from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
 from convmill.kernels.functions import gate
-from convmill.kernels.lang import I8, Emitter, Index
+from convmill.kernels.lang import I8, I64, Emitter, Index
 from convmill.lower.choices import Narrow
 from convmill.lower.launches import gradient, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
 
 
-def scratch(stage: ConvolutionStage, lanes: int) -> int:
-    """Float32 elements that one thread needs: sums of all filters, taps x lanes for a vector."""
-    return -(-stage.output.channels // lanes) * stage.taps * lanes
+def scratch(stage: ConvolutionStage, choice: Narrow, lanes: int) -> int:
+    """Float32 elements that one thread needs: sums of all filters, by vectors of them."""
+    return -(-stage.output.channels // lanes) * len(_firsts(stage, choice)) * lanes
+
+
+def _firsts(stage: ConvolutionStage, choice: Narrow) -> list[int]:
+    """The first tap of each sum. Where taps of a run are left, the last sum overlaps the one before
+    it."""
+    run = stage.run_length
+    starts = [min(start, run - choice.taps) for start in range(0, run, choice.taps)]
+    return [first + start for first in range(0, stage.taps, run) for start in starts]
 
 
 def weight_gradient(k: Kernel) -> None:
@@ -34,29 +43,34 @@ def weight_gradient(k: Kernel) -> None:
     assert stage.choice is not None
     choice = stage.choice.weight_gradient
     assert isinstance(choice, Narrow)
+    firsts = _firsts(stage, choice)
     for filter_, count in k.share(stage.output.channels):
-        _begin(k, stage, filter_, count)
+        _begin(k, stage, choice, filter_, count)
     with k.loop(0, k.told("images")) as image:
         for filter_, count in k.share(stage.output.channels):
-            for start in range(0, stage.taps, choice.taps):
-                taps = range(start, min(stage.taps, start + choice.taps))
-                _image(k, stage, image, filter_, count, taps)
+            for start in range(0, len(firsts), choice.sums):
+                numbers = range(start, min(len(firsts), start + choice.sums))
+                _image(k, stage, choice, image, filter_, count, numbers)
     for filter_, count in k.share(stage.output.channels):
-        _end(k, stage, filter_, count)
+        _end(k, stage, choice, filter_, count)
 
 
-def _room(k: Kernel, stage: ConvolutionStage, filter_: Index) -> ir.Value:
+def _room(k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index) -> ir.Value:
     """Where the sums of a vector of filters are kept."""
-    return k.at(k.told("scratch"), k.mul(k.sub(filter_, k.told("first")), stage.taps))
+    sums = len(_firsts(stage, choice))
+    return k.at(k.told("scratch"), k.mul(k.sub(filter_, k.told("first")), sums))
 
 
-def _begin(k: Kernel, stage: ConvolutionStage, filter_: Index, count: int) -> None:
+def _begin(
+    k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index, count: int
+) -> None:
     """The sums of a vector of filters, and its biases, as far as they are."""
-    result, room = k.pointer(of_matrix("gradient_of", stage.kernel)), _room(k, stage, filter_)
-    k.fill_zero(room, stage.taps * k.lanes)
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
+    room = _room(k, stage, choice, filter_)
+    k.fill_zero(room, len(_firsts(stage, choice)) * k.lanes)
     with (
         k.when(k.builder.not_(k.is_fresh())),
-        _each(k, stage, filter_, count) as (here, there),
+        _each(k, stage, choice, filter_, count) as (here, there),
     ):
         k.store_scalar(k.load_scalar(result, there), room, here)
     if stage.bias is not None:
@@ -64,32 +78,48 @@ def _begin(k: Kernel, stage: ConvolutionStage, filter_: Index, count: int) -> No
         k.store(k.unless_fresh(k.load(bias, filter_, count)), bias, filter_, count)
 
 
-def _end(k: Kernel, stage: ConvolutionStage, filter_: Index, count: int) -> None:
+def _end(k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index, count: int) -> None:
     """Gradients of a vector of filters, from its sums."""
-    result, room = k.pointer(of_matrix("gradient_of", stage.kernel)), _room(k, stage, filter_)
-    with _each(k, stage, filter_, count) as (here, there):
+    result = k.pointer(of_matrix("gradient_of", stage.kernel))
+    room = _room(k, stage, choice, filter_)
+    with _each(k, stage, choice, filter_, count) as (here, there):
         k.store_scalar(k.load_scalar(room, here), result, there)
 
 
 @contextmanager
 def _each(
-    k: Kernel, stage: ConvolutionStage, filter_: Index, count: int
+    k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index, count: int
 ) -> Iterator[tuple[Index, Index]]:
     """For each tap and filter of a vector: where its sum lies in the room, and where in the
     gradient."""
+    firsts = _firsts(stage, choice)
+    lanes = {
+        first + i: number * k.lanes + i
+        for number, first in enumerate(firsts)
+        for i in range(choice.taps)
+    }
+    starts = k.table([lanes[tap] for tap in range(stage.taps)], I64)
     with k.loop(0, stage.taps) as tap, k.loop(0, count) as lane:
         line = k.mul(k.add(filter_, lane), stage.taps)
-        yield k.add(k.mul(tap, k.lanes), lane), k.add(line, tap)
+        here = k.add(k.load_scalar(starts, tap, I64), k.mul(lane, choice.taps))
+        yield here, k.add(line, tap)
 
 
 def _image(
-    k: Kernel, stage: ConvolutionStage, image: Index, filter_: Index, count: int, taps: range
+    k: Kernel,
+    stage: ConvolutionStage,
+    choice: Narrow,
+    image: Index,
+    filter_: Index,
+    count: int,
+    numbers: range,
 ) -> None:
-    """Adds an image to the sums of ``taps`` for one vector of filters, and to their biases with the
-    first tap."""
-    b, x, room = k.builder, k.record(value(stage.input), image), _room(k, stage, filter_)
-    sums = [k.variable(k.load(room, tap * k.lanes)) for tap in taps]
-    bias = stage.bias if taps.start == 0 else None
+    """Adds an image to the sums of these ``numbers`` for one vector of filters, and to their biases
+    with the first."""
+    b, x, room = k.builder, k.record(value(stage.input), image), _room(k, stage, choice, filter_)
+    sums = [k.variable(k.load(room, number * k.lanes)) for number in numbers]
+    firsts = _firsts(stage, choice)[numbers.start : numbers.stop]
+    bias = stage.bias if numbers.start == 0 else None
     if bias is not None:
         biases = k.pointer(of_matrix("gradient_of", bias))
         total = k.variable(k.load(biases, filter_, count))
@@ -97,17 +127,19 @@ def _image(
         gated, winner = _gated(k, stage, image, (row, column, filter_), count)
         if bias is not None:
             k.set(total, b.fadd(k.get(total), gated))
+        gated = k.repeat_lanes(gated, choice.taps)
+        winner = None if winner is None else k.repeat_lanes(winner, choice.taps)
         for place in range(stage.pool[0] * stage.pool[1]):
             part = gated
             if winner is not None:
                 chosen = b.icmp_signed("==", winner, k.whole(place))
                 part = b.select(chosen, gated, k.constant(0.0))
             window = k.at(x, _window(k, stage, row, column, place))
-            for sum_, tap in zip(sums, taps, strict=True):
-                one = k.load_scalar(window, stage.tap_offset(tap))
-                k.set(sum_, k.fma(k.broadcast(one), part, k.get(sum_)))
-    for tap, sum_ in zip(taps, sums, strict=True):
-        k.store(k.get(sum_), room, tap * k.lanes)
+            for sum_, first in zip(sums, firsts, strict=True):
+                ones = k.load_repeated(window, stage.tap_offset(first), choice.taps)
+                k.set(sum_, k.fma(ones, part, k.get(sum_)))
+    for number, sum_ in zip(numbers, sums, strict=True):
+        k.store(k.get(sum_), room, number * k.lanes)
     if bias is not None:
         k.store(k.get(total), biases, filter_, count)
 

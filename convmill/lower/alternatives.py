@@ -29,10 +29,10 @@ from convmill.lower.choose import (
     gathered_tile,
     is_narrow,
     live_chunk,
+    narrow_tile,
     outer_tile,
     panel_rows,
     placed_chunk,
-    taps_at_once,
 )
 from convmill.lower.machine import Machine
 from convmill.lower.network import Gradients
@@ -134,7 +134,7 @@ def _weights(
     stage: ConvolutionStage, wanted: Gradients, machine: Machine, most: int, images: int
 ) -> Iterator[Any]:
     if not wanted.input and is_narrow(stage):
-        yield Narrow(taps_at_once(stage.taps, machine))
+        yield narrow_tile(stage, machine)
     yield from _each_filtering(weights_tiles(stage, machine, most, images))
     if stage.groups == 1 and not stage.pooled:
         yield outer_tile(stage, machine)

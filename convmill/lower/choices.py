@@ -90,10 +90,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Narrow:
-    """Weight gradient over all places, filters in the lanes: the sums of ``taps`` stay in
-    registers."""
+    """Weight gradient over all places, filters in the lanes, each beside itself for ``taps``
+    neighbouring taps where filters are few; so many vectors of ``sums`` stay in registers."""
 
-    taps: int
+    sums: int
+    taps: int = 1
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def _weight_gradient(
     """Along the lists of live places where there are some; a first layer of small windows, whose
     input wants no gradient, goes over all places."""
     if back is None and is_narrow(stage):
-        return Narrow(taps_at_once(stage.taps, machine))
+        return narrow_tile(stage, machine)
     tiled = winograd_weights(stage, machine, most, images)
     if tiled is not None and not isinstance(back, Live | Placed):
         return tiled
@@ -241,9 +241,17 @@ def placed_chunk(stage: ConvolutionStage, machine: Machine) -> Placed:
     return Placed(chunk.rows, chunk.vectors)
 
 
-def taps_at_once(taps: int, machine: Machine) -> int:
-    """Taps whose sums stay in registers in the narrow kernel; of more, LLVM moves some away."""
-    return evenly(taps, machine.registers * 3 // 4)
+def narrow_tile(stage: ConvolutionStage, machine: Machine) -> Narrow:
+    """As many taps beside each other as the lanes have room for, and a run of the window has."""
+    room = min(machine.lanes // stage.output.channels, stage.run_length)
+    taps = power_of_two(room)
+    sums = stage.taps // stage.run_length * -(-stage.run_length // taps)
+    return Narrow(sums_at_once(sums, machine), taps)
+
+
+def sums_at_once(sums: int, machine: Machine) -> int:
+    """So many of them stay in registers over all places; of more, LLVM moves some away."""
+    return evenly(sums, machine.registers * 3 // 4)
 
 
 # Transposed convolutions -------------------------------------------------------------------------
@@ -269,7 +277,7 @@ def choose_depthwise(stage: DepthwiseStage, wanted: Gradients, machine: Machine)
     """Weights stay in half of the registers, as far as they fit, sums in most of the others."""
     weights = min(stage.taps, machine.registers // 2)
     columns = min(MOST_COLUMNS, machine.registers - weights - 2)
-    sums = taps_at_once((stage.taps + 1) * stage.multiplier, machine)
+    sums = sums_at_once((stage.taps + 1) * stage.multiplier, machine)
     return DepthwiseChoice(evenly(stage.output.width, columns), sums if wanted.weights else None)
 
 

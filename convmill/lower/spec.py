@@ -126,6 +126,9 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
             _hold(whole, f"{name} has groups or pools: its places have no filters of their own")
         if isinstance(choice.weight_gradient, Narrow):
             _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
+            beside = choice.weight_gradient.taps * stage.output.channels
+            fits = choice.weight_gradient.taps == 1 or beside <= machine.lanes
+            _hold(fits, f"{name} has more filters than lanes for its taps")
 
 
 def _registers(stage: ConvolutionStage) -> int:
@@ -148,7 +151,7 @@ def _registers(stage: ConvolutionStage) -> int:
     if isinstance(weights, WinogradWeights):
         used.append(weights.filters_at_once * weights.vectors)
     if isinstance(weights, Narrow):
-        used.append(weights.taps)
+        used.append(weights.sums)
     used += [
         chunk.rows * chunk.vectors
         for chunk in (weights, stage.choice.input_gradient)
