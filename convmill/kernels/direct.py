@@ -7,12 +7,15 @@ copy, vectors of filters x taps, or with groups taps x filters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from convmill.kernels import folding, ir
 from convmill.kernels.ahead import prefetch
 from convmill.kernels.build import Kernel
 from convmill.kernels.copies import in_copy, is_late
 from convmill.kernels.functions import activate
-from convmill.kernels.lang import I8, Emitter, Index, cover
+from convmill.kernels.lang import F32, I8, Emitter, Index, cover
 from convmill.lower.choices import Direct
 from convmill.lower.launches import Slot, argmax, of_matrix, value
 from convmill.lower.stages import ConvolutionStage
@@ -37,6 +40,7 @@ def forward(k: Kernel) -> None:
     tile = stage.choice.forward
     assert isinstance(tile, Direct)
     filters = stage.output.channels // stage.groups
+    laid_out = _lay_out(k, stage, tile.taps) if tile.taps > 1 else None
     with k.loop(0, stage.groups) as group:
         x = k.at(k.pointer(value(stage.input)), k.mul(group, stage.channels_read))
         for start, counts in k.runs(filters, tile.vectors):
@@ -46,7 +50,11 @@ def forward(k: Kernel) -> None:
                     for left, right, windows in cover(stage.output.width, tile.windows):
                         with k.loop(left, right, windows) as column:
                             corner, size = (filter_, row, column), (rows, windows)
-                            _tile(k, stage, x, corner, size, counts, tile.unroll)
+                            if laid_out is None:
+                                sums = _by_taps(k, stage, x, corner, size, counts, tile.unroll)
+                            else:
+                                sums = _by_groups(k, stage, x, corner, size, laid_out, tile.taps)
+                            _finish_tile(k, stage, corner, size, counts, sums)
 
 
 def biases(
@@ -58,7 +66,7 @@ def biases(
     return k.load(k.pointer(of_matrix("parameter", stage.bias)), filter_, count)
 
 
-def _tile(
+def _by_taps(
     k: Kernel,
     stage: ConvolutionStage,
     x: ir.Value,
@@ -66,47 +74,118 @@ def _tile(
     size: tuple[int, int],
     counts: list[int],
     unroll: int,
-) -> None:
-    """One register tile: ``size`` windows (rows, columns) times ``len(counts)`` vectors; ``x``
-    points at the channels that they read."""
+) -> list[list[ir.Value]]:
+    """Sums of one register tile, for each vector those of its places: ``size`` windows (rows,
+    columns) times ``len(counts)`` vectors; ``x`` points at the channels that they read."""
     weights = k.pointer(of_matrix("pack", stage.kernel))
     copy = k.build.network.matrices[stage.kernel].copy("pack")
-    filter_, row, column = corner
-    parted = stage.groups > 1
+    filter_, parted, places = corner[0], stage.groups > 1, _places(stage, size)
+    sums = []
+    for v, count in enumerate(counts):
+        start = biases(k, stage, k.add(filter_, v * k.lanes), count)
+        sums.append([k.variable(start) for _ in places])
+    with _runs(k, stage, corner) as (line, number), k.loop(0, stage.run_length, unroll) as inside:
+        first = k.add(k.mul(number, stage.run_length), inside)
+        for u in range(unroll):
+            tap = in_copy(k, copy, filter_, k.add(first, u))
+            taps = [
+                # behind the last filter there are zeros, behind a group others
+                k.load(weights, k.add(tap, v * copy.vector), count if parted else None)
+                for v, count in enumerate(counts)
+            ]
+            for v in range(len(counts) if is_late(copy) else 0):
+                prefetch(k, weights, k.add(tap, v * copy.vector + AHEAD * copy.column))
+            base = k.at(x, k.add(line, inside))
+            for p, place in enumerate(places):
+                factor = k.broadcast(k.load_scalar(base, place + u))
+                for v, weight in enumerate(taps):
+                    k.set(sums[v][p], k.fma(factor, weight, k.get(sums[v][p])))
+    return [[k.get(one) for one in each] for each in sums]
+
+
+def _places(stage: ConvolutionStage, size: tuple[int, int]) -> list[int]:
+    """How far behind a tile's first window those of its places begin, by pooling windows."""
     step_row = stage.strides[0] * stage.input.row
     step_column = stage.strides[1] * stage.input.channels
-    places = [
+    return [
         (r * stage.pool[0] + i) * step_row + (c * stage.pool[1] + j) * step_column
         for r in range(size[0])
         for c in range(size[1])
         for i in range(stage.pool[0])
         for j in range(stage.pool[1])
     ]
-    sums = []
-    for v, count in enumerate(counts):
-        start = biases(k, stage, k.add(filter_, v * k.lanes), count)
-        sums.append([k.variable(start) for _ in places])
-    down, right = stage.pool[0] * step_row, stage.pool[1] * step_column
+
+
+@contextmanager
+def _runs(
+    k: Kernel, stage: ConvolutionStage, corner: tuple[Index, Index, Index]
+) -> Iterator[tuple[Index, Index]]:
+    """For each run of neighbours in a tile's first window: where it begins, and its number."""
+    _, row, column = corner
+    down = stage.pool[0] * stage.strides[0] * stage.input.row
+    right = stage.pool[1] * stage.strides[1] * stage.input.channels
     origin = k.add(k.mul(row, down), k.mul(column, right), stage.corner)
     with k.loop(0, stage.kernel_size[0]) as tap_row, k.loop(0, stage.runs) as run:
         line = k.add(origin, k.mul(tap_row, stage.line_step), k.mul(run, stage.run_step))
-        first = k.add(k.mul(tap_row, stage.window_row), k.mul(run, stage.run_length))
-        with k.loop(0, stage.run_length, unroll) as inside:
-            for u in range(unroll):
-                tap = in_copy(k, copy, filter_, k.add(first, inside, u))
-                taps = [
-                    # behind the last filter there are zeros, behind a group others
-                    k.load(weights, k.add(tap, v * copy.vector), count if parted else None)
-                    for v, count in enumerate(counts)
-                ]
-                for v in range(len(counts) if is_late(copy) else 0):
-                    prefetch(k, weights, k.add(tap, v * copy.vector + AHEAD * copy.column))
-                base = k.at(x, k.add(line, inside))
-                for p, place in enumerate(places):
-                    factor = k.broadcast(k.load_scalar(base, place + u))
-                    for v, weight in enumerate(taps):
-                        k.set(sums[v][p], k.fma(factor, weight, k.get(sums[v][p])))
-    _finish_tile(k, stage, corner, size, counts, sums)
+        yield line, k.add(k.mul(tap_row, stage.runs), run)
+
+
+# Few filters, several taps in a vector ------------------------------------------------------------
+
+
+def _lay_out(k: Kernel, stage: ConvolutionStage, taps: int) -> ir.Value:
+    """The weights of all groups of so many taps, a vector each. Where taps of a run are left, the
+    last group overlaps the one before it, and has zeros for what is there already."""
+    weights = k.pointer(of_matrix("pack", stage.kernel))
+    copy = k.build.network.matrices[stage.kernel].copy("pack")
+    run, each = stage.run_length, -(-stage.run_length // taps)
+    laid_out = k.scratch(F32, stage.taps // run * each * k.lanes)
+
+    def put(first: Index, number: Index, known: int) -> None:
+        zero = k.constant(0.0)
+        ones = [
+            zero if i < known else k.load(weights, in_copy(k, copy, 0, k.add(first, i)))
+            for i in range(taps)
+        ]
+        k.store(k.beside(ones), laid_out, k.mul(number, k.lanes))
+
+    with k.loop(0, stage.taps // run) as line:
+        first, number = k.mul(line, run), k.mul(line, each)
+        with k.loop(0, run // taps) as group:
+            put(k.add(first, k.mul(group, taps)), k.add(number, group), 0)
+        if run % taps:
+            put(k.add(first, run - taps), k.add(number, each - 1), taps - run % taps)
+    return laid_out
+
+
+def _by_groups(
+    k: Kernel,
+    stage: ConvolutionStage,
+    x: ir.Value,
+    corner: tuple[Index, Index, Index],
+    size: tuple[int, int],
+    laid_out: ir.Value,
+    taps: int,
+) -> list[list[ir.Value]]:
+    """The same for one vector, which holds each filter for so many taps."""
+    places = _places(stage, size)
+    sums = [k.variable(k.constant(0.0)) for _ in places]
+    run = stage.run_length
+
+    def add(at: Index, number: Index) -> None:
+        weight = k.load(laid_out, k.mul(number, k.lanes))
+        for place, total in zip(places, sums, strict=True):
+            ones = k.load_repeated(x, k.add(at, place), taps)
+            k.set(total, k.fma(ones, weight, k.get(total)))
+
+    with _runs(k, stage, corner) as (line, number):
+        first = k.mul(number, -(-run // taps))
+        with k.loop(0, run // taps) as group:
+            add(k.add(line, k.mul(group, taps)), k.add(first, group))
+        if run % taps:
+            add(k.add(line, run - taps), k.add(first, run // taps))
+    start = biases(k, stage, 0, stage.output.channels)
+    return [[k.builder.fadd(start, k.add_beside(k.get(one), taps)) for one in sums]]
 
 
 def _finish_tile(
@@ -117,14 +196,14 @@ def _finish_tile(
     counts: list[int],
     sums: list[list[ir.Value]],
 ) -> None:
-    """Activate, take each window's maximum, store it and its place."""
+    """Activate the ``sums`` of a tile, take each window's maximum, store it and its place."""
     filter_, row, column = corner
     area = stage.pool[0] * stage.pool[1]
     for r in range(size[0]):
         for c in range(size[1]):
             for v, count in enumerate(counts):
                 first = (r * size[1] + c) * area
-                window = [k.get(total) for total in sums[v][first : first + area]]
+                window = sums[v][first : first + area]
                 place = (k.add(row, r), k.add(column, c), k.add(filter_, v * k.lanes))
                 store_window(k, stage, window, place, count)
 

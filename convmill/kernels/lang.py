@@ -345,6 +345,28 @@ class Emitter:
         numbers = [lane // count for lane in range(self.lanes)]
         return self.builder.shuffle_vector(vector, vector, ir.Constant(self.integers, numbers))
 
+    def beside(self, vectors: Sequence[ir.Value]) -> ir.Value:
+        """The first lane of each of the vectors (2, 4, 8 ...), then the second of each, and so on
+        as far as there are lanes."""
+        order = [lane // 2 + lane % 2 * self.lanes for lane in range(self.lanes)]
+        numbers = ir.Constant(self.integers, order)
+        while len(vectors) > 1:
+            half = len(vectors) // 2
+            pairs = zip(vectors[:half], vectors[half:], strict=True)
+            vectors = [self.builder.shuffle_vector(a, b, numbers) for a, b in pairs]
+        return vectors[0]
+
+    def add_beside(self, vector: ir.Value, count: int) -> ir.Value:
+        """Sums of so many (1, 2, 4 ...) lanes beside each other, in the first lanes."""
+        while count > 1:
+            halves = [
+                ir.Constant(self.integers, [(2 * i + odd) % self.lanes for i in range(self.lanes)])
+                for odd in (0, 1)
+            ]
+            even, odd = (self.builder.shuffle_vector(vector, vector, one) for one in halves)
+            vector, count = self.builder.fadd(even, odd), count // 2
+        return vector
+
     def numbered(self, first: Index) -> ir.Value:
         """A vector of ``i32``: ``first`` in the first lane, and one more in each behind it."""
         steps = ir.Constant(self.integers, list(range(self.lanes)))

@@ -14,12 +14,14 @@ from convmill.plan.graph.shapes import Pair
 class Direct:
     """Forward convolution, tap by tap. Register tile: ``rows`` x ``windows`` pooling windows of
     outputs (single places where nothing is pooled), times ``vectors`` of filters; ``unroll`` taps.
+    Where filters are few a vector holds each beside itself for ``taps`` neighbouring taps.
     """
 
     rows: int
     windows: int
     vectors: int
     unroll: int
+    taps: int = 1
 
 
 @dataclass(frozen=True)

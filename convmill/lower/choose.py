@@ -55,6 +55,7 @@ MOST_GATHERED = 32  # images: a part of a batch is a multiple of them
 GATHERED_BYTES = 256 * 1024 * 1024  # that their values may take, all stages together
 LEVEL_1_BYTES = 32 * 1024
 OUTER_BYTES = 512 * 1024  # of images and gradients: they should stay in the second cache
+LEAST_PLACES = 64  # of an image, for weights to be laid out anew
 LARGE_BYTES = 512 * 1024  # of a dense layer's weights: above, each group of images waits for them
 LEAST_SHARED = 4  # vectors of columns, for threads to share
 PANEL_BYTES = 24 * 1024  # of weights that stay in the first cache
@@ -192,6 +193,7 @@ def forward_tiles(
     window = stage.pool[0] * stage.pool[1]
     height, width = stage.output.height, stage.output.width
     budget = machine.registers - SPARE_REGISTERS
+    beside = taps_beside(stage, machine) if lays_out(stage, machine) else 1
     for vectors in (v for v in (1, 2, 3, 4, 6) if v <= blocks):
         if vectors > 1 and vectors * window + vectors + 1 >= machine.registers:
             continue  # one pooling window alone is too much
@@ -203,10 +205,23 @@ def forward_tiles(
             cycles = tile_cycles(rows, windows, vectors, window, height, width, blocks)
             places = rows * windows * window
             if best is None or (cycles, -places * vectors) < best[:2]:
-                tile = Direct(rows, windows, vectors, tap_unroll(stage, places * vectors))
+                unroll = tap_unroll(stage, places * vectors) if beside == 1 else 1
+                tile = Direct(rows, windows, vectors, unroll, beside)
                 best = (cycles, -places * vectors, late, places + vectors, tile)
         assert best is not None
         yield best
+
+
+def lays_out(stage: ConvolutionStage, machine: Machine) -> bool:
+    """Whether weights may be laid out anew for each image: they stay in the first cache, and there
+    are enough places to read them."""
+    small = 4 * stage.taps * machine.lanes <= LEVEL_1_BYTES
+    return small and stage.groups == 1 and math.prod(stage.computed) >= LEAST_PLACES
+
+
+def taps_beside(stage: ConvolutionStage, machine: Machine) -> int:
+    """Neighbouring taps for which each filter finds a lane of its own in one vector."""
+    return power_of_two(min(machine.lanes // stage.output.channels, stage.run_length))
 
 
 def tap_unroll(stage: ConvolutionStage, accumulators: int) -> int:
@@ -242,9 +257,8 @@ def placed_chunk(stage: ConvolutionStage, machine: Machine) -> Placed:
 
 
 def narrow_tile(stage: ConvolutionStage, machine: Machine) -> Narrow:
-    """As many taps beside each other as the lanes have room for, and a run of the window has."""
-    room = min(machine.lanes // stage.output.channels, stage.run_length)
-    taps = power_of_two(room)
+    """As many taps beside each other as there is room for; their sums over all places."""
+    taps = taps_beside(stage, machine)
     sums = stage.taps // stage.run_length * -(-stage.run_length // taps)
     return Narrow(sums_at_once(sums, machine), taps)
 

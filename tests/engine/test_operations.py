@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from convmill.kernels import copies
-from convmill.lower import winograd
-from convmill.lower.choices import Filtering, Winograd, WinogradWeights
+from convmill.lower import choose, winograd
+from convmill.lower.choices import Direct, Filtering, Winograd, WinogradWeights
 from convmill.lower.passes import lower
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph.activations import Activation
@@ -219,6 +219,42 @@ def test_minimal_filtering(
     assert isinstance(weights, WinogradWeights) == (not pooled and filters % 8 == 0)
     assert not isinstance(weights, WinogradWeights) or weights.filtering == filtering
     follows(graph, "mean_absolute_error", machine=WIDTHS[width], count=5)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("filters", "size", "options"),
+    [
+        (1, (3, 3), {}),
+        (2, (5, 4), {"strides": (2, 1)}),
+        (3, (1, 1), {}),
+        (6, (5, 5), {"padding": "same"}),
+        (7, (2, 3), {"dilation": (2, 2)}),
+        (8, (3, 3), {"bias": False}),
+    ],
+)
+def test_few_filters(filters, size, options, width, monkeypatch):
+    """Those that leave lanes for several taps: in front of pooling, and behind it."""
+    monkeypatch.setattr(choose, "LEAST_PLACES", 1)
+    machine = WIDTHS[width]
+    graph = graph_of(
+        (15, 13, 3),
+        conv(filters, size, **options),
+        pool("max", (2, 2)),
+        conv(filters, (2, 2), activation="elu"),
+        flatten,
+        dense(2),
+    )
+    stages = lower(graph, recipe_of("mean_squared_error"), machine).stages
+    convolutions = [stage for stage in stages if isinstance(stage, ConvolutionStage)]
+    runs = (size[1] * 3 if "dilation" not in options else 3, 2 * filters)
+    for stage, run in zip(convolutions, runs, strict=True):
+        assert stage.choice is not None
+        assert isinstance(stage.choice.forward, Direct)
+        most = min(machine.lanes // filters, run)
+        taps = stage.choice.forward.taps
+        assert taps <= max(most, 1) < 2 * taps
+    follows(graph, "mean_squared_error", machine=machine)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
