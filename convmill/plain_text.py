@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from io import StringIO
 
@@ -12,15 +11,12 @@ from convmill.printing import printable
 
 
 def plain_text(what: RenderableType, width: int) -> str:
-    """``what`` in lines of at most ``width`` letters, and no wider than the terminal that standard
-    output is, without colours and blanks at their ends.
+    """``what`` in lines of at most ``width`` letters, without colours and blanks at their ends.
 
     Also in notebooks, where rich would otherwise show it by itself and leave the text empty. It
     can be printed, whatever standard output can hold.
     """
     out = StringIO()
-    if sys.stdout is not None and sys.stdout.isatty():
-        width = min(width, shutil.get_terminal_size().columns)
     Console(file=out, width=width, no_color=True, force_terminal=False, force_jupyter=False).print(
         what
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -87,3 +88,11 @@ def _plain_letter(letter: str) -> str:
 
 
 codecs.register_error(PLAIN, _replace)
+
+
+def line_width(otherwise: int) -> int:
+    """Letters in a line of the terminal that standard output is, ``otherwise`` of anything else."""
+    with contextlib.suppress(AttributeError, ValueError):  # a stream of somebody's own, or closed
+        if sys.stdout.isatty():
+            return shutil.get_terminal_size().columns
+    return otherwise

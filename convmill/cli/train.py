@@ -174,9 +174,6 @@ def train(
     if every is not None:
         _check_every(every)
         _check_needed("--every", "--checkpoint FOLDER", checkpoint)
-    if force:
-        needed = "--out FILE, --history FILE or --report FILE"
-        _check_needed("--force", needed, out, history, report)
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     if model is not None:

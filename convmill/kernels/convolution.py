@@ -150,13 +150,17 @@ def words(stage: ConvolutionStage) -> str:
     return " + ".join(parts)
 
 
+def _beside(taps: int) -> str:
+    return f", {taps} taps each" if taps > 1 else ""
+
+
 def tiles(stage: ConvolutionStage) -> str:
     """Algorithms and register tiles."""
     assert stage.choice is not None
     match stage.choice.forward:
         case Direct() as tile:
             places = tile.rows * tile.windows * stage.pool[0] * stage.pool[1]
-            parts = [f"{places} places x {tile.vectors}"]
+            parts = [f"{places} places x {tile.vectors}{_beside(tile.taps)}"]
         case Winograd() as tile:
             parts = [_winograd(tile)]
     for words, chunk in (
@@ -165,8 +169,7 @@ def tiles(stage: ConvolutionStage) -> str:
     ):
         match chunk:
             case Narrow():
-                beside = f" x {chunk.taps} taps" if chunk.taps > 1 else " taps"
-                parts.append(f"{words} {chunk.sums}{beside}")
+                parts.append(f"{words} {chunk.sums} sums{_beside(chunk.taps)}")
             case Live():
                 parts.append(f"{words} {chunk.rows} rows x {chunk.vectors}")
             case Placed():

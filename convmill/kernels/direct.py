@@ -138,7 +138,7 @@ def _lay_out(k: Kernel, stage: ConvolutionStage, taps: int) -> ir.Value:
     last group overlaps the one before it, and has zeros for what is there already."""
     weights = k.pointer(of_matrix("pack", stage.kernel))
     copy = k.build.network.matrices[stage.kernel].copy("pack")
-    run, each = stage.run_length, -(-stage.run_length // taps)
+    run, each = stage.run_length, stage.groups_of_taps(taps)
     laid_out = k.scratch(F32, stage.taps // run * each * k.lanes)
 
     def put(first: Index, number: Index, known: int) -> None:
@@ -172,18 +172,18 @@ def _by_groups(
     sums = [k.variable(k.constant(0.0)) for _ in places]
     run = stage.run_length
 
-    def add(at: Index, number: Index) -> None:
+    def add(at: Index, number: Index, known: int) -> None:
         weight = k.load(laid_out, k.mul(number, k.lanes))
         for place, total in zip(places, sums, strict=True):
-            ones = k.load_repeated(x, k.add(at, place), taps)
+            ones = k.load_repeated(x, k.add(at, place), taps, known)  # or infinity times zero
             k.set(total, k.fma(ones, weight, k.get(total)))
 
     with _runs(k, stage, corner) as (line, number):
-        first = k.mul(number, -(-run // taps))
+        first = k.mul(number, stage.groups_of_taps(taps))
         with k.loop(0, run // taps) as group:
-            add(k.add(line, k.mul(group, taps)), k.add(first, group))
+            add(k.add(line, k.mul(group, taps)), k.add(first, group), 0)
         if run % taps:
-            add(k.add(line, run - taps), k.add(first, run // taps))
+            add(k.add(line, run - taps), k.add(first, run // taps), taps - run % taps)
     start = biases(k, stage, 0, stage.output.channels)
     return [[k.builder.fadd(start, k.add_beside(k.get(one), taps)) for one in sums]]
 

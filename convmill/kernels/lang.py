@@ -310,7 +310,8 @@ class Emitter:
 
     def factor(self, value: float) -> ir.Value:
         """The same, read from memory where it is used. Constants stay in registers all through a
-        function, and where there are many a loop that fills the registers puts its sums down."""
+        function, and where there are many a loop that fills the registers puts its sums down. (A
+        pass of LLVM's that folds what is never stored, which is not run, would undo it.)"""
         name = f"factor.{value}".replace("-", "minus.")
         held = self.module.globals.get(name)
         if held is None:
@@ -329,14 +330,17 @@ class Emitter:
         first = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(first, empty, self.whole(0))
 
-    def load_repeated(self, pointer: ir.Value, offset: Index, count: int) -> ir.Value:
-        """So many elements, again and again over the lanes."""
+    def load_repeated(
+        self, pointer: ir.Value, offset: Index, count: int, zeros: int = 0
+    ) -> ir.Value:
+        """So many elements, again and again over the lanes, zero in the place of the first ones."""
         if count == 1:
             return self.broadcast(self.load_scalar(pointer, offset))
         few = ir.VectorType(F32, count)
         found = self.builder.load(self.at(pointer, offset), typ=few, align=_bytes(F32))
-        numbers = [lane % count for lane in range(self.lanes)]
-        return self.builder.shuffle_vector(found, found, ir.Constant(self.integers, numbers))
+        numbers = [lane % count + count * (lane % count < zeros) for lane in range(self.lanes)]
+        zero = ir.Constant(few, [0.0] * count)
+        return self.builder.shuffle_vector(found, zero, ir.Constant(self.integers, numbers))
 
     def repeat_lanes(self, vector: ir.Value, count: int) -> ir.Value:
         """Each of the first lanes so many times, one beside the other."""

@@ -29,7 +29,8 @@ def _firsts(stage: ConvolutionStage, choice: Narrow) -> list[int]:
     """The first tap of each sum. Where taps of a run are left, the last sum overlaps the one before
     it."""
     run = stage.run_length
-    starts = [min(start, run - choice.taps) for start in range(0, run, choice.taps)]
+    numbers = range(stage.groups_of_taps(choice.taps))
+    starts = [min(number * choice.taps, run - choice.taps) for number in numbers]
     return [first + start for first in range(0, stage.taps, run) for start in starts]
 
 

@@ -176,7 +176,7 @@ def _weigh(
     overlaps the one before it, whose gradients count as zero there."""
     output, outputs = stage.output, choice.filtering.outputs
     number, first = goal
-    behind = k.record(gradient(output), image)
+    slopes = k.record(gradient(output), image)
     corner = k.add(k.mul(place[0], output.row), k.mul(place[1], output.channels), output.origin)
     overlaps = [
         k.sub(k.mul(at, outputs), begin) if size % outputs else None
@@ -191,16 +191,16 @@ def _weigh(
         every = k.broadcast(k.builder.trunc(k.index(overlap), I32))
         return k.builder.icmp_signed("<=", every, k.whole(at))
 
-    def behind_output(i: int, j: int, filter_: Index) -> ir.Value:
+    def slope(i: int, j: int, filter_: Index) -> ir.Value:
         there = k.add(corner, first, filter_, i * output.row + j * output.channels)
-        found = k.load(behind, there)
+        found = k.load(slopes, there)
         conditions = [one for one in (counts(0, i), counts(1, j)) if one is not None]
         if not conditions:
             return found
         return k.builder.select(reduce(k.builder.and_, conditions), found, k.constant(0.0))
 
     with k.loop(0, choice.filters, k.lanes) as filter_:
-        d = [[behind_output(i, j, filter_) for j in range(outputs)] for i in range(outputs)]
+        d = [[slope(i, j, filter_) for j in range(outputs)] for i in range(outputs)]
         target = k.at(rooms.gradients, k.add(k.mul(number, choice.filters), filter_))
         weighed_square = square(lambda g: weigh(k, choice.filtering.side, g), d)
         points = (p for line in weighed_square for p in line)

@@ -12,9 +12,10 @@ from convmill.plan.graph.shapes import Pair
 
 @dataclass(frozen=True)
 class Direct:
-    """Forward convolution, tap by tap. Register tile: ``rows`` x ``windows`` pooling windows of
-    outputs (single places where nothing is pooled), times ``vectors`` of filters; ``unroll`` taps.
-    Where filters are few a vector holds each beside itself for ``taps`` neighbouring taps.
+    """Forward convolution, tap by tap, ``unroll`` of them behind one another. Register tile:
+    ``rows`` x ``windows`` pooling windows of outputs (single places where nothing is pooled), times
+    ``vectors`` of filters. Where filters are few, one vector holds each of them beside itself for
+    ``taps`` neighbouring taps, whose sums are added at the end.
     """
 
     rows: int

@@ -2,8 +2,9 @@
 
     [conv 3x3, 32 -> 64]  =>  [conv, forward Winograd 5 rows ..., dX placed, dW live 3 rows x 6]
 
-Nothing here changes a result by one bit but the number of lanes and the algorithm; tiles only move
-time. Register tiles are those that need fewest cycles by a simple model.
+Nothing here changes a result by one bit but the number of lanes, the algorithm, and how many taps
+of a filter lie beside each other; tiles only move time. Register tiles are those that need fewest
+cycles by a simple model.
 """
 
 from __future__ import annotations
@@ -259,7 +260,7 @@ def placed_chunk(stage: ConvolutionStage, machine: Machine) -> Placed:
 def narrow_tile(stage: ConvolutionStage, machine: Machine) -> Narrow:
     """As many taps beside each other as there is room for; their sums over all places."""
     taps = taps_beside(stage, machine)
-    sums = stage.taps // stage.run_length * -(-stage.run_length // taps)
+    sums = stage.taps // stage.run_length * stage.groups_of_taps(taps)
     return Narrow(sums_at_once(sums, machine), taps)
 
 

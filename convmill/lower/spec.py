@@ -121,14 +121,16 @@ def check_choices(stages: Sequence[Stage], wanted: Sequence[Gradients], machine:
                 square = (tile.filtering.kernel,) * 2
                 _hold(plain and stage.kernel_size == square, f"{name} has no plain square kernel")
                 _hold(min(places) >= tile.filtering.outputs, f"{name} cannot be transformed")
+        for tile in (choice.forward, choice.weight_gradient):
+            if isinstance(tile, Direct | Narrow) and tile.taps > 1:
+                fits = tile.taps * stage.output.channels <= machine.lanes and stage.groups == 1
+                _hold(fits, f"{name} has no lanes for {tile.taps} taps of each filter")
+                _hold(tile.taps <= stage.run_length, f"{name} has runs of fewer taps")
         if isinstance(choice.input_gradient, Placed):
             whole = stage.groups == 1 and not stage.pooled
             _hold(whole, f"{name} has groups or pools: its places have no filters of their own")
         if isinstance(choice.weight_gradient, Narrow):
             _hold(not gradients.input, f"{name} has no lists for the gradient of its input")
-            beside = choice.weight_gradient.taps * stage.output.channels
-            fits = choice.weight_gradient.taps == 1 or beside <= machine.lanes
-            _hold(fits, f"{name} has more filters than lanes for its taps")
 
 
 def _registers(stage: ConvolutionStage) -> int:

@@ -138,6 +138,10 @@ class ConvolutionStage(WindowedStage):
         """Values of a run."""
         return self.window_row // self.runs
 
+    def groups_of_taps(self, taps: int) -> int:
+        """Groups of so many taps in a run; where some are left the last overlaps the one before."""
+        return -(-self.run_length // taps)
+
     @property
     def run_step(self) -> int:
         """Elements of the input from one run of a row to the next."""

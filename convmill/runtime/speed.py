@@ -16,7 +16,7 @@ import numpy as np
 
 from convmill.design.costs import Cost
 from convmill.design.steps import Design, Step
-from convmill.lower.choices import Narrow, Winograd
+from convmill.lower.choices import Direct, Narrow, Winograd
 from convmill.plan.reads import Windows
 from convmill.runtime.host import cores, machine, thread_count
 
@@ -67,9 +67,10 @@ def work(step: Step, cost: Cost, batch_size: int) -> dict[str, float]:
     forward = cost.thinned.computed * (cost.forward + cost.forward_operations)
     backward = cost.sparse_training + cost.sparse_training_operations - forward
     kind = _kind(cost)
-    done[kind] = batch_size * forward * _idle(step.shape[-1])
+    choice = cost.choice
+    done[kind] = batch_size * forward * _idle_filters(step, choice and choice.forward)
     if kind == "narrow":  # filters in the lanes, backward as well
-        done[kind] += batch_size * backward * _idle(step.shape[-1])
+        done[kind] += batch_size * backward * _idle_filters(step, choice and choice.weight_gradient)
     else:
         done["backward"] = batch_size * backward * _idle(_window_row(step))
     return done
@@ -91,6 +92,13 @@ def _idle(count: int) -> float:
     """How many times longer so many values take in whole vectors than they would without rests."""
     lanes = machine().lanes
     return -(-count // lanes) * lanes / count
+
+
+def _idle_filters(step: Step, tile: object) -> float:
+    """The same of filters in the lanes, beside themselves for several taps where they are few."""
+    taps = tile.taps if isinstance(tile, Direct | Narrow) else 1
+    row = _window_row(step)
+    return _idle(step.shape[-1]) * -(-row // taps) / row
 
 
 def _window_row(step: Step) -> int:

@@ -96,7 +96,7 @@ def class_weights(y: np.ndarray, class_weight: Mapping[int, float]) -> np.ndarra
     """The weight of each image, float32 (n,), from the weight of its class; 1 where it has none.
 
     The class is the position of the largest value where y is one-hot, else y itself, rounded. Keys
-    that are no class are passed over, as Keras does, with a warning.
+    that are no whole number are passed over, as Keras does, with a warning.
 
     Raises:
         ValueError: ``class_weight`` is no dict, or a weight in it is no finite number.

@@ -16,6 +16,7 @@ from convmill.plain_text import plain_text
 from convmill.plan.halves import halves
 from convmill.plan.rebuild import check_model
 from convmill.plan.refusals import NotCovered
+from convmill.printing import line_width
 from convmill.runtime.program import Kind
 from convmill.runtime.report import ProgramReport, StageReport, report
 from convmill.train.bound import Bound
@@ -108,7 +109,7 @@ class Explanation:
             yield f"Note: {note}."
 
     def __str__(self) -> str:
-        return plain_text(self, TEXT_WIDTH)
+        return plain_text(self, line_width(TEXT_WIDTH))
 
     __repr__ = __str__
 
@@ -192,8 +193,8 @@ def _table(model: str, found: ProgramReport, times: Times | None, tiles: bool = 
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("stage", overflow="fold", no_wrap=tiles)
-    table.add_column("computes")
+    table.add_column("stage", overflow="fold", no_wrap=tiles, min_width=8)
+    table.add_column("computes", min_width=8)
     table.add_column("output", justify="right", no_wrap=True)
     if tiles:
         table.add_column("tiles in registers,\nvectors last", no_wrap=True)

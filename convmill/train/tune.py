@@ -15,6 +15,7 @@ from convmill.kernels.operations import operation_of
 from convmill.kinds import check_callable
 from convmill.lower.alternatives import words
 from convmill.plain_text import plain_text
+from convmill.printing import line_width
 from convmill.train.session import session
 from convmill.train.trial import trial_of
 
@@ -49,7 +50,7 @@ class Tuning:
         return Group(*shown)
 
     def __str__(self) -> str:
-        return plain_text(self.__rich__(), TEXT_WIDTH)
+        return plain_text(self.__rich__(), line_width(TEXT_WIDTH))
 
     __repr__ = __str__
 

@@ -101,14 +101,6 @@ def test_out_that_exists_needs_force(run, tmp_path):
     assert out.read_bytes() == b"what I had"
 
 
-def test_force_needs_a_file(run, tmp_path):
-    outcome = run("train", "--data", "digits", "--checkpoint", tmp_path / "run", "--force")
-    assert outcome.code == USAGE
-    needed = "for --force: It needs --out FILE, --history FILE or --report FILE. Received: "
-    assert needed in " ".join(outcome.err.split())
-    assert not os.listdir(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [

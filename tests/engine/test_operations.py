@@ -10,7 +10,7 @@ import pytest
 
 from convmill.kernels import copies
 from convmill.lower import choose, winograd
-from convmill.lower.choices import Direct, Filtering, Winograd, WinogradWeights
+from convmill.lower.choices import Direct, Filtering, Narrow, Winograd, WinogradWeights
 from convmill.lower.passes import lower
 from convmill.lower.stages import ConvolutionStage
 from convmill.plan.graph.activations import Activation
@@ -177,17 +177,18 @@ def test_order_of_layers(name):
     ids=lambda each: f"F({each.outputs}, {each.kernel})",
 )
 @pytest.mark.parametrize(
-    ("image", "filters", "pooled", "padding", "activation"),
+    ("image", "channels", "filters", "pooled", "padding", "activation"),
     [
-        (None, 33, True, "valid", "elu"),  # one tile
-        (None, 32, False, "valid", "relu"),  # those of several images go together
-        ((7, 6), 33, False, "same", "relu"),  # lists of live places beside it
-        ((9, 13), 33, True, "valid", "relu"),  # the last tiles overlap others
-        ((30, 29), 32, False, "valid", "elu"),  # more of them than stay in the cache
+        (None, 17, 33, True, "valid", "elu"),  # one tile
+        (None, 17, 32, False, "valid", "relu"),  # those of several images go together
+        ((7, 6), 17, 33, False, "same", "relu"),  # lists of live places beside it
+        ((9, 13), 17, 33, True, "valid", "relu"),  # the last tiles overlap others
+        ((9, 10), 96, 16, False, "same", "elu"),  # sums of many channels
+        ((30, 29), 17, 32, False, "valid", "elu"),  # more of them than stay in the cache
     ],
 )
 def test_minimal_filtering(
-    image, filters, pooled, padding, activation, filtering, together, width, monkeypatch
+    image, channels, filters, pooled, padding, activation, filtering, together, width, monkeypatch
 ):
     """Convolutions that go through Winograd's tiles, forward and, where nothing pools, backward;
     for the gradient of the weights where filters fill their vectors. Tiles of five images go
@@ -201,7 +202,7 @@ def test_minimal_filtering(
     kernel = (filtering.kernel, filtering.kernel)
     graph = graph_of(
         (*(image or (filtering.side, filtering.side)), 3),
-        conv(17, (1, 1), activation="linear"),
+        conv(channels, (1, 1), activation="linear"),
         conv(filters, kernel, padding=padding, activation=activation),
         *([pool("max", (2, 2))] if pooled else []),
         flatten,
@@ -236,6 +237,7 @@ def test_minimal_filtering(
 def test_few_filters(filters, size, options, width, monkeypatch):
     """Those that leave lanes for several taps: in front of pooling, and behind it."""
     monkeypatch.setattr(choose, "LEAST_PLACES", 1)
+    monkeypatch.setattr(choose, "MOST_NARROW_WORK", 1000)
     machine = WIDTHS[width]
     graph = graph_of(
         (15, 13, 3),
@@ -254,7 +256,23 @@ def test_few_filters(filters, size, options, width, monkeypatch):
         most = min(machine.lanes // filters, run)
         taps = stage.choice.forward.taps
         assert taps <= max(most, 1) < 2 * taps
+    first = convolutions[0].choice
+    assert first is not None
+    assert isinstance(first.weight_gradient, Narrow)
+    assert first.weight_gradient.taps == first.forward.taps
     follows(graph, "mean_squared_error", machine=machine)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_infinity_stays_where_few_filters_read_it(width, monkeypatch):
+    """Taps that lie in two groups count once; infinity times a zero weight would be no number."""
+    monkeypatch.setattr(choose, "LEAST_PLACES", 1)
+    graph = graph_of((9, 9, 1), rescale(2.0, 0.0), conv(2, (5, 5), activation="linear"), flatten)
+    x = np.ones((1, 9, 9, 1), np.float32)
+    x[0, 4, 4] = 3e38
+    values = [np.ones(one.shape, np.float32) for one in graph.parameters]
+    program = program_of(graph, None, values, machine=WIDTHS[width])
+    assert np.isposinf(program.predict(x)).all()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

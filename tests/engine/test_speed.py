@@ -75,7 +75,7 @@ def test_kinds_are_those_that_are_compiled() -> None:
     )
     model.compile("sgd", "mse")
     first, _, inner, _ = convmill.explain(model).stages
-    assert ("taps" in first.tiles, "taps" in inner.tiles) == (True, False)
+    assert ("sums" in first.tiles, "sums" in inner.tiles) == (True, False)
     assert "narrow" in work(model, "narrow")
     assert "direct" in work(model, "inner")
 
