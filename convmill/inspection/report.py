@@ -145,8 +145,8 @@ class Inspection(Report):
         if not any(row.cost.choice for row in self.rows):
             return []
         return [
-            "In training is an estimate from the design: explain also counts what Winograd's "
-            "algorithm spares and, after fit, what relu turned off"
+            "The count in training is an estimate from the design; explain also counts what "
+            "Winograd's algorithm spares and, after fit, what relu turned off"
         ]
 
     def gaps(self) -> list[str]:

@@ -72,7 +72,7 @@ def test_other_operations_are_told_apart():
     assert f"Multiply-adds of an image: {26 * 26 * 2 * 9:,} forward" in text
     assert f"Other operations of an image: {compared + activated:,} forward (comparisons," in text
     assert "| other forward |" in found.markdown()
-    assert "In training is an estimate from the design: explain also counts" in text
+    assert "The count in training is an estimate from the design; explain also counts" in text
 
 
 def test_without_convolutions_explain_counts_the_same():
