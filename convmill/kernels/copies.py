@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
+from convmill.kernels.lanes import transpose
 from convmill.kernels.lang import F32, I64, POINTER, Emitter, Index
 from convmill.lower.launches import Launch, Shares, of_matrix
 from convmill.lower.lines import FLOAT_BYTES
@@ -78,7 +79,7 @@ def _transpose(module: ir.Module, lanes: int) -> ir.Function:
             square = [
                 e.load(matrix, e.add(e.mul(e.add(row, r), columns), column)) for r in range(lanes)
             ]
-            for c, line in enumerate(e.transpose(square)):
+            for c, line in enumerate(transpose(e, square)):
                 at = e.add(e.mul(e.add(column, c), to_column), e.mul(row, to_row))
                 e.store(line, copy, at)
         _turn_slowly(e, (row, e.add(row, lanes)), (full_columns, columns))

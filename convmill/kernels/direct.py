@@ -15,6 +15,7 @@ from convmill.kernels.ahead import prefetch
 from convmill.kernels.build import Kernel
 from convmill.kernels.copies import in_copy, is_late
 from convmill.kernels.functions import activate
+from convmill.kernels.lanes import add_neighbours, interleave, load_repeated
 from convmill.kernels.lang import F32, I8, Emitter, Index, cover
 from convmill.lower.choices import Direct
 from convmill.lower.launches import Slot, argmax, of_matrix, value
@@ -147,7 +148,7 @@ def _lay_out(k: Kernel, stage: ConvolutionStage, taps: int) -> ir.Value:
             zero if i < known else k.load(weights, in_copy(k, copy, 0, k.add(first, i)))
             for i in range(taps)
         ]
-        k.store(k.beside(ones), laid_out, k.mul(number, k.lanes))
+        k.store(interleave(k, ones), laid_out, k.mul(number, k.lanes))
 
     with k.loop(0, stage.taps // run) as line:
         first, number = k.mul(line, run), k.mul(line, each)
@@ -175,7 +176,7 @@ def _by_groups(
     def add(at: Index, number: Index, known: int) -> None:
         weight = k.load(laid_out, k.mul(number, k.lanes))
         for place, total in zip(places, sums, strict=True):
-            ones = k.load_repeated(x, k.add(at, place), taps, known)  # or infinity times zero
+            ones = load_repeated(k, x, k.add(at, place), taps, known)  # or infinity times zero
             k.set(total, k.fma(ones, weight, k.get(total)))
 
     with _runs(k, stage, corner) as (line, number):
@@ -185,7 +186,7 @@ def _by_groups(
         if run % taps:
             add(k.add(line, run - taps), k.add(first, run // taps), taps - run % taps)
     start = biases(k, stage, 0, stage.output.channels)
-    return [[k.builder.fadd(start, k.add_beside(k.get(one), taps)) for one in sums]]
+    return [[k.builder.fadd(start, add_neighbours(k, k.get(one), taps)) for one in sums]]
 
 
 def _finish_tile(

@@ -330,47 +330,6 @@ class Emitter:
         first = self.builder.insert_element(empty, scalar, ir.Constant(I32, 0))
         return self.builder.shuffle_vector(first, empty, self.whole(0))
 
-    def load_repeated(
-        self, pointer: ir.Value, offset: Index, count: int, zeros: int = 0
-    ) -> ir.Value:
-        """So many elements, again and again over the lanes, zero in the place of the first ones."""
-        if count == 1:
-            return self.broadcast(self.load_scalar(pointer, offset))
-        few = ir.VectorType(F32, count)
-        found = self.builder.load(self.at(pointer, offset), typ=few, align=_bytes(F32))
-        numbers = [lane % count + count * (lane % count < zeros) for lane in range(self.lanes)]
-        zero = ir.Constant(few, [0.0] * count)
-        return self.builder.shuffle_vector(found, zero, ir.Constant(self.integers, numbers))
-
-    def repeat_lanes(self, vector: ir.Value, count: int) -> ir.Value:
-        """Each of the first lanes so many times, one beside the other."""
-        if count == 1:
-            return vector
-        numbers = [lane // count for lane in range(self.lanes)]
-        return self.builder.shuffle_vector(vector, vector, ir.Constant(self.integers, numbers))
-
-    def beside(self, vectors: Sequence[ir.Value]) -> ir.Value:
-        """The first lane of each of the vectors (2, 4, 8 ...), then the second of each, and so on
-        as far as there are lanes."""
-        order = [lane // 2 + lane % 2 * self.lanes for lane in range(self.lanes)]
-        numbers = ir.Constant(self.integers, order)
-        while len(vectors) > 1:
-            half = len(vectors) // 2
-            pairs = zip(vectors[:half], vectors[half:], strict=True)
-            vectors = [self.builder.shuffle_vector(a, b, numbers) for a, b in pairs]
-        return vectors[0]
-
-    def add_beside(self, vector: ir.Value, count: int) -> ir.Value:
-        """Sums of so many (1, 2, 4 ...) lanes beside each other, in the first lanes."""
-        while count > 1:
-            halves = [
-                ir.Constant(self.integers, [(2 * i + odd) % self.lanes for i in range(self.lanes)])
-                for odd in (0, 1)
-            ]
-            even, odd = (self.builder.shuffle_vector(vector, vector, one) for one in halves)
-            vector, count = self.builder.fadd(even, odd), count // 2
-        return vector
-
     def numbered(self, first: Index) -> ir.Value:
         """A vector of ``i32``: ``first`` in the first lane, and one more in each behind it."""
         steps = ir.Constant(self.integers, list(range(self.lanes)))
@@ -413,25 +372,6 @@ class Emitter:
         return self.builder.select(
             self.builder.or_(first, self.builder.fcmp_unordered("uno", a, a)), a, b
         )
-
-    def transpose(self, rows: Sequence[ir.Value]) -> list[ir.Value]:
-        """``lanes`` vectors as a square, transposed by log2(lanes) rounds of shuffles."""
-        rows, half = list(rows), 1
-        while half < self.lanes:
-            picked = list(rows)
-            for i in range(self.lanes):
-                if i & half:
-                    continue
-                lanes = range(self.lanes)
-                low = [n if not n & half else self.lanes + (n ^ half) for n in lanes]
-                high = [n ^ half if not n & half else self.lanes + n for n in lanes]
-                a, b = rows[i], rows[i | half]
-                picked[i] = self.builder.shuffle_vector(a, b, ir.Constant(self.integers, low))
-                picked[i | half] = self.builder.shuffle_vector(
-                    a, b, ir.Constant(self.integers, high)
-                )
-            rows, half = picked, half * 2
-        return rows
 
 
 def blocks(total: int, size: int) -> int:

@@ -14,6 +14,7 @@ from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.direct import maxima
 from convmill.kernels.functions import gate
+from convmill.kernels.lanes import load_repeated, repeat
 from convmill.kernels.lang import I8, I64, Emitter, Index
 from convmill.lower.choices import Narrow
 from convmill.lower.launches import gradient, of_matrix, value
@@ -128,8 +129,8 @@ def _image(
         gated, winner = _gated(k, stage, image, (row, column, filter_), count)
         if bias is not None:
             k.set(total, b.fadd(k.get(total), gated))
-        gated = k.repeat_lanes(gated, choice.taps)
-        winner = None if winner is None else k.repeat_lanes(winner, choice.taps)
+        gated = repeat(k, gated, choice.taps)
+        winner = None if winner is None else repeat(k, winner, choice.taps)
         for place in range(stage.pool[0] * stage.pool[1]):
             part = gated
             if winner is not None:
@@ -137,7 +138,7 @@ def _image(
                 part = b.select(chosen, gated, k.constant(0.0))
             window = k.at(x, _window(k, stage, row, column, place))
             for sum_, first in zip(sums, firsts, strict=True):
-                ones = k.load_repeated(window, stage.tap_offset(first), choice.taps)
+                ones = load_repeated(k, window, stage.tap_offset(first), choice.taps)
                 k.set(sum_, k.fma(ones, part, k.get(sum_)))
     for number, sum_ in zip(numbers, sums, strict=True):
         k.store(k.get(sum_), room, number * k.lanes)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
 from convmill.kernels.functions import activate
+from convmill.kernels.lanes import transpose
 from convmill.kernels.lang import F32, Index
 from convmill.lower.choices import MatrixTile
 from convmill.lower.launches import Slot
@@ -188,7 +189,7 @@ def turned(k: Kernel, weights: ir.Value, product: Product) -> Fill:
         for lane in range(lanes):
             line = k.minimum(k.add(column, v * lanes + lane), columns - 1)
             lines.append(k.load(weights, k.add(k.mul(line, inner), first, row), count))
-        for lane, one in enumerate(k.transpose(lines)):
+        for lane, one in enumerate(transpose(k, lines)):
             k.store(one, panel, k.add(k.mul(k.add(row, lane), wide), v * lanes))
 
     def fill(
