@@ -151,6 +151,7 @@ def words(stage: ConvolutionStage) -> str:
 
 
 def _beside(taps: int) -> str:
+    """What is said of taps that lie beside each other in a vector."""
     return f", {taps} taps each" if taps > 1 else ""
 
 

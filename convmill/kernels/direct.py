@@ -134,28 +134,32 @@ def _runs(
 # Few filters, several taps in a vector ------------------------------------------------------------
 
 
+def _groups(k: Kernel, stage: ConvolutionStage, taps: int) -> Iterator[tuple[Index, Index, int]]:
+    """For each group of so many taps of a run: where in the run it begins, its number, and how many
+    of its first taps the group before it has. A loop ends when the next is asked for."""
+    run = stage.run_length
+    with k.loop(0, run // taps) as number:
+        yield k.mul(number, taps), number, 0
+    if run % taps:
+        yield run - taps, run // taps, taps - run % taps
+
+
 def _lay_out(k: Kernel, stage: ConvolutionStage, taps: int) -> ir.Value:
-    """The weights of all groups of so many taps, a vector each. Where taps of a run are left, the
-    last group overlaps the one before it, and has zeros for what is there already."""
+    """The weights of all groups of so many taps, a vector each, with zeros for taps that the group
+    before has."""
     weights = k.pointer(of_matrix("pack", stage.kernel))
     copy = k.build.network.matrices[stage.kernel].copy("pack")
-    run, each = stage.run_length, stage.groups_of_taps(taps)
-    laid_out = k.scratch(F32, stage.taps // run * each * k.lanes)
-
-    def put(first: Index, number: Index, known: int) -> None:
-        zero = k.constant(0.0)
-        ones = [
-            zero if i < known else k.load(weights, in_copy(k, copy, 0, k.add(first, i)))
-            for i in range(taps)
-        ]
-        k.store(interleave(k, ones), laid_out, k.mul(number, k.lanes))
-
-    with k.loop(0, stage.taps // run) as line:
-        first, number = k.mul(line, run), k.mul(line, each)
-        with k.loop(0, run // taps) as group:
-            put(k.add(first, k.mul(group, taps)), k.add(number, group), 0)
-        if run % taps:
-            put(k.add(first, run - taps), k.add(number, each - 1), taps - run % taps)
+    lines, each = stage.taps // stage.run_length, stage.groups_of_taps(taps)
+    laid_out, zero = k.scratch(F32, lines * each * k.lanes), k.constant(0.0)
+    with k.loop(0, lines) as line:
+        begin, before = k.mul(line, stage.run_length), k.mul(line, each)
+        for inside, number, known in _groups(k, stage, taps):
+            first, at = k.add(begin, inside), k.add(before, number)
+            ones = [
+                zero if i < known else k.load(weights, in_copy(k, copy, 0, k.add(first, i)))
+                for i in range(taps)
+            ]
+            k.store(interleave(k, ones), laid_out, k.mul(at, k.lanes))
     return laid_out
 
 
@@ -171,20 +175,15 @@ def _by_groups(
     """The same for one vector, which holds each filter for so many taps."""
     places = _places(stage, size)
     sums = [k.variable(k.constant(0.0)) for _ in places]
-    run = stage.run_length
-
-    def add(at: Index, number: Index, known: int) -> None:
-        weight = k.load(laid_out, k.mul(number, k.lanes))
-        for place, total in zip(places, sums, strict=True):
-            ones = load_repeated(k, x, k.add(at, place), taps, known)  # or infinity times zero
-            k.set(total, k.fma(ones, weight, k.get(total)))
-
-    with _runs(k, stage, corner) as (line, number):
-        first = k.mul(number, stage.groups_of_taps(taps))
-        with k.loop(0, run // taps) as group:
-            add(k.add(line, k.mul(group, taps)), k.add(first, group), 0)
-        if run % taps:
-            add(k.add(line, run - taps), k.add(first, run // taps), taps - run % taps)
+    with _runs(k, stage, corner) as (line, run):
+        before = k.mul(run, stage.groups_of_taps(taps))
+        for inside, number, known in _groups(k, stage, taps):
+            first, at = k.add(line, inside), k.add(before, number)
+            weight = k.load(laid_out, k.mul(at, k.lanes))
+            for place, total in zip(places, sums, strict=True):
+                # zeros for what the group before has: infinity times zero is no number
+                ones = load_repeated(k, x, k.add(first, place), taps, known)
+                k.set(total, k.fma(ones, weight, k.get(total)))
     start = biases(k, stage, 0, stage.output.channels)
     return [[k.builder.fadd(start, add_neighbours(k, k.get(one), taps)) for one in sums]]
 

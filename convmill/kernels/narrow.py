@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from convmill.kernels import ir
 from convmill.kernels.build import Kernel
@@ -35,6 +36,27 @@ def _firsts(stage: ConvolutionStage, choice: Narrow) -> list[int]:
     return [first + start for first in range(0, stage.taps, run) for start in starts]
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """The first tap of each sum, of so many ``taps``; and a table of the lanes, counted over all
+    sums, in which the taps of a vector's first filter lie."""
+
+    firsts: list[int]
+    taps: int
+    lanes: ir.Value
+
+    @classmethod
+    def of(cls, k: Kernel, stage: ConvolutionStage, choice: Narrow) -> _Sums:
+        """Those of a stage."""
+        firsts = _firsts(stage, choice)
+        lanes = {
+            first + i: number * k.lanes + i
+            for number, first in enumerate(firsts)
+            for i in range(choice.taps)
+        }
+        return cls(firsts, choice.taps, k.table([lanes[tap] for tap in range(stage.taps)], I64))
+
+
 def weight_gradient(k: Kernel) -> None:
     """For each vector of filters of a share: sum[tap] += x[tap] x gradient over all places of all
     images, in their order; the sums of some taps stay in registers over an image, which stays in
@@ -45,34 +67,30 @@ def weight_gradient(k: Kernel) -> None:
     assert stage.choice is not None
     choice = stage.choice.weight_gradient
     assert isinstance(choice, Narrow)
-    firsts = _firsts(stage, choice)
+    sums = _Sums.of(k, stage, choice)
     for filter_, count in k.share(stage.output.channels):
-        _begin(k, stage, choice, filter_, count)
+        _begin(k, stage, sums, filter_, count)
     with k.loop(0, k.told("images")) as image:
         for filter_, count in k.share(stage.output.channels):
-            for start in range(0, len(firsts), choice.sums):
-                numbers = range(start, min(len(firsts), start + choice.sums))
-                _image(k, stage, choice, image, filter_, count, numbers)
+            for start in range(0, len(sums.firsts), choice.sums):
+                numbers = range(start, min(len(sums.firsts), start + choice.sums))
+                _image(k, stage, sums, image, filter_, count, numbers)
     for filter_, count in k.share(stage.output.channels):
-        _end(k, stage, choice, filter_, count)
+        _end(k, stage, sums, filter_, count)
 
 
-def _room(k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index) -> ir.Value:
+def _room(k: Kernel, sums: _Sums, filter_: Index) -> ir.Value:
     """Where the sums of a vector of filters are kept."""
-    sums = len(_firsts(stage, choice))
-    return k.at(k.told("scratch"), k.mul(k.sub(filter_, k.told("first")), sums))
+    return k.at(k.told("scratch"), k.mul(k.sub(filter_, k.told("first")), len(sums.firsts)))
 
 
-def _begin(
-    k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index, count: int
-) -> None:
+def _begin(k: Kernel, stage: ConvolutionStage, sums: _Sums, filter_: Index, count: int) -> None:
     """The sums of a vector of filters, and its biases, as far as they are."""
-    result = k.pointer(of_matrix("gradient_of", stage.kernel))
-    room = _room(k, stage, choice, filter_)
-    k.fill_zero(room, len(_firsts(stage, choice)) * k.lanes)
+    result, room = k.pointer(of_matrix("gradient_of", stage.kernel)), _room(k, sums, filter_)
+    k.fill_zero(room, len(sums.firsts) * k.lanes)
     with (
         k.when(k.builder.not_(k.is_fresh())),
-        _each(k, stage, choice, filter_, count) as (here, there),
+        _each(k, stage, sums, filter_, count) as (here, there),
     ):
         k.store_scalar(k.load_scalar(result, there), room, here)
     if stage.bias is not None:
@@ -80,37 +98,29 @@ def _begin(
         k.store(k.unless_fresh(k.load(bias, filter_, count)), bias, filter_, count)
 
 
-def _end(k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index, count: int) -> None:
+def _end(k: Kernel, stage: ConvolutionStage, sums: _Sums, filter_: Index, count: int) -> None:
     """Gradients of a vector of filters, from its sums."""
-    result = k.pointer(of_matrix("gradient_of", stage.kernel))
-    room = _room(k, stage, choice, filter_)
-    with _each(k, stage, choice, filter_, count) as (here, there):
+    result, room = k.pointer(of_matrix("gradient_of", stage.kernel)), _room(k, sums, filter_)
+    with _each(k, stage, sums, filter_, count) as (here, there):
         k.store_scalar(k.load_scalar(room, here), result, there)
 
 
 @contextmanager
 def _each(
-    k: Kernel, stage: ConvolutionStage, choice: Narrow, filter_: Index, count: int
+    k: Kernel, stage: ConvolutionStage, sums: _Sums, filter_: Index, count: int
 ) -> Iterator[tuple[Index, Index]]:
     """For each tap and filter of a vector: where its sum lies in the room, and where in the
     gradient."""
-    firsts = _firsts(stage, choice)
-    lanes = {
-        first + i: number * k.lanes + i
-        for number, first in enumerate(firsts)
-        for i in range(choice.taps)
-    }
-    starts = k.table([lanes[tap] for tap in range(stage.taps)], I64)
     with k.loop(0, stage.taps) as tap, k.loop(0, count) as lane:
         line = k.mul(k.add(filter_, lane), stage.taps)
-        here = k.add(k.load_scalar(starts, tap, I64), k.mul(lane, choice.taps))
+        here = k.add(k.load_scalar(sums.lanes, tap, I64), k.mul(lane, sums.taps))
         yield here, k.add(line, tap)
 
 
 def _image(
     k: Kernel,
     stage: ConvolutionStage,
-    choice: Narrow,
+    sums: _Sums,
     image: Index,
     filter_: Index,
     count: int,
@@ -118,32 +128,32 @@ def _image(
 ) -> None:
     """Adds an image to the sums of these ``numbers`` for one vector of filters, and to their biases
     with the first."""
-    b, x, room = k.builder, k.record(value(stage.input), image), _room(k, stage, choice, filter_)
-    sums = [k.variable(k.load(room, number * k.lanes)) for number in numbers]
-    firsts = _firsts(stage, choice)[numbers.start : numbers.stop]
+    b, x, room = k.builder, k.record(value(stage.input), image), _room(k, sums, filter_)
+    totals = [k.variable(k.load(room, number * k.lanes)) for number in numbers]
     bias = stage.bias if numbers.start == 0 else None
     if bias is not None:
         biases = k.pointer(of_matrix("gradient_of", bias))
-        total = k.variable(k.load(biases, filter_, count))
+        of_bias = k.variable(k.load(biases, filter_, count))
     with k.loop(0, stage.output.height) as row, k.loop(0, stage.output.width) as column:
         gated, winner = _gated(k, stage, image, (row, column, filter_), count)
         if bias is not None:
-            k.set(total, b.fadd(k.get(total), gated))
-        gated = repeat(k, gated, choice.taps)
-        winner = None if winner is None else repeat(k, winner, choice.taps)
+            k.set(of_bias, b.fadd(k.get(of_bias), gated))
+        gated = repeat(k, gated, sums.taps)
+        winner = None if winner is None else repeat(k, winner, sums.taps)
         for place in range(stage.pool[0] * stage.pool[1]):
             part = gated
             if winner is not None:
                 chosen = b.icmp_signed("==", winner, k.whole(place))
                 part = b.select(chosen, gated, k.constant(0.0))
             window = k.at(x, _window(k, stage, row, column, place))
-            for sum_, first in zip(sums, firsts, strict=True):
-                ones = load_repeated(k, window, stage.tap_offset(first), choice.taps)
-                k.set(sum_, k.fma(ones, part, k.get(sum_)))
-    for number, sum_ in zip(numbers, sums, strict=True):
-        k.store(k.get(sum_), room, number * k.lanes)
+            for number, total in zip(numbers, totals, strict=True):
+                first = stage.tap_offset(sums.firsts[number])
+                ones = load_repeated(k, window, first, sums.taps)
+                k.set(total, k.fma(ones, part, k.get(total)))
+    for number, total in zip(numbers, totals, strict=True):
+        k.store(k.get(total), room, number * k.lanes)
     if bias is not None:
-        k.store(k.get(total), biases, filter_, count)
+        k.store(k.get(of_bias), biases, filter_, count)
 
 
 def _gated(

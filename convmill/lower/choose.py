@@ -148,9 +148,10 @@ def _weight_gradient(
     input wants no gradient, goes over all places."""
     if back is None and is_narrow(stage):
         return narrow_tile(stage, machine)
-    tiled = winograd_weights(stage, machine, most, images)
-    if tiled is not None and not isinstance(back, Live | Placed):
-        return tiled
+    if not isinstance(back, Live | Placed):
+        tiled = winograd_weights(stage, machine, most, images)
+        if tiled is not None:
+            return tiled
     return outer_tile(stage, machine) if is_dense(stage) else live_chunk(stage, machine)
 
 
