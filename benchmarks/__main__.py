@@ -13,11 +13,18 @@ from rich.console import Console
 from benchmarks import fma_peak, imports, record, report, results, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import json_option, repeats_option, target_option, threads_option
+from benchmarks.options import (
+    Count,
+    Seconds,
+    json_option,
+    repeats_option,
+    target_option,
+    threads_option,
+)
 from benchmarks.peers import PEERS, Peer, before, chosen, held_to, run_by
 from benchmarks.rounds import Settings, measure
 
-SECONDS = click.FloatRange(0, min_open=True)
+SECONDS = Seconds(0, min_open=True)
 
 
 def _progress(console: Console) -> Callable[[str], None]:
@@ -36,16 +43,8 @@ def _progress(console: Console) -> Callable[[str], None]:
 @repeats_option
 @threads_option
 @target_option
-@click.option(
-    "--train-seconds", type=SECONDS, metavar="SECONDS", default=3.0, help="Length of a timed chunk."
-)
-@click.option(
-    "--evaluate-seconds",
-    type=SECONDS,
-    metavar="SECONDS",
-    default=1.0,
-    help="Length of a timed chunk.",
-)
+@click.option("--train-seconds", type=SECONDS, default=3.0, help="Length of a timed chunk.")
+@click.option("--evaluate-seconds", type=SECONDS, default=1.0, help="Length of a timed chunk.")
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float64"]),
@@ -54,8 +53,7 @@ def _progress(console: Console) -> Callable[[str], None]:
 )
 @click.option(
     "--starting",
-    type=click.IntRange(1),
-    metavar="N",
+    type=Count(1),
     default=1,
     help="Peers that start at once: with more, import, build and first step take longer.",
 )

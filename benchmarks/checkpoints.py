@@ -21,7 +21,7 @@ from benchmarks import record
 from benchmarks.images import one_hot
 from benchmarks.names import Names
 from benchmarks.nets import NETS
-from benchmarks.options import json_option, repeats_option, threads_option
+from benchmarks.options import Seconds, json_option, repeats_option, threads_option
 from benchmarks.results import summarise
 
 DEFAULT_SECONDS = 60.0
@@ -34,16 +34,8 @@ Stretch = Callable[[str | None], float]
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20,cifar10-cnn,mobilenet")
 @repeats_option
 @threads_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(1.0),
-    metavar="SECONDS",
-    default=20.0,
-    help="Length of a stretch.",
-)
-@click.option(
-    "--every", type=click.FloatRange(0.1), metavar="SECONDS", default=1.0, help="Seconds."
-)
+@click.option("--seconds", type=Seconds(1.0), default=20.0, help="Length of a stretch.")
+@click.option("--every", type=Seconds(0.1), default=1.0, help="Seconds.")
 @json_option
 def main(
     nets: list[str],

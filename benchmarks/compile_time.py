@@ -18,7 +18,7 @@ import click
 from benchmarks import record
 from benchmarks.names import Names
 from benchmarks.nets import NETS
-from benchmarks.options import json_option
+from benchmarks.options import json_option, processes_option
 from benchmarks.peers import ROOT
 from benchmarks.results import summarise
 
@@ -61,14 +61,7 @@ def _seconds(net: str, folder: str) -> list[float]:
 
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1),
-    metavar="N",
-    default=5,
-    show_default=True,
-    help="Processes.",
-)
+@processes_option
 @json_option
 def main(nets: list[str], repeats: int, json_file: Path | None) -> None:
     """Measure compiling for training, in seconds: median (least..greatest)."""

@@ -14,7 +14,7 @@ import click
 from benchmarks import record, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import json_option, repeats_option, threads_option
+from benchmarks.options import Count, json_option, repeats_option, threads_option
 from benchmarks.peers import OWN, PEERS, Peer, chosen
 from benchmarks.process import WorkerError, WorkerProcess
 from benchmarks.results import summarise
@@ -25,9 +25,7 @@ DEFAULT = "convmill,keras-tensorflow,keras-jax,jax,torch,torch-channels-last"
 @click.command(context_settings={"show_default": True})
 @click.option("--net", type=click.Choice(list(NETS)), default="notebook")
 @click.option("--peers", type=Names(PEERS), default=DEFAULT, help=choice(PEERS))
-@click.option(
-    "--steps", type=click.IntRange(1), metavar="N", default=50, help="Steps of each peer."
-)
+@click.option("--steps", type=Count(1), default=50, help="Steps of each peer.")
 @repeats_option
 @threads_option
 @json_option

@@ -11,6 +11,7 @@ import click
 
 from benchmarks.names import Names
 from benchmarks.nets import NETS
+from benchmarks.options import processes_option
 from benchmarks.peers import ROOT
 from benchmarks.results import summarise
 
@@ -41,14 +42,7 @@ def _milliseconds(net: str) -> list[float]:
 
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,resnet-20", show_default=True)
-@click.option(
-    "--repeats",
-    type=click.IntRange(1),
-    metavar="N",
-    default=5,
-    show_default=True,
-    help="Processes.",
-)
+@processes_option
 def main(nets: list[str], repeats: int) -> None:
     """Measure `convmill.inspect`, in milliseconds: median (least..greatest)."""
     for net in nets:

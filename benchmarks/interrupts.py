@@ -19,7 +19,7 @@ import click
 
 from benchmarks.names import Names
 from benchmarks.nets import NETS
-from benchmarks.options import repeats_option, threads_option
+from benchmarks.options import Count, repeats_option, threads_option
 from benchmarks.results import summarise
 from benchmarks.threads import busy_processes
 
@@ -33,9 +33,7 @@ IMAGES = 4096
 @click.option("--works", type=Names(WORKS), default="all")
 @repeats_option
 @threads_option
-@click.option(
-    "--busy", type=click.IntRange(0), metavar="N", default=8, help="Busy processes beside it."
-)
+@click.option("--busy", type=Count(0), default=8, help="Busy processes beside it.")
 def main(nets: list[str], works: list[str], repeats: int, threads: int, busy: int) -> None:
     """Interrupt work of each net so often: median (least..greatest) of the milliseconds."""
     for net in nets:

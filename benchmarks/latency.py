@@ -14,7 +14,7 @@ import click
 from benchmarks import record, setup_peers
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import json_option, repeats_option, target_option, threads_option
+from benchmarks.options import Seconds, json_option, repeats_option, target_option, threads_option
 from benchmarks.peers import PEERS, Peer, chosen
 from benchmarks.process import WorkerError, WorkerProcess, start
 from benchmarks.results import Summary, summarise
@@ -32,13 +32,7 @@ Samples = dict[str, list[float]]  # of each call, microseconds
 @repeats_option
 @threads_option
 @target_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.01),
-    metavar="SECONDS",
-    default=0.5,
-    help="Length of a stretch.",
-)
+@click.option("--seconds", type=Seconds(0.01), default=0.5, help="Length of a stretch.")
 @json_option
 def main(
     net: str,

@@ -9,13 +9,26 @@ import click
 from benchmarks import machine
 from convmill.runtime import host
 
-repeats_option = click.option(
-    "--repeats", type=click.IntRange(1), metavar="N", default=5, help="Interleaved rounds."
+
+class Count(click.IntRange):
+    """A whole number; help texts say N."""
+
+    name = "n"
+
+
+class Seconds(click.FloatRange):
+    """A time; help texts say SECONDS."""
+
+    name = "seconds"
+
+
+repeats_option = click.option("--repeats", type=Count(1), default=5, help="Interleaved rounds.")
+processes_option = click.option(
+    "--repeats", type=Count(1), default=5, show_default=True, help="Processes."
 )
 threads_option = click.option(
     "--threads",
-    type=click.IntRange(1, machine.available_cores()),
-    metavar="N",
+    type=Count(1, machine.available_cores()),
     default=min(2, machine.available_cores()),
     help="Threads of every peer.",
 )

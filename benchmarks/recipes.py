@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks import record
 from benchmarks.accuracy import interval
 from benchmarks.names import Names, choice
-from benchmarks.options import json_option, threads_option
+from benchmarks.options import Count, json_option, threads_option
 from benchmarks.peers import PEERS, ROOT, worker_environment
 from convmill import data
 from convmill.presets import NAMES
@@ -74,9 +74,7 @@ def summary(recipe: str, results: list[dict[str, Any]]) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--recipes", type=Names(NAMES), default="all", help=choice(NAMES))
-@click.option(
-    "--seeds", type=click.IntRange(1), metavar="N", default=10, help="Trainings of each recipe."
-)
+@click.option("--seeds", type=Count(1), default=10, help="Trainings of each recipe.")
 @threads_option
 @click.option("--held-out", is_flag=True, help="Test on the last 10,000 training images.")
 @json_option

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.images import one_hot
 from benchmarks.names import Names
 from benchmarks.nets import NETS
-from benchmarks.options import threads_option
+from benchmarks.options import Count, threads_option
 from benchmarks.results import summarise
 
 IMAGES = 32_768
@@ -27,9 +27,7 @@ IMAGES = 32_768
 
 @click.command()
 @click.option("--nets", type=Names(NETS), default="notebook,cifar10-cnn", show_default=True)
-@click.option(
-    "--repeats", type=click.IntRange(1), metavar="N", default=5, show_default=True, help="Rounds."
-)
+@click.option("--repeats", type=Count(1), default=5, show_default=True, help="Rounds.")
 @threads_option
 def main(nets: list[str], repeats: int, threads: int) -> None:
     """Measure epochs, in images a second: median (least..greatest), and the ratio of medians."""

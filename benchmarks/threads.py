@@ -18,7 +18,14 @@ import click
 from benchmarks import machine, record
 from benchmarks.names import Names, choice
 from benchmarks.nets import NETS
-from benchmarks.options import json_option, repeats_option, target_option, threads_option
+from benchmarks.options import (
+    Count,
+    Seconds,
+    json_option,
+    repeats_option,
+    target_option,
+    threads_option,
+)
 from benchmarks.peers import PEERS, held_to
 from benchmarks.process import WorkerProcess, start
 from benchmarks.results import Chunk, Summary, summarise
@@ -34,16 +41,8 @@ Chunks = dict[str, list[dict[str, Any]]]  # ALONE and BESIDE, one a round
 @repeats_option
 @threads_option
 @target_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.01),
-    metavar="SECONDS",
-    default=1.5,
-    help="Length of a chunk.",
-)
-@click.option(
-    "--busy", type=click.IntRange(0), metavar="N", default=0, help="Busy processes beside it."
-)
+@click.option("--seconds", type=Seconds(0.01), default=1.5, help="Length of a chunk.")
+@click.option("--busy", type=Count(0), default=0, help="Busy processes beside it.")
 @json_option
 def main(
     nets: list[str],

@@ -172,8 +172,7 @@ def train(
     if report is not None:
         _check_written(report, (".html", ".htm"), force, "--report")
     if every is not None:
-        _check_every(every)
-        _check_needed("--every", "--checkpoint FOLDER", checkpoint)
+        _check_every(every, checkpoint)
     if checkpoint is not None:
         _check_checkpoint(checkpoint)
     if model is not None:
@@ -245,20 +244,16 @@ def _check_written(path: Path, suffixes: tuple[str, ...], force: bool, option: s
     _check_force(path, force, option)
 
 
-def _check_every(every: str) -> None:
+def _check_every(every: str, checkpoint: Path | None) -> None:
     from convmill.every import read_every
 
     try:
         read_every(every, "--every")
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--every") from error
-
-
-def _check_needed(option: str, needed: str, *given: Path | None) -> None:
-    """Raises click.BadParameter where an option is given, and none of those that it is about."""
-    if all(each is None for each in given):
-        message = f"It needs {needed}. Received: {option} without it."
-        raise click.BadParameter(message, param_hint=option)
+    if checkpoint is None:
+        message = "It needs --checkpoint FOLDER. Received: --every without it."
+        raise click.BadParameter(message, param_hint="--every")
 
 
 def _check_checkpoint(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convmill.train import check
+from convmill.finite import check_finite
 
 Array = NDArray[Any]
 
@@ -103,7 +103,7 @@ def _check_part(where: str, x: Array, y: Array, classes: int) -> None:
 
 def _check_finite(where: str, x: Array, name: str) -> None:
     try:
-        check.finite(x, name)
+        check_finite(x, name)
     except ValueError as error:
         raise DataError(f"{where}: {error}.") from error
 

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# Bytes looked at together: they stay in a core's cache for the second look.
-CHUNK_BYTES = 1 << 18
-LARGEST = float(np.finfo(np.float32).max)
+from convmill.finite import LARGEST
 
 
 def numbers(array: np.ndarray, argument: str) -> None:
@@ -42,31 +40,6 @@ def lengths(named: Mapping[str, np.ndarray]) -> None:
         raise ValueError(
             f"{' and '.join(counts)} must have the same number of samples. Received: {received}"
         )
-
-
-def finite(array: np.ndarray, argument: str, first: int = 0) -> None:
-    """Whether every number is finite, also once it is float32; looks at each number once.
-
-    ``first`` is the number of the first row among all, for errors to name.
-    """
-    if array.dtype.kind != "f" or array.size == 0:
-        return
-    rows = max(1, CHUNK_BYTES // max(1, array[0].nbytes))
-    for start in range(0, len(array), rows):
-        chunk = array[start : start + rows]
-        # NaN fails both comparisons; no temporary array is made.
-        if not (float(chunk.min()) >= -LARGEST and float(chunk.max()) <= LARGEST):
-            _say_where(chunk, first + start, argument)
-
-
-def _say_where(chunk: np.ndarray, start: int, argument: str) -> None:
-    bad = np.argwhere(~(np.abs(chunk, dtype=np.float64) <= LARGEST))[0]
-    value = chunk[tuple(bad)]
-    place = ", ".join(map(str, (start + int(bad[0]), *map(int, bad[1:]))))
-    raise ValueError(
-        f"{argument} must hold finite numbers that float32 can hold. "
-        f"Received: {argument}[{place}] = {value}"
-    )
 
 
 def class_indices(y: np.ndarray, classes: int, argument: str = "y", first: int = 0) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from convmill.finite import check_finite
 from convmill.plan.graph.nodes import Graph, Node
 from convmill.plan.graph.operations import Input
 from convmill.plan.graph.shapes import Shape, Sizes
@@ -148,7 +149,7 @@ def checked(given: Given, target: Target, class_weight: Mapping[int, float] | No
     if target.losses is None:
         return Given(x)
     for number, one in enumerate(x):
-        check.finite(one, inputs.title("x", number))
+        check_finite(one, inputs.title("x", number))
     for number in target.interface.asked:
         if given.y is None or given.y[number] is None:
             title = outputs.title("y", number)
@@ -252,7 +253,7 @@ def _measured_by(
         zip(target.losses, given.y, given_weights, strict=True)
     ):
         if weight is not None:
-            check.finite(weight, outputs.title("sample_weight", number), first)
+            check_finite(weight, outputs.title("sample_weight", number), first)
         if loss is None or loss.bridged or y is None:
             labels.append(None)
             weights.append(None)

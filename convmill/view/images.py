@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convmill import finite
 from convmill.train import check
 
 Images = NDArray[np.float32]
@@ -58,7 +59,7 @@ def real_array(given: Any, argument: str) -> NDArray[Any]:
         array = array.astype(np.float32)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     check.numbers(array, argument)
-    check.finite(np.atleast_1d(array), argument)
+    finite.check_finite(np.atleast_1d(array), argument)
     return array
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from convmill import models
-from convmill.train import check
+from convmill.finite import check_finite
 from tests.train.nets import (
     assert_same_history,
     assert_same_state,
@@ -177,19 +177,19 @@ def test_one_image_is_enough():
 def test_every_place_is_looked_at(count, dtype):
     """The check for finite numbers works in pieces: the first and the last number count too."""
     array = np.zeros((count, 40), dtype)
-    check.finite(array, "x")
+    check_finite(array, "x")
     for place in ((0, 0), (count - 1, 39), (count // 2, 7)):
         spoilt = array.copy()
         spoilt[place] = np.nan
         with pytest.raises(ValueError, match=rf"x\[{place[0]}, {place[1]}\] = nan"):
-            check.finite(spoilt, "x")
+            check_finite(spoilt, "x")
         with pytest.raises(ValueError, match=rf"x\[{place[0]}, {place[1]}\] = nan"):
-            check.finite(spoilt[:, ::-1][:, ::-1], "x")
+            check_finite(spoilt[:, ::-1][:, ::-1], "x")
 
 
 def test_large_numbers_are_no_infinity():
-    check.finite(np.full((100, 100), 3e38, "float32"), "x")
-    check.finite(np.full((100, 100), -3e38, "float64"), "x")
+    check_finite(np.full((100, 100), 3e38, "float32"), "x")
+    check_finite(np.full((100, 100), -3e38, "float64"), "x")
 
 
 def test_predict_takes_what_it_is_given():
